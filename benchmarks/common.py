@@ -1,0 +1,61 @@
+"""What every benchmark shares: where the data is, what the machine is, and results that are kept.
+
+A benchmark saves each row as it is measured, so that one that is longer than a sitting goes on where
+it stopped: `rows_done` says what is there already.
+"""
+
+import json
+import os
+import statistics
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+DATA = Path(os.environ.get("FITWELL_BENCH_DATA", ROOT.parent / "shared" / "data"))
+FASHION = DATA / "fashion_mnist"
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and versions: what a number needs beside it."""
+    import torch
+
+    from fitwell.train.machine import environment
+
+    facts = environment(torch.device("cpu"), "see rows")
+    facts["versions"]["fitwell"] = version("fitwell")
+    return facts
+
+
+def load(name: str) -> dict[str, Any]:
+    path = RESULTS / f"{name}.json"
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
+    return {"benchmark": name, "command": "", "machine": machine(), "rows": [], "summary": {}}
+
+
+def save(result: dict[str, Any]) -> None:
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{result['benchmark']}.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def done(result: dict[str, Any], **key: Any) -> bool:
+    """Whether a row with these entries is there already."""
+    return any(all(row.get(k) == v for k, v in key.items()) for row in result["rows"])
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, mean, standard deviation, least and most."""
+    return {
+        "median": statistics.median(values),
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "min": min(values),
+        "max": max(values),
+        "n": len(values),
+    }

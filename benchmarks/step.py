@@ -1,0 +1,124 @@
+"""The training step against a bare loop: same model, settings, threads; probes and recording on.
+
+`python -m benchmarks.step` alternates, in one process and 20 rounds, (a) the bare loop, (b) a second
+hand-written one, (c) the bare loop again (A/A), (d) fitwell at float32, (e) fitwell at its own
+precision, and reports medians of the ratios a round.
+"""
+
+import sys
+import time
+
+import torch
+
+from benchmarks import bare, common
+from fitwell import data as fitwell_data
+from fitwell.data.split import Rows
+from fitwell.probes import Probes
+from fitwell.record import Run
+from fitwell.resolve import complete
+from fitwell.train import loop
+from fitwell.train.job import Job, build_job
+
+ROUNDS = 20
+CASES = {
+    "lenet": {"model.name": "lenet"},
+    "convnet": {"model.name": "convnet"},
+    "mlp": {"model.name": "mlp", "model.width": 256, "model.depth": 1, "model.norm": "none"},
+}
+
+
+def fitwell_seconds(job: Job, steps: int) -> float:
+    """Seconds for so many steps of fitwell's own loop, without evaluation, probes and rows on."""
+    run, state = Run(), loop.State()
+    left = steps
+    probes = Probes(job.model)
+
+    def stop() -> bool:
+        nonlocal left
+        left -= 1
+        return left < 0
+
+    started = time.perf_counter()
+    while left > 0:
+        state.step = 0
+        loop.train(
+            job,
+            state,
+            run,
+            probes=probes,
+            progress=lambda *_, **__: None,
+            should_stop=stop,
+            after_epoch=lambda: None,
+        )
+    seconds = time.perf_counter() - started
+    probes.close()
+    return seconds
+
+
+def measure(name: str, threads: int) -> list[dict]:
+    torch.set_num_threads(threads)
+    data = fitwell_data.read(str(common.FASHION), {"limit": 0})
+    train = torch.arange(10_112).numpy()  # 79 whole batches
+    rows = Rows(train, train[:0], train[:0])
+    settings = {**CASES[name], "train.batch_size": 128, "optim.lr": 0.02, "train.epochs": 100}
+    steps = {"mlp": 400, "lenet": 75, "convnet": 20}[name]
+    jobs = {}
+    for precision in ("float32", "auto"):
+        recipe = complete({**settings, "train.precision": precision}, data.spec)
+        jobs[precision] = build_job(data, rows, recipe, seed=0)
+    reference = build_job(data, rows, complete(settings, data.spec), seed=0)
+    model = reference.model.to(memory_format=torch.contiguous_format)
+    x = torch.from_numpy(reference.preprocess.inputs(data.inputs[train]))
+    y = torch.from_numpy(data.targets[train])
+    arms = {
+        "bare": lambda: bare.first(model, x, y, 128, steps, 0.02),
+        "second": lambda: bare.second(model, x, y, 128, steps, 0.02),
+        "bare_again": lambda: bare.first(model, x, y, 128, steps, 0.02),
+        "fitwell_float32": lambda: fitwell_seconds(jobs["float32"], steps),
+        "fitwell_auto": lambda: fitwell_seconds(jobs["auto"], steps),
+    }
+    for arm in arms.values():  # warm-up
+        arm()
+    out = []
+    for number in range(ROUNDS):
+        order = list(arms.items())
+        if number % 2:
+            order.reverse()
+        seconds = {arm: run() for arm, run in order}
+        out.append({"model": name, "threads": threads, "round": number, "steps": steps, **seconds})
+    return out
+
+
+def summarise(rows: list[dict]) -> dict:
+    summary = {}
+    for key in dict.fromkeys((r["model"], r["threads"]) for r in rows):
+        mine = [r for r in rows if (r["model"], r["threads"]) == key]
+        summary[f"{key[0]}, {key[1]} threads"] = {
+            "second / bare": common.spread([r["second"] / r["bare"] for r in mine]),
+            "A/A": common.spread([r["bare_again"] / r["bare"] for r in mine]),
+            "fitwell float32 / bare": common.spread(
+                [r["fitwell_float32"] / r["bare"] for r in mine]
+            ),
+            "speed-up at own precision": common.spread(
+                [r["bare"] / r["fitwell_auto"] for r in mine]
+            ),
+            "bare images/s": common.spread([128 * r["steps"] / r["bare"] for r in mine]),
+        }
+    return summary
+
+
+def main() -> None:
+    result = common.load("step")
+    result["command"] = "python -m benchmarks.step"
+    for threads in (1, 2):
+        for name in sys.argv[1:] or CASES:
+            if not common.done(result, model=name, threads=threads):
+                result["rows"] += measure(name, threads)
+                result["summary"] = summarise(result["rows"])
+                common.save(result)
+    for key, figures in result["summary"].items():
+        print(key, {k: round(v["median"], 3) for k, v in figures.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Arrays, tensors and data frames from Python: `(X, y)`. No torch import: tensors are recognised by duck."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.assemble import assemble
+from fitwell.data.types import Data, Problem, refuse, some
+from fitwell.spec import Spec
+
+
+def read_arrays(
+    x: Any,
+    y: Any,
+    options: dict[str, Any],
+    *,
+    name: str = "arrays",
+    where: str = "X",
+    keys: Sequence[str] | None = None,
+    part: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    target: str = "target",
+    classes: Sequence[str] = (),
+    like: Spec | None = None,
+) -> Data:
+    """`Data` of inputs X and targets y.
+
+    Args:
+        x: [example, feature], or images [example, height, width], [example, channel, height, width]
+            or [example, height, width, channel]; numpy, torch, or anything numpy reads.
+        y: [example] class labels (numbers, text, switches) or numbers; one-hot [example, class] too.
+        where: what to call X in messages, such as a file.
+
+    Raises:
+        BadData: shapes that do not fit, NaN, infinite values, text, missing targets.
+    """
+    array, notes = inputs_array(x, where)
+    values, more = _targets_array(y, where)
+    if len(array) != len(values):
+        raise refuse(
+            "lengths_differ",
+            f"{where} has {len(array)} examples but y has {len(values)} targets.",
+            "Give one target an example.",
+            where,
+        )
+    if keys is None:
+        keys = [f"row {i}" for i in range(len(array))]
+    refuse_nonfinite(array, keys, where)
+    return assemble(
+        name,
+        array,
+        values,
+        options=options,
+        keys=keys,
+        part=part,
+        groups=groups,
+        target=target,
+        classes=classes,
+        problems=[*notes, *more],
+        like=like,
+    )
+
+
+def to_numpy(values: Any) -> np.ndarray:
+    """A numpy array of numpy, torch, pandas, polars or plain lists."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if str(values.dtype) == "torch.bfloat16":
+            values = values.float()
+        return values.numpy()
+    if hasattr(values, "to_numpy"):
+        return np.asarray(values.to_numpy())
+    return np.asarray(values)
+
+
+def inputs_array(x: Any, where: str) -> tuple[np.ndarray, list[Problem]]:
+    """X as images [example, channel, height, width] or a table [example, column], and notes."""
+    if hasattr(x, "tocsr"):
+        raise refuse(
+            "sparse",
+            f"{where} is a sparse matrix, which fitwell does not read.",
+            "Pass X.toarray().",
+            where,
+        )
+    try:
+        array = to_numpy(x)
+    except ValueError as error:
+        raise refuse(
+            "ragged",
+            f"{where} is not a rectangular array: {error}.",
+            "Give examples of equal shape.",
+            where,
+        ) from None
+    array = _numeric(array, where)
+    notes: list[Problem] = []
+    if array.ndim == 3:
+        array = array[:, None]
+        text = f"{where} has 3 dimensions and is read as grey images of {array.shape[2]}x{array.shape[3]}."
+        notes = [Problem("read_as_images", "note", (where,), text, "Flatten X for a table.")]
+    elif array.ndim == 4 and array.shape[1] not in (1, 3, 4) and array.shape[3] in (1, 3, 4):
+        array = array.transpose(0, 3, 1, 2)
+        text = f"{where} is read as [example, height, width, channel], from its shape."
+        notes = [
+            Problem("channels_moved", "note", (where,), text, "Transpose X if that is wrong.")
+        ]
+    elif array.ndim not in (2, 4):
+        raise refuse(
+            "wrong_shape",
+            f"{where} has shape {list(array.shape)}; an array of examples has 2 dimensions (a table), "
+            "3 or 4 (images).",
+            "Reshape it: X.reshape(-1, 1) is one feature an example, X.reshape(1, -1) one example.",
+            where,
+        )
+    if 0 in array.shape:
+        raise refuse(
+            "empty",
+            f"{where} has shape {list(array.shape)}: no examples, or none of their features.",
+            "Give at least one example and one feature; several hundred for training.",
+            where,
+        )
+    return array, notes
+
+
+def refuse_nonfinite(array: np.ndarray, keys: Sequence[str], where: str) -> None:
+    """Refuse NaN and infinite inputs by row."""
+    if array.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(array.reshape(len(array), -1)).all(1)
+    if bad.any():
+        names = [str(k) for k, b in zip(keys, bad, strict=True) if b]
+        raise refuse(
+            "nonfinite_inputs",
+            f"{where}: {len(names)} of {len(array)} examples hold NaN or infinite values ({some(names)}), "
+            "or numbers too large for float32.",
+            "Fill them in or leave those rows out; in a CSV or DataFrame missing inputs are allowed.",
+            names,
+        )
+
+
+def _numeric(array: np.ndarray, where: str) -> np.ndarray:
+    """uint8 where the values are whole and in 0 to 255 beside 3 or 4 dimensions; float32 otherwise."""
+    if array.dtype.kind == "c":
+        raise refuse(
+            "complex",
+            f"{where}: Complex data not supported; inputs are real numbers.",
+            "Pass real and imaginary part as two features.",
+            where,
+        )
+    if array.dtype.kind in "OUS":
+        try:
+            array = array.astype(np.float64)
+        except (ValueError, TypeError):
+            raise refuse(
+                "not_numeric",
+                f"{where} holds text or objects ({array.dtype}); an array of inputs holds numbers.",
+                "Pass a DataFrame with categories, or encode the text as numbers.",
+                where,
+            ) from None
+    if array.ndim >= 3 and array.dtype.kind in "iub" and array.size:
+        if array.dtype == np.uint8:
+            return array
+        if array.min() >= 0 and array.max() <= 255:
+            return array.astype(np.uint8) * (255 if array.dtype.kind == "b" else 1)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _targets_array(y: Any, where: str) -> tuple[np.ndarray, list[Problem]]:
+    """y as [example], and notes."""
+    values = to_numpy(y)
+    if values.ndim == 2 and values.shape[1] == 1:
+        return values[:, 0], []
+    if values.ndim == 2 and values.dtype.kind in "iufb" and len(values):
+        if np.isin(values, (0, 1)).all() and (values.sum(1) == 1).all():
+            text = f"y of {where} is one-hot; the column of the 1 is the class."
+            note = Problem("one_hot_target", "note", ("y",), text, "Nothing to do.")
+            return values.argmax(1), [note]
+    if values.ndim != 1:
+        raise refuse(
+            "wrong_target_shape",
+            f"y of {where} has shape {list(values.shape)}; fitwell predicts one class or number an "
+            "example.",
+            "Give y with one dimension.",
+            "y",
+        )
+    return values, []

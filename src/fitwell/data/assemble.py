@@ -1,0 +1,116 @@
+"""From what a reader found to `Data`: targets encoded, images sized, spec and fingerprint. No torch."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.targets import encode
+from fitwell.data.types import Data, Problem, fingerprint, refuse
+from fitwell.spec import Column, Spec
+
+
+def assemble(
+    name: str,
+    inputs: np.ndarray,
+    values: np.ndarray,
+    *,
+    options: dict[str, Any],
+    keys: Sequence[str] | np.ndarray | None = None,
+    part: np.ndarray | None = None,
+    columns: tuple[Column, ...] = (),
+    target: str = "target",
+    classes: Sequence[str] = (),
+    groups: np.ndarray | None = None,
+    problems: Iterable[Problem] = (),
+    like: Spec | None = None,
+) -> Data:
+    """`Data` from arrays that a reader brought into shape.
+
+    Args:
+        inputs: images [example, channel, height, width], or a table [example, column].
+        values: [example] raw targets: text, numbers, or class indices where `classes` is given.
+        keys: names of the examples; by default "row 0", "row 1" ...
+        columns: the columns of a table, in the order of `inputs`; by default all numeric.
+        classes: names of the class indices in `values`.
+        groups: [example] any values; equal values stay together.
+        like: the spec of a model that exists: its classes are used.
+    """
+    images = inputs.ndim == 4
+    keys = np.array([f"row {i}" for i in range(len(inputs))]) if keys is None else np.asarray(keys)
+    inputs = np.ascontiguousarray(_sized(inputs, options, like))
+    if classes:
+        values = np.asarray(classes)[np.asarray(values)]
+    task = options["task"] if like is None else like.task
+    encoded = encode(
+        values,
+        keys,
+        target=target,
+        task=task,
+        images=images,
+        classes=like.classes if like else tuple(classes),
+    )
+    if not images and not columns:
+        columns = tuple(Column(f"x{i}") for i in range(inputs.shape[1]))
+    counts = np.bincount(encoded.targets, minlength=len(encoded.classes)) if encoded.classes else ()
+    spec = Spec(
+        kind="images" if images else "table",
+        task=encoded.task,
+        input_shape=tuple(inputs.shape[1:]) if images else (num_features(columns),),
+        classes=encoded.classes,
+        target=target,
+        columns=() if images else columns,
+        num_examples=len(inputs),
+        class_counts=tuple(int(c) for c in counts),
+    )
+    return Data(
+        name=slug(name),
+        spec=spec,
+        inputs=inputs,
+        targets=encoded.targets,
+        keys=keys,
+        part=np.full(len(inputs), "", dtype="<U10") if part is None else part,
+        problems=(*problems, *encoded.problems),
+        fingerprint=fingerprint(inputs, encoded.targets),
+        groups=None if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1),
+    )
+
+
+def num_features(columns: Iterable[Column]) -> int:
+    """Features that the columns become: one a number, one a category.
+
+    >>> num_features([Column("age"), Column("colour", "category", ("blue", "red"))])
+    3
+    """
+    return sum(1 if c.kind == "numeric" else len(c.categories) for c in columns)
+
+
+def slug(name: str) -> str:
+    """A name fit for a folder.
+
+    >>> slug("My photos (2024)")
+    'my-photos-2024'
+    """
+    return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.") or "data"
+
+
+def _sized(inputs: np.ndarray, options: dict[str, Any], like: Spec | None) -> np.ndarray:
+    """Images of the size asked for; anything else is left alone."""
+    size = options["image_size"]
+    if inputs.ndim != 4:
+        if size:
+            raise refuse(
+                "not_images",
+                f"data.image_size = {size}, but this source is a table.",
+                "Leave data.image_size out.",
+                "data.image_size",
+                setting="data.image_size",
+            )
+        return inputs
+    wanted = like.input_shape[1:] if like else ((size, size) if size else inputs.shape[2:])
+    if tuple(inputs.shape[2:]) == tuple(wanted) or not len(inputs):
+        return inputs
+    from fitwell.data.images import resize_array
+
+    return resize_array(inputs, (int(wanted[0]), int(wanted[1])))

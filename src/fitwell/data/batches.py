@@ -1,0 +1,129 @@
+"""Batches by indexing whole tensors. The one module of the data layer that imports torch.
+
+No DataLoader: on tensors in memory it costs 3 to 124 times as much (pytorch #181501).
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fitwell.data.preprocess import Preprocess
+
+# Up to here the rows are kept as the float32 tensors that the model reads; above, as they came
+# (uint8 images: a quarter) and each batch is converted, so that 60,000 images stay small in memory.
+MOST_FLOAT_BYTES = 128 * 1024**2
+# On an accelerator the rows live there up to this size; above, each batch is copied over.
+MOST_DEVICE_BYTES = 4 * 1024**3
+
+
+class Batch(NamedTuple):
+    """One step's examples.
+
+    Args:
+        x: [batch, *spec.input_shape] float32, on the device.
+        y: [batch] int64 class index, or float32 standardised number, on the device.
+        index: [batch] int64, rows of `Data`, on the CPU.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+
+
+class Batches:
+    """The rows of one part as batches, epoch by epoch.
+
+    Args:
+        inputs: `Data.inputs`, all rows, raw.
+        targets: `Data.targets`, all rows, raw.
+        rows: the rows of this part.
+        batch_size: examples a batch; the last batch of an epoch may be smaller and is kept.
+        seed: with the epoch, decides the order; nothing else does.
+        device: where x and y live.
+        preprocess: fitted on the training rows.
+        channels_last: memory layout of x where it has 4 dimensions.
+        shuffle: off for evaluation: rows in their own order.
+    """
+
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        rows: np.ndarray,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        preprocess: Preprocess,
+        channels_last: bool = False,
+        shuffle: bool = True,
+    ) -> None:
+        self.rows = np.asarray(rows, np.int64)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.device = torch.device(device)
+        self.preprocess = preprocess
+        self.shuffle = shuffle
+        images = inputs.ndim == 4
+        self.layout = (
+            torch.channels_last if images and channels_last else torch.contiguous_format
+        )
+        width = int(np.prod(inputs.shape[1:])) if images else sum(
+            len(c.categories) or 1 for c in preprocess.columns
+        )
+        self.ready = 4 * width * len(self.rows) <= MOST_FLOAT_BYTES
+        self._x, self._shared = self._load(inputs, images)
+        y = preprocess.targets(targets[self.rows])
+        self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
+        self._rows = torch.from_numpy(self.rows)
+        if images and not self.ready:
+            factor, shift = preprocess.affine()
+            self._factor = torch.from_numpy(factor).view(-1, 1, 1).to(self.device)
+            self._shift = torch.from_numpy(shift).view(-1, 1, 1).to(self.device)
+
+    def _load(self, inputs: np.ndarray, images: bool) -> tuple[Tensor, bool]:
+        """The tensor that batches are indexed from, and whether it is all of `inputs`, not copied."""
+        if self.ready:
+            x = torch.from_numpy(self.preprocess.inputs(inputs[self.rows])).to(self.device)
+            if images and self.layout is torch.channels_last:
+                # Stored as [example, height, width, channel]: indexing the first dimension then
+                # gives channels_last batches, without a conversion a step.
+                x = x.permute(0, 2, 3, 1).contiguous()
+            return x, False
+        if self.device.type != "cpu" and images:
+            size = len(self.rows) * inputs[:1].nbytes
+            if size <= MOST_DEVICE_BYTES:
+                return torch.from_numpy(inputs[self.rows]).to(self.device), False
+        return torch.from_numpy(inputs), True
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self.rows) // self.batch_size)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """[example] positions into `rows` in the order of this epoch."""
+        if not self.shuffle:
+            return np.arange(len(self.rows))
+        return np.random.default_rng([self.seed % 2**63, epoch]).permutation(len(self.rows))
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from batch `start` on (to go on after an interruption)."""
+        order = torch.from_numpy(self.order(number))
+        on_device = order if self.device.type == "cpu" else order.to(self.device)
+        for step in range(start, len(self)):
+            span = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            index = self._rows[order[span]]
+            at = on_device[span]
+            yield Batch(self._inputs(index if self._shared else at), self._y[at], index)
+
+    def _inputs(self, at: Tensor) -> Tensor:
+        x = self._x.index_select(0, at)
+        if self.ready:
+            return x.permute(0, 3, 1, 2) if self.layout is torch.channels_last else x
+        if x.ndim != 4:
+            return torch.from_numpy(self.preprocess.inputs(x.numpy())).to(self.device)
+        x = x.to(self.device).to(torch.float32, memory_format=self.layout)
+        return x.mul_(self._factor).add_(self._shift)

@@ -1,0 +1,315 @@
+"""What is wrong with data that could be read: pure functions from `Data` to problems. No torch."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from fitwell.data.types import Data, Options, Problem, some
+
+FEW_EXAMPLES = 50  # below, one example more or less moves a test accuracy by 20 points
+FEW_A_CLASS = 10
+IMBALANCE = 5.0  # largest over smallest class; a note: the ratio alone is no finding
+MOSTLY_MISSING = 0.5
+CHUNK_ROWS = 4096
+
+Check = Callable[[Data, Options], Iterator[Problem]]
+
+
+def problems_of(data: Data, options: Options) -> tuple[Problem, ...]:
+    """Everything wrong with `data`, errors first, on top of what the reader found."""
+    found = [*data.problems, *(p for check in CHECKS for p in check(data, options))]
+    rank = {"error": 0, "warning": 1, "note": 2}
+    return tuple(sorted(found, key=lambda p: rank[p.severity]))
+
+
+def size(data: Data, options: Options) -> Iterator[Problem]:
+    n = len(data)
+    if n < 4:
+        yield Problem(
+            "too_few_examples",
+            "error",
+            tuple(map(str, data.keys)) or (data.name,),
+            f"There {'is 1 example' if n == 1 else f'are {n} examples'}; training, validation and "
+            "test each need at least one.",
+            "Give at least 4 examples; several hundred for a model worth having.",
+        )
+    elif n < FEW_EXAMPLES:
+        yield Problem(
+            "few_examples",
+            "warning",
+            (data.name,),
+            f"There are only {n} examples; scores on parts of them say little.",
+            "Collect more, and read every score with its spread (`fitwell cv`).",
+        )
+
+
+def classes(data: Data, options: Options) -> Iterator[Problem]:
+    if data.spec.task != "classification":
+        return
+    names, counts = data.spec.classes, data.spec.class_counts
+    present = [n for n, c in zip(names, counts, strict=True) if c]
+    if len(present) < 2:
+        yield Problem(
+            "one_class",
+            "error",
+            tuple(present) or (data.spec.target,),
+            f"All {len(data)} examples are of one class, {some(present)}; there is nothing to tell apart.",
+            "Add examples of at least one other class.",
+        )
+        return
+    lone = [n for n, c in zip(names, counts, strict=True) if c == 1]
+    if lone:
+        where = [*lone, *(str(data.keys[i]) for i in np.flatnonzero(_of(data, lone)))]
+        yield Problem(
+            "single_example_class",
+            "error",
+            tuple(where),
+            f"{len(lone)} of {len(names)} classes have 1 example ({some(lone)}), which cannot be both "
+            "learnt from and tested on.",
+            "Add examples, merge the class with another, or leave it out.",
+        )
+    few = [f"{n} ({c})" for n, c in zip(names, counts, strict=True) if 1 < c < FEW_A_CLASS]
+    if few:
+        yield Problem(
+            "small_class",
+            "warning",
+            tuple(f.rsplit(" (", 1)[0] for f in few),
+            f"{len(few)} of {len(names)} classes have fewer than {FEW_A_CLASS} examples: {some(few)}.",
+            "Add examples, or merge classes.",
+        )
+    low, high = min(c for c in counts if c), max(counts)
+    if high / low >= IMBALANCE:
+        small, large = names[list(counts).index(low)], names[list(counts).index(high)]
+        yield Problem(
+            "class_imbalance",
+            "note",
+            (large, small),
+            f"The largest class, {large}, has {high} examples, the smallest, {small}, {low}.",
+            "Judge by balanced accuracy: score.name=balanced_accuracy.",
+        )
+
+
+def parts(data: Data, options: Options) -> Iterator[Problem]:
+    """The source's own split: what it overrides, and classes that one side lacks."""
+    own = [p for p in ("train", "validation", "test") if (data.part == p).any()]
+    if not own:
+        return
+    counts = ", ".join(f"{p} {int((data.part == p).sum())}" for p in own)
+    if "test" in own or "validation" in own:
+        used = " and ".join(f"data.{p}" for p in own if p != "train")
+        yield Problem(
+            "own_split",
+            "note",
+            (data.name,),
+            f"The source brings its own split ({counts}), used instead of {used}.",
+            "Nothing to do; to split afresh, put all examples into one part.",
+        )
+    fit = data.part != "test"
+    if not fit.any() or not (data.part[fit] != "validation").any():
+        yield Problem(
+            "no_training_part",
+            "error",
+            (data.name,),
+            f"The source has no training part ({counts}).",
+            "Add a training part.",
+        )
+        return
+    if data.spec.task != "classification":
+        return
+    learnt = set(data.targets[(data.part != "test") & (data.part != "validation")].tolist())
+    for part in ("validation", "test"):
+        there = set(data.targets[data.part == part].tolist())
+        if not there or there == learnt:
+            continue
+        extra = [data.spec.classes[c] for c in sorted(there - learnt)]
+        lacking = [data.spec.classes[c] for c in sorted(learnt - there)]
+        said = [f"only in {part}: {some(extra)}"] if extra else []
+        said += [f"only in train: {some(lacking)}"] if lacking else []
+        yield Problem(
+            "labels_differ",
+            "error",
+            (*extra, *lacking),
+            f"The classes of train and {part} differ; {'; '.join(said)}.",
+            "Give the classes the same names in both (case and spelling count), or leave out the odd ones.",
+        )
+
+
+def target_range(data: Data, options: Options) -> Iterator[Problem]:
+    if data.spec.task == "regression" and len(data) > 1 and np.ptp(data.targets) == 0:
+        yield Problem(
+            "constant_target",
+            "error",
+            (data.spec.target,),
+            f"{data.spec.target} is {data.targets[0]:g} in every example; there is nothing to predict.",
+            "Name another column with data.target.",
+        )
+
+
+def columns(data: Data, options: Options) -> Iterator[Problem]:
+    """Constant columns, and missing values a column."""
+    if data.spec.kind != "table" or not len(data):
+        return
+    missing = np.isnan(data.inputs)
+    share = missing.mean(0)
+    names = [c.name for c in data.spec.columns]
+    filled = np.where(missing, -np.inf, data.inputs).max(0)
+    constant = (filled == np.where(missing, np.inf, data.inputs).min(0)) | (share == 1)
+    flat = [n for n, c in zip(names, constant, strict=True) if c]
+    if len(data) > 1 and flat:
+        every = len(flat) == len(names)
+        yield Problem(
+            "constant_inputs" if every else "constant_column",
+            "error" if every else "warning",
+            tuple(flat),
+            f"{len(flat)} of {len(names)} columns never change: {some(flat)}.",
+            "Give columns that differ between examples." if every else "Leave them out.",
+        )
+    gaps = [(n, s) for n, s in zip(names, share, strict=True) if s]
+    mostly = [f"{n} ({s:.0%})" for n, s in gaps if s > MOSTLY_MISSING]
+    if gaps:
+        total = int(missing.any(1).sum())
+        yield Problem(
+            "missing_values",
+            "warning" if mostly else "note",
+            tuple(n for n, _ in gaps),
+            f"{total} of {len(data)} rows have missing inputs, in {some(n for n, _ in gaps)}"
+            + (f"; mostly missing: {some(mostly)}." if mostly else "."),
+            "They are filled with the median of the training rows (categories: none of them)"
+            + ("; leave out the columns that are mostly missing." if mostly else "."),
+        )
+
+
+def finite(data: Data, options: Options) -> Iterator[Problem]:
+    if data.inputs.dtype.kind != "f":
+        return
+    flat = data.inputs.reshape(len(data), -1)
+    bad = np.isinf(flat).any(1) if data.spec.kind == "table" else ~np.isfinite(flat).all(1)
+    if bad.any():
+        names = tuple(str(k) for k in data.keys[bad])
+        yield Problem(
+            "nonfinite_inputs",
+            "error",
+            names,
+            f"{len(names)} of {len(data)} examples hold infinite values ({some(names)}), or numbers too "
+            "large for float32.",
+            "Correct them, or leave them empty, which counts as missing.",
+        )
+
+
+def blank_images(data: Data, options: Options) -> Iterator[Problem]:
+    if data.spec.kind != "images" or not len(data):
+        return
+    flat = data.inputs.reshape(len(data), -1)
+    blank = flat.max(1) == flat.min(1)
+    if blank.any():
+        names = tuple(str(k) for k in data.keys[blank])
+        yield Problem(
+            "constant_inputs" if blank.all() else "blank_image",
+            "error" if blank.all() else "warning",
+            names,
+            f"{len(names)} of {len(data)} images are of one single colour ({some(names)}).",
+            "Look at them and leave them out.",
+        )
+
+
+def duplicates(data: Data, options: Options) -> Iterator[Problem]:
+    """Exact copies: across the source's own parts, with other targets, or plain."""
+    groups = duplicate_groups(data.inputs)
+    if not groups:
+        return
+    tables = {
+        "duplicate_across_parts": (
+            "stand in the test part and outside it; the test score is flattered",
+            "Leave one of each out.",
+        ),
+        "conflicting_labels": (
+            "have equal inputs but different targets",
+            "Correct the targets, or leave such examples out.",
+        ),
+        "duplicate_examples": (
+            "are exact copies of one another, and a split may put a copy on each side",
+            "Leave one of each out.",
+        ),
+    }
+    found: dict[str, list[np.ndarray]] = defaultdict(list)
+    for rows in groups:
+        if len({data.part[i] == "test" for i in rows}) > 1:
+            found["duplicate_across_parts"].append(rows)
+        if len(set(data.targets[rows].tolist())) > 1:
+            found["conflicting_labels"].append(rows)
+        else:
+            found["duplicate_examples"].append(rows)
+    for name, (what, mend) in tables.items():
+        if found[name]:
+            keys = [str(data.keys[i]) for rows in found[name] for i in rows]
+            pairs = [" = ".join(str(data.keys[i]) for i in rows[:3]) for rows in found[name]]
+            yield Problem(
+                name, "warning", tuple(keys), f"{len(keys)} examples {what}: {some(pairs)}.", mend
+            )
+
+
+def duplicate_groups(inputs: np.ndarray) -> list[np.ndarray]:
+    """Groups of rows whose bytes are equal, each sorted, in order of their first row.
+
+    A 64-bit sum a row with random odd factors finds the candidates in one pass over the bytes
+    (70,000 images in about a tenth of a second); only candidates are compared byte for byte.
+    """
+    n = len(inputs)
+    if n < 2:
+        return []
+    flat = inputs.reshape(n, -1)
+    width = flat.shape[1] * flat.itemsize
+    words = -(-width // 8)
+    factors = np.random.default_rng(0).integers(2**63, size=words, dtype=np.uint64) * 2 + 1
+    sums = np.empty(n, np.uint64)
+    block = np.zeros((min(n, CHUNK_ROWS), words * 8), np.uint8)
+    for start in range(0, n, CHUNK_ROWS):
+        rows = np.ascontiguousarray(flat[start : start + CHUNK_ROWS])
+        block[: len(rows), :width] = rows.view(np.uint8).reshape(len(rows), width)
+        packed = block[: len(rows)].view(np.uint64)
+        # The high half is folded in: a product's low bits depend on low bits only.
+        packed = packed ^ (packed >> np.uint64(32))
+        sums[start : start + len(rows)] = (packed * factors).sum(1, dtype=np.uint64)
+    order = np.argsort(sums, kind="stable")
+    same = np.flatnonzero(sums[order][1:] == sums[order][:-1])
+    by_bytes: dict[bytes, list[int]] = defaultdict(list)
+    for i in np.unique(np.concatenate([order[same], order[same + 1]])).tolist():
+        by_bytes[flat[i].tobytes()].append(i)
+    return sorted((np.array(g) for g in by_bytes.values() if len(g) > 1), key=lambda g: int(g[0]))
+
+
+def folds(data: Data, options: Options) -> Iterator[Problem]:
+    """Classes too small for every fold to hold one."""
+    if data.spec.task != "classification":
+        return
+    number = options["folds"]
+    few = [
+        n for n, c in zip(data.spec.classes, data.spec.class_counts, strict=True) if 1 < c < number
+    ]
+    if few:
+        yield Problem(
+            "fewer_than_folds",
+            "warning",
+            tuple(few),
+            f"{len(few)} classes have fewer examples than data.folds = {number}: {some(few)}; some "
+            "folds will lack them.",
+            "Add examples, or set a smaller data.folds.",
+        )
+
+
+def _of(data: Data, names: list[str]) -> np.ndarray:
+    return np.isin(data.targets, [data.spec.classes.index(n) for n in names])
+
+
+CHECKS: tuple[Check, ...] = (
+    size,
+    classes,
+    parts,
+    target_range,
+    finite,
+    columns,
+    blank_images,
+    duplicates,
+    folds,
+)

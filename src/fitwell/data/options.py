@@ -1,0 +1,90 @@
+"""The settings `data.*`: declared once, here. No torch."""
+
+from collections.abc import Mapping
+from inspect import signature
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from fitwell.errors import SettingError, did_you_mean
+
+
+def data_settings(
+    *,
+    target: Annotated[
+        str,
+        Field(
+            description="column (or array of a .npz) to predict; empty: guessed where that is "
+            "unambiguous, and said"
+        ),
+    ] = "",
+    task: Annotated[
+        Literal["auto", "classification", "regression"],
+        Field(
+            description="what to predict; auto: classes for text and for few whole numbers, "
+            "a number otherwise"
+        ),
+    ] = "auto",
+    validation: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.5,
+            description="share of the training examples cut off for early stopping and best weights",
+        ),
+    ] = 0.1,
+    test: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.5,
+            description="share of the examples held out to score once; a source's own test part "
+            "overrides it",
+        ),
+    ] = 0.1,
+    group: Annotated[
+        str,
+        Field(
+            description="column whose values must stay together: no group is on both sides of a split"
+        ),
+    ] = "",
+    folds: Annotated[int, Field(ge=2, le=100, description="parts of the cross-validation")] = 5,
+    image_size: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1024,
+            description="side of the square that images are resized and cropped to, in pixels; "
+            "0: the median short side, from 8 to 64",
+        ),
+    ] = 0,
+    root: Annotated[
+        str, Field(description="folder that already holds the files of a named source; no download")
+    ] = "",
+    limit: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="at most so many examples outside the test part, stratified; 0: all",
+        ),
+    ] = 0,
+) -> dict[str, Any]:
+    """The settings `data.*` with every default filled in."""
+    return dict(locals())
+
+
+def fill(options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options` with the defaults of `data_settings`; `seed` may be among them.
+
+    Raises:
+        SettingError: a name that does not exist.
+    """
+    known = signature(data_settings).parameters
+    for name in options:
+        if name != "seed" and name not in known:
+            raise SettingError(
+                f"data.{name}: data has no such setting.{did_you_mean(name, known)} "
+                f"It has: {', '.join(known)}.",
+                setting=f"data.{name}",
+            )
+    return {"seed": 0, **data_settings(), **options}

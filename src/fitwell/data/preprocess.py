@@ -1,0 +1,168 @@
+"""Raw inputs to what the model sees, fitted on training rows only and kept with the run. No torch.
+
+Images: (value - mean) / scale a channel. Tables: a missing number becomes the median, numbers are
+standardised, categories become one-hot (a missing or unseen one is all zeros). Regression targets
+are standardised for training and restored to their own unit afterwards.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.types import Data
+from fitwell.spec import Column
+
+CHUNK_VALUES = 1 << 20  # values worked on at once: bounds the memory of the fit to a few megabytes
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What was fitted. Plain numbers: it goes to JSON and back unchanged.
+
+    Args:
+        kind: "images" or "table".
+        mean, scale: a channel of images, or a column of tables (0 and 1 for category columns),
+            in the raw unit.
+        fill: a column: the median that stands for a missing number.
+        columns: the columns of a table.
+        target_mean, target_scale: of a regression target; 0 and 1 for classes.
+    """
+
+    kind: str
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    fill: tuple[float, ...] = ()
+    columns: tuple[Column, ...] = ()
+    target_mean: float = 0.0
+    target_scale: float = 1.0
+
+    def inputs(self, array: np.ndarray) -> np.ndarray:
+        """Float32 inputs of the model, [example, *spec.input_shape], from raw ones."""
+        if self.kind == "images":
+            factor, shift = self.affine()
+            out = array.astype(np.float32)
+            out *= factor[:, None, None]
+            out += shift[:, None, None]
+            return out
+        blocks = []
+        for i, column in enumerate(self.columns):
+            values = array[:, i]
+            if column.kind == "category":
+                codes = np.arange(len(column.categories), dtype=np.float32)
+                blocks.append((values[:, None] == codes).astype(np.float32))
+            else:
+                # float64 for the difference: a year or a timestamp has few float32 digits left.
+                known = np.where(np.isnan(values), self.fill[i], values.astype(np.float64))
+                blocks.append(((known - self.mean[i]) / self.scale[i])[:, None].astype(np.float32))
+        return np.concatenate(blocks, axis=1)
+
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """(factor, shift) a channel, float32: `raw * factor + shift`."""
+        scale = np.asarray(self.scale)
+        return (
+            (1.0 / scale).astype(np.float32),
+            (-np.asarray(self.mean) / scale).astype(np.float32),
+        )
+
+    def targets(self, array: np.ndarray) -> np.ndarray:
+        """Targets as the loss sees them: class indices unchanged, numbers standardised."""
+        if array.dtype.kind != "f":
+            return array
+        return ((array - self.target_mean) / self.target_scale).astype(np.float32)
+
+    def restore(self, outputs: Any) -> Any:
+        """Outputs (numpy or torch) back in the target's own unit."""
+        return outputs * self.target_scale + self.target_mean
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Preprocess":
+        known = dict(data)
+        known["columns"] = tuple(
+            Column(c["name"], c["kind"], tuple(c["categories"])) for c in data.get("columns", ())
+        )
+        for name in ("mean", "scale", "fill"):
+            known[name] = tuple(float(v) for v in data.get(name, ()))
+        return cls(**known)
+
+
+def fit(data: Data, rows: np.ndarray) -> Preprocess:
+    """The preprocessing of `data`, from its training `rows` only."""
+    target_mean, target_scale = 0.0, 1.0
+    if data.spec.task == "regression":
+        targets = data.targets[rows].astype(np.float64)
+        target_mean, target_scale = float(targets.mean()), _usable(float(targets.std()))
+    if data.spec.kind == "images":
+        mean, scale = _channel_moments(data.inputs, rows)
+        return Preprocess(
+            "images", mean, scale, target_mean=target_mean, target_scale=target_scale
+        )
+    means, scales, fills = [], [], []
+    for i, column in enumerate(data.spec.columns):
+        if column.kind == "category":
+            values = np.zeros(1)
+            scale = 1.0
+        else:
+            values = data.inputs[rows, i].astype(np.float64)
+            values = values[~np.isnan(values)]
+            values = values if len(values) else np.zeros(1)
+            scale = _usable(float(values.std()), float(np.abs(values).max()))
+        means.append(float(values.mean()))
+        scales.append(scale)
+        fills.append(float(np.median(values)))
+    return Preprocess(
+        "table",
+        tuple(means),
+        tuple(scales),
+        tuple(fills),
+        data.spec.columns,
+        target_mean,
+        target_scale,
+    )
+
+
+def _usable(deviation: float, largest: float = 0.0) -> float:
+    """The deviation, or 1 where it is zero but for rounding: a constant is only shifted to 0."""
+    return deviation if deviation > 1e-7 * largest and deviation > 0 else 1.0
+
+
+def _channel_moments(
+    inputs: np.ndarray, rows: np.ndarray
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation a channel over `rows`, in bounded memory.
+
+    uint8 is counted, which is exact; floats are summed around a first guess of the mean, which
+    keeps the variance from cancelling.
+    """
+    channels = inputs.shape[1]
+    step = max(1, CHUNK_VALUES // max(1, int(np.prod(inputs.shape[1:]))))
+    chunks = [rows[i : i + step] for i in range(0, len(rows), step)]
+    mean, variance = np.zeros(channels), np.zeros(channels)
+    if inputs.dtype == np.uint8:
+        levels = np.arange(256)
+        counts = np.zeros((channels, 256))
+        for chunk in chunks:
+            block = inputs[chunk]
+            for c in range(channels):
+                counts[c] += np.bincount(block[:, c].reshape(-1), minlength=256)
+        total = counts.sum(1)
+        mean = counts @ levels / total
+        variance = (counts * (levels - mean[:, None]) ** 2).sum(1) / total
+    else:
+        guess = inputs[chunks[0]].mean((0, 2, 3), dtype=np.float64)
+        sums, squares = np.zeros(channels), np.zeros(channels)
+        for chunk in chunks:
+            block = inputs[chunk].astype(np.float64) - guess[:, None, None]
+            sums += block.sum((0, 2, 3))
+            squares += (block**2).sum((0, 2, 3))
+        total = len(rows) * np.prod(inputs.shape[2:])
+        mean = guess + sums / total
+        variance = np.maximum(squares / total - (sums / total) ** 2, 0)
+    scale = tuple(
+        _usable(float(s), abs(float(m))) for s, m in zip(np.sqrt(variance), mean, strict=True)
+    )
+    return tuple(float(m) for m in mean), scale

@@ -1,0 +1,177 @@
+"""From what the user named to `Data`: `read` raises on unusable data, `check` lists what is wrong."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from fitwell.data.arrays import read_arrays
+from fitwell.data.checks import problems_of
+from fitwell.data.options import fill
+from fitwell.data.sources import SOURCES
+from fitwell.data.types import BadData, Data, Options, Problem, refuse
+from fitwell.errors import SettingError, did_you_mean
+from fitwell.spec import Spec
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet")
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+
+
+def read(source: Any, options: Options | None = None, *, like: Spec | None = None) -> Data:
+    """The data of a source, checked.
+
+    Args:
+        source: a path, a name of `SOURCES`, `(X, y)`, a DataFrame or a torch Dataset.
+        options: settings `data.*` without the prefix, and `seed`.
+        like: the spec of a model that exists: its image size, columns and classes are used.
+
+    Raises:
+        BadData: it cannot be trained on; `.problems` lists everything.
+        SettingError: a setting that does not exist, or does not go with this source.
+    """
+    data, problems = _read(source, fill(options or {}), like)
+    if any(p.severity == "error" for p in problems) and like is None:
+        raise BadData(problems)
+    return data.with_problems(problems)
+
+
+def check(source: Any, options: Options | None = None) -> tuple[Data | None, tuple[Problem, ...]]:
+    """The data, where it can be read at all, and everything wrong with it.
+
+    Raises:
+        SettingError: a setting is wrong (the data is not to blame).
+    """
+    try:
+        data, problems = _read(source, fill(options or {}), None)
+    except BadData as error:
+        return None, error.problems
+    return data.with_problems(problems), problems
+
+
+def _read(
+    source: Any, options: dict[str, Any], like: Spec | None
+) -> tuple[Data, tuple[Problem, ...]]:
+    data = _open(source, options, like)
+    problems = problems_of(data, options)
+    if isinstance(source, str) and source in SOURCES and Path(source).exists():
+        note = Problem(
+            "path_beats_name",
+            "note",
+            (source,),
+            f"{source} is both a path here and the name of a source; the path is read.",
+            "Rename the path, or run elsewhere, for the named source.",
+        )
+        problems = (*problems, note)
+    return data, problems
+
+
+def _open(source: Any, options: dict[str, Any], like: Spec | None) -> Data:
+    if isinstance(source, str | Path):
+        return _open_named(source, options, like)
+    _refuse_root(options)
+    if _is_frame(source):
+        from fitwell.data.table import read_frame
+
+        return read_frame(source, options, like=like)
+    if isinstance(source, tuple | list) and len(source) == 2:
+        x, y = source
+        if _is_frame(x):
+            from fitwell.data.table import read_frame
+
+            return read_frame(x, options, targets=y, like=like)
+        _refuse_columns(options, "arrays (X, y)")
+        return read_arrays(x, y, options, like=like)
+    if hasattr(source, "__getitem__") and not isinstance(source, dict | list | tuple | bytes):
+        from fitwell.data.dataset import read_dataset
+
+        _refuse_columns(options, "a Dataset")
+        return read_dataset(source, options, like=like)
+    raise refuse(
+        "unknown_source",
+        f"A source of type {type(source).__name__} is not known.",
+        "Give a path, a name, (X, y), a DataFrame or a torch Dataset with a length.",
+        type(source).__name__,
+    )
+
+
+def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) -> Data:
+    path = Path(source).expanduser()
+    if not path.exists():
+        if str(source) in SOURCES:
+            _refuse_columns(options, f"the source {source}")
+            if str(source) != "fashion-mnist":
+                _refuse_root(options)
+            return SOURCES[str(source)](options)
+        raise _missing(str(source))
+    _refuse_root(options)
+    if path.is_dir():
+        from fitwell.data.folder import read_folder
+        from fitwell.data.idx import is_idx_folder, read_idx
+
+        _refuse_columns(options, "a folder")
+        reader = read_idx if is_idx_folder(path) else read_folder
+        return reader(path, options, like=like)
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        from fitwell.data.npz import read_npz
+
+        return read_npz(path, options, like=like)
+    if suffix in TABLE_SUFFIXES:
+        from fitwell.data.table import read_table
+
+        return read_table(path, options, like=like)
+    unpack = "Unpack it and give the folder." if suffix in ARCHIVES else ""
+    raise refuse(
+        "unknown_file",
+        f"{path.name} is of no kind that fitwell reads.",
+        unpack or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files and of class "
+        "folders with images.",
+        str(path),
+    )
+
+
+def _missing(source: str) -> BadData:
+    looks_like_path = any(c in source for c in "/\\.")
+    if looks_like_path:
+        near = Path(source).expanduser().parent
+        names = [p.name for p in near.iterdir()] if near.is_dir() else []
+        hint = did_you_mean(Path(source).name, names)
+        return refuse(
+            "missing_path",
+            f"There is no file or folder {source}.{hint}",
+            "Check the path and the current folder.",
+            source,
+        )
+    return refuse(
+        "unknown_source",
+        f"There is no file, folder or source called {source}.{did_you_mean(source, SOURCES)}",
+        f"Sources by name: {', '.join(SOURCES)}.",
+        source,
+    )
+
+
+def _is_frame(source: Any) -> bool:
+    """Whether this is a DataFrame of polars or pandas, without importing either."""
+    for module in ("polars", "pandas"):
+        frame = getattr(sys.modules.get(module), "DataFrame", None)
+        if frame is not None and isinstance(source, frame):
+            return True
+    return False
+
+
+def _refuse_columns(options: dict[str, Any], what: str) -> None:
+    for name in ("target", "group"):
+        if options[name]:
+            raise SettingError(
+                f"data.{name} = {options[name]}: {what} has no columns to name. Leave data.{name} out"
+                + (", or pass a DataFrame." if "arrays" in what else "."),
+                setting=f"data.{name}",
+            )
+
+
+def _refuse_root(options: dict[str, Any]) -> None:
+    if options["root"]:
+        raise SettingError(
+            f"data.root = {options['root']}: only fashion-mnist reads it. Leave it out, or give that "
+            "folder as the source.",
+            setting="data.root",
+        )

@@ -1,0 +1,207 @@
+"""Which examples train, which select, which are held out: stratified, grouped, reproducible. No torch.
+
+The test part and the sample of `data.limit` depend on the data alone, never on the seed: were they
+redrawn with the seed, a test example of one run would be a training example of the next, and the
+ledger of test looks would count nothing. Folds depend on (seed, repeat), inner cuts on the fold too.
+
+The plain stratified cuts are written here, and scikit-learn is imported for groups only: importing
+its model selection costs a worker about a second and tens of megabytes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fitwell.data.options import fill
+from fitwell.data.types import Data, Options
+from fitwell.errors import SettingError
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Sorted int64 indices into `Data`, disjoint.
+
+    Args:
+        train: what the weights are fitted to.
+        validation: the inner cut, for early stopping and best weights; may be empty.
+        held_out: scored once: the test part, or the held-out fold.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    held_out: np.ndarray
+
+
+def fit_rows(data: Data, options: Options, seed: int) -> Rows:
+    """Rows of a plain fit: training, inner cut, test part. The source's own parts are respected."""
+    settings = fill(options)
+    pool, test = _pool(data, settings)
+    own = data.part[pool] == "validation"
+    if own.any():
+        return Rows(pool[~own], pool[own], test)
+    train, validation = _inner_cut(data, pool, settings["validation"], (seed, 1))
+    return Rows(train, validation, test)
+
+
+def fold_rows(data: Data, options: Options, *, fold: int, repeat: int, seed: int) -> Rows:
+    """Rows of one fold of a cross-validation over everything but the test part.
+
+    Args:
+        fold: 0 to data.folds - 1.
+        repeat: a new partition into folds for each.
+        seed: must be the same for all folds of a repeat (and in both arms of a pair): it decides
+            the partition. Pass the recipe's `train.seed`, not a seed derived from the fold.
+
+    Raises:
+        SettingError: more folds than examples or groups.
+    """
+    settings = fill(options)
+    pool, _ = _pool(data, settings)
+    folds = settings["folds"]
+    if not 0 <= fold < folds:
+        raise SettingError(
+            f"fold {fold} does not exist: data.folds = {folds} gives folds 0 to {folds - 1}.",
+            setting="data.folds",
+        )
+    which = _folds(data, pool, folds, (seed, repeat))
+    held_out = pool[which == fold]
+    train, validation = _inner_cut(
+        data, pool[which != fold], settings["validation"], (seed, repeat, fold)
+    )
+    return Rows(train, validation, held_out)
+
+
+def final_rows(data: Data, options: Options, seed: int) -> Rows:
+    """Rows of the final model: all but the test part trains, nothing is cut off."""
+    pool, test = _pool(data, fill(options))
+    return Rows(pool, np.empty(0, np.int64), test)
+
+
+def _pool(data: Data, settings: dict) -> tuple[np.ndarray, np.ndarray]:
+    """(everything but the test part, at most data.limit of it; the test part), both sorted."""
+    everything = np.arange(len(data), dtype=np.int64)
+    own = data.part == "test"
+    if own.any():
+        pool, test = everything[~own], everything[own]
+    else:
+        free = data.part != "validation"
+        rest, test = _inner_cut(
+            data, everything[free], settings["test"], (0, 0), count=settings["test"] * len(data)
+        )
+        pool = np.sort(np.concatenate([rest, everything[~free]]))
+    limit = settings["limit"]
+    if not limit or limit >= len(pool):
+        return pool, test
+    smallest = 2 * max(1, len(data.spec.classes))
+    if limit < smallest:
+        raise SettingError(
+            f"data.limit = {limit} is fewer than 2 examples a class. Give at least {smallest}.",
+            setting="data.limit",
+        )
+    # Complementary cut: leave out len - limit, so that every class keeps an example.
+    out = _stratified(_labels(data, pool), len(pool) - limit, _rng(0, 2))
+    return pool[~out], test
+
+
+def _inner_cut(
+    data: Data, rows: np.ndarray, share: float, seed: tuple[int, ...], count: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(the rest, about `share` of `rows` or `count` of them), stratified, groups kept whole."""
+    if share <= 0 or len(rows) < 2:
+        return rows, np.empty(0, np.int64)
+    wanted = share * len(rows) if count is None else count
+    if data.groups is not None:
+        parts = max(2, round(len(rows) / wanted))
+        out = _group_folds(data, rows, parts, seed, "data.validation") == 0
+    else:
+        wanted = min(max(1, round(wanted)), len(rows) - 1)
+        out = _stratified(_labels(data, rows), wanted, _rng(*seed, 3))
+    return rows[~out], rows[out]
+
+
+def _folds(data: Data, rows: np.ndarray, folds: int, seed: tuple[int, ...]) -> np.ndarray:
+    """[row] fold number. Class counts and sizes of the folds differ by at most one."""
+    if data.groups is not None:
+        return _group_folds(data, rows, folds, seed, "data.folds")
+    if len(rows) < 2 * folds:
+        raise SettingError(
+            f"data.folds = {folds} needs at least {2 * folds} examples outside the test part; "
+            f"there are {len(rows)}. Set data.folds to at most {max(2, len(rows) // 2)}.",
+            setting="data.folds",
+        )
+    rng = _rng(*seed, 4)
+    order = rng.permutation(len(rows))
+    labels = _labels(data, rows)
+    # Rows in random order within their class, classes one after another, dealt like cards.
+    order = order[np.argsort(labels[order], kind="stable")]
+    which = np.empty(len(rows), np.int64)
+    which[order] = rng.permutation(folds)[np.arange(len(rows)) % folds]
+    return which
+
+
+def _stratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """[row] bool, `count` of them true in proportion to the labels.
+
+    Every label keeps at least one row that is false. Quotas are rounded by the largest remainder,
+    ties in random order.
+    """
+    sizes = np.bincount(labels)
+    quota = sizes * (count / len(labels))
+    take = np.minimum(np.floor(quota).astype(np.int64), np.maximum(sizes - 1, 0))
+    tie = rng.random(len(sizes))
+    while take.sum() < count:
+        open_ = take < sizes - 1
+        if not open_.any():
+            break
+        short = np.where(open_, quota - take, -np.inf)
+        take[np.lexsort((tie, short))[-1]] += 1
+    out = np.zeros(len(labels), bool)
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    for start, number in zip(starts, take, strict=True):
+        out[order[start : start + number]] = True
+    return out
+
+
+def _group_folds(
+    data: Data, rows: np.ndarray, folds: int, seed: tuple[int, ...], setting: str
+) -> np.ndarray:
+    """[row] fold number with no group in two folds, classes as even as the groups allow."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    assert data.groups is not None
+    groups = data.groups[rows]
+    number = len(np.unique(groups))
+    if setting == "data.validation":
+        folds = min(folds, number)  # few groups: the cut becomes one whole group
+    if number < max(2, folds):
+        raise SettingError(
+            f"{setting}: {folds} parts need at least {max(2, folds)} groups; data.group gives "
+            f"{number}. Set data.folds to at most {max(2, number)}, or name another data.group.",
+            setting=setting,
+        )
+    import warnings
+
+    splitter = StratifiedGroupKFold(
+        folds, shuffle=True, random_state=int(_rng(*seed, 5).integers(2**31))
+    )
+    which = np.empty(len(rows), np.int64)
+    with warnings.catch_warnings():
+        # "The least populated class has fewer members than n_splits": checks.py says it by name.
+        warnings.simplefilter("ignore", UserWarning)
+        parts = list(splitter.split(np.zeros(len(rows)), _labels(data, rows), groups))
+    for i, (_, held_out) in enumerate(parts):
+        which[held_out] = i
+    return which
+
+
+def _labels(data: Data, rows: np.ndarray) -> np.ndarray:
+    """What to stratify by: the class; nothing for regression."""
+    if data.spec.task == "classification":
+        return data.targets[rows]
+    return np.zeros(len(rows), np.int64)
+
+
+def _rng(*seed: int) -> np.random.Generator:
+    return np.random.default_rng([s % 2**63 for s in seed])

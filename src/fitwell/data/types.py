@@ -1,0 +1,128 @@
+"""What reading gives: `Data`, the `Problem`s found in it, and the error that carries them. No torch."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from fitwell.errors import DataError
+from fitwell.spec import Spec
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with the data, or worth knowing, and what to do about it.
+
+    Args:
+        name: stable name, such as `duplicate_examples`.
+        severity: "error" stops before any training, "warning" may cost accuracy, "note" informs.
+        where: every file, row, column or class concerned; both of a duplicate. Never empty.
+        message: what is wrong, with its numbers.
+        mend: the next step.
+    """
+
+    name: str
+    severity: Severity
+    where: tuple[str, ...]
+    message: str
+    mend: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "severity": self.severity,
+            "where": list(self.where),
+            "message": self.message,
+            "mend": self.mend,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.mend}"
+
+
+class BadData(DataError):
+    """Data that cannot be trained on; `problems` holds everything that was found wrong with it."""
+
+    def __init__(self, problems: Iterable[Problem], *, setting: str = "") -> None:
+        self.problems = tuple(problems)
+        errors = [p for p in self.problems if p.severity == "error"]
+        more = ""
+        if len(errors) > 1:
+            rest = ", ".join(dict.fromkeys(p.name for p in errors[1:]))
+            more = f" There is more wrong: {rest}; `fitwell check` lists everything."
+        super().__init__(f"{errors[0]}{more}", setting=setting, where=", ".join(errors[0].where[:5]))
+
+
+def refuse(
+    name: str, message: str, mend: str, where: str | Iterable[str], *, setting: str = ""
+) -> BadData:
+    """The error to raise for data that cannot be read at all."""
+    places = (where,) if isinstance(where, str) else tuple(where)
+    return BadData([Problem(name, "error", places, message, mend)], setting=setting)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A source in memory: one row an example, in the order of the source.
+
+    Args:
+        name: for the run folder's name.
+        spec: what the data is.
+        inputs: [example, channel, height, width] uint8 (or float32) for images;
+            [example, column] float32 for tables, where a category column holds its code and nan is
+            a missing value.
+        targets: [example] int64 class index, or float32 in the target's own unit.
+        keys: [example] stable names: relative path, or "row 17".
+        part: [example] the source's own split: "train", "validation" or "test"; "" is free.
+        problems: everything found; none is an error.
+        fingerprint: sha256 of inputs and targets, hexadecimal.
+        groups: [example] group number; examples of one group stay on one side of every split.
+    """
+
+    name: str
+    spec: Spec
+    inputs: np.ndarray
+    targets: np.ndarray
+    keys: np.ndarray
+    part: np.ndarray
+    problems: tuple[Problem, ...]
+    fingerprint: str
+    groups: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def test_fingerprint(self, rows: np.ndarray) -> str:
+        """The ledger's key: sha256 over inputs and targets of the test rows, hexadecimal."""
+        return fingerprint(self.inputs[rows], self.targets[rows])
+
+    def with_problems(self, problems: Iterable[Problem]) -> "Data":
+        return replace(self, problems=tuple(problems))
+
+
+def fingerprint(inputs: np.ndarray, targets: np.ndarray) -> str:
+    """sha256 over type, shape and bytes of both arrays, hexadecimal."""
+    digest = hashlib.sha256()
+    for array in (inputs, targets):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data if array.size else b"")
+    return digest.hexdigest()
+
+
+def some(names: Iterable[str], limit: int = 3) -> str:
+    """The first few names, for a sentence.
+
+    >>> some(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    names = list(names)
+    if len(names) <= limit:
+        return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+    return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+
+
+Options = Mapping[str, Any]

@@ -1,0 +1,194 @@
+"""Scores by name: numpy functions of targets and predictions, and which way is better. No torch."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias, TypedDict
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from pydantic import Field
+
+from fitwell.spec import TaskName
+
+Targets: TypeAlias = Shaped[np.ndarray, " example"]
+Probabilities: TypeAlias = Float[np.ndarray, "example class"] | None
+Function: TypeAlias = Callable[[Targets, Targets, Probabilities], float]
+MetricName = Literal["", "accuracy", "balanced_accuracy", "rmse", "mae", "mse", "r2"]
+
+
+def accuracy(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
+    """Share of the examples whose class is right.
+
+    Formula: mean [prediction = target]
+    Use: classes of about equal size
+    Weakness: with one large class, always guessing it looks good: see balanced_accuracy
+    Source: Sokolova and Lapalme 2009, Information Processing and Management 45
+
+    >>> accuracy(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0]))
+    0.75
+    """
+    return _mean(target == prediction)
+
+
+def balanced_accuracy(
+    target: Targets, prediction: Targets, probabilities: Probabilities = None
+) -> float:
+    """Accuracy of each class, averaged over the classes that occur.
+
+    Formula: mean over classes k of (examples of k predicted as k) / (examples of k)
+    Use: classes of unequal size
+    Weakness: a rare class of few examples makes it noisy
+    Source: Brodersen et al. 2010, ICPR
+
+    >>> balanced_accuracy(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 1]))
+    1.0
+    >>> balanced_accuracy(np.array([0, 1, 1, 1]), np.array([1, 1, 1, 1]))
+    0.5
+    """
+    return _mean(np.array([_mean(prediction[target == k] == k) for k in np.unique(target)]))
+
+
+def mse(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
+    """Mean squared error, in the target's unit squared.
+
+    Formula: mean (prediction - target)^2
+    Use: where large errors are worse than many small ones
+    Weakness: a few outliers rule it, and its unit is hard to read: see rmse
+    Source: Bishop 2006, section 1.2.5
+
+    >>> mse(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    2.0
+    """
+    return _mean(_error(target, prediction) ** 2)
+
+
+def rmse(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
+    """Root of the mean squared error, in the target's own unit.
+
+    Formula: sqrt(mean (prediction - target)^2)
+    Use: the default of regression
+    Weakness: a few outliers rule it: see mae
+    Source: Chai and Draxler 2014, Geoscientific Model Development 7
+
+    >>> rmse(np.array([0.0, 0.0]), np.array([3.0, -3.0]))
+    3.0
+    """
+    return math.sqrt(mse(target, prediction))
+
+
+def mae(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
+    """Mean absolute error, in the target's own unit.
+
+    Formula: mean |prediction - target|
+    Use: regression with outliers
+    Weakness: does not tell many small errors from a few large ones
+    Source: Willmott and Matsuura 2005, Climate Research 30
+
+    >>> mae(np.array([0.0, 0.0]), np.array([3.0, -1.0]))
+    2.0
+    """
+    return _mean(np.abs(_error(target, prediction)))
+
+
+def r2(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
+    """Share of the target's variance that is explained; 0 is the mean's own score.
+
+    Formula: 1 - sum (prediction - target)^2 / sum (target - mean)^2
+    Use: comparing across targets of different unit
+    Weakness: depends on how much the target varies; constant targets have no value of their own
+    Source: Wright 1921, Journal of Agricultural Research 20
+
+    As scikit-learn has it, a constant target gives 1 if all are right, else 0.
+
+    >>> r2(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0]))
+    0.0
+    """
+    if len(target) < 2:
+        return math.nan
+    residual = mse(target, prediction)
+    variance = float(np.var(target.astype(np.float64)))
+    if variance == 0:
+        return float(residual == 0)
+    return 1 - residual / variance
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score: its function, which way is better, and whether it lives on a scale of its own.
+
+    Args:
+        function: (target, prediction, probabilities) -> float; nan without examples.
+        task: the task that it scores.
+        higher_is_better: whether more is better.
+        bounded: whether it runs up to 1 whatever the data; otherwise it has the target's unit.
+    """
+
+    function: Function
+    task: TaskName
+    higher_is_better: bool
+    bounded: bool
+
+    def __post_init__(self) -> None:
+        # So that `inspect` and the catalogue see the function's own text and signature.
+        own = {"__doc__": self.function.__doc__, "__wrapped__": self.function}
+        self.__dict__.update(own)
+
+    def __call__(
+        self, target: Targets, prediction: Targets, probabilities: Probabilities = None
+    ) -> float:
+        return self.function(target, prediction, probabilities)
+
+    def gain(self, before: float, after: float) -> float:
+        """How much better `after` is, in the metric's unit; positive is better.
+
+        >>> METRICS["rmse"].gain(3.0, 2.0), METRICS["accuracy"].gain(0.5, 0.75)
+        (1.0, 0.25)
+        """
+        return after - before if self.higher_is_better else before - after
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(accuracy, "classification", True, True),
+    "balanced_accuracy": Metric(balanced_accuracy, "classification", True, True),
+    "rmse": Metric(rmse, "regression", False, False),
+    "mae": Metric(mae, "regression", False, False),
+    "mse": Metric(mse, "regression", False, False),
+    "r2": Metric(r2, "regression", True, True),
+}
+
+
+class ScoreSettings(TypedDict):
+    name: MetricName
+    min_effect: float
+
+
+def score_settings(
+    *,
+    name: Annotated[
+        MetricName, Field(description="the score that is improved; empty: chosen for the task")
+    ] = "",
+    min_effect: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="smallest gain worth having, in the score's unit; "
+            "0: 0.005 for scores up to 1, else 2 % of the baseline",
+        ),
+    ] = 0.0,
+) -> ScoreSettings:
+    """What counts as better, and by how much.
+
+    >>> score_settings(name="accuracy")
+    {'name': 'accuracy', 'min_effect': 0.0}
+    """
+    return {"name": name, "min_effect": min_effect}
+
+
+def _error(target: Targets, prediction: Targets) -> np.ndarray:
+    # float64: squares of float32 lose digits where targets are large.
+    return prediction.astype(np.float64) - target.astype(np.float64)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values, dtype=np.float64)) if len(values) else math.nan

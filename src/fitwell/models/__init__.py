@@ -1,0 +1,59 @@
+"""Models by name: each entry is a builder `(spec, *, settings) -> nn.Module`.
+
+The module takes [batch, *spec.input_shape] and gives raw outputs [batch, spec.num_outputs].
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from fitwell.errors import SettingError, did_you_mean
+from fitwell.models.convnet import convnet
+from fitwell.models.custom import check_output, load_builder
+from fitwell.models.lenet import lenet
+from fitwell.models.linear import linear
+from fitwell.models.mlp import mlp
+from fitwell.spec import Spec
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "linear": linear,
+    "mlp": mlp,
+    "lenet": lenet,
+    "convnet": convnet,
+}
+
+
+def builder(name: str) -> Callable[..., nn.Module]:
+    """The builder of a name in the table, or of an import path `package.module:name`.
+
+    Raises:
+        SettingError: no such model.
+    """
+    if ":" in name:
+        return load_builder(name)
+    if name not in MODELS:
+        raise SettingError(
+            f"model.name: there is no model {name!r}.{did_you_mean(name, MODELS)} Known are "
+            f"{', '.join(MODELS)}, and your own as package.module:name.",
+            setting="model.name",
+        )
+    return MODELS[name]
+
+
+def build(name: str, spec: Spec, settings: Mapping[str, Any]) -> nn.Module:
+    """Build a model; one of the user's own is also tried on two examples.
+
+    Raises:
+        SettingError: no such model, a setting that it cannot take, or an output of the wrong shape.
+
+    >>> build("linear", Spec("table", "regression", (2,)), {})[-1]
+    Linear(in_features=2, out_features=1, bias=True)
+    """
+    model = builder(name)(spec, **settings)
+    if ":" in name:
+        check_output(model, spec, name)
+    return model
+
+
+__all__ = ["MODELS", "build", "builder", "check_output", "load_builder"]

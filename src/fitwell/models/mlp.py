@@ -1,0 +1,50 @@
+"""The multilayer perceptron."""
+
+from math import prod
+
+from torch import nn
+
+from fitwell.models.parts import assemble, dropout_1d, dropout_rates
+from fitwell.nn.activations import ACTIVATIONS
+from fitwell.nn.norms import norm_1d
+from fitwell.nn.types import Activation, Depth, Dropout, Init, Norm, Width
+from fitwell.spec import Spec
+
+
+def mlp(
+    spec: Spec,
+    *,
+    width: Width = 256,
+    depth: Depth = 2,
+    activation: Activation = "relu",
+    norm: Norm = "none",
+    dropout: Dropout = 0.0,
+    init: Init = "default",
+) -> nn.Module:
+    """Fully connected layers of equal width with an activation after each.
+
+    Formula: h_i = f(norm(W_i h_{i-1} + b_i)), h_0 the flattened input; z = W h_depth + b
+    Use: tables; small images as a reference
+    Weakness: knows nothing of neighbourhood in images; deep ones need a good init or normalisation
+    Source: Rumelhart, Hinton and Williams 1986, Nature 323
+
+    Dropout stands after each activation; a list has one rate a hidden layer.
+
+    >>> import torch
+    >>> spec = Spec("table", "classification", (4,), ("a", "b", "c"))
+    >>> model = mlp(spec, width=8, dropout=[0.2, 0.5])
+    >>> model(torch.zeros(5, 4)).shape
+    torch.Size([5, 3])
+    """
+    rates = dropout_rates(dropout, depth, "hidden layers (model.depth)")
+    layers: dict[str, nn.Module | None] = {"flatten": nn.Flatten()}
+    size = prod(spec.input_shape)
+    for i, rate in enumerate(rates, start=1):
+        # Batch normalisation subtracts the mean, so a bias before it would never matter.
+        layers[f"linear{i}"] = nn.Linear(size, width, bias=norm != "batch")
+        layers[f"norm{i}"] = norm_1d(norm, width)
+        layers[f"activation{i}"] = ACTIVATIONS[activation]()
+        layers[f"dropout{i}"] = dropout_1d(rate)
+        size = width
+    layers["head"] = nn.Linear(size, spec.num_outputs)
+    return assemble(layers, init)

@@ -1,0 +1,70 @@
+"""What the model families share: reading the spec, dropout by layer, drawing the weights."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from fitwell.errors import SettingError
+from fitwell.nn.inits import INITS
+from fitwell.spec import Spec
+
+
+def image_shape(spec: Spec, model: str, *, smallest: int) -> tuple[int, int, int]:
+    """(channel, height, width) of the input.
+
+    Raises:
+        SettingError: the input is no image, or smaller than the model can take.
+    """
+    if len(spec.input_shape) != 3:
+        raise SettingError(
+            f"model.name={model} needs images, and the input is a table of shape "
+            f"{spec.input_shape}. Set model.name=mlp.",
+            setting="model.name",
+        )
+    channels, height, width = spec.input_shape
+    if min(height, width) < smallest:
+        raise SettingError(
+            f"model.name={model} needs images of at least {smallest}x{smallest}, and these are "
+            f"{height}x{width}. Set data.image_size={max(smallest, 8)}, or model.name=mlp.",
+            setting="model.name",
+        )
+    return channels, height, width
+
+
+def dropout_rates(dropout: float | Sequence[float], places: int, what: str) -> list[float]:
+    """One rate a place, from a number or a list.
+
+    Raises:
+        SettingError: the list has another length than the model has places for dropout.
+
+    >>> dropout_rates(0.5, 2, "hidden layers")
+    [0.5, 0.5]
+    """
+    rates = list(dropout) if isinstance(dropout, Sequence) else [dropout] * places
+    if len(rates) != places:
+        raise SettingError(
+            f"model.dropout={rates} has {len(rates)} rates, and this model has {places} {what}. "
+            "Give one number, or one rate for each.",
+            setting="model.dropout",
+        )
+    return rates
+
+
+def assemble(layers: Mapping[str, nn.Module | None], init: str) -> nn.Sequential:
+    """The layers in order under their names, without those that are None, their weights drawn."""
+    model = nn.Sequential()
+    for name, layer in layers.items():
+        if layer is not None:
+            model.add_module(name, layer)
+    INITS[init](model)
+    return model
+
+
+def dropout_1d(rate: float) -> nn.Module | None:
+    """Dropout of units; None at rate 0, since an idle module costs a call a step."""
+    return nn.Dropout(rate) if rate > 0 else None
+
+
+def dropout_2d(rate: float) -> nn.Module | None:
+    """Dropout of whole channels; None at rate 0."""
+    return nn.Dropout2d(rate) if rate > 0 else None

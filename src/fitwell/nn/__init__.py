@@ -1,0 +1,1 @@
+"""Building parts of networks: activations, normalisation, initial weights, losses."""

@@ -1,0 +1,164 @@
+"""Ways of drawing the first weights, by name; each works on a whole model, in place.
+
+Weights are parameters of two or more dimensions outside normalisation layers; every other way than
+`default` sets the biases to zero. n_in and n_out count the numbers that go into and come out of a
+unit, receptive field included. Random numbers come from torch's global generator.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+# Standard deviation of a standard normal number that is cut off at two standard deviations.
+_CUT_NORMAL_STD = 0.8796256610342398
+
+
+def default(model: nn.Module) -> None:
+    """PyTorch's own: uniform weights and biases that depend on n_in alone.
+
+    Formula: U(-1/sqrt(n_in), 1/sqrt(n_in)), which is a variance of 1/(3 n_in)
+    Use: shallow networks, and wherever results should compare with other people's
+    Weakness: too small for deep networks without normalisation, where signals and gradients fade
+    Source: LeCun, Bottou, Orr and Mueller 1998, Efficient BackProp, as PyTorch has it
+
+    >>> default(nn.Linear(3, 2))
+    """
+
+
+def xavier_normal(model: nn.Module) -> None:
+    """Normal weights that keep the variance of signals and of gradients alike.
+
+    Formula: N(0, 2/(n_in + n_out)), the second argument being the variance
+    Use: tanh and sigmoid networks
+    Weakness: half the variance that ReLU needs, which fades in deep networks
+    Source: Glorot and Bengio 2010, AISTATS
+
+    >>> xavier_normal(nn.Linear(3, 2))
+    """
+    _draw(model, nn.init.xavier_normal_)
+
+
+def xavier_uniform(model: nn.Module) -> None:
+    """Uniform weights that keep the variance of signals and of gradients alike.
+
+    Formula: U(-a, a) with a = sqrt(6/(n_in + n_out))
+    Use: tanh and sigmoid networks; LeNet
+    Weakness: half the variance that ReLU needs, which fades in deep networks
+    Source: Glorot and Bengio 2010, AISTATS, equation 16
+
+    >>> layer = nn.Linear(3, 3)
+    >>> xavier_uniform(layer)
+    >>> bool(layer.weight.abs().max() <= 1), layer.bias.tolist()
+    (True, [0.0, 0.0, 0.0])
+    """
+    _draw(model, nn.init.xavier_uniform_)
+
+
+def he(model: nn.Module) -> None:
+    """Normal weights that keep the variance of signals through ReLU.
+
+    Formula: N(0, 2/n_in), the second argument being the variance
+    Use: ReLU and its relatives, above all in deep networks
+    Weakness: twice too much for tanh and sigmoid, which then start saturated
+    Source: He, Zhang, Ren and Sun 2015, ICCV, equation 10
+
+    >>> he(nn.Linear(3, 2))
+    """
+    _draw(model, lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu"))
+
+
+def orthogonal(model: nn.Module) -> None:
+    """Weights that turn vectors without stretching them.
+
+    Formula: W W^T = 1 (rows of a layer that narrows), from the QR decomposition of a normal matrix
+    Use: recurrent and very deep networks
+    Weakness: costs a decomposition a layer; half the variance that ReLU needs
+    Source: Saxe, McClelland and Ganguli 2014, ICLR
+
+    >>> layer = nn.Linear(3, 2)
+    >>> orthogonal(layer)
+    >>> torch.allclose(layer.weight @ layer.weight.T, torch.eye(2), atol=1e-6)
+    True
+    """
+    _draw(model, nn.init.orthogonal_)
+
+
+def truncated_normal(model: nn.Module) -> None:
+    """Normal weights without tails: redrawn beyond two standard deviations.
+
+    Formula: N(0, 1/n_in), cut at two standard deviations and rescaled to that variance
+    Use: SELU networks; wherever single large weights disturb the start
+    Weakness: half the variance that ReLU needs
+    Source: LeCun et al. 1998, Efficient BackProp; Klambauer et al. 2017 for SELU
+
+    >>> truncated_normal(nn.Linear(3, 2))
+    """
+
+    def draw(weight: Tensor) -> None:
+        n_in = weight[0].numel()
+        std = 1 / math.sqrt(n_in) / _CUT_NORMAL_STD
+        nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+    _draw(model, draw)
+
+
+def zeros(model: nn.Module) -> None:
+    """All weights zero, to show what symmetry does.
+
+    Formula: w = 0
+    Use: a linear model; demonstrations
+    Weakness: all units of a layer stay equal; behind ReLU nothing but the last bias learns
+    Source: Goodfellow, Bengio and Courville 2016, Deep Learning, section 8.4
+
+    >>> layer = nn.Linear(2, 1)
+    >>> zeros(layer)
+    >>> layer.weight.tolist()
+    [[0.0, 0.0]]
+    """
+    _draw(model, nn.init.zeros_)
+
+
+INITS: dict[str, Callable[[nn.Module], None]] = {
+    "default": default,
+    "xavier_normal": xavier_normal,
+    "xavier_uniform": xavier_uniform,
+    "he": he,
+    "orthogonal": orthogonal,
+    "truncated_normal": truncated_normal,
+    "zeros": zeros,
+}
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether the module normalises; told by its class's name, so that others' are known too."""
+    return "norm" in type(module).__name__.lower()
+
+
+def named_weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
+    """Each parameter once, as (name, parameter, whether it is a weight).
+
+    A weight has two or more dimensions, is no bias and lies outside normalisation layers: what is
+    initialised by rule and what is decayed.
+    """
+    seen: set[int] = set()
+    for prefix, module in model.named_modules():
+        norm = is_norm(module)
+        for own, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            name = f"{prefix}.{own}" if prefix else own
+            lazy = isinstance(parameter, nn.UninitializedParameter)
+            weight = not norm and "bias" not in own and not lazy and parameter.dim() >= 2
+            yield name, parameter, weight
+
+
+@torch.no_grad()
+def _draw(model: nn.Module, draw: Callable[[Tensor], object]) -> None:
+    for name, parameter, weight in named_weights(model):
+        if weight:
+            draw(parameter)
+        elif "bias" in name.rpartition(".")[2] and parameter.requires_grad:
+            nn.init.zeros_(parameter)

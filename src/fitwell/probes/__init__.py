@@ -1,0 +1,13 @@
+"""Read-only measurements of a training: gradients, real updates, dead and saturated units.
+
+A step is measured as `after - before`, never as `lr * gradient`: for momentum, Adam and weight
+decay the two differ by a factor of ten and more. Everything is taken with plain hooks, which are
+removed afterwards, so any module can be watched, and the trained weights are the same bits with
+and without.
+"""
+
+from fitwell.probes.activations import Activations, is_activation
+from fitwell.probes.nonfinite import name_nonfinite
+from fitwell.probes.steps import Probes, weight_layers
+
+__all__ = ["Activations", "Probes", "is_activation", "name_nonfinite", "weight_layers"]

@@ -1,0 +1,173 @@
+"""Gradient, weights and real update of each layer at chosen steps."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from fitwell.probes.activations import Activations
+from fitwell.record import Row
+
+
+class Probes:
+    """Measure chosen steps of a training loop, and the activations of an evaluation pass.
+
+    In the loop, around a step that is to be measured:
+
+        probes.before_step()
+        loss.backward()
+        probes.after_backward()      # before clipping, before the optimizer clears the gradients
+        optimizer.step()
+        rows = probes.after_step(step, epoch)
+
+    A layer is a module with weights of its own of two or more dimensions (biases and normalisation
+    scales start at 0 or 1, so their relative update says nothing); its rows carry its module name.
+
+    Args:
+        model: the module that is trained; it is never changed.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._layers = weight_layers(model)
+        self._order: dict[str, int] = {}
+        self._handles: list[RemovableHandle] = []
+        self._names: list[str] = []
+        self._weights: list[list[nn.Parameter]] = []
+        self._before: list[list[Tensor]] = []
+        self._grad_norms: list[Tensor | None] = []
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """Keep a copy of the weights, to compare with after the step."""
+        trainable = {n: [p for p in ps if p.requires_grad] for n, ps in self._layers.items()}
+        self._names = [name for name, weights in trainable.items() if weights]
+        self._weights = [trainable[name] for name in self._names]
+        self._before = [[w.detach().clone() for w in weights] for weights in self._weights]
+        self._grad_norms = []
+        if not self._order and not self._handles:
+            self._watch_order()
+
+    @torch.no_grad()
+    def after_backward(self) -> None:
+        """Read each layer's gradient, as backward left it."""
+        self._grad_norms = [
+            _norm([w.grad for w in weights if w.grad is not None]) for weights in self._weights
+        ]
+
+    @torch.no_grad()
+    def after_step(self, step: int, epoch: int) -> list[Row]:
+        """One row a layer: `grad_rms`, `weight_rms` (before the step) and `update_ratio`.
+
+        A number that is unknown (no gradient, zero weights, not finite) is None.
+        """
+        self._remove_hooks()
+        rows: list[Row] = []
+        position = {n: self._order.get(n, len(self._layers)) for n in self._layers}
+        # Stable: layers that the forward pass never called as a module stay in order, last.
+        index = {name: i for i, name in enumerate(sorted(self._layers, key=lambda n: position[n]))}
+        grad_norms = self._grad_norms or [None] * len(self._names)
+        for name, weights, before, grad in zip(
+            self._names, self._weights, self._before, grad_norms, strict=True
+        ):
+            scale = math.sqrt(sum(w.numel() for w in weights))
+            moved = _norm([w.detach() - b for w, b in zip(weights, before, strict=True)])
+            weight_norm = _number(_norm(before))
+            update_norm = _number(moved)
+            grad_norm = _number(grad)
+            ratio = None
+            if weight_norm and update_norm is not None:
+                ratio = update_norm / weight_norm
+            rows.append(
+                {
+                    "step": step,
+                    "epoch": epoch,
+                    "layer": name,
+                    "index": index[name],
+                    "kind": "step",
+                    "grad_rms": None if grad_norm is None else grad_norm / scale,
+                    "weight_rms": None if weight_norm is None else weight_norm / scale,
+                    "update_ratio": ratio,
+                }
+            )
+        self._before, self._grad_norms = [], []
+        return sorted(rows, key=lambda row: row["index"])
+
+    @contextmanager
+    def watch_activations(self) -> Iterator[Activations]:
+        """Measure every activation module during the passes run inside the block.
+
+        The model should be in evaluation mode and see the fixed training sample:
+
+            with probes.watch_activations() as watched:
+                for x in sample:
+                    model(x)
+            rows = watched.rows(step, epoch)
+
+        Functional calls (`F.relu`) cannot be seen by hooks and give no row.
+        """
+        watched = Activations()
+        handles = watched.attach(self.model)
+        try:
+            yield watched
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def close(self) -> None:
+        """Remove what a step that was never finished left behind."""
+        self._remove_hooks()
+        self._before, self._grad_norms = [], []
+
+    def _watch_order(self) -> None:
+        """Note the order in which the first forward pass calls the layers: their depth."""
+
+        def note(name: str) -> Any:
+            def hook(*_: object) -> None:
+                self._order.setdefault(name, len(self._order))
+
+            return hook
+
+        modules = dict(self.model.named_modules())
+        for name in self._layers:
+            if name in modules:
+                self._handles.append(modules[name].register_forward_pre_hook(note(name)))
+
+    def _remove_hooks(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+def weight_layers(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Each module's own weights of two or more dimensions, by module name; shared ones once.
+
+    A parameter of the model itself goes under its own name. A model that has only vectors (a
+    scale a feature) gives those.
+    """
+    found: dict[int, dict[str, list[nn.Parameter]]] = {1: {}, 2: {}}
+    taken: set[int] = set()
+    for name, module in model.named_modules():
+        for own, weight in module.named_parameters(recurse=False):
+            if id(weight) in taken or isinstance(weight, nn.UninitializedParameter):
+                continue
+            taken.add(id(weight))
+            found[2 if weight.dim() >= 2 else 1].setdefault(name or own, []).append(weight)
+    return found[2] or found[1]
+
+
+def _norm(tensors: list[Tensor]) -> Tensor | None:
+    """Euclidean norm over all of them together, kept on the device."""
+    if not tensors:
+        return None
+    norms = torch.stack([torch.linalg.vector_norm(t.float()) for t in tensors])
+    return torch.linalg.vector_norm(norms)
+
+
+def _number(norm: Tensor | None) -> float | None:
+    value = math.nan if norm is None else norm.item()
+    return value if math.isfinite(value) else None

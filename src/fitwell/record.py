@@ -1,0 +1,188 @@
+"""What happened: a run and its rows, findings, verdicts, an improvement. No torch, no files.
+
+Rows are plain dictionaries of JSON values, one kind a list, so that old, foreign and hand-written
+runs can be diagnosed. The keys below are the contract between training, experiments and findings.
+
+`steps`   step, epoch, loss, lr, grad_norm (before clipping; None where not measured), examples
+`epochs`  epoch, seconds, waiting (share of the time waiting for data), lr,
+          train: {"loss", metric...}, validation: {"loss", metric...} or None
+`probes`  one row a layer at a sampled step or epoch:
+          step, epoch, layer (module name), index (depth order from 0), kind ("step" or "epoch")
+          kind "step": grad_rms, weight_rms, update_ratio (norm(after - before) / norm(before))
+          kind "epoch", over the fixed training sample in evaluation mode, activation layers only:
+          activation (its class name, lower case), dead (share of units inactive on all rows),
+          saturated (share of units whose mean derivative is under 5 % of its maximum), rows
+`evidence` experiment, and what that experiment measured (see `fitwell.experiments`)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fitwell.recipe import Recipe
+from fitwell.spec import Spec
+
+Row = dict[str, Any]
+Scores = dict[str, float]
+Confidence = Literal["high", "medium", "low"]
+Decision = Literal["helps", "hurts", "no evidence", "screened out", "stopped early", "unconfirmed"]
+
+
+@dataclass
+class Predictions:
+    """Held-out predictions, one row an example, under its stable key.
+
+    Args:
+        keys: [example] the example's key.
+        index: [example] its row in the data.
+        target: [example] class index, or the number itself in its own unit.
+        prediction: [example] likewise.
+        probabilities: [example, class], or None for regression.
+        loss: [example] the loss of the example.
+    """
+
+    keys: np.ndarray
+    index: np.ndarray
+    target: np.ndarray
+    prediction: np.ndarray
+    probabilities: np.ndarray | None
+    loss: np.ndarray
+
+
+@dataclass
+class Run:
+    """One training of one recipe: what was run, on what, and what happened.
+
+    `trials` holds the folds of a cross-validation (each a Run of its own).
+    """
+
+    recipe: Recipe | None = None
+    spec: Spec | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
+    steps: list[Row] = field(default_factory=list)
+    epochs: list[Row] = field(default_factory=list)
+    probes: list[Row] = field(default_factory=list)
+    evidence: list[Row] = field(default_factory=list)
+    scores: dict[str, Scores] = field(default_factory=dict)  # train, validation, test or held_out
+    predictions: dict[str, Predictions] = field(default_factory=dict)  # by part
+    status: str = "new"  # new, running, done, interrupted, failed
+    failure: str = ""  # the sentence that says why, with the layer's name
+    seconds: float = 0.0
+    best_epoch: int = -1
+    seed: int = 0
+    fold: int | None = None
+    repeat: int = 0
+    test_looks: int = 0
+    folder: Path | None = None
+    trials: list["Run"] = field(default_factory=list)
+
+    @property
+    def held_out(self) -> Scores:
+        """Scores on the part that this run never trained on or selected with."""
+        return self.scores.get("held_out") or self.scores.get("test") or self.scores["validation"]
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to do about a finding.
+
+    `settings` is an edit of the recipe, which a trial can prove; where it is empty, `advice` names the
+    place in code or data, and is never claimed as proved.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    advice: str = ""
+    why: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"settings": dict(self.settings)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A named hypothesis about what is wrong.
+
+    Args:
+        name: its name in `fitwell list findings`.
+        confidence: one run alone caps it at medium.
+        evidence: the numbers that speak for it, by name.
+        sentence: the same in one plain sentence, with the numbers.
+        settings: the dotted settings (or layers) it points at.
+    """
+
+    name: str
+    confidence: Confidence
+    evidence: Mapping[str, Any]
+    sentence: str
+    settings: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "confidence": self.confidence,
+            "evidence": dict(self.evidence),
+            "sentence": self.sentence,
+            "settings": list(self.settings),
+            "remedies": [r.to_json() for r in self.remedies],
+        }
+
+
+@dataclass(frozen=True)
+class NotAssessed:
+    """A finding that could not be judged, and what evidence is missing."""
+
+    name: str
+    missing: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"name": self.name, "missing": self.missing}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A paired comparison of a variant with the baseline.
+
+    `effect` is variant - baseline in the metric's own unit, signed so that positive is better;
+    `low`, `high` its interval at the level that decided (None at the screen, where nothing is decided).
+    """
+
+    remedy: str
+    stage: Literal["screen", "confirm"]
+    metric: str
+    effect: float
+    low: float | None
+    high: float | None
+    p: float | None
+    trials: int
+    decision: Decision
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    finding: str = ""
+    round: int = 1
+    level: float | None = None
+    differences: Sequence[float] = ()
+    why: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {
+            "settings": dict(self.settings),
+            "differences": list(self.differences),
+        }
+
+
+@dataclass
+class Diagnosis:
+    """Findings in order of likely effect, and what could not be assessed."""
+
+    findings: list[Finding] = field(default_factory=list)
+    not_assessed: list[NotAssessed] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "findings": [f.to_json() for f in self.findings],
+            "not_assessed": [n.to_json() for n in self.not_assessed],
+        }

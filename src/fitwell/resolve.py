@@ -1,0 +1,121 @@
+"""Recipe + spec -> complete recipe: every setting that the user left open gets its default.
+
+The defaults are chosen per task and kind of data, are printed, and stand in `recipe.toml`. No torch,
+except where a user's own model has to be asked for its settings.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fitwell.errors import SettingError
+from fitwell.metrics import METRICS
+from fitwell.recipe import Recipe
+from fitwell.settings import NAMED_SECTIONS, PLAIN_SECTIONS, Schema, defaults, known, validate
+from fitwell.spec import Spec
+from fitwell.tasks import task_of
+
+
+def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
+    """The recipe that runs: `settings` validated, everything else by default.
+
+    Raises:
+        SettingError: a name or value that is wrong, or that does not suit the data.
+    """
+    settings = dict(settings)
+    names = {
+        "model": str(settings.get("model.name") or settings.get("model") or default_model(spec)),
+        "loss": str(settings.get("loss.name") or task_of(spec).losses[0]),
+        "optim": str(settings.get("optim.name") or "sgd"),
+        "schedule": str(settings.get("schedule.name") or "one_cycle"),
+    }
+    custom = {"model": own_schemas(names["model"])} if ":" in names["model"] else {}
+    named = {f"{section}.name": name for section, name in names.items()}
+    given = validate({**settings, **named}, custom)
+    values: dict[str, Any] = {"source": given.get("source", "")}
+    for section in NAMED_SECTIONS:
+        values[f"{section}.name"] = names[section]
+        entry = {k: s.get("default") for k, s in custom.get(section, {}).items()}
+        entry = entry or (defaults(section, names[section]) if names[section] in known()[section] else {})
+        values |= {f"{section}.{key}": value for key, value in entry.items()}
+    for section in PLAIN_SECTIONS:
+        values |= {f"{section}.{key}": value for key, value in defaults(section).items()}
+    values |= task_defaults(spec, names)
+    values |= given
+    _suits(values, spec)
+    return Recipe({name: value for name, value in values.items() if value is not None})
+
+
+def default_model(spec: Spec) -> str:
+    """LeNet for small images, the normalised convolution network above, an MLP for tables."""
+    if spec.kind != "images":
+        return "mlp"
+    return "lenet" if max(spec.input_shape[1:]) <= 32 else "convnet"
+
+
+def task_defaults(spec: Spec, names: Mapping[str, str]) -> dict[str, Any]:
+    """Defaults that depend on the data: enough steps on little data, a score that suits."""
+    # About 1,500 steps at least: a small data set needs more passes to see as many.
+    examples = max(1, spec.num_examples)
+    batch_size = 32 if examples < 5000 else 128
+    epochs = min(60, max(10, round(1500 * batch_size / examples)))
+    metric = task_of(spec).metric(spec)
+    values: dict[str, Any] = {
+        "train.batch_size": batch_size,
+        "train.epochs": epochs,
+        "score.name": metric,
+    }
+    if METRICS[metric].bounded:
+        values["score.min_effect"] = 0.005
+    if names["optim"] == "sgd":
+        values["optim.lr"] = default_lr(spec)
+    return values
+
+
+def default_lr(spec: Spec) -> float:
+    """SGD with momentum: 0.05, less for regression, whose error is not bounded as log-loss is."""
+    return 0.05 if spec.task == "classification" else 0.01
+
+
+def own_schemas(path: str) -> dict[str, Schema]:
+    """The settings of a user's own builder, from its signature."""
+    from fitwell.catalog import schemas_of
+    from fitwell.models import builder
+
+    return schemas_of(builder(path))
+
+
+def _suits(values: Mapping[str, Any], spec: Spec) -> None:
+    task = task_of(spec)
+    if values["loss.name"] not in task.losses:
+        raise SettingError(
+            f"loss.name = {values['loss.name']}: does not suit {task.name}. Choose one of: "
+            f"{', '.join(task.losses)}.",
+            setting="loss.name",
+        )
+    metrics = [name for name, metric in METRICS.items() if metric.task == task.name]
+    if values["score.name"] not in metrics:
+        raise SettingError(
+            f"score.name = {values['score.name']}: does not suit {task.name}. Choose one of: "
+            f"{', '.join(metrics)}.",
+            setting="score.name",
+        )
+
+
+def check_batch(recipe: Recipe, num_train: int) -> None:
+    """Refuse a batch that is larger than the training part.
+
+    Raises:
+        SettingError: it is, or there is nothing to train on.
+    """
+    size = int(recipe["train.batch_size"])  # type: ignore[arg-type]
+    if num_train == 0:
+        raise SettingError(
+            "data.validation and data.test leave no example to train on. Lower them.",
+            setting="data.validation",
+        )
+    if size > num_train:
+        raise SettingError(
+            f"train.batch_size = {size}: larger than the training part of {num_train} examples. "
+            f"Choose at most {num_train}.",
+            setting="train.batch_size",
+        )

@@ -1,0 +1,60 @@
+"""What the data is: task, shapes, classes, columns. A model is built from it, a rule reads it. No torch."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["images", "table"]
+TaskName = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: numeric, or categorical with its known values."""
+
+    name: str
+    kind: Literal["numeric", "category"] = "numeric"
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a data set is, after reading and before training.
+
+    Args:
+        kind: what one example is.
+        task: what is predicted.
+        input_shape: shape of one example as the model sees it: (channel, height, width) for images,
+            (feature,) for tables, categories already one-hot.
+        classes: class names in index order; empty for regression.
+        target: name of the target column or of what is predicted.
+        columns: the input columns of a table; empty for images.
+        num_examples: examples in the source, all parts together.
+        class_counts: examples a class, in the order of `classes`.
+    """
+
+    kind: Kind
+    task: TaskName
+    input_shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+    target: str = "target"
+    columns: tuple[Column, ...] = ()
+    num_examples: int = 0
+    class_counts: tuple[int, ...] = field(default=())
+
+    @property
+    def num_outputs(self) -> int:
+        """Units of the head: one a class, or one for a number."""
+        return len(self.classes) or 1
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Spec":
+        known = dict(data)
+        known["columns"] = tuple(
+            Column(c["name"], c["kind"], tuple(c["categories"])) for c in data.get("columns", ())
+        )
+        for name in ("input_shape", "classes", "class_counts"):
+            known[name] = tuple(data.get(name, ()))
+        return cls(**known)

@@ -1,0 +1,263 @@
+"""A run as a folder: written atomically, opened after a kill at any instant. No torch, no pickle.
+
+Every file but the `.jsonl` rows is written beside its place and then moved there; rows are appended a
+line at a time and a torn last line is left out on reading.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitwell.errors import FolderError
+from fitwell.recipe import Recipe
+from fitwell.record import Predictions, Row, Run
+from fitwell.spec import Spec
+
+FORMAT = 1
+ROW_FILES = ("steps", "epochs", "probes", "evidence")
+STATE_KEYS = (
+    "scores status failure seconds best_epoch seed fold repeat test_looks".split()
+)  # what `run.json` keeps of a Run
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        with saying_no_space(path):
+            yield temporary
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def saying_no_space(path: Path) -> Iterator[None]:
+    """Turn an OSError of writing into a FolderError that names the file and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise FolderError(
+            f"{path} could not be written: {error.strerror or error}. What was saved before is "
+            "whole. Make room or choose another folder with --out, then resume.",
+            where=str(path),
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, default=_plain) + "\n")
+
+
+def append_rows(path: Path, rows: Iterable[Row]) -> None:
+    lines = "".join(json.dumps(row, default=_plain) + "\n" for row in rows)
+    if lines:
+        with saying_no_space(path), path.open("a", encoding="utf-8") as file:
+            file.write(lines)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a `.jsonl` file; a torn last line (a kill while writing) is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"cannot write {type(value).__name__} as JSON")
+
+
+def new_folder(out: Path | None, *, source: str, model: str, needed_bytes: int = 0) -> Path:
+    """Create the run folder: `out` itself, or the next free `runs/<source>-<model>-<n>`.
+
+    Raises:
+        FolderError: `out` holds something already, cannot be made, or the disk is too full.
+    """
+    with saying_no_space(out or Path("runs")):
+        folder = _claim(out) if out else _next(Path("runs"), f"{source}-{model}")
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        folder.rmdir()
+        raise FolderError(
+            f"{folder} has {free / 1e6:,.0f} MB free and the run needs about "
+            f"{needed_bytes / 1e6:,.0f} MB. Make room or choose another folder with --out.",
+            where=str(folder),
+        )
+    write_json(folder / "format", FORMAT)
+    return folder
+
+
+def _claim(out: Path) -> Path:
+    if out.exists() and not out.is_dir():
+        raise FolderError(f"--out {out} is a file. Name a new folder.", where=str(out))
+    if out.exists() and any(out.iterdir()):
+        raise FolderError(
+            f"--out {out} is not empty: a run folder is never overwritten. Choose another folder, "
+            f"or `fitwell resume {out}` to go on with the run in it.",
+            where=str(out),
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    try:  # two runs that start at once: only one can create this file
+        (out / "format").open("x").close()
+    except FileExistsError:
+        raise FolderError(
+            f"--out {out} was taken by another run just now. Choose another folder.", where=str(out)
+        ) from None
+    return out
+
+
+def _next(runs: Path, stem: str) -> Path:
+    runs.mkdir(parents=True, exist_ok=True)
+    if not (runs / ".gitignore").exists():
+        (runs / ".gitignore").write_text("*\n", encoding="utf-8")
+    number = 1
+    while True:
+        folder = runs / f"{stem}-{number}"
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def save_run(run: Run, folder: Path, *, rows: bool = True) -> None:
+    """Write everything of `run` but its weights into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "format", FORMAT)
+    if run.recipe is not None:
+        write_text(folder / "recipe.toml", run.recipe.to_toml())
+    if run.spec is not None:
+        write_json(folder / "spec.json", run.spec.to_json())
+    write_json(folder / "environment.json", run.environment)
+    if rows:
+        for name in ROW_FILES:
+            with replacing(folder / f"{name}.jsonl") as temporary:
+                append_rows(temporary, getattr(run, name))
+    for part, predictions in run.predictions.items():
+        write_predictions(folder / "predictions" / f"{part}.parquet", predictions, run.spec)
+    write_json(folder / "run.json", {key: getattr(run, key) for key in STATE_KEYS})
+
+
+def open_run(folder: Path | str, *, trials: bool = True) -> Run:
+    """Read a run folder, whatever of it is there.
+
+    Raises:
+        FolderError: no run folder, or one of a newer format.
+    """
+    folder = Path(folder)
+    if not (folder / "format").is_file():
+        raise FolderError(
+            f"{folder} is not a run folder: it has no file `format`. `fitwell list runs` shows "
+            "the runs below ./runs.",
+            where=str(folder),
+        )
+    text = (folder / "format").read_text(encoding="utf-8").strip() or str(FORMAT)
+    if not text.isdigit() or int(text) > FORMAT:
+        raise FolderError(
+            f"{folder} has run-folder format {text}; this fitwell reads up to {FORMAT}. "
+            "Install a newer fitwell to open it.",
+            where=str(folder),
+        )
+    run = Run(folder=folder)
+    if (folder / "recipe.toml").exists():
+        run.recipe = Recipe.load(folder / "recipe.toml")
+    if (folder / "spec.json").exists():
+        run.spec = Spec.from_json(_json(folder / "spec.json"))
+    run.environment = _json(folder / "environment.json")
+    for name in ROW_FILES:
+        setattr(run, name, read_rows(folder / f"{name}.jsonl"))
+    for key, value in _json(folder / "run.json").items():
+        setattr(run, key, value)
+    for path in sorted((folder / "predictions").glob("*.parquet")):
+        run.predictions[path.stem] = read_predictions(path)
+    if trials and (folder / "trials").is_dir():
+        run.trials = [open_run(path.parent) for path in sorted(folder.glob("trials/*/run.json"))]
+    return run
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def write_predictions(path: Path, predictions: Predictions, spec: Spec | None) -> None:
+    import polars as pl
+
+    columns: dict[str, Any] = {
+        "key": predictions.keys.astype(str),
+        "index": predictions.index,
+        "target": predictions.target,
+        "prediction": predictions.prediction,
+        "loss": predictions.loss,
+    }
+    if predictions.probabilities is not None:
+        for i in range(predictions.probabilities.shape[1]):
+            columns[f"p{i}"] = predictions.probabilities[:, i]
+    with replacing(path) as temporary:
+        pl.DataFrame(columns).write_parquet(temporary)
+
+
+def read_predictions(path: Path) -> Predictions:
+    import polars as pl
+
+    frame = pl.read_parquet(path)
+    probabilities = [name for name in frame.columns if name[0] == "p" and name[1:].isdigit()]
+    return Predictions(
+        keys=frame["key"].to_numpy(),
+        index=frame["index"].to_numpy(),
+        target=frame["target"].to_numpy(),
+        prediction=frame["prediction"].to_numpy(),
+        probabilities=frame.select(probabilities).to_numpy() if probabilities else None,
+        loss=frame["loss"].to_numpy(),
+    )
+
+
+def cache_folder() -> Path:
+    """Where downloads and the ledger stand: `FITWELL_CACHE`, or the platform's cache folder."""
+    from platformdirs import user_cache_path
+
+    named = os.environ.get("FITWELL_CACHE")
+    return Path(named) if named else user_cache_path("fitwell", appauthor=False)
+
+
+def look_at_test(fingerprint: str, what: str) -> int:
+    """Record one look at a test set and return how often it was looked at.
+
+    Args:
+        fingerprint: hash of the test set's inputs and targets.
+        what: the run that looked, for the ledger's reader.
+    """
+    path = cache_folder() / "ledger" / f"{fingerprint}.jsonl"
+    with saying_no_space(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    append_rows(path, [{"time": round(time.time()), "run": what}])
+    return len(read_rows(path))

@@ -1,0 +1,44 @@
+"""Tasks: how a model's raw outputs become a loss, a stored prediction and scores.
+
+The loop, the trials and the report ask a task these things and never which one it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from fitwell.metrics import METRICS
+from fitwell.record import Scores
+from fitwell.spec import Spec
+from fitwell.tasks.classification import CLASSIFICATION
+from fitwell.tasks.kind import Decoded, Task
+from fitwell.tasks.regression import REGRESSION
+
+TASKS: dict[str, Task] = {"classification": CLASSIFICATION, "regression": REGRESSION}
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One part, evaluated: the mean loss, every score, and each example's own row."""
+
+    scores: Scores
+    decoded: Decoded
+    target: np.ndarray
+    loss: np.ndarray
+
+
+def task_of(spec: Spec) -> Task:
+    return TASKS[spec.task]
+
+
+def score(task: Task, target: np.ndarray, decoded: Decoded, loss: np.ndarray) -> Scores:
+    """Mean loss and every metric of the task, in the target's own unit."""
+    scores = {"loss": float(np.mean(loss)) if len(loss) else float("nan")}
+    for name, metric in METRICS.items():
+        if metric.task == task.name:
+            scores[name] = metric(target, decoded.prediction, decoded.probabilities)
+    return scores

@@ -1,0 +1,100 @@
+"""All that going on needs, in one safetensors file: replaced in one move, no code in it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, safe_open, save_file
+from torch import Tensor
+
+from fitwell.errors import FolderError
+from fitwell.store import replacing
+from fitwell.train.job import Job
+from fitwell.train.loop import State
+
+NAME = "last/state.safetensors"
+
+
+def save_checkpoint(folder: Path, job: Job, state: State) -> None:
+    """Weights, averaged weights, best weights, optimizer, random state, position: one file."""
+    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in job.model.state_dict().items()}
+    if job.average is not None:
+        tensors |= {f"average.{k}": v for k, v in job.average.state_dict().items()}
+    tensors |= {f"best.{k}": v for k, v in state.best.items()}
+    optimizer = job.optimizer.state_dict()
+    numbers: dict[str, dict[str, Any]] = {}
+    for index, slots in optimizer["state"].items():
+        for name, value in slots.items():
+            if isinstance(value, Tensor):
+                tensors[f"optim.{index}.{name}"] = value
+            else:
+                numbers.setdefault(str(index), {})[name] = value
+    tensors["random"] = torch.get_rng_state()
+    if job.device.type == "cuda":
+        tensors["random_device"] = torch.cuda.get_rng_state(job.device)
+    position = {k: v for k, v in asdict(_without_best(state)).items() if k != "best"}
+    metadata = {"state": json.dumps(position), "optimizer": json.dumps(numbers)}
+    write_tensors(folder / NAME, tensors, metadata)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors atomically; tied ones are stored once a name, as plain copies."""
+    plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(plain, temporary, metadata)
+        except Exception as error:  # safetensors has its own error for a full disk
+            if "space" in str(error).lower():
+                raise OSError(28, "No space left on device") from None
+            raise
+
+
+def load_checkpoint(folder: Path, job: Job) -> State:
+    """Put everything back into `job` and give the position.
+
+    Raises:
+        FolderError: there is no checkpoint, or it is damaged.
+    """
+    path = folder / NAME
+    if not path.exists():
+        raise FolderError(
+            f"{folder} has no checkpoint ({NAME}): nothing of its training was saved yet. "
+            "Start again with `fitwell fit`.",
+            where=str(path),
+        )
+    try:
+        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+    except Exception as error:
+        raise FolderError(
+            f"{path} cannot be read ({error}). It may be damaged; train again with `fitwell fit`.",
+            where=str(path),
+        ) from None
+    job.model.load_state_dict(_below(tensors, "model."))
+    if job.average is not None:
+        job.average.load_state_dict(_below(tensors, "average."))
+    optimizer = job.optimizer.state_dict()
+    slots: dict[int, dict[str, Any]] = {}
+    for name, tensor in _below(tensors, "optim.").items():
+        index, _, slot = name.partition(".")
+        slots.setdefault(int(index), {})[slot] = tensor
+    for index, values in json.loads(metadata["optimizer"]).items():
+        slots.setdefault(int(index), {}).update(values)
+    job.optimizer.load_state_dict({**optimizer, "state": slots})
+    torch.set_rng_state(tensors["random"])
+    if "random_device" in tensors and job.device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random_device"], job.device)
+    state = State(**json.loads(metadata["state"]))
+    state.best = _below(tensors, "best.")
+    return state
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _without_best(state: State) -> State:
+    return State(**{**vars(state), "best": {}})

@@ -1,0 +1,269 @@
+"""One training from data to scored run, with or without a run folder; and going on with one."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from fitwell import store
+from fitwell.data.preprocess import Preprocess
+from fitwell.data.split import Rows
+from fitwell.data.types import Data
+from fitwell.errors import FolderError, Interrupted, TrainingError
+from fitwell.probes import Probes
+from fitwell.recipe import Recipe
+from fitwell.record import Run
+from fitwell.resolve import check_batch
+from fitwell.spec import Spec
+from fitwell.train import checkpoint, machine
+from fitwell.train.evaluate import as_predictions, evaluate_part
+from fitwell.train.job import Job, build_job, build_model
+from fitwell.train.loop import Progress, State, train
+
+# A checkpoint costs a write of all weights; more often than this it would slow small models.
+CHECKPOINT_SECONDS = 1.0
+
+
+def train_once(
+    data: Data,
+    rows: Rows,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    fold: int | None = None,
+    repeat: int = 0,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    probes: bool = True,
+    threads: int = 0,
+    epochs: int = 0,
+    held_out: str = "",
+) -> Run:
+    """Train one recipe on `rows.train` and score it once on `rows.held_out`.
+
+    The weights that are scored and kept are those of the epoch with the best validation score, the
+    last ones where `rows.validation` is empty. Looks at a test set are counted by the caller.
+
+    Args:
+        recipe: complete.
+        folder: an empty run folder to write to; without one nothing is written.
+        threads: processor threads; 0: `train.threads`.
+        epochs: stop after so many epochs of the recipe's schedule; 0: all of them.
+        held_out: what the held-out part is called in `scores`: by default `held_out` for a fold,
+            `test` without one.
+
+    Returns:
+        The run; one whose loss became not-a-number has status "failed" and says why.
+
+    Raises:
+        SettingError: the batch is larger than the training part, or no such device.
+        Interrupted: Ctrl-C; with a folder, `resume` goes on.
+    """
+    check_batch(recipe, len(rows.train))
+    run = Run(recipe=recipe, spec=data.spec, seed=seed, fold=fold, repeat=repeat, folder=folder)
+    run.status = "running"
+    with _own_random_state(), machine.thread_count(threads or int(recipe["train.threads"])):  # type: ignore[arg-type]
+        job = build_job(data, rows, recipe, seed=seed)
+        run.environment = machine.environment(job.device, job.precision)
+        state = State(stop_after=epochs)
+        writer = Writer(folder, run, job, state) if folder else None
+        if folder:
+            store.save_run(run, folder)
+            store.write_json(folder / "preprocess" / "preprocess.json", job.preprocess.to_json())
+            write_split(folder, data, rows)
+        part = held_out or ("test" if fold is None else "held_out")
+        return _train(data, rows, job, state, run, writer, progress, probes=probes, part=part)
+
+
+def resume(folder: Path, data: Data, rows: Rows, *, progress: Progress | None = None) -> Run:
+    """Go on with an interrupted run from its last checkpoint, with the same result as without.
+
+    Raises:
+        FolderError: no run, or no checkpoint in the folder.
+    """
+    run = store.open_run(folder)
+    if run.status == "done":
+        return run
+    if run.recipe is None:
+        raise FolderError(f"{folder} has no recipe.toml, so it cannot go on.", where=str(folder))
+    with _own_random_state(), machine.thread_count(int(run.environment["threads"])):
+        job = build_job(data, rows, run.recipe, seed=run.seed)
+        state = checkpoint.load_checkpoint(folder, job)
+        # Rows after the checkpoint are written again.
+        run.steps = [r for r in run.steps if r["step"] < state.total_step]
+        run.epochs = [r for r in run.epochs if r["epoch"] < state.epoch]
+        run.probes = [
+            r
+            for r in run.probes
+            if r["step"] < state.total_step or (r["kind"] == "epoch" and r["epoch"] < state.epoch)
+        ]
+        run.status = "running"
+        store.save_run(run, folder)
+        writer = Writer(folder, run, job, state)
+        return _train(data, rows, job, state, run, writer, progress, probes=True, part="test")
+
+
+def _train(
+    data: Data,
+    rows: Rows,
+    job: Job,
+    state: State,
+    run: Run,
+    writer: "Writer | None",
+    progress: Progress | None,
+    *,
+    probes: bool,
+    part: str,
+) -> Run:
+    watcher = Probes(job.model) if probes else None
+    try:
+        with _stop_requested() as stopped:
+            train(
+                job,
+                state,
+                run,
+                probes=watcher,
+                progress=progress or (lambda event, **facts: None),
+                should_stop=stopped,
+                after_epoch=writer.epoch if writer else lambda: None,
+            )
+    except TrainingError as error:
+        run.status, run.failure = "failed", error.message
+    finally:
+        if watcher is not None:
+            watcher.close()
+    run.seconds, run.best_epoch = state.seconds, state.best_epoch
+    if run.status == "interrupted":
+        if writer:
+            writer.close()
+            raise Interrupted(
+                f"Stopped at epoch {state.epoch + 1} of {job.epochs}; everything is saved. "
+                f"Go on with: fitwell resume {run.folder}",
+                where=str(run.folder),
+            )
+        raise Interrupted("Stopped before the end; nothing was written, since no folder was given.")
+    if state.best:
+        _score(data, rows, job, state, run, part)
+    if writer:
+        writer.close(weights=state.best)
+    return run
+
+
+def _score(data: Data, rows: Rows, job: Job, state: State, run: Run, part: str) -> None:
+    job.evaluated.load_state_dict(state.best)
+    best = run.epochs[state.best_epoch]
+    run.scores["train"] = best["train"]
+    if best["validation"] is not None:
+        run.scores["validation"] = best["validation"]
+        evaluated = evaluate_part(job, "validation")
+        run.predictions["validation"] = as_predictions(evaluated, rows.validation, data.keys)
+    if "held_out" in job.parts:
+        evaluated = evaluate_part(job, "held_out")
+        run.scores[part] = evaluated.scores
+        run.predictions[part] = as_predictions(evaluated, rows.held_out, data.keys)
+
+
+class Writer:
+    """Writes a run's rows as they come, and a checkpoint now and then."""
+
+    def __init__(self, folder: Path, run: Run, job: Job, state: State) -> None:
+        self.folder, self.run, self.job, self.state = folder, run, job, state
+        self.written = {name: len(getattr(run, name)) for name in store.ROW_FILES}
+        self.saved = time.monotonic()
+
+    def epoch(self) -> None:
+        """After an epoch: append its rows; save a checkpoint where the last one is old."""
+        self._rows()
+        if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+            checkpoint.save_checkpoint(self.folder, self.job, self.state)
+            self.saved = time.monotonic()
+
+    def close(self, weights: dict[str, torch.Tensor] | None = None) -> None:
+        """At the end, or when interrupted: all rows, weights, checkpoint, then the status."""
+        self._rows()
+        if weights is not None:
+            if weights:
+                checkpoint.write_tensors(self.folder / "best.safetensors", weights, {})
+        if self.run.status != "failed":  # the last good checkpoint stays
+            checkpoint.save_checkpoint(self.folder, self.job, self.state)
+        store.save_run(self.run, self.folder, rows=False)
+
+    def _rows(self) -> None:
+        for name, count in self.written.items():
+            rows = getattr(self.run, name)
+            store.append_rows(self.folder / f"{name}.jsonl", rows[count:])
+            self.written[name] = len(rows)
+
+
+def write_split(folder: Path, data: Data, rows: Rows) -> None:
+    """`split.parquet`: every example's key, row and part; "unused" where `data.limit` left it out."""
+    import polars as pl
+
+    part = np.full(len(data.keys), "unused", dtype=object)
+    for name in ("train", "validation", "held_out"):
+        part[getattr(rows, name)] = name
+    frame = {"key": data.keys.astype(str), "index": np.arange(len(part)), "part": part.astype(str)}
+    with store.replacing(folder / "split.parquet") as temporary:
+        pl.DataFrame(frame).write_parquet(temporary)
+
+
+def load_model(run: Run) -> tuple[nn.Module, Preprocess]:
+    """The trained model of a run folder in evaluation mode, and its preprocessing.
+
+    Raises:
+        FolderError: the folder has no weights, or they do not fit the recipe.
+    """
+    import json
+
+    folder = run.folder
+    if folder is None or run.recipe is None or run.spec is None:
+        raise FolderError("This run has no folder with recipe and spec, so no model to load.")
+    path = folder / "best.safetensors"
+    if not path.exists():
+        raise FolderError(
+            f"{folder} has no weights (best.safetensors): the run is {run.status}. "
+            f"`fitwell resume {folder}` finishes an interrupted one.",
+            where=str(path),
+        )
+    model = build_model(run.recipe, Spec.from_json(run.spec.to_json()))
+    try:
+        model.load_state_dict(load_file(path))
+    except Exception as error:
+        raise FolderError(f"{path} does not fit the recipe: {error}", where=str(path)) from None
+    text = (folder / "preprocess" / "preprocess.json").read_text(encoding="utf-8")
+    return model.eval(), Preprocess.from_json(json.loads(text))
+
+
+@contextmanager
+def _own_random_state() -> Iterator[None]:
+    """Seeding inside leaves the caller's random numbers as they were."""
+    with torch.random.fork_rng():
+        yield
+
+
+@contextmanager
+def _stop_requested() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C asks the loop to stop between two steps; a second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,256 @@
+"""The training loop, to be read aloud from top to bottom. It never asks which task it is."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fitwell.errors import TrainingError
+from fitwell.probes import Probes, name_nonfinite
+from fitwell.record import Run
+from fitwell.train.evaluate import evaluate_part
+from fitwell.train.job import Job
+from fitwell.train.machine import autocast
+
+Progress = Callable[..., None]
+# Each of these costs about one more step: every 50th keeps them under 3 % of the time.
+PROBE_EVERY = 50
+# On an accelerator losses are read in blocks: reading one waits for the device.
+READ_EVERY = 25
+
+
+@dataclass
+class State:
+    """Where training stands: all that a checkpoint needs beside weights and optimizer."""
+
+    epoch: int = 0
+    step: int = 0  # within the epoch
+    total_step: int = 0
+    best_score: float | None = None
+    best_epoch: int = -1
+    seconds: float = 0.0
+    stop_after: int = 0  # epochs; 0: the recipe's
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+def train(
+    job: Job,
+    state: State,
+    run: Run,
+    *,
+    probes: Probes | None,
+    progress: Progress,
+    should_stop: Callable[[], bool],
+    after_epoch: Callable[[], None],
+) -> None:
+    """Train from `state` to the end, appending rows to `run`.
+
+    `after_epoch` is called when an epoch is recorded (to write it down), `should_stop` before each
+    step; where it says yes, the loop returns with `run.status` = "interrupted".
+
+    Raises:
+        TrainingError: the loss is not finite; names the step and the layer.
+    """
+    last_epoch = state.stop_after or job.epochs
+    settings = job.recipe.section("train")
+    losses = Losses(job, run)
+    model = job.model
+    before = state.seconds
+    started = time.perf_counter()
+    while state.epoch < last_epoch:
+        model.train()
+        epoch_started, waiting, seen = time.perf_counter(), 0.0, 0
+        batches = job.batches.epoch(state.epoch, state.step)
+        while True:
+            if should_stop():
+                losses.read()
+                run.status = "interrupted"
+                state.seconds = before + time.perf_counter() - started
+                return
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            waiting += time.perf_counter() - asked
+            if batch is None:
+                break
+            lr = set_lr(job, state.total_step)
+            probing = probes is not None and state.total_step % PROBE_EVERY == 0
+            if probing:
+                probes.before_step()
+            with autocast(job.precision, job.device):
+                outputs = model(batch.x)
+            values = job.loss(outputs.float(), batch.y)
+            loss = values.sum() / job.task.normaliser(values, batch.y)
+            losses.add(loss, state, lr, len(batch.y), batch.x)
+            loss.backward()
+            grad_norm = clip(model, settings, measure=probing)
+            if grad_norm is not None:
+                run.steps[-1]["grad_norm"] = float(grad_norm)
+            if probing:
+                probes.after_backward()
+            job.optimizer.step()
+            job.optimizer.zero_grad(set_to_none=True)
+            if job.average is not None:
+                job.average.update_parameters(model)
+            if probing:
+                run.probes += probes.after_step(state.total_step, state.epoch)
+            state.step += 1
+            state.total_step += 1
+            seen += len(batch.y)
+        losses.read()
+        seconds = time.perf_counter() - epoch_started
+        row = epoch_row(job, run, state, probes, seconds=seconds, waiting=waiting, seen=seen)
+        run.epochs.append(row)
+        keep_best(job, state, row)
+        state.epoch += 1
+        state.step = 0
+        state.seconds = before + time.perf_counter() - started
+        left = (last_epoch - state.epoch) * (time.perf_counter() - epoch_started)
+        progress(
+            "epoch",
+            epoch=state.epoch,
+            epochs=last_epoch,
+            loss=row["train"]["loss"],
+            score=(row["validation"] or row["train"])[job.metric_name],
+            examples_per_second=seen / seconds,
+            lr=row["lr"],
+            waiting=row["waiting"],
+            seconds_left=left,
+        )
+        ended = _ends_early(job, state, settings)
+        if ended:
+            last_epoch = state.epoch
+        after_epoch()
+    run.status = "done"
+
+
+def set_lr(job: Job, total_step: int) -> float:
+    """The learning rate of this step, set in every group and returned."""
+    progress = total_step / max(1, job.total_steps - 1)
+    lr = float(job.recipe["optim.lr"]) * job.schedule(min(1.0, progress))  # type: ignore[arg-type]
+    for group in job.optimizer.param_groups:
+        group["lr"] = lr
+    return lr
+
+
+def clip(model: nn.Module, settings: dict[str, Any], *, measure: bool) -> Tensor | None:
+    """Clip the gradient by value, then by norm; its norm before clipping where that is known."""
+    norm = None
+    if settings["clip_value"]:
+        nn.utils.clip_grad_value_(model.parameters(), settings["clip_value"])
+    if settings["clip_norm"]:
+        norm = nn.utils.clip_grad_norm_(model.parameters(), settings["clip_norm"])
+    elif measure:
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+    return norm
+
+
+class Losses:
+    """Losses on their way into the step rows: at once on a processor, in blocks elsewhere."""
+
+    def __init__(self, job: Job, run: Run) -> None:
+        self.job, self.run = job, run
+        self.every = 1 if job.device.type == "cpu" else READ_EVERY
+        self.waiting: list[Tensor] = []
+
+    def add(self, loss: Tensor, state: State, lr: float, examples: int, x: Tensor) -> None:
+        self.run.steps.append(
+            {
+                "step": state.total_step,
+                "epoch": state.epoch,
+                "loss": None,
+                "lr": lr,
+                "grad_norm": None,
+                "examples": examples,
+            }
+        )
+        self.waiting.append(loss.detach())
+        self.x = x
+        if len(self.waiting) >= self.every:
+            self.read()
+
+    def read(self) -> None:
+        """Fill in the waiting losses; stop at the first that is not finite."""
+        if not self.waiting:
+            return
+        values = (
+            [self.waiting[0].item()]
+            if len(self.waiting) == 1
+            else torch.stack(self.waiting).tolist()
+        )
+        rows = self.run.steps[-len(values) :]
+        self.waiting.clear()
+        for row, value in zip(rows, values, strict=True):
+            row["loss"] = value if math.isfinite(value) else None
+            if not math.isfinite(value):
+                layer = name_nonfinite(self.job.model, self.x)
+                raise TrainingError(
+                    f"The loss is {value} at step {row['step']} (epoch {row['epoch'] + 1}, learning "
+                    f"rate {row['lr']:.3g}); the first layer that is not finite: "
+                    f"{layer or 'none, the loss itself'}. "
+                    "What was saved before is whole. Try a lower optim.lr or train.clip_norm=1.",
+                    setting="optim.lr",
+                    where=layer,
+                )
+
+
+def epoch_row(
+    job: Job,
+    run: Run,
+    state: State,
+    probes: Probes | None,
+    *,
+    seconds: float,
+    waiting: float,
+    seen: int,
+) -> dict[str, Any]:
+    """The epoch's row; activations are probed on the way, over the training sample."""
+    # Powers of two and the last: units that die do so early, and what counts is the end.
+    number = state.epoch + 1
+    if probes is not None and (number & (number - 1) == 0 or number == job.epochs):
+        with probes.watch_activations() as activations:
+            train = evaluate_part(job, "train")
+        run.probes += activations.rows(state.total_step, state.epoch)
+    else:
+        train = evaluate_part(job, "train")
+    validation = evaluate_part(job, "validation") if "validation" in job.parts else None
+    return {
+        "epoch": state.epoch,
+        "seconds": seconds,
+        "waiting": waiting / seconds if seconds else 0.0,
+        "lr": run.steps[-1]["lr"] if run.steps else 0.0,
+        "examples": seen,
+        "train": train.scores,
+        "validation": validation.scores if validation else None,
+    }
+
+
+def keep_best(job: Job, state: State, row: dict[str, Any]) -> None:
+    """Keep the weights with the best validation score (the last ones where there is no such part).
+
+    A tie goes to the later epoch: the rate is lower and the weights calmer there.
+    """
+    validation = row["validation"]
+    if validation is None:
+        better = True
+    else:
+        score = validation[job.metric_name]
+        better = state.best_score is None or job.metric.gain(state.best_score, score) >= 0
+    if better:
+        state.best_score = validation[job.metric_name] if validation else None
+        state.best_epoch = row["epoch"]
+        state.best = {
+            name: tensor.detach().cpu().clone()
+            for name, tensor in job.evaluated.state_dict().items()
+        }
+
+
+def _ends_early(job: Job, state: State, settings: dict[str, Any]) -> bool:
+    patience = settings["patience"]
+    late = bool(settings["max_seconds"]) and state.seconds >= settings["max_seconds"]
+    stale = state.epoch - 1 - state.best_epoch >= patience
+    return late or bool(patience and "validation" in job.parts and stale)

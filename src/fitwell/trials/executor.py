@@ -1,0 +1,262 @@
+"""Who runs the trials: warm worker processes side by side, or this process where those cannot.
+
+Importing torch costs seconds and hundreds of megabytes, so workers are started once, while the parent
+still prepares, and stay for all trials. All of them have the same number of threads at all times:
+the two arms of a pair then run under equal conditions, wherever each of them lands.
+"""
+
+import os
+import queue
+import tempfile
+import time
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from fitwell.data.types import Data
+from fitwell.errors import Interrupted
+from fitwell.record import Run
+from fitwell.trials.handover import write_data
+from fitwell.trials.process import Worker, stop
+from fitwell.trials.trial import Task, finished, run_trial, save
+
+OnDone = Callable[[Task, Run], None]
+ATTEMPTS = 2  # a trial whose worker dies is tried once more
+
+
+class Executor(Protocol):
+    """Runs tasks and gives their runs in the order of the tasks. Anything with these members will do."""
+
+    folder: Path
+    workers: int
+
+    def run(self, tasks: Sequence[Task], done: OnDone | None = None) -> list[Run]: ...
+
+    def missing(self, tasks: Sequence[Task]) -> list[Task]: ...
+
+
+class LocalExecutor:
+    """Trials on this machine; a context manager.
+
+    Args:
+        data: what to train on.
+        folder: the run folder; trials stand in `folder/trials/`, and finished ones are reused.
+        workers: processes; 0 is one a core, and not more than `trials`. With 1 worker there is still
+            a process of its own, so that a crash costs a trial and not the session.
+        threads: threads a worker; 0 shares the cores out evenly.
+        trials: how many trials are expected, so that no worker is started for nothing.
+        in_process: run everything here, without workers and without a warning.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        folder: Path,
+        *,
+        workers: int = 0,
+        threads: int = 0,
+        trials: int = 1_000_000,
+        in_process: bool = False,
+    ) -> None:
+        cores = num_cores()
+        self.data = data
+        self.folder = Path(folder)
+        self.workers = 1 if in_process else max(1, min(workers or cores, trials))
+        self.threads = threads or max(1, cores // self.workers)
+        self.in_process = in_process
+        self._temporary: Path | None = None
+        self._pool: list[Worker] = []
+        self._messages: queue.Queue[tuple[Worker, dict | None]] = queue.Queue()
+        # Also at interpreter exit, and when the executor is dropped without close().
+        self._finalizer = weakref.finalize(self, _clean_up, self._pool, holder := [])
+        self._holder: list[Path] = holder
+        if not in_process:
+            self._start()
+
+    def _start(self) -> None:
+        """Start the workers; they import torch while the parent goes on."""
+        self._temporary = Path(tempfile.mkdtemp(prefix="fitwell-"))
+        self._holder.append(self._temporary)
+        self._pool.extend(self._new_worker() for _ in range(self.workers))
+        write_data(self.data, self._temporary)
+        for worker in self._pool:
+            worker.send({"data": str(self._temporary), "threads": self.threads})
+
+    def _new_worker(self) -> Worker:
+        assert self._temporary is not None
+        return Worker(self._messages, self._temporary, self.threads)
+
+    def __enter__(self) -> "LocalExecutor":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers and remove the data handed to them."""
+        self._finalizer()
+
+    def place(self, task: Task) -> Path:
+        return self.folder / "trials" / task.folder_name
+
+    def missing(self, tasks: Sequence[Task]) -> list[Task]:
+        """The tasks that no finished trial folder holds yet."""
+        return [t for t in tasks if finished(t, self.place(t)) is None]
+
+    def run(self, tasks: Sequence[Task], done: OnDone | None = None) -> list[Run]:
+        """Run what is not finished yet; `done` is called for each as it ends, reused ones first.
+
+        Raises:
+            Interrupted: Ctrl-C. Finished trials are kept and reused when the work is taken up again.
+        """
+        runs: dict[int, Run] = {}
+        open_: deque[int] = deque()
+
+        def end(index: int, run: Run) -> None:
+            runs[index] = run
+            if done:
+                done(tasks[index], run)
+
+        for index, task in enumerate(tasks):
+            run = finished(task, self.place(task))
+            if run is None:
+                open_.append(index)
+            else:
+                end(index, run)
+        try:
+            if not self.in_process and open_:
+                self._run_in_workers(tasks, open_, end)
+            while open_:
+                end(index := open_.popleft(), self._run_here(tasks[index]))
+        except (KeyboardInterrupt, Interrupted):
+            self.close()
+            raise Interrupted(
+                f"Interrupted. {len(runs)} of {len(tasks)} trials of this stage are saved in "
+                f"{self.folder}; `fitwell resume {self.folder}` goes on from there."
+            ) from None
+        except BaseException:
+            self.close()
+            raise
+        return [runs[i] for i in range(len(tasks))]
+
+    def _run_here(self, task: Task) -> Run:
+        return run_trial(self.data, task, self.place(task), threads=self.threads)
+
+    def _run_in_workers(
+        self, tasks: Sequence[Task], open_: deque[int], end: Callable[[int, Run], None]
+    ) -> None:
+        """Empty `open_`, or leave in it what must run in this process."""
+        if not self._finalizer.alive:
+            raise RuntimeError("The executor is closed.")
+        attempts: dict[int, int] = {}
+        while open_ or any(w.task is not None for w in self._pool):
+            for worker in self._pool:
+                if worker.task is None and open_ and not self.in_process:
+                    worker.task = index = open_.popleft()
+                    attempts[index] = attempts.get(index, 0) + 1
+                    place = str(self.place(tasks[index]))
+                    worker.send({"id": index, "task": tasks[index].to_json(), "folder": place})
+            if self.in_process and all(w.task is None for w in self._pool):
+                return
+            try:  # a timeout, since a wait without one cannot be interrupted on Windows
+                worker, message = self._messages.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if worker not in self._pool:
+                continue  # the last word of a worker that was replaced
+            index = worker.task
+            if message is None:
+                self._died(worker, index, attempts, open_, tasks, end)
+            elif message.get("ready"):
+                worker.ready = True
+            elif index is not None and message.get("id") == index:
+                worker.task = None
+                self._answered(message, index, open_, tasks, end)
+
+    def _answered(
+        self,
+        message: dict,
+        index: int,
+        open_: deque[int],
+        tasks: Sequence[Task],
+        end: Callable[[int, Run], None],
+    ) -> None:
+        task = tasks[index]
+        if "unimportable" in message:
+            open_.appendleft(index)
+            self._stay_here(message["unimportable"])
+            return
+        run = None if "failed" in message else finished(task, self.place(task))
+        end(index, run or self._failed(task, message.get("failed", "Its folder is not whole.")))
+
+    def _died(
+        self,
+        worker: Worker,
+        index: int | None,
+        attempts: dict[int, int],
+        open_: deque[int],
+        tasks: Sequence[Task],
+        end: Callable[[int, Run], None],
+    ) -> None:
+        """Replace a worker that ended; its trial is tried once more, then reported as failed."""
+        why = worker.last_words()
+        stop([worker])
+        slot = self._pool.index(worker)
+        if not worker.ready and worker.restarts:  # twice before the first trial: it never will
+            self._pool.pop(slot)
+            if index is not None:
+                attempts[index] -= 1
+                open_.appendleft(index)
+            if not self._pool:
+                self._stay_here(f"A worker process ended while it started: {why}")
+            return
+        fresh = self._new_worker()
+        fresh.restarts = worker.restarts + 1 if not worker.ready else 0
+        fresh.send({"data": str(self._temporary), "threads": self.threads})
+        self._pool[slot] = fresh
+        if index is None:
+            return
+        if not worker.ready:
+            attempts[index] -= 1  # it was never begun
+        if attempts[index] < ATTEMPTS:
+            open_.appendleft(index)
+        else:
+            sentence = f"The worker process ended {ATTEMPTS} times in this trial: {why}"
+            end(index, self._failed(tasks[index], sentence, lost=True))
+
+    def _stay_here(self, why: str) -> None:
+        if not self.in_process:
+            self.in_process = True
+            warnings.warn(
+                f"Trials run in this process, one after another: workers cannot run them. {why}",
+                stacklevel=2,
+            )
+
+    def _failed(self, task: Task, why: str, *, lost: bool = False) -> Run:
+        run = Run(spec=self.data.spec, status="failed", failure=why)
+        if lost:
+            run.environment["worker_lost"] = True
+        return save(run, task, self.place(task))
+
+
+def num_cores() -> int:
+    """Cores this process may use (a container or a batch system may allow fewer than there are)."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _clean_up(pool: list[Worker], folders: list[Path]) -> None:
+    import shutil
+
+    stop(pool)
+    pool.clear()
+    for folder in folders:
+        for _ in range(10):  # Windows lets go of a mapped file some time after its process ended
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            time.sleep(0.1)

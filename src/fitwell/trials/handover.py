@@ -1,0 +1,46 @@
+"""Data as files that workers map into memory: handed over once, never pickled, never copied."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from fitwell.data.types import Data, Problem
+from fitwell.spec import Spec
+
+ARRAYS = ("inputs", "targets", "keys", "part", "groups")
+
+
+def write_data(data: Data, folder: Path) -> None:
+    """Write `data` into `folder` as one .npy file an array, and JSON for the rest."""
+    for name in ARRAYS:
+        array = getattr(data, name)
+        if array is not None:
+            array = array.astype(str) if array.dtype == object else array
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    rest = {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "spec": data.spec.to_json(),
+        "problems": [asdict(p) for p in data.problems],
+    }
+    (folder / "data.json").write_text(json.dumps(rest), encoding="utf-8")
+
+
+def read_data(folder: Path) -> Data:
+    """Open what `write_data` wrote; the arrays are mapped, not read."""
+    rest = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    arrays = {}
+    for name in ARRAYS:
+        path = folder / f"{name}.npy"
+        # "c": a private writable mapping, since torch warns about arrays that cannot be written.
+        arrays[name] = np.load(path, mmap_mode="c", allow_pickle=False) if path.exists() else None
+    problems = tuple(Problem(**{**p, "where": tuple(p["where"])}) for p in rest["problems"])
+    return Data(
+        name=rest["name"],
+        spec=Spec.from_json(rest["spec"]),
+        problems=problems,
+        fingerprint=rest["fingerprint"],
+        **arrays,
+    )
