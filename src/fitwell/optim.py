@@ -6,7 +6,7 @@ slopes: `parameter_groups` says which is which. torch's fused kernels are used w
 one call a step instead of several hundred.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeAlias
 
 import torch
@@ -18,6 +18,7 @@ from fitwell.errors import SettingError
 from fitwell.nn.inits import named_weights
 
 Group: TypeAlias = dict[str, Any]
+Groups: TypeAlias = Iterable[Group] | Iterable[Tensor]
 Rate: TypeAlias = Annotated[
     float, Field(gt=0, le=100, description="learning rate: the peak of the schedule")
 ]
@@ -41,7 +42,7 @@ _FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
 
 
 def sgd(
-    groups: Iterable[Group],
+    groups: Groups,
     *,
     lr: Rate = 0.1,
     momentum: Momentum = 0.9,
@@ -67,7 +68,7 @@ def sgd(
     >>> w.square().sum().backward(); optimizer.step(); w.item()
     0.0
     """
-    groups = _listed(groups)
+    listed = _listed(groups)
     if nesterov and momentum == 0:
         raise SettingError(
             "optim.nesterov=true looks ahead along the momentum, which is 0. "
@@ -76,20 +77,20 @@ def sgd(
         )
     kind = _ProximalSGD if l1 > 0 else torch.optim.SGD
     if l1 > 0:
-        for group in groups:
+        for group in listed:
             group.setdefault("l1", l1 if group.get("penalised", True) else 0.0)
     return kind(
-        groups,
+        listed,
         lr=lr,
         momentum=momentum,
         nesterov=nesterov,
         weight_decay=weight_decay,
-        fused=_can_fuse(groups),
+        fused=_can_fuse(listed),
     )
 
 
 def adam(
-    groups: Iterable[Group],
+    groups: Groups,
     *,
     lr: Rate = 1e-3,
     beta1: Beta1 = 0.9,
@@ -109,19 +110,19 @@ def adam(
     >>> w.square().sum().backward(); optimizer.step(); round(w.item(), 4)
     0.9
     """
-    groups = _listed(groups)
+    listed = _listed(groups)
     return torch.optim.Adam(
-        groups,
+        listed,
         lr=lr,
         betas=(beta1, beta2),
         eps=epsilon,
         weight_decay=weight_decay,
-        fused=_can_fuse(groups),
+        fused=_can_fuse(listed),
     )
 
 
 def adamw(
-    groups: Iterable[Group],
+    groups: Groups,
     *,
     lr: Rate = 1e-3,
     beta1: Beta1 = 0.9,
@@ -141,19 +142,19 @@ def adamw(
     >>> w.square().sum().backward(); optimizer.step(); round(w.item(), 4)
     0.85
     """
-    groups = _listed(groups)
+    listed = _listed(groups)
     return torch.optim.AdamW(
-        groups,
+        listed,
         lr=lr,
         betas=(beta1, beta2),
         eps=epsilon,
         weight_decay=weight_decay,
-        fused=_can_fuse(groups),
+        fused=_can_fuse(listed),
     )
 
 
 def rmsprop(
-    groups: Iterable[Group],
+    groups: Groups,
     *,
     lr: Rate = 1e-3,
     alpha: Annotated[Share, Field(description="memory of the running mean of squares")] = 0.99,
@@ -185,7 +186,7 @@ def rmsprop(
 
 
 def nadam(
-    groups: Iterable[Group],
+    groups: Groups,
     *,
     lr: Rate = 1e-3,
     beta1: Beta1 = 0.9,
@@ -280,12 +281,11 @@ class _ProximalSGD(torch.optim.SGD):
         return value
 
 
-def _listed(groups: Iterable[Any]) -> list[Group]:
+def _listed(groups: Groups) -> list[Group]:
     """Copies of the groups, to leave the caller's alone; plain parameters become one group."""
-    listed = list(groups)
-    if listed and all(isinstance(g, Mapping) for g in listed):
-        return [dict(g) for g in listed]
-    return [{"params": listed}]
+    items = list(groups)
+    named = [dict(item) for item in items if isinstance(item, dict)]
+    return named or [{"params": items}]
 
 
 def _can_fuse(groups: Iterable[Group]) -> bool:

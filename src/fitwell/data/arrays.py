@@ -1,4 +1,4 @@
-"""Arrays, tensors and data frames from Python: `(X, y)`. No torch import: tensors are recognised by duck."""
+"""Arrays and tensors from Python: `(X, y)`. Torch is not imported: tensors are known by duck."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def read_arrays(
     Args:
         x: [example, feature], or images [example, height, width], [example, channel, height, width]
             or [example, height, width, channel]; numpy, torch, or anything numpy reads.
-        y: [example] class labels (numbers, text, switches) or numbers; one-hot [example, class] too.
+        y: [example] class labels (numbers, text, switches) or numbers; one-hot too.
         where: what to call X in messages, such as a file.
 
     Raises:
@@ -96,18 +96,17 @@ def inputs_array(x: Any, where: str) -> tuple[np.ndarray, list[Problem]]:
     notes: list[Problem] = []
     if array.ndim == 3:
         array = array[:, None]
-        text = f"{where} has 3 dimensions and is read as grey images of {array.shape[2]}x{array.shape[3]}."
+        size = f"{array.shape[2]}x{array.shape[3]}"
+        text = f"{where} has 3 dimensions and is read as grey images of {size}."
         notes = [Problem("read_as_images", "note", (where,), text, "Flatten X for a table.")]
     elif array.ndim == 4 and array.shape[1] not in (1, 3, 4) and array.shape[3] in (1, 3, 4):
         array = array.transpose(0, 3, 1, 2)
         text = f"{where} is read as [example, height, width, channel], from its shape."
-        notes = [
-            Problem("channels_moved", "note", (where,), text, "Transpose X if that is wrong.")
-        ]
+        notes = [Problem("channels_moved", "note", (where,), text, "Transpose X if that is wrong.")]
     elif array.ndim not in (2, 4):
         raise refuse(
             "wrong_shape",
-            f"{where} has shape {list(array.shape)}; an array of examples has 2 dimensions (a table), "
+            f"{where} has shape {list(array.shape)}; inputs have 2 dimensions (a table), "
             "3 or 4 (images).",
             "Reshape it: X.reshape(-1, 1) is one feature an example, X.reshape(1, -1) one example.",
             where,
@@ -126,20 +125,20 @@ def refuse_nonfinite(array: np.ndarray, keys: Sequence[str], where: str) -> None
     """Refuse NaN and infinite inputs by row."""
     if array.dtype.kind != "f":
         return
-    bad = ~np.isfinite(array.reshape(len(array), -1)).all(1)
+    bad = np.logical_not(np.isfinite(array.reshape(len(array), -1)).all(axis=1))
     if bad.any():
-        names = [str(k) for k, b in zip(keys, bad, strict=True) if b]
+        names = [str(keys[i]) for i in np.flatnonzero(bad).tolist()]
         raise refuse(
             "nonfinite_inputs",
-            f"{where}: {len(names)} of {len(array)} examples hold NaN or infinite values ({some(names)}), "
-            "or numbers too large for float32.",
-            "Fill them in or leave those rows out; in a CSV or DataFrame missing inputs are allowed.",
+            f"{where}: {len(names)} of {len(array)} examples hold NaN or infinite values "
+            f"({some(names)}), or numbers too large for float32.",
+            "Fill them in or leave those rows out; a CSV or DataFrame may have missing inputs.",
             names,
         )
 
 
 def _numeric(array: np.ndarray, where: str) -> np.ndarray:
-    """uint8 where the values are whole and in 0 to 255 beside 3 or 4 dimensions; float32 otherwise."""
+    """uint8 for images of whole numbers from 0 to 255; float32 otherwise."""
     if array.dtype.kind == "c":
         raise refuse(
             "complex",

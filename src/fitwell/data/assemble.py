@@ -1,4 +1,4 @@
-"""From what a reader found to `Data`: targets encoded, images sized, spec and fingerprint. No torch."""
+"""From what a reader found to `Data`: targets encoded, images sized, spec made. No torch."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -68,11 +68,11 @@ class Batches:
         self.preprocess = preprocess
         self.shuffle = shuffle
         images = inputs.ndim == 4
-        self.layout = (
-            torch.channels_last if images and channels_last else torch.contiguous_format
-        )
-        width = int(np.prod(inputs.shape[1:])) if images else sum(
-            len(c.categories) or 1 for c in preprocess.columns
+        self.layout = torch.channels_last if images and channels_last else torch.contiguous_format
+        width = (
+            int(np.prod(inputs.shape[1:]))
+            if images
+            else sum(len(c.categories) or 1 for c in preprocess.columns)
         )
         self.ready = 4 * width * len(self.rows) <= MOST_FLOAT_BYTES
         self._x, self._shared = self._load(inputs, images)
@@ -85,7 +85,7 @@ class Batches:
             self._shift = torch.from_numpy(shift).view(-1, 1, 1).to(self.device)
 
     def _load(self, inputs: np.ndarray, images: bool) -> tuple[Tensor, bool]:
-        """The tensor that batches are indexed from, and whether it is all of `inputs`, not copied."""
+        """The tensor that batches index, and whether it is all of `inputs`, not copied."""
         if self.ready:
             x = torch.from_numpy(self.preprocess.inputs(inputs[self.rows])).to(self.device)
             if images and self.layout is torch.channels_last:

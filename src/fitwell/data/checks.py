@@ -54,7 +54,7 @@ def classes(data: Data, options: Options) -> Iterator[Problem]:
             "one_class",
             "error",
             tuple(present) or (data.spec.target,),
-            f"All {len(data)} examples are of one class, {some(present)}; there is nothing to tell apart.",
+            f"All {len(data)} examples are of one class, {some(present)}; nothing to tell apart.",
             "Add examples of at least one other class.",
         )
         return
@@ -65,8 +65,8 @@ def classes(data: Data, options: Options) -> Iterator[Problem]:
             "single_example_class",
             "error",
             tuple(where),
-            f"{len(lone)} of {len(names)} classes have 1 example ({some(lone)}), which cannot be both "
-            "learnt from and tested on.",
+            f"{len(lone)} of {len(names)} classes have 1 example ({some(lone)}), which cannot "
+            "be both learnt from and tested on.",
             "Add examples, merge the class with another, or leave it out.",
         )
     few = [f"{n} ({c})" for n, c in zip(names, counts, strict=True) if 1 < c < FEW_A_CLASS]
@@ -75,7 +75,8 @@ def classes(data: Data, options: Options) -> Iterator[Problem]:
             "small_class",
             "warning",
             tuple(f.rsplit(" (", 1)[0] for f in few),
-            f"{len(few)} of {len(names)} classes have fewer than {FEW_A_CLASS} examples: {some(few)}.",
+            f"{len(few)} of {len(names)} classes have fewer than {FEW_A_CLASS} examples: "
+            f"{some(few)}.",
             "Add examples, or merge classes.",
         )
     low, high = min(c for c in counts if c), max(counts)
@@ -131,7 +132,8 @@ def parts(data: Data, options: Options) -> Iterator[Problem]:
             "error",
             (*extra, *lacking),
             f"The classes of train and {part} differ; {'; '.join(said)}.",
-            "Give the classes the same names in both (case and spelling count), or leave out the odd ones.",
+            "Give the classes the same names in both (case and spelling count), or leave out the "
+            "odd ones.",
         )
 
 
@@ -141,7 +143,7 @@ def target_range(data: Data, options: Options) -> Iterator[Problem]:
             "constant_target",
             "error",
             (data.spec.target,),
-            f"{data.spec.target} is {data.targets[0]:g} in every example; there is nothing to predict.",
+            f"{data.spec.target} is {data.targets[0]:g} in every example; nothing to predict.",
             "Name another column with data.target.",
         )
 
@@ -191,8 +193,8 @@ def finite(data: Data, options: Options) -> Iterator[Problem]:
             "nonfinite_inputs",
             "error",
             names,
-            f"{len(names)} of {len(data)} examples hold infinite values ({some(names)}), or numbers too "
-            "large for float32.",
+            f"{len(names)} of {len(data)} examples hold infinite values ({some(names)}), or "
+            "numbers too large for float32.",
             "Correct them, or leave them empty, which counts as missing.",
         )
 
@@ -200,8 +202,8 @@ def finite(data: Data, options: Options) -> Iterator[Problem]:
 def blank_images(data: Data, options: Options) -> Iterator[Problem]:
     if data.spec.kind != "images" or not len(data):
         return
-    flat = data.inputs.reshape(len(data), -1)
-    blank = flat.max(1) == flat.min(1)
+    flat = data.inputs.reshape(*data.inputs.shape[:2], -1)
+    blank = (flat.max(2) == flat.min(2)).all(1)
     if blank.any():
         names = tuple(str(k) for k in data.keys[blank])
         yield Problem(

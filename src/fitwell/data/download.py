@@ -1,4 +1,4 @@
-"""Where downloads stand, and the one source that has to be fetched. No torch until it is fetched."""
+"""Where downloads stand, and the one source that is fetched. No torch until it is fetched."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ def fashion_folder(root: str) -> Path:
     torchvision fetches them and compares each with its MD5 sum.
 
     Raises:
-        BadData: no such `root`; not in the cache and downloads are forbidden, or the download failed.
+        BadData: no such `root`; not in the cache and no download allowed, or it failed.
     """
     if root:
         folder = Path(root).expanduser()

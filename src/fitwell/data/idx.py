@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from fitwell.data.types import BadData, Data, Problem, refuse, some
 from fitwell.spec import Spec
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-NAME = re.compile(r"(?P<part>.*?)[-_.]?(?P<what>images|labels)[-_.]?idx\d(?:[-_.]ubyte)?(?P<gz>\.gz)?$")
+NAME = re.compile(
+    r"(?P<part>.*?)[-_.]?(?P<what>images|labels)[-_.]?idx\d(?:[-_.]ubyte)?(?P<gz>\.gz)?$"
+)
 CHUNK_BYTES = 1 << 20
 
 
@@ -80,7 +82,9 @@ def read_idx(
     for (part, _), count in zip(pairs.items(), counts, strict=True):
         keys += [f"{part or 'image'} {i}" for i in range(count)]
         parts.append(np.full(count, _part(part), "<U10"))
-    problems = [] if len(pairs) > 1 or _part(next(iter(pairs))) != "test" else [_only_test(images[0])]
+    problems = (
+        [] if len(pairs) > 1 or _part(next(iter(pairs))) != "test" else [_only_test(images[0])]
+    )
     return assemble(
         name or folder.resolve().name,
         _as_images(inputs),
@@ -112,7 +116,7 @@ def _only_test(path: Path) -> Problem:
 
 
 def _pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Image and label file by part, the training part first; a gzipped copy (it has a checksum) wins."""
+    """Image and label file by part, training first; a gzipped copy (it has a checksum) wins."""
     found: dict[tuple[str, str], Path] = {}
     for path in sorted(folder.iterdir(), key=lambda p: (p.suffix == ".gz", p.name)):
         match = NAME.match(path.name)
@@ -143,8 +147,8 @@ def _part(name: str) -> str:
     return "validation" if low.startswith("val") else "train"
 
 
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+def _open(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb"))
 
 
 def _header(path: Path) -> tuple[str, tuple[int, ...]]:
@@ -166,7 +170,7 @@ def _header(path: Path) -> tuple[str, tuple[int, ...]]:
 
 def _read_into(path: Path, out: np.ndarray) -> None:
     """Fill `out` with the values of the file, in order."""
-    view = memoryview(out.reshape(-1).view(np.uint8))
+    view = out.reshape(-1).view(np.uint8).data
     done = 0
     try:
         with _open(path) as file:
@@ -174,7 +178,9 @@ def _read_into(path: Path, out: np.ndarray) -> None:
             while done < len(view):
                 chunk = file.read(min(CHUNK_BYTES, len(view) - done))
                 if not chunk:
-                    raise _bad(path, f"is truncated: {done} of {len(view)} bytes of values are there")
+                    raise _bad(
+                        path, f"is truncated: {done} of {len(view)} bytes of values are there"
+                    )
                 view[done : done + len(chunk)] = chunk
                 done += len(chunk)
             if file.read(1):  # also makes gzip compare its checksum
@@ -199,7 +205,9 @@ def _as_images(inputs: np.ndarray) -> np.ndarray:
     if inputs.dtype.itemsize > 1:
         inputs = inputs.astype(np.float32)
     else:
-        inputs = inputs.view(np.uint8) if inputs.dtype == np.dtype(">u1") else inputs.astype(np.float32)
+        inputs = (
+            inputs.view(np.uint8) if inputs.dtype == np.dtype(">u1") else inputs.astype(np.float32)
+        )
     if inputs.ndim == 3:
         return inputs[:, None]
     last = inputs.shape[3] in (1, 3, 4) and inputs.shape[1] not in (1, 3, 4)

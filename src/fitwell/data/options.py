@@ -30,7 +30,7 @@ def data_settings(
         Field(
             ge=0,
             le=0.5,
-            description="share of the training examples cut off for early stopping and best weights",
+            description="share of the training examples cut off for early stopping, best weights",
         ),
     ] = 0.1,
     test: Annotated[
@@ -44,9 +44,7 @@ def data_settings(
     ] = 0.1,
     group: Annotated[
         str,
-        Field(
-            description="column whose values must stay together: no group is on both sides of a split"
-        ),
+        Field(description="column of groups: no group is on both sides of a split"),
     ] = "",
     folds: Annotated[int, Field(ge=2, le=100, description="parts of the cross-validation")] = 5,
     image_size: Annotated[

@@ -98,9 +98,7 @@ def fit(data: Data, rows: np.ndarray) -> Preprocess:
         target_mean, target_scale = float(targets.mean()), _usable(float(targets.std()))
     if data.spec.kind == "images":
         mean, scale = _channel_moments(data.inputs, rows)
-        return Preprocess(
-            "images", mean, scale, target_mean=target_mean, target_scale=target_scale
-        )
+        return Preprocess("images", mean, scale, target_mean=target_mean, target_scale=target_scale)
     means, scales, fills = [], [], []
     for i, column in enumerate(data.spec.columns):
         if column.kind == "category":

@@ -1,4 +1,4 @@
-"""From what the user named to `Data`: `read` raises on unusable data, `check` lists what is wrong."""
+"""From what the user named to `Data`: `read` raises on bad data, `check` lists what is wrong."""
 
 import sys
 from pathlib import Path
@@ -13,6 +13,21 @@ from fitwell.errors import SettingError, did_you_mean
 from fitwell.spec import Spec
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet")
+# Wrong for data to train on, not for data to evaluate a model with.
+TRAINING_ONLY = {
+    "too_few_examples",
+    "few_examples",
+    "one_class",
+    "single_example_class",
+    "small_class",
+    "fewer_than_folds",
+    "class_imbalance",
+    "labels_differ",
+    "no_training_part",
+    "constant_target",
+    "constant_inputs",
+    "constant_column",
+}
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -29,7 +44,9 @@ def read(source: Any, options: Options | None = None, *, like: Spec | None = Non
         SettingError: a setting that does not exist, or does not go with this source.
     """
     data, problems = _read(source, fill(options or {}), like)
-    if any(p.severity == "error" for p in problems) and like is None:
+    if like is not None:
+        problems = tuple(p for p in problems if p.name not in TRAINING_ONLY)
+    if any(p.severity == "error" for p in problems):
         raise BadData(problems)
     return data.with_problems(problems)
 
@@ -68,13 +85,13 @@ def _open(source: Any, options: dict[str, Any], like: Spec | None) -> Data:
     if isinstance(source, str | Path):
         return _open_named(source, options, like)
     _refuse_root(options)
-    if _is_frame(source):
+    if is_frame(source):
         from fitwell.data.table import read_frame
 
         return read_frame(source, options, like=like)
     if isinstance(source, tuple | list) and len(source) == 2:
         x, y = source
-        if _is_frame(x):
+        if is_frame(x):
             from fitwell.data.table import read_frame
 
             return read_frame(x, options, targets=y, like=like)
@@ -101,7 +118,7 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
             if str(source) != "fashion-mnist":
                 _refuse_root(options)
             return SOURCES[str(source)](options)
-        raise _missing(str(source))
+        raise missing(str(source))
     _refuse_root(options)
     if path.is_dir():
         from fitwell.data.folder import read_folder
@@ -123,13 +140,15 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
     raise refuse(
         "unknown_file",
         f"{path.name} is of no kind that fitwell reads.",
-        unpack or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files and of class "
+        unpack
+        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files and of class "
         "folders with images.",
         str(path),
     )
 
 
-def _missing(source: str) -> BadData:
+def missing(source: str) -> BadData:
+    """The error for a source that is neither there nor known, with the nearest name."""
     looks_like_path = any(c in source for c in "/\\.")
     if looks_like_path:
         near = Path(source).expanduser().parent
@@ -149,7 +168,7 @@ def _missing(source: str) -> BadData:
     )
 
 
-def _is_frame(source: Any) -> bool:
+def is_frame(source: Any) -> bool:
     """Whether this is a DataFrame of polars or pandas, without importing either."""
     for module in ("polars", "pandas"):
         frame = getattr(sys.modules.get(module), "DataFrame", None)
@@ -162,8 +181,8 @@ def _refuse_columns(options: dict[str, Any], what: str) -> None:
     for name in ("target", "group"):
         if options[name]:
             raise SettingError(
-                f"data.{name} = {options[name]}: {what} has no columns to name. Leave data.{name} out"
-                + (", or pass a DataFrame." if "arrays" in what else "."),
+                f"data.{name} = {options[name]}: {what} has no columns to name. "
+                f"Leave data.{name} out" + (", or pass a DataFrame." if "arrays" in what else "."),
                 setting=f"data.{name}",
             )
 
@@ -171,7 +190,7 @@ def _refuse_columns(options: dict[str, Any], what: str) -> None:
 def _refuse_root(options: dict[str, Any]) -> None:
     if options["root"]:
         raise SettingError(
-            f"data.root = {options['root']}: only fashion-mnist reads it. Leave it out, or give that "
-            "folder as the source.",
+            f"data.root = {options['root']}: only fashion-mnist reads it. Leave it out, or "
+            "give that folder as the source.",
             setting="data.root",
         )

@@ -1,4 +1,4 @@
-"""Sources by name. Four are embedded in scikit-learn, one is downloaded once and checked. No torch."""
+"""Sources by name: four embedded in scikit-learn, one downloaded once and checked. No torch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,13 +34,14 @@ def digits(options: dict[str, Any]) -> Data:
     Weakness: tiny images of few writers; it does not tell strong networks apart.
     Source: Alpaydin and Kaynak 1998, UCI; embedded in scikit-learn.
 
-    >>> data = digits(fill({}))
+    >>> from fitwell.data import read
+    >>> data = read("digits")
     >>> data.inputs.shape, data.inputs.dtype.name
     ((1797, 1, 8, 8), 'uint8')
     """
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+    bunch: Any = load_digits()
     # 0..16 to 0..255, one to one: the pictures of the report show them as they are.
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     return assemble(
@@ -60,7 +61,8 @@ def breast_cancer(options: dict[str, Any]) -> Data:
     Weakness: nearly linearly separable, so most remedies can show nothing.
     Source: Wolberg, Street and Mangasarian 1995, UCI; embedded in scikit-learn.
 
-    >>> breast_cancer(fill({})).spec.classes
+    >>> from fitwell.data import read
+    >>> read("breast-cancer").spec.classes
     ('malignant', 'benign')
     """
     from sklearn.datasets import load_breast_cancer
@@ -75,7 +77,8 @@ def wine(options: dict[str, Any]) -> Data:
     Weakness: so small that only large effects can be proved.
     Source: Forina 1991, UCI; embedded in scikit-learn.
 
-    >>> wine(fill({})).spec.input_shape
+    >>> from fitwell.data import read
+    >>> read("wine").spec.input_shape
     (13,)
     """
     from sklearn.datasets import load_wine
@@ -90,20 +93,21 @@ def diabetes(options: dict[str, Any]) -> Data:
     Weakness: noisy: no model does much better than the linear one.
     Source: Efron, Hastie, Johnstone and Tibshirani 2004; embedded in scikit-learn.
 
-    >>> diabetes(fill({})).spec.task
+    >>> from fitwell.data import read
+    >>> read("diabetes").spec.task
     'regression'
     """
     from sklearn.datasets import load_diabetes
 
     bunch = load_diabetes(scaled=False)
-    return _table("diabetes", bunch, {**options, "task": "regression"}, "progression")
+    return _table("diabetes", bunch, options, "progression")
 
 
 def fashion_mnist(options: dict[str, Any]) -> Data:
     """70,000 grey images of clothes, 28x28 pixels, 10 classes, 10,000 of them the test part.
 
     Use: a real measure of image networks on a CPU; `lenet` reaches 0.90, good nets 0.93 to 0.95.
-    Weakness: centred, grey, without background. Downloaded once (30 MB) and checked; or `data.root`.
+    Weakness: centred, grey, no background. Downloaded once (30 MB), checked; or `data.root`.
     Source: Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747.
 
     >>> len(FASHION_CLASSES)
@@ -124,13 +128,17 @@ SOURCES: dict[str, Reader] = {
 
 
 def _table(name: str, bunch: Any, options: dict[str, Any], target: str) -> Data:
-    regression = options["task"] == "regression"
+    names = getattr(bunch, "target_names", ())
+    if not len(names) and options["task"] == "auto":
+        options = {**options, "task": "regression"}
+    if options["task"] == "regression":
+        names = ()
     return assemble(
         name,
         bunch.data.astype(np.float32),
         bunch.target,
         options=options,
         columns=tuple(Column(str(n)) for n in bunch.feature_names),
-        classes=() if regression else [str(n) for n in bunch.target_names],
+        classes=[str(n) for n in names],
         target=target,
     )

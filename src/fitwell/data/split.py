@@ -1,14 +1,17 @@
-"""Which examples train, which select, which are held out: stratified, grouped, reproducible. No torch.
+"""Which examples train, select and are held out: stratified, grouped, reproducible. No torch.
 
 The test part and the sample of `data.limit` depend on the data alone, never on the seed: were they
 redrawn with the seed, a test example of one run would be a training example of the next, and the
-ledger of test looks would count nothing. Folds depend on (seed, repeat), inner cuts on the fold too.
+ledger of test looks would count nothing. Folds depend on (seed, repeat), inner cuts on the fold
+too.
 
 The plain stratified cuts are written here, and scikit-learn is imported for groups only: importing
 its model selection costs a worker about a second and tens of megabytes.
 """
 
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -181,9 +184,7 @@ def _group_folds(
             f"{number}. Set data.folds to at most {max(2, number)}, or name another data.group.",
             setting=setting,
         )
-    import warnings
-
-    splitter = StratifiedGroupKFold(
+    splitter: Any = StratifiedGroupKFold(
         folds, shuffle=True, random_state=int(_rng(*seed, 5).integers(2**31))
     )
     which = np.empty(len(rows), np.int64)

@@ -11,11 +11,12 @@ from fitwell.spec import TaskName
 # Whole numbers with more values than this are a quantity (an age, a count), not classes; the guess
 # is printed and data.task overrides it.
 MOST_NUMERIC_CLASSES = 20
+CERTAINLY_A_QUANTITY = 1000  # more values than this need no note
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """targets: [example] int64 class index or float32; classes in index order, empty for numbers."""
+    """targets: [example] int64 class index or float32; classes by index, empty for numbers."""
 
     task: TaskName
     targets: np.ndarray
@@ -103,7 +104,7 @@ def _numbers(values: np.ndarray, keys: np.ndarray, target: str) -> np.ndarray:
     except ValueError:
         raise refuse(
             "target_not_numeric",
-            f"{target} holds text such as {values[0]!s}, but data.task = regression predicts a number.",
+            f"{target} holds text such as {values[0]!s}; data.task = regression needs numbers.",
             "Name a numeric column with data.target, or set data.task=classification.",
             target,
             setting="data.task",
@@ -121,8 +122,8 @@ def _guess(values: np.ndarray, target: str, images: bool) -> tuple[list[Problem]
     if images and values.dtype.kind in "iu":
         return [], True
     is_classes = distinct <= MOST_NUMERIC_CLASSES and (distinct <= 2 or 2 * distinct <= len(values))
-    if distinct <= 2 and is_classes:
-        return [], True
+    if (distinct <= 2 and is_classes) or distinct > CERTAINLY_A_QUANTITY:
+        return [], is_classes
     what, other = ("classes", "regression") if is_classes else ("a quantity", "classification")
     note = Problem(
         "task_guessed",
@@ -165,7 +166,7 @@ def _known(
         bad = np.isin(codes, [names.index(n) for n in unknown])
         raise refuse(
             "unknown_class",
-            f"{target}: {some(unknown)} is not a class of the model, which knows {some(classes, 10)}."
+            f"{target}: {some(unknown)} is not a class of the model ({some(classes, 10)})."
             + did_you_mean(unknown[0], classes),
             "Rename the class, or leave those examples out.",
             [str(k) for k in keys[bad]],

@@ -1,4 +1,4 @@
-"""What reading gives: `Data`, the `Problem`s found in it, and the error that carries them. No torch."""
+"""What reading gives: `Data`, the `Problem`s in it, the error that carries them. No torch."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -54,7 +54,9 @@ class BadData(DataError):
         if len(errors) > 1:
             rest = ", ".join(dict.fromkeys(p.name for p in errors[1:]))
             more = f" There is more wrong: {rest}; `fitwell check` lists everything."
-        super().__init__(f"{errors[0]}{more}", setting=setting, where=", ".join(errors[0].where[:5]))
+        super().__init__(
+            f"{errors[0]}{more}", setting=setting, where=", ".join(errors[0].where[:5])
+        )
 
 
 def refuse(
@@ -121,7 +123,9 @@ def some(names: Iterable[str], limit: int = 3) -> str:
     """
     names = list(names)
     if len(names) <= limit:
-        return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+        return (
+            " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+        )
     return f"{', '.join(names[:limit])} and {len(names) - limit} more"
 
 

@@ -22,7 +22,7 @@ def convnet(
     norm: Norm = "batch",
     dropout: Dropout = 0.0,
     init: Init = "default",
-) -> nn.Module:
+) -> nn.Sequential:
     """Blocks of convolution, normalisation and pooling, then one hidden linear layer.
 
     Formula: depth times [conv 3x3 - norm - max pool 2x2 - f], linear(4 width) - norm - f - linear

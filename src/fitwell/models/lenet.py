@@ -21,7 +21,7 @@ def lenet(
     norm: Norm = "none",
     dropout: Dropout = 0.0,
     init: Init = "default",
-) -> nn.Module:
+) -> nn.Sequential:
     """LeNet-5: two convolutions with pooling, then three linear layers.
 
     Formula: conv 5x5 (6) - f - pool - conv 5x5 (16) - f - pool - 120 - f - 84 - f - classes

@@ -7,7 +7,7 @@ from fitwell.nn.types import Init
 from fitwell.spec import Spec
 
 
-def linear(spec: Spec, *, init: Init = "default") -> nn.Module:
+def linear(spec: Spec, *, init: Init = "default") -> nn.Sequential:
     """One linear layer: softmax regression for classes, linear regression for numbers.
 
     Formula: z = W x + b, the input flattened

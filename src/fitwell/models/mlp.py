@@ -20,7 +20,7 @@ def mlp(
     norm: Norm = "none",
     dropout: Dropout = 0.0,
     init: Init = "default",
-) -> nn.Module:
+) -> nn.Sequential:
     """Fully connected layers of equal width with an activation after each.
 
     Formula: h_i = f(norm(W_i h_{i-1} + b_i)), h_0 the flattened input; z = W h_depth + b

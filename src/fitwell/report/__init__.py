@@ -1,0 +1,1 @@
+"""What happened, for people: the terminal, a live progress display, one HTML file. No torch."""

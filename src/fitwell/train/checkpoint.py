@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, safe_open, save_file
 from torch import Tensor
+from torch.optim import Optimizer
 
 from fitwell.errors import FolderError
 from fitwell.store import replacing
@@ -84,12 +85,25 @@ def load_checkpoint(folder: Path, job: Job) -> State:
     for index, values in json.loads(metadata["optimizer"]).items():
         slots.setdefault(int(index), {}).update(values)
     job.optimizer.load_state_dict({**optimizer, "state": slots})
+    _same_layout(job.optimizer)
     torch.set_rng_state(tensors["random"])
     if "random_device" in tensors and job.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random_device"], job.device)
     state = State(**json.loads(metadata["state"]))
     state.best = _below(tensors, "best.")
     return state
+
+
+def _same_layout(optimizer: Optimizer) -> None:
+    """Lay each slot out in memory as its parameter is.
+
+    A file keeps values only, and the fused updates walk weight and slot side by side in memory: a
+    channels_last weight with a contiguous momentum would be updated with another weight's momentum.
+    """
+    for parameter, slots in optimizer.state.items():
+        for name, value in slots.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                slots[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

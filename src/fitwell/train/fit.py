@@ -48,8 +48,8 @@ def train_once(
 ) -> Run:
     """Train one recipe on `rows.train` and score it once on `rows.held_out`.
 
-    The weights that are scored and kept are those of the epoch with the best validation score, the
-    last ones where `rows.validation` is empty. Looks at a test set are counted by the caller.
+    The weights that are scored and kept are the last ones, or with `train.patience` those of the
+    epoch with the best validation score. Looks at a test set are counted by the caller.
 
     Args:
         recipe: complete.

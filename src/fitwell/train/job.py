@@ -21,7 +21,13 @@ from fitwell.optim import OPTIMIZERS, parameter_groups
 from fitwell.recipe import Recipe
 from fitwell.schedules import SCHEDULES
 from fitwell.tasks import Task, task_of
-from fitwell.train.machine import choose_device, choose_precision, has_convolutions
+from fitwell.train.machine import (
+    choose_device,
+    choose_precision,
+    has_convolutions,
+    spare_compiler,
+    step_of,
+)
 
 EVALUATION_BATCH = 512
 
@@ -45,6 +51,7 @@ class Job:
     average: AveragedModel | None
     loss: Callable[[Tensor, Tensor], Tensor]
     optimizer: Optimizer
+    step: Callable[[], object]  # of the optimizer
     schedule: Callable[[float], float]
     batches: Batches
     parts: dict[str, Batches]
@@ -61,6 +68,7 @@ class Job:
 
 def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
     """Seed, build the model, and lay the data out for it."""
+    spare_compiler()
     torch.manual_seed(seed)
     device = choose_device(str(recipe["train.device"]))
     model = build_model(recipe, data.spec).to(device)
@@ -96,6 +104,7 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
     batches = part(rows.train, batch_size=int(settings["batch_size"]), shuffle=True)
     task = task_of(data.spec)
     metric = str(recipe["score.name"])
+    optimizer = OPTIMIZERS[str(optim["name"])](groups, **_settings(recipe, "optim"))
     return Job(
         recipe=recipe,
         task=task,
@@ -104,7 +113,8 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
         model=model,
         average=average,
         loss=LOSSES[str(recipe["loss.name"])](**_settings(recipe, "loss")),
-        optimizer=OPTIMIZERS[str(optim["name"])](groups, **_settings(recipe, "optim")),
+        optimizer=optimizer,
+        step=step_of(optimizer),
         schedule=SCHEDULES[str(recipe["schedule.name"])](**_settings(recipe, "schedule")),
         batches=batches,
         parts={

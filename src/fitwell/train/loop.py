@@ -91,7 +91,7 @@ def train(
                 run.steps[-1]["grad_norm"] = float(grad_norm)
             if probing:
                 probes.after_backward()
-            job.optimizer.step()
+            job.step()
             job.optimizer.zero_grad(set_to_none=True)
             if job.average is not None:
                 job.average.update_parameters(model)
@@ -230,18 +230,20 @@ def epoch_row(
 
 
 def keep_best(job: Job, state: State, row: dict[str, Any]) -> None:
-    """Keep the weights with the best validation score (the last ones where there is no such part).
+    """Keep the weights that count: the last ones, or with `train.patience` the best ones so far.
 
-    A tie goes to the later epoch: the rate is lower and the weights calmer there.
+    Without early stopping the schedule has annealed the last weights, and choosing among epochs by
+    a small validation part only adds its noise (docs/decisions.md). With it, a tie goes to the later
+    epoch.
     """
-    validation = row["validation"]
-    if validation is None:
-        better = True
-    else:
-        score = validation[job.metric_name]
-        better = state.best_score is None or job.metric.gain(state.best_score, score) >= 0
-    if better:
-        state.best_score = validation[job.metric_name] if validation else None
+    score = row["validation"] and row["validation"][job.metric_name]
+    chooses = job.recipe["train.patience"] and score is not None
+    if (
+        not chooses
+        or state.best_score is None
+        or job.metric.gain(state.best_score, score) >= 0
+    ):
+        state.best_score = score
         state.best_epoch = row["epoch"]
         state.best = {
             name: tensor.detach().cpu().clone()

@@ -1,14 +1,17 @@
 """What this machine can do, and which precision a model is trained in."""
 
+import inspect
 import os
 import platform
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from fitwell.errors import SettingError
 
@@ -34,6 +37,36 @@ def choose_device(name: str) -> torch.device:
             setting="train.device",
         ) from None
     return device
+
+
+def spare_compiler() -> None:
+    """Keep optimizers from importing torch's compiler, which nothing here uses.
+
+    Some of their methods are marked as not to be compiled, and look the mark up on the first call by
+    importing torch._dynamo: 2 to 5 s and 150 MB a process, more than a small trial takes. They are
+    given the mark beforehand. Where torch changes how it does this, the import comes back and
+    nothing else changes; a program that imported the compiler itself is left alone.
+    """
+    if "torch._dynamo" in sys.modules:
+        return
+    for method in vars(Optimizer).values():
+        plain = getattr(method, "__wrapped__", None)
+        if plain is not None and not hasattr(plain, "__dynamo_disable"):
+            plain.__dynamo_disable = plain
+
+
+def step_of(optimizer: Optimizer) -> Callable[[], object]:
+    """The optimizer's published update, without the wrapper that imports the compiler.
+
+    Called under `no_grad`, as the wrapper does.
+    """
+    update = inspect.unwrap(type(optimizer).step)
+
+    @torch.no_grad()
+    def step() -> None:
+        update(optimizer)
+
+    return step
 
 
 def has_convolutions(model: nn.Module) -> bool:

@@ -1,8 +1,8 @@
 """Who runs the trials: warm worker processes side by side, or this process where those cannot.
 
-Importing torch costs seconds and hundreds of megabytes, so workers are started once, while the parent
-still prepares, and stay for all trials. All of them have the same number of threads at all times:
-the two arms of a pair then run under equal conditions, wherever each of them lands.
+Importing torch costs seconds and hundreds of megabytes, so workers are started once, while the
+parent still prepares, and stay for all trials. All of them have the same number of threads at all
+times: the two arms of a pair then run under equal conditions, wherever each of them lands.
 """
 
 import os
@@ -28,7 +28,7 @@ ATTEMPTS = 2  # a trial whose worker dies is tried once more
 
 
 class Executor(Protocol):
-    """Runs tasks and gives their runs in the order of the tasks. Anything with these members will do."""
+    """Runs tasks and gives their runs in the order of the tasks."""
 
     folder: Path
     workers: int
@@ -44,8 +44,8 @@ class LocalExecutor:
     Args:
         data: what to train on.
         folder: the run folder; trials stand in `folder/trials/`, and finished ones are reused.
-        workers: processes; 0 is one a core, and not more than `trials`. With 1 worker there is still
-            a process of its own, so that a crash costs a trial and not the session.
+        workers: processes; 0 is one a core, and not more than `trials`. With 1 worker there is
+            still a process of its own, so that a crash costs a trial and not the session.
         threads: threads a worker; 0 shares the cores out evenly.
         trials: how many trials are expected, so that no worker is started for nothing.
         in_process: run everything here, without workers and without a warning.
@@ -110,7 +110,8 @@ class LocalExecutor:
         """Run what is not finished yet; `done` is called for each as it ends, reused ones first.
 
         Raises:
-            Interrupted: Ctrl-C. Finished trials are kept and reused when the work is taken up again.
+            Interrupted: Ctrl-C. Finished trials are kept and reused when the work is taken up
+                again.
         """
         runs: dict[int, Run] = {}
         open_: deque[int] = deque()

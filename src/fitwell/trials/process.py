@@ -96,6 +96,11 @@ def _environment(threads: int) -> dict[str, str]:
     environment = dict(os.environ)
     path = [entry or str(Path.cwd()) for entry in sys.path]
     environment["PYTHONPATH"] = os.pathsep.join(path)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+    for name in (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "POLARS_MAX_THREADS",
+    ):
         environment[name] = str(threads)
     return environment

@@ -1,4 +1,5 @@
-"""One trial: a variant on a fold with a seed, run and written as a run folder. No torch until it runs.
+"""One trial: a variant on a fold with a seed, run and written as a run folder. No torch until it
+runs.
 
 Both a worker process and the parent (when workers cannot import the model) run trials through here,
 so that where a trial ran makes no difference to what it gives.
@@ -29,10 +30,11 @@ class Task:
         recipe: complete.
         fold: 0 to data.folds - 1; not used by a final model.
         repeat: a new partition into folds for each.
-        seed: decides partition, initial weights and order: equal in both arms of a pair, and for all
-            folds of a repeat.
+        seed: decides partition, initial weights and order: equal in both arms of a pair, and for
+            all folds of a repeat.
         kind: "fold" trains on one fold; "final" on everything but the test part, and keeps weights.
         variant: name of the recipe, for the folder.
+        epochs: stop after so many epochs of the recipe's schedule; 0: all of them.
     """
 
     recipe: Recipe
@@ -41,6 +43,7 @@ class Task:
     seed: int = 0
     kind: Kind = "fold"
     variant: str = "baseline"
+    epochs: int = 0
 
     @property
     def folder_name(self) -> str:
@@ -62,8 +65,8 @@ Trainer = Callable[..., Run]
 def run_trial(data: Data, task: Task, folder: Path, *, threads: int) -> Run:
     """Train `task` and write `folder`. A training that fails is a Run with status "failed".
 
-    A bad setting fails here too (a remedy may ask for a batch larger than the fold), since one variant
-    that cannot run must not end an improvement.
+    A bad setting fails here too (a remedy may ask for a batch larger than the fold), since one
+    variant that cannot run must not end an improvement.
     """
     from fitwell.train import train_once
 
@@ -87,6 +90,7 @@ def run_trial(data: Data, task: Task, folder: Path, *, threads: int) -> Run:
             repeat=task.repeat,
             folder=folder if final else None,
             threads=threads,
+            epochs=task.epochs,
         )
     except FitwellError as error:
         if error.exit_code == 130:
@@ -118,6 +122,7 @@ def finished(task: Task, folder: Path) -> Run | None:
         return None  # not readable: run it again
     same = run.recipe == task.recipe and run.seed == task.seed and run.repeat == task.repeat
     whole = task.kind == "fold" or (folder / "best.safetensors").is_file()
+    whole = whole and (not task.epochs or len(run.epochs) <= task.epochs)
     if not same or (run.status != "failed" and not (run.status == "done" and whole)):
         return None
     # Lost workers are worth another try when the work is taken up again; a diverging recipe is not.

@@ -1,11 +1,13 @@
 """A worker process: `python -m fitwell.trials.worker`, JSON lines on stdin and stdout.
 
 It is started as a program of its own, not by multiprocessing: nothing of the parent's `__main__` is
-imported again, so scripts without a guard and notebook kernels work, and Windows needs nothing else.
+imported again, so scripts without a guard and notebook kernels work, and Windows needs nothing
+else.
 
 In:  {"data": folder, "threads": n}, then {"id", "task", "folder"} a trial.
-Out: {"ready": true}, then {"id", "done": true}, {"id", "unimportable": why} or {"id", "failed": why}.
-It ends when stdin closes, also in the middle of a trial: so a killed parent leaves no process behind.
+Out: {"ready": true}, then {"id", "done": true}, {"id", "unimportable": why} or {"id", "failed":
+why}. It ends when stdin closes, also in the middle of a trial: so a killed parent leaves no process
+behind.
 """
 
 import json

@@ -1,0 +1,77 @@
+"""fitwell trains a network on your data, says what holds it back, and proves which remedy helps.
+
+    import fitwell as fw
+    run = fw.fit("digits", model="lenet", settings={"optim.lr": 0.1})
+    better = fw.improve(run, budget="10m")
+
+Nothing heavy is imported until it is used.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fitwell.api.judging import check as check
+    from fitwell.api.judging import compare as compare
+    from fitwell.api.judging import diagnose as diagnose
+    from fitwell.api.judging import evaluate as evaluate
+    from fitwell.api.judging import predict as predict  # type: ignore[no-redef]
+    from fitwell.api.looking import catalog as catalog  # type: ignore[no-redef]
+    from fitwell.api.looking import explain as explain
+    from fitwell.api.looking import list_kind as list  # noqa: A004
+    from fitwell.api.looking import show as show  # type: ignore[no-redef]
+    from fitwell.api.results import Improvement as Improvement
+    from fitwell.api.results import Run as Run
+    from fitwell.api.results import open_run as open  # noqa: A004
+    from fitwell.api.training import cv as cv
+    from fitwell.api.training import fit as fit
+    from fitwell.api.training import improve as improve  # type: ignore[no-redef]
+    from fitwell.api.training import resume as resume
+    from fitwell.errors import FitwellError as FitwellError
+    from fitwell.estimators import Classifier as Classifier
+    from fitwell.estimators import Regressor as Regressor
+    from fitwell.recipe import Recipe as Recipe
+    from fitwell.spec import Spec as Spec
+
+__version__ = "0.1.0"
+
+# public name -> (module, name in it)
+_PUBLIC = {
+    **{n: ("fitwell.api.judging", n) for n in "check compare diagnose evaluate predict".split()},
+    **{n: ("fitwell.api.looking", n) for n in "catalog explain show".split()},
+    **{n: ("fitwell.api.results", n) for n in "Improvement Run".split()},
+    **{n: ("fitwell.api.training", n) for n in "cv fit improve resume".split()},
+    "open": ("fitwell.api.results", "open_run"),
+    "list": ("fitwell.api.looking", "list_kind"),
+    "Classifier": ("fitwell.estimators", "Classifier"),
+    "Regressor": ("fitwell.estimators", "Regressor"),
+    "Recipe": ("fitwell.recipe", "Recipe"),
+    "Spec": ("fitwell.spec", "Spec"),
+    "FitwellError": ("fitwell.errors", "FitwellError"),
+}
+__all__ = sorted([*_PUBLIC, "__version__"])  # noqa: PLE0605
+
+
+class _Package(ModuleType):
+    """The package. `improve`, `predict` and `show` are functions of it and modules below it: importing
+    such a module must not put the module in the function's place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'fitwell' has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> "list[str]":  # noqa: F811
+    return [*globals(), *_PUBLIC]
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,285 @@
+"""The verbs that judge: check, diagnose, compare, evaluate, predict."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitwell import record, store
+from fitwell.api.start import Start, begin, given, over, recipe_of
+from fitwell.api.training import Progress
+from fitwell.data import Data, Problem
+from fitwell.errors import FolderError, SettingError
+from fitwell.recipe import Recipe
+from fitwell.record import Diagnosis, Scores, Verdict
+from fitwell.spec import Spec
+
+REPEATS = 3  # of a comparison, each with a partition and seeds of its own
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a source is, and everything wrong with it; `data` is None where it cannot be read."""
+
+    data: Data | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def spec(self) -> Spec | None:
+        return self.data.spec if self.data is not None else None
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing stands in the way of training."""
+        return self.data is not None and all(p.severity != "error" for p in self.problems)
+
+    def to_json(self) -> dict[str, Any]:
+        spec = self.spec
+        return {
+            "kind": spec.kind if spec else None,
+            "spec": spec.to_json() if spec else None,
+            "problems": [p.to_json() for p in self.problems],
+        }
+
+
+def check(source: Any, *, settings: Mapping[str, Any] | None = None) -> Checked:
+    """What the data is and everything wrong with it, each bad file or row with its mend.
+
+    Raises:
+        SettingError: a setting is wrong; never for bad data.
+    """
+    from fitwell.data import check as check_data
+
+    values = given("", settings)
+    options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
+    data, problems = check_data(source, options)
+    return Checked(data, tuple(problems))
+
+
+def diagnose(*runs: Any) -> Diagnosis:
+    """What holds the runs back, with evidence; no findings is an answer.
+
+    Args:
+        runs: Runs, run folders, improvements; of a cross-validation its folds are read. All of one
+            recipe: together they are one body of evidence.
+    """
+    from fitwell.findings import diagnose as diagnose_runs
+
+    flat = [run for item in runs for run in _each(item)]
+    if not flat:
+        raise FolderError("Name at least one run to diagnose.")
+    return diagnose_runs(flat)
+
+
+def _each(item: Any) -> list[record.Run]:
+    if isinstance(item, list | tuple):
+        return [run for part in item for run in _each(part)]
+    if isinstance(item, str | Path):
+        item = store.open_run(Path(item))
+    if not isinstance(item, record.Run):
+        return list(item.final_folds)  # an improvement
+    improved = item.folder is not None and (item.folder / "improve.json").is_file()
+    folds = [t for t in item.trials if t.fold is not None]
+    return folds if folds and not improved else [item]
+
+
+def evaluate(
+    run: Any, source: Any = None, *, settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """`{"scores", "test_looks"}` of a run's model on its test part, or on all of another source."""
+    from fitwell.predict import evaluate as evaluate_run
+
+    opened = _opened(run)
+    values = given("", settings)
+    options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
+    data = getattr(run, "data", None)
+    if source is None and data is not None and opened.recipe and not opened.recipe["source"]:
+        from fitwell.data import split
+
+        rows = split.fit_rows(data, opened.recipe.section("data"), opened.seed).held_out
+        source = _part_of(data, rows)
+    scores: Scores = evaluate_run(opened, source, options)
+    return {"scores": scores, "test_looks": opened.test_looks}
+
+
+def _part_of(data: Data, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(X, y) of some rows as they came in."""
+    classes = np.asarray(data.spec.classes)
+    targets = data.targets[rows]
+    return data.inputs[rows], classes[targets] if len(classes) else targets
+
+
+def predict(run: Any, inputs: Any) -> list[dict[str, Any]]:
+    """`[{"input", "prediction", "probability"}]` of files, arrays or a DataFrame."""
+    from fitwell.predict import predict as predict_inputs
+
+    return predict_inputs(_opened(run), inputs)
+
+
+def _opened(run: Any) -> record.Run:
+    if isinstance(run, str | Path):
+        return store.open_run(Path(run), trials=False)
+    return run if isinstance(run, record.Run) else run.run
+
+
+def compare(
+    first: Any,
+    second: Any,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Whether `second` is better than `first`: paired trials, or their recorded folds.
+
+    Two cross-validations of the same folds are compared as recorded. Anything else is trained again:
+    both recipes on the same folds, seeds and data order, 3 repeats of K folds.
+
+    Args:
+        first, second: runs, run folders, recipes or recipe files.
+        settings: put over both.
+
+    Raises:
+        SettingError: the two are of different data or judged by different scores.
+    """
+    extra = given("", settings)
+    runs = [_recorded(item) for item in (first, second)]
+    if not extra and runs[0] is not None and runs[1] is not None:
+        verdict = _from_record(runs[0], runs[1])
+        if verdict is not None:
+            return verdict
+    recipes = [recipe_of(item) for item in (first, second)]
+    for item, recipe in zip((first, second), recipes, strict=True):
+        if recipe is None:
+            raise FolderError(
+                f"{item} is neither a run folder nor a recipe file.", where=str(item)
+            )
+    base = recipes[0]
+    assert base is not None and recipes[1] is not None
+    other = Recipe(over(recipes[1], extra))
+    if not other.get("source"):
+        other = other.edit({"source": base.get("source", "")})
+    start = begin(first if not extra else base, "", extra)
+    return _trained(start, other, _name(second), progress)
+
+
+def _name(item: Any) -> str:
+    if isinstance(item, str | Path):
+        return Path(item).name
+    folder = getattr(item, "folder", None)
+    return folder.name if folder else "second"
+
+
+def _recorded(item: Any) -> list[record.Run] | None:
+    """The finished folds of a cross-validation, or None."""
+    if isinstance(item, str | Path):
+        if not (Path(item) / "cv.json").is_file():
+            return None
+        item = store.open_run(Path(item))
+    trials = [t for t in getattr(item, "trials", []) if t.fold is not None]
+    done = bool(trials) and all(t.status == "done" and "held_out" in t.predictions for t in trials)
+    return trials if done else None
+
+
+def _from_record(first: Sequence[record.Run], second: Sequence[record.Run]) -> Verdict | None:
+    """The verdict of equal folds and seeds; None where they differ."""
+    from fitwell.trials.scoring import metric_of, score_of
+
+    def place(run: record.Run) -> tuple[int, int, int]:
+        return (run.repeat, run.fold or 0, run.seed)
+
+    ours, theirs = sorted(first, key=place), sorted(second, key=place)
+    recipe, other = ours[0].recipe, theirs[0].recipe
+    if recipe is None or other is None or [*map(place, ours)] != [*map(place, theirs)]:
+        return None
+    for a, b in zip(ours, theirs, strict=True):
+        held, also = a.predictions["held_out"], b.predictions["held_out"]
+        if not np.array_equal(held.index, also.index) or not np.array_equal(held.keys, also.keys):
+            return None
+    if recipe["score.name"] != other["score.name"]:
+        return None
+    name, metric = metric_of(recipe)
+    before = [score_of(r, name) for r in ours]
+    gains = [metric.gain(a, score_of(b, name)) for a, b in zip(before, theirs, strict=True)]
+    if not np.isfinite(gains).all():
+        return None
+    return _judged(recipe, other, gains, float(np.mean(before)), _folder_name(theirs))
+
+
+def _folder_name(trials: Sequence[record.Run]) -> str:
+    folder = trials[0].folder
+    return folder.parent.parent.name if folder else "second"
+
+
+def _trained(start: Start, other: Recipe, name: str, progress: Progress | None) -> Verdict:
+    from fitwell.trials.executor import LocalExecutor
+    from fitwell.trials.protocol import Bench, Budget, Variant
+
+    from fitwell.resolve import complete
+
+    data, recipe = start.data, start.recipe
+    other = complete(dict(other), data.spec)
+    _comparable(recipe, other)
+    repeats = REPEATS
+    tell = progress or (lambda event, **facts: None)
+    arms = [Variant("first", recipe), Variant("second", other)]
+    with tempfile.TemporaryDirectory(prefix="fitwell-compare-") as folder:
+        with LocalExecutor(data, Path(folder)) as executor:
+            bench = Bench(data, executor, Budget(None), tell, recipe)
+            places = [(r, f) for r in range(repeats) for f in range(bench.folds)]
+            tasks = [bench.task(arm, r, f) for r, f in places for arm in arms]
+            tell("phase", name="compare", total=len(tasks))
+            runs = bench.run(tasks)
+            tell("end")
+            base = bench.baseline_scores(tasks[::2], runs[::2])
+            gains = bench.differences(base, runs[1::2])
+    failed = next((r.failure for r in runs[1::2] if r.status != "done"), "")
+    verdict = _judged(recipe, other, list(map(float, gains)), float(base.mean()), name)
+    return replace(verdict, why=failed) if failed else verdict
+
+
+def _comparable(first: Recipe, second: Recipe) -> None:
+    for name, (a, b) in first.changes(second).items():
+        # "": the same data under the name of its source, or in memory.
+        if name.startswith(("data.", "score.")) or (name == "source" and a and b):
+            raise SettingError(
+                f"{name} differs ({a} and {b}): the two must have the same data, folds and score to be "
+                f"compared. Set it for both with {name}=...",
+                setting=name,
+            )
+        if name == "train.seed":
+            continue  # both arms get the seeds of the first
+
+
+def _judged(
+    first: Recipe, second: Recipe, gains: Sequence[float], baseline: float, name: str
+) -> Verdict:
+    from fitwell.trials.scoring import smallest_effect
+    from fitwell.trials.statistics import decide, paired_verdict
+
+    folds = int(first["data.folds"])  # type: ignore[arg-type]
+    settings = {n: b for n, (_, b) in first.changes(second).items() if n != "source"}
+    known = [g for g in gains if np.isfinite(g)]
+    common: dict[str, Any] = {
+        "remedy": name,
+        "stage": "confirm",
+        "metric": str(first["score.name"]),
+        "trials": len(gains),
+        "settings": settings,
+        "differences": tuple(g if np.isfinite(g) else None for g in gains),
+    }
+    if len(known) < len(gains):
+        effect = float(np.mean(known)) if known else float("nan")
+        return Verdict(effect=effect, low=None, high=None, p=None, decision="no evidence", **common)
+    interval = paired_verdict(gains, folds, len(gains) // folds)
+    return Verdict(
+        effect=interval.effect,
+        low=interval.low,
+        high=interval.high,
+        p=interval.p,
+        level=interval.level,
+        decision=decide(interval, smallest_effect(first, baseline)),
+        **common,
+    )

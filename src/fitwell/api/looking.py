@@ -1,0 +1,158 @@
+"""The verbs that look things up: catalogue, textbook entry, parameter table. Most need no torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fitwell.errors import SettingError, did_you_mean
+from fitwell.settings import NAMED_SECTIONS, all_names, known, summaries
+
+KINDS = (
+    "sources models layers activations inits losses optimizers schedules augmentations metrics "
+    "findings remedies executors runs settings"
+).split()
+EXECUTORS = {"local": "processes on this machine, each with its share of the threads"}
+_SECTION_OF = {"models": "model", "losses": "loss", "optimizers": "optim", "schedules": "schedule"}
+
+
+def list_kind(kind: str) -> list[dict[str, Any]]:
+    """`[{"name", "summary"}]` of one kind of things.
+
+    Raises:
+        SettingError: no such kind.
+
+    >>> [row["name"] for row in list_kind("executors")]
+    ['local']
+    """
+    if kind not in KINDS:
+        raise SettingError(
+            f"list {kind}: there is no such kind.{did_you_mean(kind, KINDS)} "
+            f"Choose one of: {', '.join(KINDS)}.",
+            setting="kind",
+        )
+    if kind == "runs":
+        return _runs(Path("runs"))
+    if kind == "settings":
+        return [_setting(name) for name in all_names()]
+    if kind == "executors":
+        return [{"name": name, "summary": text} for name, text in EXECUTORS.items()]
+    entries = summaries().get(kind, {})
+    return [{"name": name, "summary": entry["summary"]} for name, entry in entries.items()]
+
+
+def catalog() -> dict[str, list[dict[str, Any]]]:
+    """Everything that `list` knows, by kind; runs and settings left out."""
+    return {kind: list_kind(kind) for kind in KINDS if kind not in ("runs", "settings")}
+
+
+def _runs(folder: Path) -> list[dict[str, Any]]:
+    from fitwell import store
+
+    rows = []
+    for path in sorted(folder.glob("*/format")) if folder.is_dir() else []:
+        try:
+            run = store.open_run(path.parent, trials=False)
+        except Exception as error:
+            rows.append({"name": str(path.parent), "summary": f"cannot be opened: {error}"})
+            continue
+        scores = run.scores.get("test") or run.scores.get("validation") or {}
+        name = str(run.recipe.get("score.name", "")) if run.recipe else ""
+        said = f", {name} {scores[name]:.4g}" if name in scores else ""
+        rows.append({"name": path.parent.as_posix(), "summary": f"{run.status}{said}"})
+    return rows
+
+
+def _setting(name: str) -> dict[str, Any]:
+    section, _, key = name.partition(".")
+    if name == "source":
+        return {"name": name, "summary": "where the data comes from: a path, or a name"}
+    if key == "name" and section in NAMED_SECTIONS:
+        return {"name": name, "summary": f"one of: {', '.join(known()[section])}"}
+    schema = next(s[key] for s in known()[section].values() if key in s)
+    return {"name": name, "summary": schema.get("description", ""), "default": schema.get("default")}
+
+
+def explain(name: str) -> dict[str, Any]:
+    """The textbook entry: `{"name", "formula", "use", "weakness", "source", "settings"}`.
+
+    Args:
+        name: of anything in the catalogue, or of a setting (`dropout`, `optim.lr`).
+
+    Raises:
+        SettingError: nothing has this name.
+
+    >>> explain("relu")["name"]
+    'relu'
+    """
+    plain = name.replace("-", "_")
+    for kind, entries in summaries().items():
+        found = name if name in entries else plain if plain in entries else ""
+        if found:
+            section = _SECTION_OF.get(kind, "")
+            schemas = known().get(section, {}).get(found, {})
+            entry = {key: "" for key in ("formula", "use", "weakness", "source")} | entries[found]
+            return {"name": found, "kind": kind, **entry, "settings": schemas}
+    settings = [n for n in all_names() if plain in (n, n.partition(".")[2])]
+    if settings:
+        return _explained_setting(plain, settings)
+    every = [n for entries in summaries().values() for n in entries] + all_names()
+    raise SettingError(
+        f"explain {name}: nothing has this name.{did_you_mean(plain, every)} "
+        "`fitwell list KIND` shows what there is.",
+        setting="name",
+    )
+
+
+def _explained_setting(name: str, dotted: list[str]) -> dict[str, Any]:
+    schemas, used_by = {}, []
+    for full in dotted:
+        section, _, key = full.partition(".")
+        for entry, settings in known().get(section, {}).items():
+            if key in settings:
+                schemas[full] = settings[key]
+                used_by.append(entry or section)
+    first = next(iter(schemas.values()), {})
+    return {
+        "name": name,
+        "kind": "settings",
+        "summary": first.get("description", ""),
+        "formula": "",
+        "use": f"a setting of {', '.join(dict.fromkeys(used_by))}",
+        "weakness": "",
+        "source": "",
+        "settings": schemas,
+    }
+
+
+def show(
+    source: Any, *, model: Any = "", settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the model is made of: `{"layers", "parameters", "multiply_adds", "table"}`.
+
+    Args:
+        source: a run or run folder, a recipe or its file, or a source, whose default model (or
+            `model`) is shown.
+    """
+    from fitwell import record, store
+    from fitwell.api.start import begin, given
+    from fitwell.show import show_model
+    from fitwell.train.job import build_model
+
+    values = given(model, settings)
+    run: record.Run | None = None
+    if isinstance(source, record.Run):
+        run = source
+    elif isinstance(source, str | Path) and (Path(source) / "format").is_file():
+        run = store.open_run(Path(source), trials=False)
+    if run is not None and run.recipe is not None and run.spec is not None and not values:
+        recipe, spec = run.recipe, run.spec  # the data need not be there any more
+    else:
+        start = begin(source, "", values)
+        recipe, spec = start.recipe, start.data.spec
+    built = show_model(build_model(recipe, spec), spec, str(recipe.get("model.init", "")))
+    return {
+        "model": recipe["model.name"],
+        "input_shape": list(spec.input_shape),
+        **built,
+        "recipe": dict(recipe),
+    }

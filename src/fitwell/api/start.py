@@ -1,0 +1,154 @@
+"""What a verb was given (source, run, recipe, settings) -> data and complete recipe."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fitwell import record, store
+from fitwell.data import Data, read
+from fitwell.errors import FolderError, SettingError
+from fitwell.recipe import Recipe
+from fitwell.resolve import complete
+from fitwell.settings import validate
+
+Model = str | Any
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a verb starts from.
+
+    Args:
+        settings: what was given, nothing filled in.
+        recipe: complete.
+    """
+
+    data: Data
+    settings: dict[str, Any]
+    recipe: Recipe
+
+    @property
+    def seed(self) -> int:
+        return int(self.recipe["train.seed"])  # type: ignore[arg-type]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return self.recipe.section("data")
+
+
+def given(model: Model = "", settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The settings, validated, with the model's name among them. No torch.
+
+    Raises:
+        SettingError: a name or value that is wrong.
+    """
+    values = dict(settings or {})
+    if model:
+        values["model.name"] = model if isinstance(model, str) else _import_path(model)
+    return validate(values)
+
+
+def begin(source: Any, model: Model = "", settings: Mapping[str, Any] | None = None) -> Start:
+    """Read the source and complete the recipe; nothing is written.
+
+    Args:
+        source: a source; a Run or run folder, whose recipe is taken over; a Recipe or its file.
+
+    Raises:
+        SettingError: a setting is wrong, or does not suit the data.
+        DataError: the source cannot be used.
+    """
+    values = given(model, settings)
+    data = getattr(source, "data", None) if isinstance(source, record.Run) else None
+    recipe = recipe_of(source)
+    if recipe is not None:
+        values = over(recipe, values)
+        source = values.get("source", "")
+        if not source and data is None:
+            raise FolderError(
+                "The recipe names no source (its data was in memory): give the data itself, and the "
+                "recipe's settings as `settings=dict(recipe)`."
+            )
+    named = isinstance(source, str | Path)
+    values["source"] = str(source) if named else ""
+    options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
+    if data is None or options != _same(options, recipe):
+        data = read(str(source) if named else source, {**options, "seed": values.get("train.seed", 0)})
+    return Start(data, values, complete(values, data.spec))
+
+
+def _same(options: dict[str, Any], recipe: Recipe | None) -> dict[str, Any]:
+    section = recipe.section("data") if recipe is not None else {}
+    return {k: section.get(k) for k in options}
+
+
+def recipe_of(source: Any) -> Recipe | None:
+    """The recipe of a Run, run folder, recipe or recipe file; None for anything else.
+
+    Raises:
+        FolderError: a run without a recipe.
+    """
+    if isinstance(source, Recipe):
+        return source
+    if isinstance(source, record.Run):
+        return _known(source)
+    if isinstance(source, str | Path):
+        path = Path(source).expanduser()
+        if (path / "format").is_file():
+            return _known(store.open_run(path, trials=False))
+        if path.suffix == ".toml" and path.is_file():
+            return Recipe(validate(dict(Recipe.load(path))))
+    return None
+
+
+def _known(run: record.Run) -> Recipe:
+    if run.recipe is None:
+        raise FolderError("This run has no recipe.", where=str(run.folder or ""))
+    return run.recipe
+
+
+def over(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe's settings with `values` over them.
+
+    Where a name changes (another model, optimizer), the settings of the old one are left behind.
+    """
+    kept = dict(recipe)
+    for section in ("model", "loss", "optim", "schedule"):
+        name = f"{section}.name"
+        if name in values and values[name] != recipe.get(name):
+            kept = {k: v for k, v in kept.items() if not k.startswith(f"{section}.")}
+    return {**kept, **values}
+
+
+def _import_path(model: Any) -> str:
+    if not callable(model) or not hasattr(model, "__qualname__"):
+        raise SettingError(
+            "model.name: give a name, an import path package.module:name, or a class or function "
+            f"that builds the model, not {type(model).__name__}.",
+            setting="model.name",
+        )
+    return f"{model.__module__}:{model.__qualname__}"
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_of(budget: str | float | None) -> float | None:
+    """Seconds of `10m`, `1h30m`, `90s`, or of a number of seconds; None is no limit.
+
+    >>> seconds_of("1h30m"), seconds_of("90"), seconds_of(None)
+    (5400.0, 90.0, None)
+    """
+    if budget is None or budget == "":
+        return None
+    text = str(budget).strip().lower().replace(" ", "")
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    whole = "".join(number + unit for number, unit in parts) == text
+    total = sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
+    if not parts or not whole or total <= 0 or (len(parts) > 1 and "" in [u for _, u in parts]):
+        raise SettingError(
+            f"budget = {budget}: must be a time such as 90s, 10m or 1h30m.", setting="budget"
+        )
+    return total

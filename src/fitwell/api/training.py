@@ -1,0 +1,309 @@
+"""The verbs that train: fit, cv, improve, and going on with one of them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitwell import record, store
+from fitwell.api.results import Improvement, Run, write_report
+from fitwell.api.start import Model, Start, begin, given, seconds_of
+from fitwell.data import Data, read, split
+from fitwell.errors import FitwellError, FolderError
+from fitwell.resolve import check_batch
+
+Progress = Callable[..., Any]
+CV = "cv.json"  # marks the folder of a cross-validation, and holds its scores once it is done
+
+
+def fit(
+    source: Any,
+    *,
+    model: Model = "",
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    examples: bool = True,
+    progress: Progress | None = None,
+) -> Run:
+    """Train one model and write a run folder.
+
+    Args:
+        source: a path, a name, `(X, y)`, a DataFrame, a torch Dataset, a Run or a Recipe.
+        model: a name, an import path, or a class or function that builds the model.
+        settings: dotted name -> value.
+        out: the run folder; by default the next free one below ./runs.
+        examples: whether the report may hold pictures and texts of the data.
+        progress: called with an event and its facts, see `fitwell.report.progress`.
+
+    Returns:
+        The run. One that failed has status "failed" and says why.
+
+    Raises:
+        SettingError, DataError, FolderError: before anything is written.
+        Interrupted: Ctrl-C; `resume` goes on.
+    """
+    from fitwell.train import train_once
+
+    start = begin(source, model, settings)
+    rows = split.fit_rows(start.data, start.options, start.seed)
+    check_batch(start.recipe, len(rows.train))
+    folder = _folder(start, out)
+    run = train_once(
+        start.data, rows, start.recipe, seed=start.seed, folder=folder, progress=progress
+    )
+    return _ended(run, start.data, rows, examples)
+
+
+def _ended(run: record.Run, data: Data, rows: split.Rows, examples: bool) -> Run:
+    """Count the look at the test part, write the report, and give the run."""
+    assert run.folder is not None
+    if "test" in run.scores and not run.test_looks:
+        run.test_looks = store.look_at_test(data.test_fingerprint(rows.held_out), run.folder.name)
+        store.save_run(run, run.folder, rows=False)
+    result = Run.of(run, data)
+    _log(run.folder, [run.failure or f"Trained in {run.seconds:.1f} s."])
+    _report(result, run.folder, examples, data)
+    return result
+
+
+def cv(
+    source: Any,
+    *,
+    model: Model = "",
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    examples: bool = True,
+    progress: Progress | None = None,
+) -> Run:
+    """K-fold cross-validation: the folds are the run's `trials`.
+
+    Its scores are means over the folds, "validation" of the folds held out; the out-of-fold
+    predictions of every example are `run.predictions["held_out"]`. Arguments as for `fit`.
+    """
+    start = begin(source, model, settings)
+    split.fold_rows(start.data, start.options, fold=0, repeat=0, seed=start.seed)
+    return _cross_validate(start, _folder(start, out), examples, progress)
+
+
+def _cross_validate(
+    start: Start, folder: Path, examples: bool, progress: Progress | None
+) -> Run:
+    from fitwell.trials.crossval import cross_validate, summary
+    from fitwell.trials.executor import LocalExecutor
+
+    data, recipe = start.data, start.recipe
+    folds = int(recipe["data.folds"])  # type: ignore[arg-type]
+    smallest = min(
+        len(split.fold_rows(data, start.options, fold=f, repeat=0, seed=start.seed).train)
+        for f in range(folds)
+    )
+    check_batch(recipe, smallest)
+    run = record.Run(recipe=recipe, spec=data.spec, seed=start.seed, folder=folder)
+    run.status = "running"
+    store.save_run(run, folder)
+    if not (folder / CV).exists():
+        store.write_json(folder / CV, {})
+    write_folds(folder, start)
+    with LocalExecutor(data, folder, trials=folds) as executor:
+        run.trials = cross_validate(data, recipe, executor, progress=progress)
+    scores = summary(run.trials)
+    done = [t for t in run.trials if t.status == "done"]
+    failed = [t for t in run.trials if t.status != "done"]
+    run.status = "done" if done else "failed"
+    if failed:
+        run.failure = f"{len(failed)} of {folds} folds failed: {failed[0].failure}"
+    run.scores = {k: v for k, v in scores["mean"].items() if v}
+    run.seconds = sum(t.seconds for t in run.trials)
+    run.environment = done[0].environment if done else {}
+    parts = [t.predictions["held_out"] for t in done if "held_out" in t.predictions]
+    if parts:
+        run.predictions["held_out"] = _joined(parts)
+    store.write_json(folder / CV, scores)
+    store.save_run(run, folder)
+    _log(folder, [run.failure or f"{folds} folds in {run.seconds:.1f} s of training."])
+    result = Run.of(run, data)
+    _report(result, folder, examples, data)
+    return result
+
+
+def write_folds(folder: Path, start: Start) -> None:
+    """`split.parquet` of a cross-validation: every example's key, row, fold and part.
+
+    Fold -1 is no fold: part "test" (not used), or "unused" where `data.limit` left it out.
+    """
+    import polars as pl
+
+    data, seed = start.data, start.seed
+    fold = np.full(len(data), -1)
+    inner = np.full(len(data), -1)
+    for k in range(int(start.recipe["data.folds"])):  # type: ignore[arg-type]
+        rows = split.fold_rows(data, start.options, fold=k, repeat=0, seed=seed)
+        fold[rows.held_out] = k
+        inner[rows.validation] = k
+    part = np.where(fold >= 0, "fold", "unused").astype("<U8")
+    part[split.fit_rows(data, start.options, seed).held_out] = "test"
+    with store.replacing(folder / "split.parquet") as temporary:
+        pl.DataFrame(
+            {
+                "key": data.keys.astype(str),
+                "index": np.arange(len(data)),
+                "fold": fold,
+                "part": part,
+                "validation_of": inner,
+            }
+        ).write_parquet(temporary)
+
+
+def _joined(parts: list[record.Predictions]) -> record.Predictions:
+    """Predictions of all folds in the order of the data."""
+    order = np.argsort(np.concatenate([p.index for p in parts]), kind="stable")
+
+    def join(name: str) -> Any:
+        values = [getattr(p, name) for p in parts]
+        return None if any(v is None for v in values) else np.concatenate(values)[order]
+
+    names = ("keys", "index", "target", "prediction", "probabilities", "loss")
+    return record.Predictions(**{name: join(name) for name in names})
+
+
+def improve(
+    source: Any,
+    *,
+    budget: str | float | None = None,
+    model: Model = "",
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    examples: bool = True,
+    progress: Progress | None = None,
+) -> Improvement:
+    """Find what holds accuracy back, prove which remedies help, and train the better model.
+
+    Args:
+        budget: `10m`, `1h30m`, or seconds; None is no limit.
+        source, model, settings, out, examples, progress: as for `fit`.
+    """
+    seconds = seconds_of(budget)
+    start = begin(source, model, settings)
+    split.fold_rows(start.data, start.options, fold=0, repeat=0, seed=start.seed)
+    return _improve(start, _folder(start, out), seconds, examples, progress)
+
+
+def _improve(
+    start: Start,
+    folder: Path,
+    seconds: float | None,
+    examples: bool,
+    progress: Progress | None,
+) -> Improvement:
+    from fitwell.improve import improve as run_improve
+
+    result = run_improve(
+        start.data, start.recipe, out=folder, budget_seconds=seconds, progress=progress
+    )
+    _log(folder, result.sentences)
+    _report(result, folder, examples, start.data)
+    return Improvement(result, start.data)
+
+
+def resume(
+    run: Any,
+    *,
+    source: Any = None,
+    budget: str | float | None = None,
+    examples: bool = True,
+    progress: Progress | None = None,
+) -> Run | Improvement:
+    """Go on with an interrupted fit, cross-validation or improvement; a finished one is given back.
+
+    Args:
+        run: a run folder, or a Run that has one.
+        source: the data, where the recipe does not name it (arrays in memory).
+        budget: of an improvement, earlier time included.
+
+    Raises:
+        FolderError: no run folder, or its data is not the same any more.
+    """
+    from fitwell.train import resume as go_on
+
+    seconds = seconds_of(budget)
+    folder = run.folder if isinstance(run, record.Run) else Path(run)
+    if folder is None:
+        raise FolderError("This run has no folder, so there is nothing to go on from.")
+    kind = verb_of(folder)
+    old = store.open_run(folder, trials=kind == "cv")
+    if old.status == "done" and kind != "improve":
+        return Run.of(old)
+    if old.recipe is None:
+        raise FolderError(f"{folder} has no recipe.toml, so it cannot go on.", where=str(folder))
+    recipe = old.recipe
+    if kind == "improve":
+        import json
+
+        known = json.loads((folder / "improve.json").read_text(encoding="utf-8"))
+        recipe = type(recipe)(known["baseline_recipe"])
+    start = _again(recipe, source)
+    if kind == "cv":
+        return _cross_validate(start, folder, examples, progress)
+    if kind == "improve":
+        return _improve(start, folder, seconds, examples, progress)
+    rows = split.fit_rows(start.data, start.options, start.seed)
+    _same_examples(folder, start.data)
+    return _ended(go_on(folder, start.data, rows, progress=progress), start.data, rows, examples)
+
+
+def verb_of(folder: Path) -> str:
+    """The verb that wrote a run folder: "fit", "cv" or "improve"."""
+    if (folder / "improve.json").is_file():
+        return "improve"
+    return "cv" if (folder / CV).is_file() else "fit"
+
+
+def _again(recipe: Any, source: Any) -> Start:
+    named = str(recipe["source"])
+    if source is None and not named:
+        raise FolderError("This run was trained on data in memory: give it as `source`.")
+    options = recipe.section("data") | {"seed": recipe["train.seed"]}
+    data = read(named if source is None else source, options)
+    return Start(data, dict(recipe), recipe)
+
+
+def _same_examples(folder: Path, data: Data) -> None:
+    path = folder / "split.parquet"
+    if not path.exists():
+        return
+    import polars as pl
+
+    before = pl.read_parquet(path, columns=["key"])["key"].to_numpy()
+    if not np.array_equal(before.astype(str), data.keys.astype(str)):
+        raise FolderError(
+            f"The data of {folder} has changed: it had {len(before)} examples, now {len(data)} (or "
+            "others). Going on would mix training and test examples; start again with `fitwell fit`.",
+            where=str(folder),
+        )
+
+
+def _folder(start: Start, out: str | Path | None) -> Path:
+    model = str(start.recipe["model.name"]).replace(":", ".").rpartition(".")[2]
+    return store.new_folder(Path(out) if out else None, source=start.data.name, model=model)
+
+
+def _log(folder: Path, lines: list[str]) -> None:
+    with store.saying_no_space(folder), (folder / "log.txt").open("a", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def _report(result: Any, folder: Path, examples: bool, data: Data) -> None:
+    """Write the report; a run that ended well is not lost to a picture that cannot be drawn."""
+    try:
+        write_report(result, folder / "report.html", examples=examples, data=data)
+    except FitwellError:
+        raise
+    except Exception as error:
+        import warnings
+
+        _log(folder, [f"The report could not be written: {type(error).__name__}: {error}"])
+        warnings.warn(f"{folder}: the report could not be written: {error}", stacklevel=3)
+
+
+__all__ = ["cv", "fit", "given", "improve", "resume", "verb_of"]

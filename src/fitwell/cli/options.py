@@ -1,0 +1,175 @@
+"""Options that verbs share, and how they become settings. No torch, no numpy.
+
+argparse and not typer: typer alone costs 0.1 s, and imports pydantic (0.1 s more) for the first option
+it converts; `fitwell --help` and a misspelt setting must end in 0.3 s on a busy machine.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fitwell.errors import FitwellError, SettingError, did_you_mean
+from fitwell.settings import dotted, validate
+
+# The familiar flags, and the setting that each is short for.
+FLAGS = {
+    "model": "model.name",
+    "epochs": "train.epochs",
+    "batch-size": "train.batch_size",
+    "lr": "optim.lr",
+    "seed": "train.seed",
+    "device": "train.device",
+    "target": "data.target",
+}
+
+# option -> (letter, metavar or "" for a switch, help). Values stay texts here: settings.json says what
+# a value may be, in the same words wherever it came from.
+OPTIONS: dict[str, tuple[str, str, str]] = {
+    "model": ("", "NAME", "model.name: a model, or package.module:name"),
+    "epochs": ("", "N", "train.epochs"),
+    "batch-size": ("", "N", "train.batch_size"),
+    "lr": ("", "X", "optim.lr"),
+    "seed": ("", "N", "train.seed"),
+    "device": ("", "NAME", "train.device"),
+    "target": ("", "COLUMN", "data.target: the column to predict"),
+    "set": ("", "KEY=VALUE", "a setting; also bare key=value"),
+    "out": ("", "DIR", "the run folder itself (new or empty)"),
+    "budget": ("", "TIME", "such as 90s, 10m, 1h30m"),
+    "no-examples": ("", "", "no pictures or texts of the data in the report"),
+    "json": ("", "", "one JSON document on stdout"),
+    "quiet": ("q", "", "no progress"),
+    "verbose": ("v", "", "progress as lines, whole tracebacks"),
+}
+SAYING = ("json", "quiet", "verbose")
+SETTING = (*FLAGS, "set")
+TRAINING = (*SETTING, "out", "no-examples", *SAYING)
+
+
+@dataclass
+class Given:
+    """What the options of a verb said."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    out: Path | None = None
+    budget: str | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    examples: bool = True
+
+
+class Parser(argparse.ArgumentParser):
+    """One that raises a sentence instead of printing usage and ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:]}. `{self.prog} --help` shows its options.")
+
+
+def parser_of(verb: str, summary: str, words: str, options: Sequence[str]) -> Parser:
+    """The parser of one verb.
+
+    Args:
+        words: what its words are, for the help: "SOURCE".
+    """
+    settings = " [KEY=VALUE ...]" if "set" in options else ""
+    parser = Parser(
+        prog=f"fitwell {verb}",
+        usage=f"fitwell {verb} {words}{settings} [options]",
+        description=summary,
+        allow_abbrev=False,
+    )
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    for name in options:
+        letter, metavar, text = OPTIONS[name]
+        flags = [f"-{letter}"] * bool(letter) + [f"--{name}"]
+        if name == "set":
+            parser.add_argument(*flags, metavar=metavar, help=text, action="append", default=[])
+        elif metavar:
+            parser.add_argument(*flags, metavar=metavar, help=text, default="")
+        else:
+            parser.add_argument(*flags, help=text, action="store_true")
+    return parser
+
+
+def parse(parser: Parser, arguments: Sequence[str], options: Sequence[str]) -> tuple["Given", list[str]]:
+    """(what the options say, the words that are no settings).
+
+    Raises:
+        UsageError: an option that the verb does not have, or one without its value.
+        SettingError: a setting that is wrong.
+    """
+    found, unknown = parser.parse_known_intermixed_args(list(arguments))
+    if unknown:
+        flags = [f"--{name}" for name in options]
+        hint = did_you_mean(unknown[0].partition("=")[0], flags)
+        raise UsageError(f"{parser.prog} has no option {unknown[0]}.{hint}")
+    values = {name: getattr(found, name.replace("-", "_")) for name in options}
+    takes_settings = "set" in options
+    pairs = [*values.get("set", []), *(w for w in found.words if takes_settings and is_pair(w))]
+    flags_given = {FLAGS[name]: values[name] for name in FLAGS if values.get(name)}
+    given = Given(
+        settings=settings_of(pairs, flags_given),
+        out=Path(values["out"]) if values.get("out") else None,
+        budget=values.get("budget") or None,
+        json=bool(values["json"]),
+        quiet=bool(values["quiet"]),
+        verbose=bool(values["verbose"]),
+        examples=not values.get("no-examples"),
+    )
+    return given, [w for w in found.words if not (takes_settings and is_pair(w))]
+
+
+def is_pair(word: str) -> bool:
+    """Whether a bare word is `key=value`: a path that exists is not, whatever its name.
+
+    >>> is_pair("optim.lr=0.1"), is_pair("digits")
+    (True, False)
+    """
+    key, equals, _ = word.partition("=")
+    plain = bool(equals) and all(part.isidentifier() for part in key.replace("-", "_").split("."))
+    return plain and not Path(word).exists()
+
+
+def settings_of(pairs: Sequence[str], flags: dict[str, str]) -> dict[str, Any]:
+    """The settings of `key=value` words and flags, validated; a later word wins.
+
+    Raises:
+        SettingError: a word without "=", a name or value that is wrong, or one setting given both as
+            a flag and as a word, with different values.
+    """
+    values: dict[str, Any] = dict(flags)
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingError(f"--set {pair}: write key=value, such as --set optim.lr=0.1.")
+        name = dotted(key.strip())
+        if name in flags and flags[name] != value:
+            raise SettingError(
+                f"{name} is given twice, as {flags[name]} and as {value}. Give it once.",
+                setting=name,
+            )
+        values[name] = value
+    return validate(values)
+
+
+def exactly(words: Sequence[str], names: str) -> list[str]:
+    """The words, as many as `names` has.
+
+    Raises:
+        FitwellError: too few or too many.
+    """
+    wanted = names.split()
+    if len(words) != len(wanted):
+        said = " and ".join(wanted)
+        more = f", and {' '.join(words)} was given" if words else ""
+        raise UsageError(f"This verb takes {said}{more}. Settings are written key=value.")
+    return list(words)
+
+
+class UsageError(FitwellError):
+    """The command line itself is wrong."""
+
+    kind = "usage"
+    exit_code = 2

@@ -1,0 +1,238 @@
+"""Results on stdout: for a person, or as one JSON document. Progress goes to stderr."""
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from fitwell.cli.options import Given
+from fitwell.errors import DataError, TrainingError
+
+
+@contextmanager
+def progress(given: Given) -> Iterator[Any]:
+    """The progress display on stderr; warnings become one line each."""
+    from fitwell.report.progress import display
+
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda text, *_, **__: print(f"Note: {text}", file=sys.stderr)
+        with display(quiet=given.quiet, lines=given.verbose) as show:
+            yield show
+
+
+def document(value: Any) -> None:
+    """One JSON document on stdout; what is not a finite number is null."""
+    from fitwell.improve.state import json_ready
+
+    print(json.dumps(json_ready(value), indent=1, ensure_ascii=False))
+
+
+def _print(renderable: Any) -> None:
+    from fitwell.report.terminal import console
+
+    console().print(renderable)
+
+
+def checked(result: Any, given: Given) -> None:
+    errors = [p for p in result.problems if p.severity == "error"]
+    failure = None
+    if not result.usable:
+        count = f"{len(errors)} things make" if len(errors) > 1 else "One thing makes"
+        first = f" {errors[0].message} {errors[0].mend}" if errors else ""
+        where = ", ".join(errors[0].where[:5]) if errors else ""
+        failure = DataError(f"{count} the data unusable.{first}", where=where)
+        failure.printed = True  # type: ignore[attr-defined]
+    if given.json:
+        document(result.to_json() | (failure.to_json() if failure else {}))
+    else:
+        from fitwell.report.terminal import problems
+
+        if result.data is not None:
+            print(described(result.spec))
+        _print(problems(result.problems))
+    if failure is not None:
+        print(failure.message if given.json else failure.message.split(". ")[0] + ".", file=sys.stderr)
+        raise failure
+
+
+def described(spec: Any) -> str:
+    """One line: what the data is."""
+    shape = "x".join(str(n) for n in spec.input_shape)
+    what = f"images of {shape}" if spec.kind == "images" else f"rows of {len(spec.columns)} columns"
+    if spec.classes:
+        names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
+        return f"{spec.num_examples:,} {what}, {len(spec.classes)} classes: {names}"
+    return f"{spec.num_examples:,} {what}, to predict the number {spec.target}"
+
+
+def fit_document(run: Any) -> dict[str, Any]:
+    scores = {part: dict(run.scores.get(part, {})) for part in ("train", "validation", "test")}
+    return {
+        "run": run.folder.as_posix() if run.folder else None,
+        "seconds": run.seconds,
+        "scores": scores,
+        "test_looks": run.test_looks,
+        "status": run.status,
+    }
+
+
+def fitted(run: Any, given: Given) -> None:
+    if given.json:
+        failed = _failure(run).to_json() if run.status == "failed" else {}
+        document(fit_document(run) | failed)
+    else:
+        from fitwell.report import terminal
+
+        _print(terminal.run(run))
+    _refuse_failed(run)
+
+
+def cv_document(run: Any) -> dict[str, Any]:
+    from fitwell.trials.crossval import summary
+
+    folder = run.folder.as_posix() if run.folder else None
+    return {"run": folder, **summary(run.trials), "seconds": run.seconds}
+
+
+def cross_validated(run: Any, given: Given) -> None:
+    if given.json:
+        failed = _failure(run).to_json() if run.status == "failed" else {}
+        document(cv_document(run) | failed)
+    else:
+        from fitwell.report import terminal
+
+        _print(terminal.run(run))
+    _refuse_failed(run)
+
+
+def _failure(run: Any) -> TrainingError:
+    place = f" What was recorded is in {run.folder}." if run.folder else ""
+    return TrainingError(f"{run.failure}{place}", where=str(run.folder or ""))
+
+
+def _refuse_failed(run: Any) -> None:
+    if run.status == "failed":
+        error = _failure(run)
+        error.printed = True  # type: ignore[attr-defined]
+        print(error.message, file=sys.stderr)
+        raise error
+
+
+def diagnosed(diagnosis: Any, given: Given) -> None:
+    if given.json:
+        document(diagnosis.to_json())
+    else:
+        from fitwell.report.terminal import findings
+
+        _print(findings(diagnosis))
+
+
+def compared(verdict: Any, given: Given) -> None:
+    if given.json:
+        document({"verdict": verdict.to_json()})
+    else:
+        from fitwell.report import terminal
+
+        _print(terminal.verdict(verdict))
+
+
+def improved(result: Any, given: Given) -> None:
+    result = getattr(result, "result", result)
+    if given.json:
+        document(result.to_json())
+    else:
+        from fitwell.report import terminal
+
+        _print(terminal.improvement(result))
+
+
+def resumed(result: Any, given: Given) -> None:
+    """Print as the verb that was resumed does."""
+    if hasattr(result, "verdicts"):
+        improved(result, given)
+    elif result.trials:
+        cross_validated(result, given)
+    else:
+        fitted(result, given)
+
+
+def evaluated(result: Mapping[str, Any], given: Given) -> None:
+    if given.json:
+        document(result)
+    else:
+        from fitwell.report import terminal
+        from fitwell.report.wording import looked
+
+        _print(terminal.scores({"": {"score": result["scores"]}}))
+        print(looked(result["test_looks"]))
+
+
+def predicted(rows: list[dict[str, Any]], given: Given) -> None:
+    if given.json:
+        document(rows)
+        return
+    for row in rows:
+        chance = row["probability"]
+        value = row["prediction"]
+        said = value if isinstance(value, str) else f"{value:.6g}"
+        print(f"{row['input']}\t{said}" + (f"\t{chance:.3f}" if chance is not None else ""))
+
+
+def listed(rows: list[dict[str, Any]], given: Given) -> None:
+    """Plain text, not rich: `list` is part of what must start at once."""
+    if given.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    if not rows:
+        print("None yet.")
+        return
+    import textwrap
+
+    width = min(30, max(len(row["name"]) for row in rows))
+    for row in rows:
+        default = row.get("default")
+        said = row["summary"] + (f" (default {default})" if default not in (None, "") else "")
+        lines = textwrap.wrap(said, 77 - width) or [""]
+        head = f"{row['name']:<{width}}  "
+        print((head if len(row["name"]) <= width else f"{head}\n{'':<{width}}  ") + lines[0])
+        for line in lines[1:]:
+            print(f"{'':<{width}}  {line}")
+
+
+def explained(entry: Mapping[str, Any], given: Given) -> None:
+    if given.json:
+        print(json.dumps(entry, indent=1, ensure_ascii=False))
+        return
+    import textwrap
+
+    print(f"{entry['name']}: {entry.get('summary', '')}")
+    labels = ("formula", "use", "weakness", "symptom", "mechanism", "threshold", "source")
+    for label in labels:
+        if entry.get(label):
+            text = f"{label.capitalize()}: {entry[label]}"
+            print(textwrap.fill(text, 80, initial_indent="  ", subsequent_indent="    "))
+    if entry["settings"]:
+        print("  Settings:")
+        for name, schema in entry["settings"].items():
+            default = schema.get("default")
+            said = f"{name} = {default}" if default not in (None, "") else name
+            text = f"{said}: {schema.get('description', '')}"
+            print(textwrap.fill(text, 80, initial_indent="    ", subsequent_indent="      "))
+
+
+def shown(result: Mapping[str, Any], given: Given) -> None:
+    if given.json:
+        document(result)
+        return
+    from fitwell.report import terminal
+
+    shape = "x".join(str(n) for n in result["input_shape"])
+    print(f"{result['model']} for inputs of {shape}: {result['parameters']:,} parameters, ", end="")
+    print(f"{result['multiply_adds']:,} multiply-adds an example")
+    _print(terminal.parameters(result["table"]))
+    print(f"{'layer':<24}{'kind':<16}{'output':<18}{'multiply-adds':>14}")
+    for layer in result["layers"]:
+        output = "x".join(str(n) for n in layer["output"] or ())
+        print(f"{layer['name']:<24}{layer['kind']:<16}{output:<18}{layer['multiply_adds']:>14,}")

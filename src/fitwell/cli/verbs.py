@@ -1,0 +1,171 @@
+"""The verbs: parse, call, print. Each imports what it needs when it runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fitwell.cli.options import SAYING, SETTING, TRAINING, Given, UsageError, exactly
+
+
+def check(given: Given, words: list[str]) -> None:
+    """What the data is and everything wrong with it."""
+    (source,) = exactly(words, "SOURCE")
+    from fitwell.api.judging import check as work
+    from fitwell.cli import output
+
+    output.checked(work(source, settings=given.settings), given)
+
+
+def fit(given: Given, words: list[str]) -> None:
+    """Train one model; write a run folder."""
+    (source,) = exactly(words, "SOURCE")
+    from fitwell.cli import output
+
+    with output.progress(given) as progress:
+        from fitwell.api.training import fit as work
+
+        run = work(source, **_training(given), progress=progress)
+    output.fitted(run, given)
+
+
+def cv(given: Given, words: list[str]) -> None:
+    """K-fold: mean, spread, out-of-fold predictions."""
+    (source,) = exactly(words, "SOURCE")
+    from fitwell.cli import output
+
+    with output.progress(given) as progress:
+        from fitwell.api.training import cv as work
+
+        run = work(source, **_training(given), progress=progress)
+    output.cross_validated(run, given)
+
+
+def diagnose(given: Given, words: list[str]) -> None:
+    """Findings with evidence; "nothing wrong" is an answer."""
+    from fitwell.api.judging import diagnose as work
+    from fitwell.cli import output
+
+    output.diagnosed(work(*words), given)
+
+
+def compare(given: Given, words: list[str]) -> None:
+    """Two recipes or runs, paired; verdict on B against A."""
+    first, second = exactly(words, "A B")
+    from fitwell.cli import output
+
+    with output.progress(given) as progress:
+        from fitwell.api.judging import compare as work
+
+        verdict = work(first, second, settings=given.settings, progress=progress)
+    output.compared(verdict, given)
+
+
+def improve(given: Given, words: list[str]) -> None:
+    """The main job: findings, remedies, trials, verdicts, a better model."""
+    (source,) = exactly(words, "SOURCE")
+    from fitwell.cli import output
+
+    with output.progress(given) as progress:
+        from fitwell.api.training import improve as work
+
+        result = work(
+            source, budget=given.budget, **_training(given), progress=progress
+        )
+    output.improved(result, given)
+
+
+def evaluate(given: Given, words: list[str]) -> None:
+    """Score a run's model on its test part, or on another source."""
+    if len(words) not in (1, 2):
+        exactly(words, "RUN SOURCE")
+    from fitwell.api.judging import evaluate as work
+    from fitwell.cli import output
+
+    source = words[1] if len(words) == 2 else None
+    output.evaluated(work(words[0], source, settings=given.settings), given)
+
+
+def predict(given: Given, words: list[str]) -> None:
+    """What a run's model says of new inputs."""
+    if len(words) < 2:
+        raise UsageError("predict takes a run folder and at least one file: fitwell predict RUN FILE.")
+    from fitwell.api.judging import predict as work
+    from fitwell.cli import output
+
+    output.predicted(work(words[0], words[1:]), given)
+
+
+def resume(given: Given, words: list[str]) -> None:
+    """Go on after an interruption; a finished run prints its result."""
+    (folder,) = exactly(words, "RUN")
+    from fitwell.cli import output
+
+    with output.progress(given) as progress:
+        from fitwell.api.training import resume as work
+
+        result = work(
+            folder, budget=given.budget, examples=given.examples, progress=progress
+        )
+    output.resumed(result, given)
+
+
+def list_(given: Given, words: list[str]) -> None:
+    """The catalogue: sources, models, losses, settings, runs ..."""
+    from fitwell.api.looking import KINDS, list_kind
+
+    if len(words) != 1:
+        raise UsageError(f"list takes one kind: {', '.join(KINDS)}.")
+    from fitwell.cli import output
+
+    output.listed(list_kind(words[0]), given)
+
+
+def explain(given: Given, words: list[str]) -> None:
+    """The textbook entry: formula, use, weakness, source."""
+    (name,) = exactly(words, "NAME")
+    from fitwell.api.looking import explain as explain_name
+    from fitwell.cli import output
+
+    output.explained(explain_name(name), given)
+
+
+def show(given: Given, words: list[str]) -> None:
+    """Parameter table of a run, a recipe, or a source's model."""
+    (source,) = exactly(words, "SOURCE")
+    from fitwell.api.looking import show as work
+    from fitwell.cli import output
+
+    output.shown(work(source, settings=given.settings), given)
+
+
+def _training(given: Given) -> dict[str, Any]:
+    return {"settings": given.settings, "out": given.out, "examples": given.examples}
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: what it does, its words for the help, and the options it takes."""
+
+    work: Callable[[Given, list[str]], None]
+    words: str
+    options: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        return (self.work.__doc__ or "").strip()
+
+
+VERBS: dict[str, Verb] = {
+    "check": Verb(check, "SOURCE", ("target", "set", *SAYING)),
+    "fit": Verb(fit, "SOURCE", TRAINING),
+    "cv": Verb(cv, "SOURCE", TRAINING),
+    "diagnose": Verb(diagnose, "RUN...", SAYING),
+    "compare": Verb(compare, "A B", ("set", *SAYING)),
+    "improve": Verb(improve, "SOURCE|RUN", ("budget", *TRAINING)),
+    "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),
+    "predict": Verb(predict, "RUN INPUT...", SAYING),
+    "resume": Verb(resume, "RUN", ("budget", "no-examples", *SAYING)),
+    "list": Verb(list_, "KIND", SAYING),
+    "explain": Verb(explain, "NAME", SAYING),
+    "show": Verb(show, "SOURCE|RUN|RECIPE", (*SETTING, *SAYING)),
+}

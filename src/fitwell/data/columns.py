@@ -1,0 +1,120 @@
+"""One column of a table: numbers, categories, or an identifier. No torch."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.types import Problem, some
+from fitwell.spec import Column
+
+# Text that stands for a missing value, as pandas and UCI write it. "None" is left a category.
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "?")
+IDENTIFIER = re.compile(r"(.*[_\s])?(id|idx|index|uuid|guid|row|rownumber)|unnamed: 0|", re.I)
+MOST_CATEGORIES = 255
+FEW_CATEGORIES = 20  # so many categories are categories however few the rows
+IDENTIFIER_SHARE = 0.5  # more different texts than this share of the rows: names, not categories
+NUMBER_SHARE = 0.9  # at least this share of the texts are numbers: the rest are mistakes
+
+
+def convert(
+    series: Any, keys: list[str], decimal_comma: bool
+) -> tuple[Column, np.ndarray, list[Problem]]:
+    """(column, [row] float32 numbers or category codes with nan where missing, problems)."""
+    numbers, mistakes = as_numbers(series, decimal_comma)
+    if numbers is not None:
+        return Column(series.name), _float32(numbers), _mistakes(series, mistakes, keys)
+    text = clean_text(series)
+    categories = tuple(sorted(text.drop_nulls().unique().to_list()))
+    return Column(series.name, "category", categories), _codes(text, categories), []
+
+
+def convert_like(
+    series: Any, column: Column, keys: list[str], decimal_comma: bool
+) -> tuple[np.ndarray, list[Problem]]:
+    """[row] float32 of a column that a model knows; what it does not know counts as missing."""
+    if column.kind == "numeric":
+        numbers, mistakes = as_numbers(series, decimal_comma, force=True)
+        assert numbers is not None
+        return _float32(numbers), _mistakes(series, mistakes, keys)
+    text = clean_text(series)
+    codes = _codes(text, column.categories)
+    unknown = np.isnan(codes) & ~text.is_null().to_numpy()
+    if not unknown.any():
+        return codes, []
+    found = sorted(set(text.filter(unknown).to_list()))
+    rows = tuple(k for k, u in zip(keys, unknown, strict=True) if u)
+    said = f"{column.name}: {len(rows)} rows hold unknown categories: {some(found)}."
+    return codes, [
+        Problem(
+            "unknown_category", "warning", rows, said, "They count as missing; train with them."
+        )
+    ]
+
+
+def as_numbers(
+    series: Any, decimal_comma: bool, *, force: bool = False
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """([row] float64 with nan where missing, or None for text; [row] bool: text among numbers)."""
+    import polars as pl
+
+    none = np.zeros(len(series), bool)
+    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+        return series.cast(pl.Float64).to_numpy().astype(np.float64), none
+    if series.dtype.is_temporal():
+        return (series.dt.epoch("s").cast(pl.Float64).to_numpy() if force else None), none
+    text = clean_text(series)
+    numbers = text.cast(pl.Float64, strict=False)
+    if decimal_comma and numbers.null_count() > text.null_count():
+        numbers = text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    mistakes = (numbers.is_null() & ~text.is_null()).to_numpy()
+    known = len(text) - text.null_count()
+    wrong = int(mistakes.sum())
+    few = wrong <= (1 - NUMBER_SHARE) * known and numbers.n_unique() > FEW_CATEGORIES
+    if wrong and not few and not force:
+        return None, none
+    return numbers.to_numpy().astype(np.float64), mistakes
+
+
+def clean_text(series: Any) -> Any:
+    """The column as text without surrounding blanks, missing where it says so."""
+    import polars as pl
+
+    text = series.cast(pl.String).str.strip_chars()
+    return text.set(text.is_in(MISSING), None)
+
+
+def looks_like_identifier(series: Any, decimal_comma: bool) -> str:
+    """Why the column names its rows instead of describing them; empty if it does not.
+
+    Whole numbers under such a name and all different; or text with too many different values.
+    """
+    numbers, _ = as_numbers(series, decimal_comma)
+    if numbers is not None:
+        named = IDENTIFIER.fullmatch(series.name.strip()) is not None
+        known = numbers[np.isfinite(numbers)]
+        whole = len(known) == len(numbers) > 1 and bool((known == np.round(known)).all())
+        return "all different" if named and whole and len(np.unique(known)) == len(known) else ""
+    text = clean_text(series)
+    distinct = text.drop_nulls().n_unique()
+    too_many = distinct > FEW_CATEGORIES and distinct > IDENTIFIER_SHARE * len(text)
+    return f"{distinct} different texts" if too_many or distinct > MOST_CATEGORIES else ""
+
+
+def _codes(text: Any, categories: tuple[str, ...]) -> np.ndarray:
+    codes = {c: float(i) for i, c in enumerate(categories)}
+    return np.array([codes.get(v, np.nan) for v in text.to_list()], dtype=np.float32)
+
+
+def _float32(numbers: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32)
+
+
+def _mistakes(series: Any, mistakes: np.ndarray, keys: list[str]) -> list[Problem]:
+    if not mistakes.any():
+        return []
+    rows = tuple(k for k, m in zip(keys, mistakes, strict=True) if m)
+    found = sorted(set(clean_text(series).filter(mistakes).to_list()))
+    said = f"{series.name}: {len(rows)} of {len(series)} cells are not numbers ({some(found)})."
+    return [Problem("not_a_number", "warning", rows, said, "They count as missing; correct them.")]

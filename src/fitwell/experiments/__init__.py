@@ -1,0 +1,11 @@
+"""Evidence beyond a run: small extra trainings and measurements that write evidence rows.
+
+Each experiment gives rows `{"experiment": name, ...}` for `Run.evidence`; the rules in
+`fitwell.findings` read them. An experiment takes data or plain functions and knows nothing of the
+training loop.
+"""
+
+from fitwell.experiments.range_test import range_test
+from fitwell.experiments.reference import reference_models
+
+__all__ = ["range_test", "reference_models"]

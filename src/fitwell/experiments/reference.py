@@ -1,0 +1,133 @@
+"""Reference models: what simple methods reach on the same rows. A network that fits its training
+examples worse than these predict new ones has not been fitted yet.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fitwell.data import preprocess
+from fitwell.data.split import Rows
+from fitwell.data.types import Data
+from fitwell.metrics import METRICS
+from fitwell.record import Row
+
+# Large enough for a fair reference, small enough for a few seconds on one core.
+MOST_EXAMPLES = 5000
+_MOST_FEATURES = 256
+# Boosted trees cost examples x features x classes; more classes get fewer examples.
+_TREE_WORK = 4_000_000
+
+
+def reference_models(
+    data: Data, rows: Rows, seed: int = 0, *, metric: str = "", fold: int | None = None
+) -> list[Row]:
+    """Fit the reference models to the training rows and score them.
+
+    Args:
+        data: images or a table; images are averaged down to at most 256 values.
+        rows: trained on `train` (at most 5,000 of them), scored on `held_out` (likewise).
+        seed: of the sample and of the models.
+        metric: the score; empty: accuracy, balanced where classes are unequal, rmse for numbers.
+        fold: written into the rows.
+
+    Returns:
+        Rows `{"experiment": "reference", "model", "fold", "train", "held_out", "metric",
+        "examples"}`; the models are trivial (majority class, or mean), nearest_neighbour, linear,
+        boosted_trees.
+    """
+    random = np.random.default_rng([seed, 41])
+    task = data.spec.task
+    metric = metric or _default_metric(data)
+    train = _sample(rows.train, random)
+    held_out = _sample(rows.held_out, random)
+    fitted = preprocess.fit(data, rows.train)
+    x, x_new = (_features(fitted.inputs(data.inputs[r])) for r in (train, held_out))
+    y, y_new = data.targets[train], data.targets[held_out]
+    found: list[Row] = []
+    for name, build in _models(task, seed).items():
+        used = np.arange(len(y))
+        if name == "boosted_trees":
+            classes = max(1, len(data.spec.classes)) if len(data.spec.classes) != 2 else 1
+            used = used[: max(200, _TREE_WORK // (x.shape[1] * classes))]
+        model = build()
+        if task == "classification" and len(np.unique(y[used])) < 2 and name != "trivial":
+            continue
+        model.fit(x[used], y[used])
+        score = METRICS[metric].function
+        found.append(
+            {
+                "experiment": "reference",
+                "model": name,
+                "fold": fold,
+                "train": float(score(y[used], _predict(model, x[used], task), None)),
+                "held_out": float(score(y_new, _predict(model, x_new, task), None)),
+                "metric": metric,
+                "examples": len(used),
+            }
+        )
+    return found
+
+
+def _models(task: str, seed: int) -> dict[str, Callable[[], Any]]:
+    # scikit-learn is imported here: it costs a second, and only this experiment needs it.
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+    trees = {
+        "max_iter": 20,
+        "learning_rate": 0.2,
+        "max_leaf_nodes": 15,
+        "early_stopping": False,
+        "random_state": seed,
+    }
+    if task == "classification":
+        return {
+            "trivial": lambda: DummyClassifier(strategy="most_frequent"),
+            "nearest_neighbour": lambda: KNeighborsClassifier(1),
+            # Not to the last digit: a few per mille of the score do not matter here, time does.
+            "linear": lambda: LogisticRegression(C=1.0, max_iter=50, tol=1e-2),
+            "boosted_trees": lambda: HistGradientBoostingClassifier(**trees),
+        }
+    return {
+        "trivial": lambda: DummyRegressor(strategy="mean"),
+        # One neighbour copies the noise of one target; ten average it away.
+        "nearest_neighbour": lambda: KNeighborsRegressor(10),
+        "linear": lambda: Ridge(alpha=1.0),
+        "boosted_trees": lambda: HistGradientBoostingRegressor(**trees),
+    }
+
+
+def _predict(model: Any, x: np.ndarray, task: str) -> np.ndarray:
+    predicted = np.asarray(model.predict(x))
+    return predicted if task == "classification" else predicted.astype(np.float64)
+
+
+def _sample(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """At most MOST_EXAMPLES rows in random order (so that a part of them is a sample too)."""
+    return random.permutation(rows)[:MOST_EXAMPLES]
+
+
+def _features(x: np.ndarray) -> np.ndarray:
+    """[example, feature]: images are averaged over blocks, wide tables keep every k-th column."""
+    if x.ndim == 4:
+        block = 1
+        while x[0, :, ::block, ::block].size > _MOST_FEATURES:
+            block += 1
+        height, width = (size // block * block for size in x.shape[2:])
+        cut = x[:, :, :height, :width]
+        shape = (*x.shape[:2], height // block, block, width // block, block)
+        x = cut.reshape(shape).mean(axis=(3, 5)) if block > 1 and height and width else cut
+    x = x.reshape(len(x), -1)
+    return x[:, :: -(-x.shape[1] // 2000)].astype(np.float32)
+
+
+def _default_metric(data: Data) -> str:
+    if data.spec.task == "regression":
+        return "rmse"
+    counts = [count for count in data.spec.class_counts if count]
+    unequal = bool(counts) and max(counts) > 3 * min(counts)
+    return "balanced_accuracy" if unequal else "accuracy"

@@ -1,0 +1,96 @@
+"""Findings: small pure rules over recorded rows, and what they add up to. No torch.
+
+A rule takes the runs of one recipe (the folds of a cross-validation, or a single run) and gives a
+`Finding`, nothing, or `NotAssessed` where the rows that it needs are missing. It reads only what
+was recorded, so old, foreign and hand-written runs can be diagnosed. A finding is a hypothesis:
+only paired trials make a verdict of it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from fitwell.findings.fit import no_better_than_trivial, overfitting, underfitting
+from fitwell.findings.learning_rate import lr_too_high, lr_too_low, stopped_too_early
+from fitwell.findings.signal import dying_relu, saturated_activation, vanishing_gradient
+from fitwell.record import Diagnosis, Finding, NotAssessed, Run
+
+Rule: TypeAlias = Callable[[Sequence[Run]], Finding | NotAssessed | None]
+
+# In order of likely effect: what breaks a training comes first, what fine-tunes it last.
+RULES: dict[str, Rule] = {
+    "lr_too_high": lr_too_high,
+    "vanishing_gradient": vanishing_gradient,
+    "saturated_activation": saturated_activation,
+    "dying_relu": dying_relu,
+    "lr_too_low": lr_too_low,
+    "stopped_too_early": stopped_too_early,
+    "underfitting": underfitting,
+    "overfitting": overfitting,
+    "no_better_than_trivial": no_better_than_trivial,
+}
+
+# cause -> findings that need no cause of their own where it is present.
+EXPLAINS: dict[str, tuple[str, ...]] = {
+    "lr_too_high": (
+        "vanishing_gradient",
+        "saturated_activation",
+        "dying_relu",
+        "lr_too_low",
+        "stopped_too_early",
+        "underfitting",
+        "no_better_than_trivial",
+    ),
+    "saturated_activation": ("vanishing_gradient", "underfitting", "no_better_than_trivial"),
+    "vanishing_gradient": (
+        "lr_too_low",
+        "stopped_too_early",
+        "underfitting",
+        "no_better_than_trivial",
+    ),
+    "dying_relu": ("underfitting", "no_better_than_trivial"),
+    "lr_too_low": ("stopped_too_early", "underfitting", "no_better_than_trivial"),
+    "stopped_too_early": ("underfitting", "no_better_than_trivial"),
+    "underfitting": ("no_better_than_trivial",),
+}
+
+
+def diagnose(runs: Run | Sequence[Run]) -> Diagnosis:
+    """Every rule over the runs of one recipe: findings in order of likely effect, and what is open.
+
+    A finding that another one explains stays in the list, behind those that nothing explains, and
+    says so; its remedies are still tried. No findings at all is an answer: nothing wrong was found.
+
+    >>> [n.name for n in diagnose(Run()).not_assessed][:2]
+    ['lr_too_high', 'vanishing_gradient']
+    """
+    runs = [runs] if isinstance(runs, Run) else list(runs)
+    results = [(name, rule(runs)) for name, rule in RULES.items()]
+    found = [result for _, result in results if isinstance(result, Finding)]
+    # A guess explains nothing.
+    names = [finding.name for finding in found if finding.confidence != "low"]
+    explained = [_with_cause(finding, names) for finding in found]
+    order = list(RULES)
+    explained.sort(
+        key=lambda finding: (
+            "explained_by" in finding.evidence,
+            finding.confidence == "low",
+            order.index(finding.name),
+        )
+    )
+    return Diagnosis(explained, [r for _, r in results if isinstance(r, NotAssessed)])
+
+
+def _with_cause(finding: Finding, names: Sequence[str]) -> Finding:
+    """The finding, with what explains it, if anything that was found does."""
+    causes = [cause for cause in names if finding.name in EXPLAINS.get(cause, ())]
+    if not causes:
+        return finding
+    return replace(
+        finding,
+        evidence={**finding.evidence, "explained_by": causes},
+        sentence=f"{finding.sentence} It may follow from {causes[0]}.",
+    )
+
+
+__all__ = ["EXPLAINS", "RULES", "Rule", "diagnose"]

@@ -1,0 +1,290 @@
+"""How well the network fits: too closely, not enough, or not at all."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fitwell.findings.reading import (
+    confidence,
+    epoch_series,
+    evidence_of,
+    folds_of,
+    goodness,
+    is_bounded,
+    mean_interval,
+    median,
+    metric_of,
+    rounded,
+)
+from fitwell.record import Finding, NotAssessed, Predictions, Run
+
+_GAP = 0.03  # in a score up to 1
+_RELATIVE_GAP = 0.1  # of the validation score, for errors in the target's own unit
+_RISE = 0.1  # of the lowest validation loss
+_MARGIN = 0.01  # in a score up to 1, or share of the reference's error
+_FEWEST = 20  # held-out examples
+_LEVEL = 0.05
+
+
+def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """The network learns its training examples by heart, and new ones get worse.
+
+    Symptom: the training score runs away from the validation score, and the validation loss rises
+        after a minimum.
+    Mechanism: more capacity or more steps than the examples can pin down; what is fitted last is
+        their noise.
+    Threshold: with 95 % confidence over the runs, the gap between training and validation score at
+        the end is above 0.03 (10 % for errors in the target's unit) and the validation loss has
+        risen over its smoothed minimum, by 10 % on average; with fewer than 3 runs, by more than
+        two standard errors of the validation part.
+    Source: Geman, Bienenstock and Doursat 1992; Prechelt 1998; SageMaker Debugger uses a gap of
+        10 % alone, which healthy runs have
+    """
+    folds = [run for run in folds_of(runs) if len(_ends(run, "validation", "loss")) >= 4]
+    metric = metric_of(folds)
+    folds = [run for run in folds if len(_ends(run, "validation", metric))]
+    if not folds:
+        return NotAssessed("overfitting", "the validation loss of at least 4 epochs")
+    gaps = [_gap(run, metric) for run in folds]
+    rises = [_rise(run) for run in folds]
+    limit = _GAP if is_bounded(metric) else _RELATIVE_GAP
+    (gap_low, _), (rise_low, _) = mean_interval(gaps), mean_interval(rises)
+    if len(folds) < 3:
+        # Too few runs to show their spread: what so few examples leave open stands for it.
+        gap_low = min(g - _noise(r, metric)[0] for g, r in zip(gaps, folds, strict=True))
+        rise_low = min(v - _noise(r, metric)[1] for v, r in zip(rises, folds, strict=True))
+    if not (gap_low > limit and rise_low > 0 and np.mean(rises) >= _RISE):
+        return None
+    flags = [gap > limit and rise >= _RISE for gap, rise in zip(gaps, rises, strict=True)]
+    kept = median(_kept_gap(run, metric) for run in folds)
+    best = median(int(np.argmin(_smooth(epoch_series(run, "validation")))) + 1 for run in folds)
+    evidence = rounded(
+        {
+            "runs_overfitted": sum(flags),
+            "runs": len(folds),
+            "metric": metric,
+            "gap": median(gaps),
+            "gap_low": gap_low,
+            "gap_of_kept_weights": kept,
+            "validation_loss_rise": median(rises),
+            "best_epoch": best,
+            "epochs": median(len(run.epochs) for run in folds),
+        }
+    )
+    unit = "" if is_bounded(metric) else " (share of the validation score)"
+    sentence = (
+        f"At the end the training {metric} is {median(gaps):.3g} better than validation{unit}, and "
+        f"the validation loss has risen by {median(rises):.0%} since epoch {best:.0f}."
+    )
+    settings = ("optim.weight_decay", "model.dropout", "loss.label_smoothing", "model.width")
+    level = confidence(folds, sum(flags), strong=not kept <= limit)
+    return Finding("overfitting", level, evidence, sentence, settings)
+
+
+def underfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """The network fits even its own training examples worse than a simple model predicts new ones.
+
+    Symptom: training score and validation score are low alike.
+    Mechanism: too little capacity, too much regularisation, or a training that did not get there.
+    Threshold: with 95 % confidence over the runs (or in each of at least 3, by 0.05 on average)
+        the training score lies more than 0.01 (1 % of its error) below the best reference model's
+        score on held-out examples: nearest neighbour, linear, boosted trees.
+    Source: Geman, Bienenstock and Doursat 1992 (bias); reference models as in Olson et al. 2017,
+        PMLB. Comparing with held-out scores keeps models that learn by heart from setting the mark
+    """
+    folds = [run for run in folds_of(runs) if run.epochs or run.scores.get("train")]
+    metric = metric_of(folds)
+    rows = [
+        row
+        for row in evidence_of(runs, "reference")
+        if row.get("metric", metric) == metric and row["model"] != "trivial"
+    ]
+    if not rows:
+        return NotAssessed("underfitting", "the scores of reference models")
+    trained = [_best_train(run, metric) for run in folds]
+    if not np.isfinite(trained).any():
+        return NotAssessed("underfitting", "the training score of at least one run")
+    names = sorted({row["model"] for row in rows})
+    by_model = {n: median(row["held_out"] for row in rows if row["model"] == n) for n in names}
+    best = max(names, key=lambda name: float(goodness(metric, by_model[name])))
+    reference = by_model[best]
+    good = goodness(metric, trained)
+    mark = float(goodness(metric, reference))
+    margin = _MARGIN if is_bounded(metric) else _MARGIN * abs(mark)
+    _, high = mean_interval(list(good))
+    flags = [bool(value < mark - margin) for value in good]
+    short = mark - float(np.nanmean(good))
+    # Runs that fail differently badly have a wide interval: far below, all of them, counts too.
+    far = all(flags) and len(flags) >= 3 and short > 5 * margin
+    if not (high < mark - margin or far):
+        return None
+    evidence = rounded(
+        {
+            "runs_underfitted": sum(flags),
+            "runs": len(folds),
+            "metric": metric,
+            "train": float(np.nanmean(trained)),
+            "reference": best,
+            "reference_held_out": reference,
+            "short_of_reference": short,
+        }
+    )
+    sentence = (
+        f"The training {metric} is {np.nanmean(trained):.4g}; {best.replace('_', ' ')} reaches "
+        f"{reference:.4g} on examples it never saw."
+    )
+    settings = ("model.width", "model.depth", "model.name", "train.epochs", "optim.lr")
+    strong = short > (0.05 if is_bounded(metric) else 0.1 * abs(mark))
+    return Finding(
+        "underfitting", confidence(folds, sum(flags), strong=strong), evidence, sentence, settings
+    )
+
+
+def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """The network predicts new examples no better than always saying the same.
+
+    Symptom: accuracy at the share of the largest class, error at the spread of the target.
+    Mechanism: nothing was learned (steps, signal), or inputs and targets do not belong together.
+    Threshold: one-sided test at 5 % over all held-out examples does not show it better: exact
+        McNemar against the largest class, for balanced accuracy and regression a permutation test.
+    Source: McNemar 1947; Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers)
+    """
+    folds = [run for run in folds_of(runs) if _held_out(run) is not None]
+    if not folds:
+        return NotAssessed("no_better_than_trivial", "held-out predictions")
+    # Repeats hold the same examples again: the first one has each example once.
+    first = min(run.repeat for run in folds)
+    folds = [run for run in folds if run.repeat == first]
+    parts = [part for run in folds if (part := _held_out(run)) is not None]
+    target = np.concatenate([np.asarray(part.target) for part in parts])
+    prediction = np.concatenate([np.asarray(part.prediction) for part in parts])
+    if len(target) < _FEWEST:
+        return NotAssessed("no_better_than_trivial", f"at least {_FEWEST} held-out examples")
+    metric = metric_of(folds)
+    facts = _against_trivial(target, prediction, metric, folds[0])
+    if facts is None or facts["p"] < _LEVEL:
+        return None
+    evidence = rounded({"runs": len(folds), "examples": len(target), **facts})
+    sentence = (
+        f"On {len(target)} held-out examples {facts['metric']} is {facts['score']:.4g}; always "
+        f"saying the same gives {facts['trivial']:.4g} (p = {facts['p']:.2g})."
+    )
+    settings = ("optim.lr", "model.activation", "model.init", "model.name")
+    level = confidence(folds, len(folds))
+    return Finding("no_better_than_trivial", level, evidence, sentence, settings)
+
+
+def _against_trivial(
+    target: np.ndarray, prediction: np.ndarray, metric: str, run: Run
+) -> dict[str, Any] | None:
+    """Score, trivial score, one-sided p of being better than it; None where all are one class."""
+    random = np.random.default_rng(0)
+    regression = target.dtype.kind == "f" if run.spec is None else run.spec.task == "regression"
+    if regression:
+        base, model = (target - target.mean()) ** 2, (target - prediction) ** 2
+        if not np.isfinite(model).all():
+            model = np.where(np.isfinite(model), model, 1e12)
+        gain = base - model
+        signs = random.choice([-1.0, 1.0], size=(999, len(gain)))
+        hits = int(np.sum((signs @ gain) >= gain.sum()))
+        score, trivial = float(np.sqrt(model.mean())), float(np.sqrt(base.mean()))
+        return {"metric": "rmse", "score": score, "trivial": trivial, "p": (hits + 1) / 1000}
+    classes, codes = np.unique(target, return_inverse=True)
+    if len(classes) < 2:
+        return None
+    counts = np.bincount(codes)
+    right = prediction == target
+    if metric == "balanced_accuracy":
+        weight = (1 / counts / len(classes))[codes]
+        score = float(weight[right].sum())
+        drawn = [weight[random.permutation(prediction) == target].sum() for _ in range(999)]
+        hits = int(np.sum(np.array(drawn) >= score - 1e-12))
+        trivial = 1 / len(classes)
+        return {"metric": metric, "score": score, "trivial": trivial, "p": (hits + 1) / 1000}
+    from scipy import stats
+
+    majority = target == classes[counts.argmax()]
+    gained, lost = int(np.sum(right & ~majority)), int(np.sum(majority & ~right))
+    p = 1.0
+    if gained + lost:
+        p = float(stats.binomtest(gained, gained + lost, alternative="greater").pvalue)
+    return {
+        "metric": "accuracy",
+        "score": float(right.mean()),
+        "trivial": float(majority.mean()),
+        "p": p,
+    }
+
+
+def _held_out(run: Run) -> Predictions | None:
+    return next(
+        (run.predictions[part] for part in ("held_out", "test") if part in run.predictions),
+        run.predictions.get("validation"),
+    )
+
+
+def _ends(run: Run, part: str, key: str) -> np.ndarray:
+    values = epoch_series(run, part, key)
+    return values[np.isfinite(values)]
+
+
+def _gap(run: Run, metric: str) -> float:
+    """Training minus validation score over the last tenth of the epochs, positive: train is better.
+
+    For errors in the target's own unit, as a share of the validation score.
+    """
+    train, validation = (
+        goodness(metric, epoch_series(run, part, metric)) for part in ("train", "validation")
+    )
+    last = max(1, len(run.epochs) // 10)
+    gap = float(np.nanmean(train[-last:]) - np.nanmean(validation[-last:]))
+    return gap if is_bounded(metric) else gap / max(abs(float(validation[-1])), 1e-12)
+
+
+def _kept_gap(run: Run, metric: str) -> float:
+    """The same for the weights that were kept, on the part that was never selected with."""
+    train, held_out = run.scores.get("train"), run.scores.get("held_out") or run.scores.get("test")
+    if not train or not held_out or metric not in train or metric not in held_out:
+        return float("nan")
+    gap = float(goodness(metric, train[metric]) - goodness(metric, held_out[metric]))
+    return gap if is_bounded(metric) else gap / max(abs(held_out[metric]), 1e-12)
+
+
+def _rise(run: Run) -> float:
+    """Rise of the validation loss from its smoothed minimum to the end, as a share of it."""
+    losses = _ends(run, "validation", "loss")
+    smooth = _smooth(losses)
+    last = max(1, len(losses) // 10)
+    return float((losses[-last:].mean() - smooth.min()) / max(abs(float(smooth.min())), 1e-12))
+
+
+def _noise(run: Run, metric: str) -> tuple[float, float]:
+    """Two standard errors of the validation score and, relative to its minimum, of its loss."""
+    part = run.predictions.get("validation")
+    if part is None or len(part.loss) < 2:
+        return 0.0, 0.0
+    examples = len(part.loss)
+    loss = float(np.std(part.loss)) / np.sqrt(examples)
+    lowest = max(abs(float(_smooth(_ends(run, "validation", "loss")).min())), 1e-12)
+    if is_bounded(metric):
+        right = float(np.mean(part.prediction == part.target))
+        score = np.sqrt(max(right * (1 - right), 1 / examples) / examples)
+    else:
+        score = 1 / np.sqrt(2 * examples)  # relative error of a standard deviation
+    return 2 * float(score), 2 * loss / lowest
+
+
+def _smooth(losses: np.ndarray) -> np.ndarray:
+    """Median of each three neighbours: the minimum of a noisy curve is too low."""
+    padded = np.pad(losses, 1, mode="edge")
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1)
+
+
+def _best_train(run: Run, metric: str) -> float:
+    """The better of the last epoch's and the kept weights' training score."""
+    found = [v for v in epoch_series(run, "train", metric)[-1:] if np.isfinite(v)]
+    kept = run.scores.get("train", {}).get(metric)
+    if kept is not None and np.isfinite(kept):
+        found.append(kept)
+    return max(found, key=lambda v: float(goodness(metric, v)), default=float("nan"))

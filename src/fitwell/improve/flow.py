@@ -1,0 +1,280 @@
+"""Baseline -> findings -> remedies -> trials -> verdicts -> adopt, until nothing helps; then the
+proof.
+
+The flow is a plain function of the trial folders: called again for the same folder it walks the
+same way, finds the finished trials and goes on where it stopped.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fitwell import store
+from fitwell.data import split
+from fitwell.data.types import Data
+from fitwell.errors import TrainingError
+from fitwell.improve.evidence import gather
+from fitwell.improve.final import epochs_found, finish
+from fitwell.improve.state import Improvement, State, json_ready, open_state
+from fitwell.improve.variants import Proposal, proposals, variants_of
+from fitwell.recipe import Recipe
+from fitwell.record import Diagnosis, Remedy, Run, Verdict
+from fitwell.trials.bench import Bench, Budget, Variant
+from fitwell.trials.crossval import Progress, silent
+from fitwell.trials.executor import Executor, LocalExecutor
+from fitwell.trials.protocol import REPEATS, Screening, judge, screen
+from fitwell.trials.scoring import mean_scores
+from fitwell.trials.trial import Task
+
+MOST_ROUNDS = 6  # the level of round 6 is 0.05 / 36: later ones could hardly confirm anything
+
+
+def improve(
+    data: Data,
+    recipe: Recipe,
+    *,
+    out: Path,
+    budget_seconds: float | None = None,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> Improvement:
+    """Find what holds the recipe back, prove what helps, and train the final model.
+
+    Args:
+        recipe: complete: the baseline.
+        out: the run folder: new, or that of an improvement of the same recipe, which goes on.
+        budget_seconds: wall time, with that of earlier calls for this folder; None is no limit. The
+            baseline and the final models are trained in any case.
+        progress: called with an event and its facts, see `fitwell.report.progress`.
+        executor: by default a LocalExecutor with a worker a core, closed at the end.
+
+    Raises:
+        SettingError: data.folds does not suit the data.
+        FolderError: `out` holds something else.
+        TrainingError: not one fold of the baseline could be trained.
+        Interrupted: Ctrl-C; the same call goes on.
+    """
+    options = recipe.section("data")
+    seed = int(recipe["train.seed"])  # type: ignore[arg-type]
+    split.fold_rows(data, options, fold=0, repeat=0, seed=seed)  # refuse before anything is written
+    state = open_state(Path(out), recipe)
+    own = None if executor else LocalExecutor(data, Path(out))
+    budget = Budget(budget_seconds, spent=state.seconds)
+    bench = Bench(data, executor or own, budget, progress or silent, recipe)  # type: ignore[arg-type]
+    try:
+        return _Improving(bench, state).run()
+    finally:
+        state.seconds = budget.spent
+        state.save()
+        if own:
+            own.close()
+
+
+class _Improving:
+    """One improvement under way. The methods are the steps, in the order they are taken."""
+
+    def __init__(self, bench: Bench, state: State) -> None:
+        self.bench, self.state = bench, state
+        self.first = Variant("baseline", state.recipe)
+        self.diagnoses: list[Diagnosis] = []
+        self.verdicts: list[Verdict] = []
+        self.sentences: list[str] = []
+        self.baselines = [state.recipe]  # of all rounds
+
+    def run(self) -> Improvement:
+        bench = self.bench
+        current = self.first
+        repeat = 0  # whose trials the round's baseline has; fresh repeats are counted on from here
+        fresh = 1
+        carried: list[Proposal] = []  # helped in an earlier round beside the one that was adopted
+        baseline_folds = self.train_baseline()
+        runs = baseline_folds
+        for number in range(1, MOST_ROUNDS + 1):
+            diagnosis = self.diagnose(current, runs, repeat, number)
+            variants = self.propose(diagnosis, carried, current, number)
+            if not variants:
+                break
+            self.reserve_final(current, [current, *variants], runs)
+            screening = screen(bench, current, variants, repeat=repeat, round_number=number)
+            self.say_untried(screening, number)
+            if not screening.runs:
+                break
+            verdicts = judge(bench, current, screening, first_repeat=fresh, round_number=number)
+            self.record(verdicts)
+            helping = sorted(
+                (v for v in verdicts if v.decision == "helps"), key=lambda v: -v.effect
+            )
+            if not helping:
+                self.say_nothing_helps(verdicts, number)
+                break
+            # The best is adopted; its first confirm repeat is the next round's screen: those trials
+            # were not what it was selected by alone, as those of its own screen were.
+            best = (helping[0].remedy, dict(helping[0].settings))
+            current = next(v for v in variants if (v.remedy, dict(v.settings)) == best)
+            carried = [
+                (Remedy(v.remedy, v.settings, why="helped in the round before"), v.finding)
+                for v in helping[1:]
+            ]
+            self.adopted(helping[0], carried, number)
+            self.baselines.append(current.recipe)
+            repeat, fresh = fresh, fresh + REPEATS
+            runs = bench.run(self.folds(current, repeat))
+            self.report_best(runs)
+        else:
+            self.say(f"Stopped after {MOST_ROUNDS} rounds, the most there are.")
+        final_folds = baseline_folds
+        if current != self.first:
+            final_folds = bench.run(self.folds(current, 0))
+        return finish(
+            bench,
+            self.state,
+            Improvement(
+                run=Run(),
+                recipe=current.recipe,
+                baseline_recipe=self.first.recipe,
+                diagnosis=self.diagnoses,
+                verdicts=self.verdicts,
+                baseline_folds=baseline_folds,
+                final_folds=final_folds,
+                sentences=self.sentences,
+                folder=self.state.folder,
+            ),
+            current,
+            self.first,
+        )
+
+    def folds(self, variant: Variant, repeat: int) -> list[Task]:
+        return [self.bench.task(variant, repeat, fold) for fold in range(self.bench.folds)]
+
+    def train_baseline(self) -> list[Run]:
+        """K folds of the recipe as it came."""
+        bench = self.bench
+        bench.progress("phase", name="baseline", total=bench.folds)
+        runs = bench.run(self.folds(self.first, 0))
+        scores = mean_scores(runs)
+        failed = [r for r in runs if r.status != "done"]
+        if failed and all(r.steps == [] for r in failed) and len(failed) == len(runs):
+            # Nothing was ever trained: no remedy of ours is for that.
+            raise TrainingError(f"The baseline cannot be trained. {failed[0].failure}")
+        if bench.metric in scores:
+            self.report_best(runs)
+            self.say(
+                f"Baseline: {bench.metric} {scores[bench.metric]:.4g}, mean of "
+                f"{len(runs) - len(failed)} folds."
+            )
+        if failed:
+            self.say(
+                f"{len(failed)} of {len(runs)} folds of the baseline failed and count as the "
+                f"trivial prediction: {failed[0].failure}"
+            )
+        return runs
+
+    def report_best(self, runs: Sequence[Run]) -> None:
+        name = self.bench.metric
+        self.bench.progress("best", metric=name, score=mean_scores(runs).get(name))
+
+    def diagnose(
+        self, current: Variant, runs: Sequence[Run], repeat: int, number: int
+    ) -> Diagnosis:
+        """Findings of the round's baseline, with the evidence that experiments add."""
+        from fitwell.findings import diagnose
+
+        bench, key = self.bench, str(number)
+        if key not in self.state.evidence:
+            bench.progress("phase", name="evidence", total=0)
+            self.state.evidence[key] = json_ready(
+                gather(
+                    bench.data,
+                    current.recipe,
+                    repeat=repeat,
+                    seed=bench.seed(repeat),
+                    first=number == 1,
+                    threads=getattr(bench.executor, "threads", 1),
+                )
+            )
+            self.state.save()
+        # Reference models are of the data and serve every round, a range test is of its recipe.
+        reference = [r for r in self.state.evidence["1"] if r["experiment"] == "reference"]
+        own = [r for r in self.state.evidence[key] if r["experiment"] != "reference"]
+        runs[0].evidence = [*reference, *own]
+        diagnosis = diagnose(runs)
+        self.diagnoses.append(diagnosis)
+        documents = [d.to_json() for d in self.diagnoses]
+        store.write_json(
+            self.state.folder / "findings.json",
+            json_ready({**documents[0], "rounds": documents}),
+        )
+        names = ", ".join(f"{f.name} ({f.confidence})" for f in diagnosis.findings)
+        self.say(f"Round {number}: " + (f"findings: {names}." if names else "nothing wrong found."))
+        return diagnosis
+
+    def propose(
+        self, diagnosis: Diagnosis, carried: Sequence[Proposal], current: Variant, number: int
+    ) -> list[Variant]:
+        spec = self.bench.data.spec
+        proposed = [*carried, *proposals(diagnosis, current.recipe, spec)]
+        variants, refused = variants_of(
+            proposed,
+            current.recipe,
+            spec,
+            round_number=number,
+            known_recipes=set(self.baselines),
+        )
+        for sentence in refused:
+            self.say(sentence)
+        if not variants:
+            self.say("No remedy that could be put on trial: the recipe stays as it is.")
+        return variants
+
+    def reserve_final(
+        self, current: Variant, candidates: Sequence[Variant], runs: Sequence[Run]
+    ) -> None:
+        """Keep room in the budget for the final models, the longest of which is assumed."""
+        longest = max(candidates, key=lambda v: int(v.recipe["train.epochs"]))  # type: ignore[arg-type]
+        epochs = epochs_found(runs)
+        self.bench.budget.reserve = [
+            Task(self.first.recipe, kind="final", variant="reserve", epochs=epochs),
+            Task(longest.recipe, kind="final", variant="reserve"),
+        ]
+
+    def say_untried(self, screening: Screening, number: int) -> None:
+        if screening.untried:
+            names = ", ".join(v.remedy for v in screening.untried)
+            self.say(f"Round {number}: the budget does not reach for a trial of {names}.")
+
+    def record(self, verdicts: Sequence[Verdict]) -> None:
+        self.verdicts += verdicts
+        document = json_ready([v.to_json() for v in self.verdicts])
+        store.write_json(self.state.folder / "verdicts.json", document)
+        for verdict in verdicts:
+            self.say(sentence_of(verdict))
+            self.bench.progress("verdict", verdict=verdict)
+        self.state.seconds = self.bench.budget.spent
+        self.state.save()
+
+    def adopted(self, verdict: Verdict, carried: Sequence[Proposal], number: int) -> None:
+        also = ", ".join(remedy.name for remedy, _ in carried)
+        self.say(
+            f"Round {number}: {verdict.remedy} is adopted"
+            + (f"; {also} helps too and is tried on top of it." if also else ".")
+        )
+
+    def say_nothing_helps(self, verdicts: Sequence[Verdict], number: int) -> None:
+        if any(v.decision == "unconfirmed" for v in verdicts):
+            self.say(f"Round {number}: the budget ended before the remedies could be confirmed.")
+        else:
+            self.say(f"Round {number}: nothing helps; the recipe stays as it is.")
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+        self.bench.progress("note", text=sentence)
+
+
+def sentence_of(verdict: Verdict) -> str:
+    """A verdict as one sentence of the decision log."""
+    effect = "no score" if verdict.effect != verdict.effect else f"{verdict.effect:+.4g}"
+    text = f"Round {verdict.round}, {verdict.remedy}: {verdict.decision} ({verdict.metric} {effect}"
+    if verdict.low is not None and verdict.high is not None and verdict.level is not None:
+        sure = 100 * (1 - verdict.level)
+        text += f", {sure:.4g} % interval {verdict.low:+.4g} to {verdict.high:+.4g}"
+    text += f", {verdict.trials} pairs, {verdict.stage})."
+    return f"{text} {verdict.why}".strip()

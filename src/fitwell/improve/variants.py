@@ -1,0 +1,87 @@
+"""From findings to variants: every edit of every finding once, as a complete recipe."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from fitwell.errors import SettingError
+from fitwell.recipe import Recipe
+from fitwell.record import Diagnosis, Remedy
+from fitwell.resolve import complete
+from fitwell.settings import NAMED_SECTIONS, known
+from fitwell.spec import Spec
+from fitwell.trials.bench import Variant
+
+Proposal = tuple[Remedy, str]  # with the finding it is for
+
+
+def proposals(diagnosis: Diagnosis, recipe: Recipe, spec: Spec) -> list[Proposal]:
+    """The edits that the findings suggest, the most promising first."""
+    from fitwell.remedies import rank_remedies, remedies_for
+
+    found = {
+        finding.name: finding.remedies or remedies_for(finding, recipe, spec)
+        for finding in diagnosis.findings
+    }
+    ranked = rank_remedies(diagnosis.findings, recipe, spec)
+    return [(remedy, _finding_of(remedy, found)) for remedy in ranked if remedy.settings]
+
+
+def _finding_of(remedy: Remedy, found: Mapping[str, Sequence[Remedy]]) -> str:
+    names = [n for n, all_ in found.items() if any(r.settings == remedy.settings for r in all_)]
+    return ", ".join(names)
+
+
+def variants_of(
+    proposed: Sequence[Proposal],
+    recipe: Recipe,
+    spec: Spec,
+    *,
+    round_number: int,
+    known_recipes: Collection[Recipe] = (),
+) -> tuple[list[Variant], list[str]]:
+    """A variant a remedy, each recipe once; and a sentence for each remedy that cannot be tried.
+
+    Args:
+        known_recipes: recipes that were a baseline already: going back is no remedy.
+    """
+    variants: dict[Recipe, Variant] = {}
+    names: set[str] = set()
+    refused = []
+    for remedy, finding in proposed:
+        try:
+            changed = edited(recipe, remedy.settings, spec)
+        except SettingError as error:
+            refused.append(f"{remedy.name} cannot be tried here: {error.message}")
+            continue
+        if changed == recipe or changed in known_recipes or changed in variants:
+            continue
+        name = remedy.name if round_number == 1 else f"{remedy.name}-round{round_number}"
+        while name in names or name == "baseline":
+            name += "_"
+        names.add(name)
+        edit = {key: after for key, (_, after) in recipe.changes(changed).items()}
+        variants[changed] = Variant(name, changed, remedy.name, edit, finding)
+    return list(variants.values()), refused
+
+
+def edited(recipe: Recipe, settings: Mapping[str, Any], spec: Spec) -> Recipe:
+    """`recipe` with an edit, complete again.
+
+    Where the edit names another optimizer, model ..., settings that this one does not have are left
+    out, and what it has besides gets its default. A learning rate means another thing to another
+    optimizer, so it is not carried over.
+
+    Raises:
+        SettingError: the edit does not suit the recipe.
+    """
+    values: dict[str, Any] = {**recipe, **settings}
+    for section in NAMED_SECTIONS:
+        name = str(values.get(f"{section}.name", ""))
+        if name == recipe.get(f"{section}.name") or name not in known()[section]:
+            continue
+        for key in recipe.section(section):
+            dotted = f"{section}.{key}"
+            foreign = key != "name" and key not in known()[section][name]
+            if dotted not in settings and (foreign or dotted == "optim.lr"):
+                values.pop(dotted, None)
+    return complete(values, spec)

@@ -1,0 +1,229 @@
+"""One HTML file that holds a whole result: no network, no script, prints well, fits a phone."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fitwell import store
+from fitwell.record import Diagnosis, Finding, Verdict
+from fitwell.report import mistakes, model, wording
+from fitwell.report.curves import learning_curve, shared_limits, verdict_plot
+from fitwell.report.evidence import picture
+from fitwell.report.facts import Facts, gather, held_out_predictions
+from fitwell.report.headline import headline
+
+MOST_EXAMPLES = 24
+VERBS = {"improvement": "improve", "cv": "cv", "fit": "fit"}
+
+
+def write_report(
+    result: Any,
+    path: Path | str,
+    *,
+    examples: bool = True,
+    data: Any = None,
+    diagnosis: Diagnosis | None = None,
+    parameters: Iterable[Mapping[str, Any]] | None = None,
+    command: str = "",
+    source: str = "",
+) -> Path:
+    """Write the report of an Improvement or a Run as one HTML file.
+
+    Args:
+        result: an Improvement, a Run, or a Run whose `trials` are the folds of a cross-validation.
+        path: the file to write; it takes its place when it is whole.
+        examples: embed pictures or rows of the most confident mistakes; `--no-examples` leaves
+            them and their names out.
+        data: the `Data` that was trained on: for pictures, and for the problems found in it.
+        diagnosis: findings of a single run.
+        parameters: rows with name, shape, count, and where known trainable, tied_to, init; by
+            default those of the run's weights.
+        command: the command line as it was typed.
+        source: name or path of the data; the recipe's by default.
+
+    Returns:
+        The path written to.
+
+    Raises:
+        FolderError: the file cannot be written.
+    """
+    path = Path(path)
+    facts = gather(result, diagnosis=diagnosis)
+    store.write_text(path, render(facts, examples, data, parameters, command, source))
+    return path
+
+
+def render(
+    facts: Facts,
+    examples: bool = True,
+    data: Any = None,
+    parameters: Iterable[Mapping[str, Any]] | None = None,
+    command: str = "",
+    source: str = "",
+) -> str:
+    """The HTML text of gathered facts; the arguments are those of `write_report`."""
+    source = source or str((facts.baseline_recipe or {}).get("source", ""))
+    if parameters is None:
+        folder = facts.run.folder or facts.folder
+        parameters = model.parameters(folder / "best.safetensors") if folder else []
+    context = {
+        "facts": facts,
+        "headline": headline(facts),
+        "source": source or getattr(data, "name", "") or "unnamed data",
+        "model_name": str((facts.recipe or {}).get("model.name", "")),
+        "tiles": tiles(facts),
+        "verdict_picture": verdict_plot(facts.verdicts, facts.min_effect) if facts.verdicts else "",
+        "rounds": rounds(facts),
+        "curves": curves(facts),
+        "errors": errors(facts, data if examples else None, examples),
+        "examples": examples,
+        "problems": sorted_problems(getattr(data, "problems", ())),
+        "parameters": model.shapes(parameters),
+        "commands": model.commands(
+            source,
+            facts.recipe,
+            facts.baseline_recipe,
+            verb=VERBS[facts.kind],
+            command=command,
+        ),
+        "environment": model.flat(facts.environment),
+    }
+    return _template().render(context)
+
+
+def _template() -> Any:
+    """The page; every value that is put into it is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("fitwell.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=wording.number,
+        signed=partial(wording.number, signed=True),
+        setting=wording.setting,
+        evidence=wording.evidence,
+        title=wording.title,
+        words=wording.words,
+        duration=wording.duration,
+    )
+    helpers: dict[str, Any] = {
+        "interval": wording.interval,
+        "looked": wording.looked,
+        "edits": wording.edits,
+    }
+    environment.globals.update(helpers)
+    return environment.get_template("page.html")
+
+
+def tiles(facts: Facts) -> list[dict[str, Any]]:
+    """The few numbers at the top: (what, before, after, note)."""
+    found = []
+    notes = {"validation": _validation_note(facts), "test": wording.looked(facts.run.test_looks)}
+    for part in ("validation", "test"):
+        before = facts.baseline.get(part, {}).get(facts.metric)
+        after = facts.final.get(part, {}).get(facts.metric)
+        if after is None and before is None:
+            continue
+        changed = bool(facts.changes) and before is not None
+        found.append(
+            {
+                "what": f"{part} {wording.metric_word(facts.metric)}",
+                "before": before if changed else None,
+                "after": after if after is not None else before,
+                "note": notes[part],
+            }
+        )
+    return found
+
+
+def _validation_note(facts: Facts) -> str:
+    spread = facts.spread.get(facts.metric)
+    around = f", standard deviation {wording.number(spread)}" if spread is not None else ""
+    count = len(facts.final_folds)
+    return f"mean of {count} folds{around}" if count > 1 else "held out of training"
+
+
+def curves(facts: Facts) -> list[str]:
+    """Score and loss by epoch, before and after beside each other on equal axes."""
+    arms = [("", facts.final_folds)]
+    if facts.kind == "improvement" and facts.changes and facts.baseline_folds:
+        arms = [("Before: ", facts.baseline_folds), ("After: ", facts.final_folds)]
+    pictures = []
+    for metric in dict.fromkeys((facts.metric, "loss")):
+        limits = shared_limits([runs for _, runs in arms], metric)
+        for before, runs in arms:
+            heading = f"{before}{wording.metric_word(metric)}"
+            heading = heading[:1].upper() + heading[1:]
+            pictures.append(learning_curve(runs, metric, heading=heading, limits=limits))
+    return [p for p in pictures if p]
+
+
+def rounds(facts: Facts) -> list[dict[str, Any]]:
+    """Findings a round, each with its picture and what became of its remedies."""
+    found = []
+    for i, (diagnosis, runs) in enumerate(zip(facts.rounds, facts.runs_of_diagnosis, strict=False)):
+        number = i + 1
+        found.append(
+            {
+                "number": number,
+                "findings": [
+                    {
+                        "finding": finding,
+                        "picture": picture(finding, runs, facts.metric),
+                        "outcomes": outcomes(finding, facts.verdicts, number),
+                    }
+                    for finding in diagnosis.findings
+                ],
+                "not_assessed": diagnosis.not_assessed,
+            }
+        )
+    return found
+
+
+def outcomes(finding: Finding, verdicts: Iterable[Verdict], number: int) -> dict[str, str]:
+    """remedy -> what its trials decided, the confirm stage before the screen."""
+    decided: dict[str, str] = {}
+    for verdict in sorted(verdicts, key=lambda v: v.stage != "screen"):
+        if verdict.round == number:
+            decided[verdict.remedy] = verdict.decision
+    return {r.name: decided.get(r.name, "not tried") for r in finding.remedies if r.settings}
+
+
+def errors(facts: Facts, data: Any, examples: bool) -> dict[str, Any]:
+    """Confusion matrix or residuals, and the most confident mistakes."""
+    predictions, where = held_out_predictions(facts)
+    if predictions is None or not len(predictions.target):
+        return {}
+    wrong = int((predictions.target != predictions.prediction).sum())
+    found: dict[str, Any] = {
+        "where": where,
+        "total": len(predictions.target),
+        "wrong": wrong,
+        "classified": predictions.probabilities is not None,
+        "matrix": "",
+        "pairs": [],
+        "residuals": [],
+        "examples": mistakes.examples(predictions, facts.spec, data, MOST_EXAMPLES)
+        if examples
+        else [],
+    }
+    if found["classified"]:
+        names = mistakes.class_names(facts.spec, predictions)
+        counts = mistakes.confusion(predictions, len(names))
+        found["matrix"] = mistakes.confusion_plot(counts, names)
+        found["pairs"] = mistakes.confused_pairs(counts, names)
+    else:
+        unit = facts.spec.target if facts.spec else ""
+        found["residuals"] = mistakes.residual_plots(predictions, unit)
+    return found
+
+
+def sorted_problems(problems: Iterable[Any]) -> list[Any]:
+    order = {"error": 0, "warning": 1, "note": 2}
+    return sorted(problems, key=lambda p: order.get(p.severity, 3))

@@ -1,0 +1,227 @@
+"""Where the model errs: confusion matrix or residuals, and the most confident mistakes."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fitwell.record import Predictions
+from fitwell.report.figures import BLUE, INK, MUTED, data_uri, draw
+from fitwell.report.wording import number
+from fitwell.spec import Spec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NUMBERED_CLASSES = 15  # larger matrices have no room for their counts
+COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example that the model got wrong.
+
+    `picture` is a data URI; `cells` are (column, value) of a table's row. Both are empty where the
+    data is not at hand.
+    """
+
+    key: str
+    target: str
+    prediction: str
+    sure: str
+    picture: str = ""
+    cells: tuple[tuple[str, str], ...] = ()
+
+
+def class_names(spec: Spec | None, predictions: Predictions) -> list[str]:
+    if spec is not None and spec.classes:
+        return list(spec.classes)
+    count = int(max(predictions.target.max(), predictions.prediction.max())) + 1
+    return [str(i) for i in range(count)]
+
+
+def confusion(predictions: Predictions, num_classes: int) -> np.ndarray:
+    """[class, class] counts: rows are the true class, columns the predicted one."""
+    pairs = predictions.target.astype(int) * num_classes + predictions.prediction.astype(int)
+    counts = np.bincount(pairs, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def confusion_plot(counts: np.ndarray, classes: Sequence[str]) -> str:
+    """The share of each true class by predicted class; counts where there is room."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    small = len(classes) <= NUMBERED_CLASSES
+    names = [c if len(c) <= 14 else f"{c[:13]}…" for c in classes]
+
+    def paint(axes: "Axes") -> None:
+        from matplotlib.colors import LinearSegmentedColormap
+
+        tint = LinearSegmentedColormap.from_list("tint", ["#ffffff", "#d4e2f1", BLUE])
+        axes.grid(False)
+        axes.pcolormesh(np.sqrt(shares), cmap=tint, vmin=0, vmax=1, edgecolor="white", linewidth=1)
+        axes.invert_yaxis()
+        axes.set_aspect("equal")
+        places = np.arange(len(classes)) + 0.5
+        long = max(len(n) for n in names) > 3
+        if len(classes) <= 40:
+            axes.set_xticks(places, names, rotation=45 if long else 0, ha="right" if long else None)
+            axes.set_yticks(places, names)
+        else:
+            axes.set_xticks([])
+            axes.set_yticks([])
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        for side in axes.spines.values():
+            side.set_visible(False)
+        if small:
+            for (i, j), count in np.ndenumerate(counts):
+                if count:
+                    dark = shares[i, j] > 0.4
+                    axes.text(
+                        j + 0.5,
+                        i + 0.5,
+                        str(count),
+                        ha="center",
+                        va="center",
+                        fontsize=7.5,
+                        color="white" if dark else INK,
+                    )
+
+    size = min(6.2, 1.9 + 0.36 * len(classes))
+    return draw(paint, width=size + 0.3, height=size)
+
+
+def confused_pairs(
+    counts: np.ndarray, classes: Sequence[str], limit: int = 6
+) -> list[tuple[str, str, int, int]]:
+    """(true, taken for, how often, of how many), the most frequent first."""
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
+    pairs = [divmod(int(place), len(classes)) for place in order]
+    totals = counts.sum(axis=1)
+    return [
+        (classes[i], classes[j], int(wrong[i, j]), int(totals[i])) for i, j in pairs if wrong[i, j]
+    ]
+
+
+def residual_plots(predictions: Predictions, unit: str) -> list[str]:
+    """Prediction against truth, and residual against prediction."""
+    target = predictions.target.astype(float)
+    prediction = predictions.prediction.astype(float)
+    shown = np.random.default_rng(0).permutation(len(target))[:2000]  # more points hide, not show
+
+    def against(axes: "Axes") -> None:
+        low, high = min(target.min(), prediction.min()), max(target.max(), prediction.max())
+        axes.plot([low, high], [low, high], color=MUTED, linewidth=0.9)
+        _dots(axes, target[shown], prediction[shown])
+        axes.set_title("Predicted against true")
+        axes.set_xlabel(f"true {unit}")
+        axes.set_ylabel("predicted")
+
+    def residual(axes: "Axes") -> None:
+        axes.axhline(0, color=MUTED, linewidth=0.9)
+        _dots(axes, prediction[shown], (prediction - target)[shown])
+        axes.set_title("Residual (predicted - true)")
+        axes.set_xlabel(f"predicted {unit}")
+
+    return [draw(against), draw(residual)]
+
+
+def _dots(axes: "Axes", x: np.ndarray, y: np.ndarray) -> None:
+    axes.plot(x, y, "o", color=BLUE, markersize=4.6, alpha=0.5, markeredgewidth=0)
+
+
+def worst(predictions: Predictions, limit: int) -> np.ndarray:
+    """Rows of the most confident mistakes: by probability of the wrong class, or by residual."""
+    wrong = np.flatnonzero(predictions.target != predictions.prediction)
+    return wrong[np.argsort(-_sureness(predictions)[wrong], kind="stable")][:limit]
+
+
+def _sureness(predictions: Predictions) -> np.ndarray:
+    if predictions.probabilities is None:
+        return np.abs(predictions.prediction.astype(float) - predictions.target.astype(float))
+    rows = np.arange(len(predictions.prediction))
+    return predictions.probabilities[rows, predictions.prediction.astype(int)]
+
+
+def examples(
+    predictions: Predictions, spec: Spec | None, data: Any, limit: int = 24
+) -> list[Example]:
+    """The most confident mistakes with their pictures or rows.
+
+    Args:
+        data: the `Data` the predictions' indices speak of, or None.
+    """
+    classified = predictions.probabilities is not None
+    names = class_names(spec, predictions) if classified else []
+    sure = _sureness(predictions)
+
+    def named(value: Any) -> str:
+        return names[int(value)] if classified else number(float(value))
+
+    found = []
+    for row in worst(predictions, limit):
+        key, index = str(predictions.keys[row]), int(predictions.index[row])
+        shown = _show(data, index, key)
+        found.append(
+            Example(
+                key=key,
+                target=named(predictions.target[row]),
+                prediction=named(predictions.prediction[row]),
+                sure=f"{100 * sure[row]:.3g} % sure"
+                if classified
+                else f"off by {number(sure[row])}",
+                picture=shown if isinstance(shown, str) else "",
+                cells=shown if isinstance(shown, tuple) else (),
+            )
+        )
+    return found
+
+
+def _show(data: Any, index: int, key: str) -> str | tuple[tuple[str, str], ...]:
+    """The example as a picture or as cells; nothing where the data is not what was trained on."""
+    if data is None or index >= len(data.inputs) or str(data.keys[index]) != key:
+        return ""
+    if data.spec.kind == "images":
+        return picture(data.inputs[index])
+    return cells(data.inputs[index], data.spec)
+
+
+def picture(image: np.ndarray) -> str:
+    """[channel, height, width] as the data URI of a PNG; small ones are enlarged without blur."""
+    from PIL import Image
+
+    pixels = np.asarray(image, dtype=np.float32)
+    if image.dtype != np.uint8:
+        low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
+        pixels = np.nan_to_num((pixels - low) / ((high - low) or 1) * 255)
+    channels = pixels.shape[0]
+    shown = pixels[:3] if channels >= 3 else np.repeat(pixels[:1], 3, axis=0)
+    drawn = Image.fromarray(shown.transpose(1, 2, 0).astype(np.uint8))
+    side = max(drawn.size)
+    if side < 96:
+        factor = -(-96 // side)
+        size = (drawn.width * factor, drawn.height * factor)
+        drawn = drawn.resize(size, Image.Resampling.NEAREST)
+    elif side > 192:
+        drawn.thumbnail((192, 192))
+    buffer = io.BytesIO()
+    (drawn.convert("L") if channels < 3 else drawn).save(buffer, "PNG", optimize=True)
+    return data_uri(buffer.getvalue(), "image/png")
+
+
+def cells(row: np.ndarray, spec: Spec) -> tuple[tuple[str, str], ...]:
+    """The first columns of a table's row, categories by name."""
+    found = []
+    for column, value in list(zip(spec.columns, row, strict=False))[:COLUMNS]:
+        if np.isnan(value):
+            text = "missing"
+        elif column.kind == "category" and 0 <= int(value) < len(column.categories):
+            text = column.categories[int(value)]
+        else:
+            text = number(float(value))
+        found.append((column.name, text))
+    return tuple(found)

@@ -1,0 +1,100 @@
+"""What was run: parameters, recipe, commands, environment, as rows for a table."""
+
+import json
+import math
+import shlex
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fitwell.recipe import Recipe
+from fitwell.report.wording import setting
+
+Row = Mapping[str, Any]
+
+
+def parameters(weights: Path) -> list[dict[str, Any]]:
+    """Name, shape, count and type of each tensor of a safetensors file, without reading a weight.
+
+    The format is an 8-byte little-endian length and then so many bytes of JSON. An unreadable file
+    has no rows: a report of a broken run should still open.
+    """
+    try:
+        with weights.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, weights.stat().st_size)))
+    except (OSError, ValueError, struct.error):
+        return []
+    rows = [
+        {"name": n, "shape": t["shape"], "count": math.prod(t["shape"]), "type": t["dtype"]}
+        for n, t in header.items()
+        if n != "__metadata__"
+    ]
+    offsets = {name: entry["data_offsets"][0] for name, entry in header.items() if "shape" in entry}
+    return sorted(rows, key=lambda row: offsets[row["name"]])
+
+
+def commands(
+    source: str, recipe: Recipe | None, baseline: Recipe | None, *, verb: str, command: str = ""
+) -> list[tuple[str, str]]:
+    """(what for, command) that make this result again, every setting spelled out.
+
+    Args:
+        command: the command that was typed, where it is known.
+    """
+    found = [("As it was typed", command)] if command else []
+    if baseline is not None and source:
+        found.append(("The same again, every setting spelled out", _line(verb, source, baseline)))
+    if recipe is not None and source and recipe != baseline:
+        found.append(("Train the better recipe", _line("fit", source, recipe)))
+    return found
+
+
+def _line(verb: str, source: str, recipe: Recipe) -> str:
+    pairs = [
+        f"{name}={_typed(value)}"
+        for name, value in recipe.items()
+        if name != "source" and value != ""
+    ]
+    return shlex.join(["fitwell", verb, source, *pairs])
+
+
+def _typed(value: Any) -> str:
+    # repr gives every digit of a float: the same command, the same weights.
+    return repr(value) if isinstance(value, float) else setting(value)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A nested mapping as (name, value) rows.
+
+    >>> flat({"versions": {"torch": "2.11"}, "threads": 2})
+    [('versions torch', '2.11'), ('threads', '2')]
+    """
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        rows += flat(value, f"{name} ") if isinstance(value, Mapping) else [(name, setting(value))]
+    return rows
+
+
+def shapes(rows: Sequence[Row] | Iterable[Row]) -> list[dict[str, Any]]:
+    """Parameter rows ready to print: the shape as text, what may be absent as empty text."""
+    return [
+        {
+            "name": str(row["name"]),
+            "shape": " × ".join(str(n) for n in row.get("shape", ())) or "1",
+            "count": int(row["count"]),
+            "more": ", ".join(
+                text
+                for text in (
+                    str(row.get("type") or ""),
+                    str(row.get("init") or ""),
+                    f"tied to {row['tied_to']}" if row.get("tied_to") else "",
+                    "not trained" if row.get("trainable") is False else "",
+                )
+                if text
+            ),
+        }
+        for row in rows
+    ]

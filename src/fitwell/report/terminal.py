@@ -1,0 +1,249 @@
+"""Results as text for a terminal: scores, findings, verdicts, problems of the data. On stdout.
+
+Everything named by a user (class, file, setting) is put in as `Text`, never as markup: a class
+called `[red]` is printed as it is.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fitwell.record import Diagnosis, Run, Scores, Verdict
+from fitwell.report.facts import gather
+from fitwell.report.headline import ARROW, Headline, headline
+from fitwell.report.wording import (
+    duration,
+    edits,
+    evidence,
+    in_order,
+    interval,
+    looked,
+    metric_word,
+    number,
+    setting,
+    title,
+)
+
+WIDTH = 80
+TONES = {"better": "bold green", "same": "bold", "open": "bold yellow", "failed": "bold red"}
+DECISIONS = {
+    "helps": "bold green",
+    "hurts": "red",
+    "no evidence": "",
+    "screened out": "dim",
+    "stopped early": "dim",
+    "unconfirmed": "yellow",
+}
+CONFIDENCES = {"high": "bold", "medium": "", "low": "dim"}
+SEVERITIES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def console() -> Console:
+    """Standard output, 80 columns wide where it is no narrower terminal."""
+    wide = Console(file=sys.stdout, highlight=False)
+    wide.width = min(wide.width, WIDTH)
+    return wide
+
+
+def improvement(result: Any) -> RenderableType:
+    """The headline, findings, the table of verdicts, the changes and where the report is."""
+    facts = gather(result)
+    parts: list[RenderableType] = [headline_text(headline(facts)), Text()]
+    for diagnosis in facts.rounds[:1]:
+        parts += [findings(diagnosis, not_assessed=False), Text()]
+    if facts.verdicts:
+        parts += [verdicts(facts.verdicts), Text()]
+    if facts.changes:
+        parts += [changes(facts.changes), Text()]
+    parts.append(scores({"before": facts.baseline, "after": facts.final}))
+    parts.append(Text(f"{looked(facts.run.test_looks)} {duration(facts.seconds)}.", "dim"))
+    if facts.folder is not None and (facts.folder / "report.html").exists():
+        parts.append(Text(f"Report: {facts.folder / 'report.html'}"))
+    return Group(*parts)
+
+
+def run(result: Run) -> RenderableType:
+    """A single run, or a cross-validation: headline, scores, where it stands."""
+    facts = gather(result)
+    parts: list[RenderableType] = [headline_text(headline(facts)), Text()]
+    if facts.kind == "cv":
+        parts.append(folds(facts.final_folds, facts.metric))
+    elif facts.final:
+        parts.append(scores({"": facts.final}))
+    parts.append(Text(f"{looked(result.test_looks)} {duration(facts.seconds)}.", "dim"))
+    if result.folder is not None:
+        parts.append(Text(f"Run: {result.folder}"))
+    return Group(*parts)
+
+
+def headline_text(said: Headline) -> RenderableType:
+    return Group(Text(said.title, TONES[said.tone]), *[Text(s) for s in said.sentences])
+
+
+def scores(arms: Mapping[str, Mapping[str, Scores]]) -> RenderableType:
+    """A row a metric, a column an arm and part: `{"before": {"validation": {...}}, ...}`."""
+    table = _table()
+    table.add_column("score")
+    columns = [(arm, part) for arm, parts in arms.items() for part in parts]
+    columns.sort(key=lambda c: [p for parts in arms.values() for p in parts].index(c[1]))
+    for arm, part in columns:
+        table.add_column(f"{part} {arm}".strip(), justify="right")
+    names = dict.fromkeys(n for parts in arms.values() for s in parts.values() for n in s)
+    for name in names:
+        values = [number(arms[arm][part].get(name)) for arm, part in columns]
+        table.add_row(metric_word(name), *values)
+    return table if columns else Text("No scores.", "dim")
+
+
+def folds(runs: Sequence[Run], metric: str) -> RenderableType:
+    """A row a fold: its held-out scores, and `metric` on the examples it was trained on."""
+    table = _table()
+    present = [n for r in runs for n in r.scores.get("held_out", {})]
+    names = sorted(dict.fromkeys(present), key=lambda name: name != metric)
+    table.add_column("fold", justify="right")
+    for name in names:
+        table.add_column(metric_word(name), justify="right")
+    table.add_column(f"{metric_word(metric)}, train", justify="right")
+    table.add_column("time", justify="right", style="dim")
+    for number_, one in enumerate(runs):
+        held_out, train = one.scores.get("held_out", {}), one.scores.get("train", {})
+        table.add_row(
+            str(one.fold if one.fold is not None else number_),
+            *[number(held_out.get(n)) for n in names],
+            number(train.get(metric)),
+            duration(one.seconds),
+        )
+    return table
+
+
+def verdicts(given: Iterable[Verdict]) -> RenderableType:
+    """The proof: a row a verdict, the confirmed ones of a round first, with their intervals."""
+    rows = in_order(given)
+    table = _table()
+    table.add_column("remedy", ratio=1, overflow="fold")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("effect", justify="right", no_wrap=True)
+    table.add_column("interval", no_wrap=True)
+    table.add_column("trials", justify="right", no_wrap=True)
+    table.add_column("decision", no_wrap=True)
+    several = len({v.round for v in rows}) > 1
+    for i, row in enumerate(rows):
+        if several and (i == 0 or row.round != rows[i - 1].round):
+            table.add_row(Text(f"round {row.round}", "dim italic"))
+        table.add_row(
+            Text(row.remedy),
+            row.stage,
+            number(row.effect, signed=True),
+            interval(row.low, row.high),
+            str(row.trials),
+            Text(row.decision, DECISIONS.get(row.decision, "")),
+        )
+    unit = metric_word(rows[0].metric) if rows else ""
+    return Group(
+        Text(f"Verdicts (effect on {unit}; positive is better)", "bold"),
+        table,
+    )
+
+
+def verdict(row: Verdict) -> RenderableType:
+    """One comparison, in a sentence."""
+    sure = f", {100 * (1 - (row.level or 0.05)):.4g} % interval {interval(row.low, row.high)}"
+    said = Text(f"{row.remedy}: ")
+    said.append(row.decision, DECISIONS.get(row.decision, ""))
+    said.append(
+        f" ({metric_word(row.metric)} {number(row.effect, signed=True)}"
+        f"{sure if row.low is not None else ''}, {row.trials} paired trials"
+        f"{f'; {edits(row)}' if row.settings else ''})."
+    )
+    return Group(said, Text(row.why, "dim")) if row.why else said
+
+
+def findings(diagnosis: Diagnosis, *, not_assessed: bool = True) -> RenderableType:
+    """Each finding with its evidence and what to try; "nothing wrong" is said plainly."""
+    parts: list[RenderableType] = []
+    if not diagnosis.findings:
+        parts.append(Text("Nothing wrong was found.", "bold green"))
+    else:
+        parts.append(Text("Findings (hypotheses until a trial proves a remedy)", "bold"))
+    for finding in diagnosis.findings:
+        name = Text("• ")
+        name.append(title(finding.name), CONFIDENCES[finding.confidence])
+        name.append(f"  {finding.name}, {finding.confidence} confidence", "dim")
+        numbers = ", ".join(f"{k} {evidence(v)}" for k, v in finding.evidence.items())
+        below: list[RenderableType] = [Text(finding.sentence)]
+        if numbers:
+            below.append(Text(numbers, "dim"))
+        for remedy in finding.remedies:
+            below.append(Text(f"{ARROW} {remedy.name}: {edits(remedy) or remedy.advice}"))
+        parts += [name, Padding(Group(*below), (0, 0, 0, 2))]
+    if not_assessed and diagnosis.not_assessed:
+        parts.append(Text("Not assessed", "bold"))
+        for entry in diagnosis.not_assessed:
+            parts.append(Padding(Text(f"{entry.name}: {entry.missing}", "dim"), (0, 0, 0, 2)))
+    return Group(*parts)
+
+
+def changes(edited: Mapping[str, tuple[Any, Any]]) -> RenderableType:
+    """What differs between two recipes."""
+    table = _table()
+    table.add_column("setting")
+    table.add_column("before", justify="right", style="dim")
+    table.add_column("after", justify="right")
+    for name, (before, after) in edited.items():
+        table.add_row(Text(name), setting(before), Text(setting(after), "bold"))
+    return table
+
+
+def problems(found: Iterable[Any], *, places: int = 8) -> RenderableType:
+    """Problems of the data, errors first; `where` is cut to `places` names (`--json` has all)."""
+    order = {"error": 0, "warning": 1, "note": 2}
+    rows = sorted(found, key=lambda p: order[p.severity])
+    if not rows:
+        return Text("Nothing wrong with the data was found.", "bold green")
+    parts: list[RenderableType] = []
+    for problem in rows:
+        said = Text(f"{problem.severity}: ", SEVERITIES[problem.severity])
+        said.append(problem.message, "default not bold not dim")
+        where = ", ".join(problem.where[:places])
+        more = len(problem.where) - places
+        where += f" and {more} more" if more > 0 else ""
+        below = [Text(f"in {where}", "dim")] if where else []
+        below.append(Text(f"{ARROW} {problem.mend}"))
+        parts += [said, Padding(Group(*below), (0, 0, 0, 2))]
+    return Group(*parts)
+
+
+def parameters(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The table of `show`: a row a parameter."""
+    table = _table()
+    for name, justify in (("parameter", "left"), ("shape", "left"), ("count", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    extra = [k for k in ("trainable", "tied_to", "init") if any(r.get(k) for r in rows)]
+    for key in extra:
+        table.add_column(key.replace("_", " "))
+    for row in rows:
+        shape = " × ".join(str(n) for n in row.get("shape", ())) or "1"
+        rest = [setting(row.get(key)) if row.get(key) is not None else "" for key in extra]
+        table.add_row(Text(str(row["name"])), shape, f"{row['count']:,}", *rest)
+    table.add_row("all", "", f"{sum(r['count'] for r in rows):,}", *["" for _ in extra])
+    return table
+
+
+def entries(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The table of `list`: name and summary."""
+    table = _table()
+    table.add_column("name", no_wrap=True)
+    table.add_column("summary", ratio=1)
+    for row in rows:
+        table.add_row(Text(str(row["name"]), "bold"), Text(str(row["summary"])))
+    return table
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")

@@ -1,0 +1,129 @@
+"""Where the trials of an improvement run: variants, the budget, and pairs of scores."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.split import fold_rows
+from fitwell.data.types import Data
+from fitwell.recipe import Recipe
+from fitwell.record import Run
+from fitwell.trials.crossval import Progress, report_trial
+from fitwell.trials.executor import Executor
+from fitwell.trials.scoring import metric_of, score_of, trivial_score
+from fitwell.trials.trial import Task
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A recipe under a name: the baseline, or the baseline edited by a remedy."""
+
+    name: str  # unique in the improvement: the trials stand under it
+    recipe: Recipe
+    remedy: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    finding: str = ""
+
+
+class Budget:
+    """Seconds left, and what trials cost as far as was seen. Without a limit everything fits."""
+
+    def __init__(self, seconds: float | None, spent: float = 0.0) -> None:
+        self.limit = seconds
+        self.started = time.monotonic() - spent
+        self.epoch_seconds: list[float] = []
+        self.overhead = 1.0  # wall time of a batch of trials against what they say they took
+        self.reserve: list[Task] = []  # what must still be run at the end, the final models
+
+    @property
+    def spent(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def left(self) -> float:
+        return math.inf if self.limit is None else self.limit - self.spent
+
+    def learn(self, runs: Sequence[Run], wall_seconds: float, workers: int) -> None:
+        took = [r.seconds for r in runs if r.status == "done" and r.epochs]
+        self.epoch_seconds += [
+            r.seconds / len(r.epochs) for r in runs if r.status == "done" and r.epochs
+        ]
+        if sum(took) > 0:
+            width = min(workers, len(runs))
+            self.overhead = min(10.0, max(1.0, wall_seconds * width / sum(took)))
+
+    def cost(self, tasks: Sequence[Task], workers: int) -> float:
+        """Seconds that the tasks will take; 0 as long as nothing is known."""
+        if not self.epoch_seconds or not tasks:
+            return 0.0
+        epoch = float(np.median(self.epoch_seconds)) * self.overhead
+        each = [epoch * (t.epochs or int(t.recipe["train.epochs"])) for t in tasks]  # type: ignore[arg-type]
+        return max(sum(each) / workers, max(each))
+
+    def fits(self, tasks: Sequence[Task], executor: Executor) -> bool:
+        """Whether the tasks not done yet, and the final models after them, end in time."""
+        if self.limit is None or not (missing := executor.missing(tasks)):
+            return True
+        needed = self.cost(missing, executor.workers)
+        return needed + self.cost(executor.missing(self.reserve), executor.workers) <= self.left
+
+
+@dataclass
+class Bench:
+    """Where trials of an improvement run, and what they are scored by."""
+
+    data: Data
+    executor: Executor
+    budget: Budget
+    progress: Progress
+    recipe: Recipe  # any of the recipes: metric and folds are the same in all
+
+    def __post_init__(self) -> None:
+        self.metric, self.function = metric_of(self.recipe)
+        self.folds = int(self.recipe["data.folds"])  # type: ignore[arg-type]
+        self.base_seed = int(self.recipe["train.seed"])  # type: ignore[arg-type]
+
+    def task(self, variant: Variant, repeat: int, fold: int) -> Task:
+        return Task(variant.recipe, fold, repeat, self.seed(repeat), variant=variant.name)
+
+    def seed(self, repeat: int) -> int:
+        """Every repeat has weights, order and partition of its own; repeat 0 has `train.seed`."""
+        return (self.base_seed + 7919 * repeat) % 2**31
+
+    def run(self, tasks: Sequence[Task]) -> list[Run]:
+        """Run the tasks, report each as it ends, and learn what they cost."""
+        missing = set(self.executor.missing(tasks))
+        begin = time.monotonic()
+        runs = self.executor.run(
+            tasks, lambda task, run: report_trial(self.progress, task, run, self.metric)
+        )
+        fresh = [r for t, r in zip(tasks, runs, strict=True) if t in missing]
+        if fresh:
+            self.budget.learn(fresh, time.monotonic() - begin, self.executor.workers)
+        return runs
+
+    def baseline_scores(self, tasks: Sequence[Task], runs: Sequence[Run]) -> np.ndarray:
+        """[trial]; a baseline that failed is worth what the trivial prediction scores."""
+        scores = []
+        for task, run in zip(tasks, runs, strict=True):
+            score = score_of(run, self.metric)
+            if math.isnan(score):
+                options = task.recipe.section("data")
+                place = {"fold": task.fold, "repeat": task.repeat, "seed": task.seed}
+                rows = fold_rows(self.data, options, **place)
+                score = trivial_score(self.data, rows, self.function)
+            scores.append(score)
+        return np.array(scores)
+
+    def differences(self, baseline: np.ndarray, runs: Sequence[Run]) -> np.ndarray:
+        """[trial] variant - baseline, positive is better; nan where the variant failed."""
+        return np.array(
+            [
+                self.function.gain(float(b), score_of(r, self.metric))
+                for b, r in zip(baseline, runs, strict=True)
+            ]
+        )

@@ -1,0 +1,92 @@
+"""Cross-validation: one recipe on K folds."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fitwell.data.types import Data
+from fitwell.recipe import Recipe
+from fitwell.record import Run, Scores
+from fitwell.trials.executor import Executor
+from fitwell.trials.scoring import _over_folds, _part, _std, mean_scores, metric_of, std_scores
+from fitwell.trials.trial import Task
+
+Progress = Callable[..., Any]
+
+
+def silent(event: str, **facts: Any) -> None:
+    """The progress callback of who wants none."""
+
+
+def fold_tasks(recipe: Recipe, *, repeat: int, seed: int, variant: str = "baseline") -> list[Task]:
+    """The K trials of a recipe under one partition."""
+    folds = int(recipe["data.folds"])  # type: ignore[arg-type]
+    return [Task(recipe, fold, repeat, seed, variant=variant) for fold in range(folds)]
+
+
+def cross_validate(
+    data: Data,
+    recipe: Recipe,
+    executor: Executor,
+    *,
+    repeat: int = 0,
+    seed: int | None = None,
+    progress: Progress | None = None,
+    variant: str = "baseline",
+) -> list[Run]:
+    """Train `recipe` on every fold, side by side; the runs stand in the order of the folds.
+
+    Args:
+        recipe: complete.
+        repeat, seed: decide the partition; the seed is `train.seed` by default.
+        progress: called with ("phase", name, total), ("trial", ...) and ("end").
+
+    Raises:
+        SettingError: more folds than examples.
+        Interrupted: Ctrl-C.
+    """
+    from fitwell.data.split import fold_rows
+
+    progress = progress or silent
+    seed = int(recipe["train.seed"]) if seed is None else seed  # type: ignore[arg-type]
+    # Said before any worker has a trial: a partition that cannot be made is the user's to mend.
+    fold_rows(data, recipe.section("data"), fold=0, repeat=repeat, seed=seed)
+    tasks = fold_tasks(recipe, repeat=repeat, seed=seed, variant=variant)
+    name, _ = metric_of(recipe)
+    progress("phase", name="folds", total=len(tasks))
+    runs = executor.run(tasks, done=lambda task, run: report_trial(progress, task, run, name))
+    progress("end")
+    return runs
+
+
+def report_trial(progress: Progress, task: Task, run: Run, metric: str) -> None:
+    """One ended trial as an event of the progress display."""
+    from fitwell.trials.scoring import score_of
+
+    score = score_of(run, metric)
+    waiting = [e["waiting"] for e in run.epochs if e.get("waiting") is not None]
+    progress(
+        "trial",
+        name=task.variant,
+        fold=task.fold,
+        repeat=task.repeat,
+        metric=metric,
+        score=None if score != score else score,
+        seconds=run.seconds,
+        waiting=sum(waiting) / len(waiting) if waiting else None,
+        failure=run.failure if run.status == "failed" else "",
+    )
+
+
+def summary(runs: Sequence[Run]) -> dict[str, Any]:
+    """The `cv` JSON document: a fold's "validation" is the fold that it held out."""
+    folds: list[dict[str, Scores]] = [
+        {"train": _part(r, "train"), "validation": _part(r, "held_out")} for r in runs
+    ]
+    train = [f["train"] for f in folds]
+    import numpy as np
+
+    return {
+        "folds": folds,
+        "mean": {"train": _over_folds(train, np.mean), "validation": mean_scores(runs)},
+        "std": {"train": _over_folds(train, _std), "validation": std_scores(runs)},
+    }

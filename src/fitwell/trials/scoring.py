@@ -1,0 +1,117 @@
+"""What a trial scored, and two models on the same test part. No torch."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.split import Rows
+from fitwell.data.types import Data
+from fitwell.metrics import METRICS, Metric
+from fitwell.recipe import Recipe
+from fitwell.record import Predictions, Run, Scores
+from fitwell.trials.statistics import default_min_effect, paired_bootstrap, paired_proportions
+
+
+def metric_of(recipe: Recipe) -> tuple[str, Metric]:
+    """The score that decides, by name and as a function."""
+    name = str(recipe["score.name"])
+    return name, METRICS[name]
+
+
+def score_of(run: Run, metric: str) -> float:
+    """The held-out score of a trial; nan for one that failed."""
+    if run.status != "done" or not run.scores:
+        return math.nan
+    value = run.held_out.get(metric)
+    return math.nan if value is None or not math.isfinite(value) else float(value)
+
+
+def smallest_effect(recipe: Recipe, baseline: float) -> float:
+    """`score.min_effect`, or its default where that is 0."""
+    given = float(recipe.get("score.min_effect", 0.0))  # type: ignore[arg-type]
+    _, metric = metric_of(recipe)
+    return given or default_min_effect(baseline, bounded=metric.bounded)
+
+
+def trivial_score(data: Data, rows: Rows, metric: Metric) -> float:
+    """Score of the most frequent class, or of the mean: what a model that failed is worth.
+
+    Without it, a baseline that diverges could not be compared with the remedy that cures it.
+    """
+    seen, target = data.targets[rows.train], data.targets[rows.held_out]
+    if data.spec.task == "classification":
+        guess = np.full(len(target), np.bincount(seen).argmax())
+    else:
+        guess = np.full(len(target), seen.mean(), dtype=np.float64)
+    return float(metric(target, guess))
+
+
+def mean_scores(runs: Sequence[Run]) -> Scores:
+    """Mean of every held-out score over the folds that have it."""
+    return _over_folds([_part(r, "held_out") for r in runs], np.mean)
+
+
+def std_scores(runs: Sequence[Run]) -> Scores:
+    """Standard deviation between folds of every held-out score."""
+    return _over_folds([_part(r, "held_out") for r in runs], _std)
+
+
+def _part(run: Run, name: str) -> Scores:
+    if name == "held_out":
+        return dict(run.held_out) if run.status == "done" and run.scores else {}
+    return dict(run.scores.get(name, {}))
+
+
+def _std(values: Any) -> Any:
+    return np.std(values, ddof=1) if len(values) > 1 else 0.0
+
+
+def _over_folds(folds: Sequence[Scores], function: Any) -> Scores:
+    names = dict.fromkeys(name for fold in folds for name in fold)
+    out: Scores = {}
+    for name in names:
+        values = [f[name] for f in folds if f.get(name) is not None and math.isfinite(f[name])]
+        if values:
+            out[name] = float(function(np.asarray(values)))
+    return out
+
+
+def paired_test(first: Run, second: Run, recipe: Recipe, *, seed: int = 0) -> dict[str, Any]:
+    """Effect of `second` over `first` on the same test examples, with an interval.
+
+    Returns:
+        metric, effect (positive is better), low, high (95 %), p; low, high and p are None where the
+        two models predict the same.
+    """
+    name, metric = metric_of(recipe)
+    none = {"metric": name, "effect": None, "low": None, "high": None, "p": None}
+    a, b = first.predictions.get("test"), second.predictions.get("test")
+    if a is None or b is None or not len(a.target):
+        return none
+    a, b = _in_order(a), _in_order(b)
+    if name == "accuracy":
+        interval = paired_proportions(a.prediction == a.target, b.prediction == b.target)
+    else:
+        interval = paired_bootstrap(
+            np.stack([a.target, a.prediction], axis=1),
+            np.stack([b.target, b.prediction], axis=1),
+            lambda rows: metric(rows[:, 0], rows[:, 1]),
+            greater_is_better=metric.higher_is_better,
+            seed=seed,
+        )
+    return none | {
+        "effect": interval.effect,
+        "low": interval.low,
+        "high": interval.high,
+        "p": interval.p,
+    }
+
+
+def _in_order(predictions: Predictions) -> Predictions:
+    order = np.argsort(predictions.index, kind="stable")
+    chosen = {
+        name: None if value is None else value[order] for name, value in vars(predictions).items()
+    }
+    return Predictions(**chosen)

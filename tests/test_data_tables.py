@@ -1,0 +1,312 @@
+"""CSV, Parquet, DataFrames: types, targets, missing values, identifiers, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from fitwell.data import BadData, Problem, check, read
+from fitwell.data.inputs import read_inputs
+from fitwell.spec import Column
+
+
+def write(folder: Path, text: str, name: str = "t.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def rows(header: str, *lines: str, times: int = 10) -> str:
+    """A CSV in which every line stands `times` times with another first number."""
+    out = [header]
+    for i in range(times):
+        out += [f"{i * len(lines) + j}.5,{line}" for j, line in enumerate(lines)]
+    return "\n".join(out) + "\n"
+
+
+def named(problems: tuple[Problem, ...], name: str) -> Problem:
+    found = [p for p in problems if p.name == name]
+    assert len(found) == 1, [p.name for p in problems]
+    assert found[0].where
+    assert found[0].mend
+    return found[0]
+
+
+MIXED = rows("length,colour,target", "red,yes", "blue,no", ",yes")
+
+
+def test_numbers_categories_and_missing_inputs(tmp_path: Path) -> None:
+    data, problems = check(write(tmp_path, MIXED))
+    assert data is not None
+    assert data.spec.columns == (
+        Column("length"),
+        Column("colour", "category", ("blue", "red")),
+    )
+    assert data.spec.input_shape == (3,)
+    assert data.spec.classes == ("no", "yes")
+    assert data.spec.target == "target"
+    assert data.inputs[:3].tolist()[0] == [0.5, 1.0]
+    assert np.isnan(data.inputs[2, 1])
+    assert data.keys[:2].tolist() == ["row 1", "row 2"]
+    assert named(problems, "target_guessed").where == ("target",)
+    assert named(problems, "missing_values").where == ("colour",)
+
+
+def test_target_by_name_by_last_column_and_ambiguous(tmp_path: Path) -> None:
+    path = write(tmp_path, rows("a,kind,b", "x,1.5", "y,2.5"))
+    data, problems = check(path)
+    assert data is not None
+    assert data.spec.target == "b"
+    assert "last column" in named(problems, "target_guessed").message
+    data = read(path, {"target": "kind"})
+    assert data.spec.classes == ("x", "y")
+    assert "target_guessed" not in {p.name for p in data.problems}
+    with pytest.raises(BadData, match="Did you mean kind") as error:
+        read(path, {"target": "kinds"})
+    assert error.value.setting == "data.target"
+    assert "It has: a, kind and b." in error.value.message
+    path = write(tmp_path, rows("a,label,class", "1,2", "2,1"))
+    with pytest.raises(BadData, match=r"label and class could each.*data\.target=label"):
+        read(path)
+
+
+@pytest.mark.parametrize("missing", ["", "NaN", "NA", "?", " "])
+def test_missing_targets_are_refused_by_row(tmp_path: Path, missing: str) -> None:
+    lines = ["a,target", *(f"{i},{i * 1.5}" for i in range(40))]
+    lines[5] = f"4,{missing}"
+    lines[10] = f"9,{missing}"
+    with pytest.raises(BadData, match="2 of 40") as error:
+        read(write(tmp_path, "\n".join(lines)))
+    assert named(error.value.problems, "missing_target").where == ("row 5", "row 10")
+    assert error.value.exit_code == 2
+    words = [line.replace(line.split(",")[1], "yes") if i else line for i, line in enumerate(lines)]
+    words[5] = f"4,{missing}"
+    with pytest.raises(BadData) as error:
+        read(write(tmp_path, "\n".join(words)))
+    assert named(error.value.problems, "missing_target").where == ("row 5",)
+
+
+def test_infinite_inputs_and_targets(tmp_path: Path) -> None:
+    lines = ["a,b,target", *(f"{i},{i % 7},{i * 1.5}" for i in range(40))]
+    lines[3] = "2,inf,3"
+    with pytest.raises(BadData) as error:
+        read(write(tmp_path, "\n".join(lines)))
+    assert named(error.value.problems, "nonfinite_inputs").where == ("row 3",)
+    lines[3] = "2,2,-inf"
+    with pytest.raises(BadData) as error:
+        read(write(tmp_path, "\n".join(lines)))
+    assert named(error.value.problems, "missing_target").where == ("row 3",)
+
+
+def test_text_among_numbers_is_named_and_counts_as_missing(tmp_path: Path) -> None:
+    lines = ["a,b,target", *(f"{i}.5,{i * 3},{i % 2}" for i in range(60))]
+    lines[8] = "7.5,1O5,1"
+    data, problems = check(write(tmp_path, "\n".join(lines)))
+    assert data is not None
+    wrong = named(problems, "not_a_number")
+    assert wrong.where == ("row 8",)
+    assert "1O5" in wrong.message
+    assert np.isnan(data.inputs[7, 1])
+    assert np.isnan(data.inputs).sum() == 1
+
+
+def test_identifiers_are_left_out_and_said(tmp_path: Path) -> None:
+    lines = ["id,name,a,target", *(f"{i},n{i},{i * 0.5},{i % 2}" for i in range(60))]
+    data, problems = check(write(tmp_path, "\n".join(lines)))
+    assert data is not None
+    assert [c.name for c in data.spec.columns] == ["a"]
+    assert set(named(problems, "id_column").where) == {"id", "name"}
+
+
+def test_constant_column_and_constant_target(tmp_path: Path) -> None:
+    path = write(tmp_path, rows("a,b,c,target", "7,x,1", "7,x,0"))
+    assert named(check(path)[1], "constant_column").where == ("b", "c")
+    path = write(tmp_path, rows("a,target", "2.5", "2.5"))
+    with pytest.raises(BadData, match=r"target is 2.5 in every example"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("", "empty_file"),
+        ("\n \n", "empty_file"),
+        ("a,target\n", "empty_file"),
+        ("a,target\n1,2\n", "too_few_examples"),
+        ("a,target\n" + "".join(f"{i},x\n" for i in range(60)), "one_class"),
+        ("a,target\n1,z\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(60)), "single_example"),
+        ("target\n1\n2\n3\n4\n", "no_inputs"),
+        ("a,b,target\n1,2,3\n1,2,3,4,5\n", "unreadable_file"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path: Path, text: str, name: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(BadData) as error:
+        read(path)
+    first = error.value.problems[0]
+    assert first.name.startswith(name)
+    assert first.severity == "error"
+    assert first.where
+    assert first.mend
+    assert check(path)[1][0].name == first.name
+
+
+def test_class_with_one_example_names_class_and_row(tmp_path: Path) -> None:
+    path = write(tmp_path, rows("a,target", "x", "y") + "99,z\n")
+    with pytest.raises(BadData) as error:
+        read(path)
+    assert named(error.value.problems, "single_example_class").where == ("z", "row 21")
+
+
+def test_binary_rubbish_is_not_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(bytes(range(256)) * 10)
+    with pytest.raises(BadData, match="not a text file"):
+        read(path)
+    (tmp_path / "t.parquet").write_bytes(b"rubbish")
+    with pytest.raises(BadData, match="not a Parquet file"):
+        read(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("separator", "name", "decimal"),
+    [
+        (",", "t.csv", "."),
+        (";", "t.csv", ","),
+        ("\t", "t.tsv", "."),
+        ("|", "t.txt", "."),
+        ("  ", "t.dat", "."),
+    ],
+)
+def test_separators_and_decimal_commas(
+    tmp_path: Path, separator: str, name: str, decimal: str
+) -> None:
+    lines = [f"{i}.25{separator}{i % 5}.5{separator}{i * 2}.75" for i in range(30)]
+    data = read(write(tmp_path, "\n".join(lines).replace(".", decimal), name))
+    assert data.inputs.shape == (30, 2)
+    np.testing.assert_allclose(data.inputs[:, 0], np.arange(30) + 0.25)
+    np.testing.assert_allclose(data.targets, np.arange(30) * 2 + 0.75)
+    assert data.spec.target == "column_3"  # no header: the first line holds numbers
+
+
+def test_quotes_blank_lines_bom_and_latin(tmp_path: Path) -> None:
+    text = '"a","colour, outside",target\n' + '1.5,"red, dark",x\n\n2.5,"gr\u00fcn",y\n' * 10
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    data = read(path)
+    assert [c.name for c in data.spec.columns] == ["a", "colour, outside"]
+    assert data.spec.columns[1].categories == ("gr\u00fcn", "red, dark")
+    assert len(data) == 20
+    assert data.keys[1] == "row 3"  # the blank line keeps its number
+    path.write_bytes(text.encode("latin-1"))
+    assert len(read(path)) == 20
+
+
+def test_whole_numbers_are_classes_or_a_quantity(tmp_path: Path) -> None:
+    few = write(tmp_path, "a,target\n" + "".join(f"{i}.5,{i % 3}\n" for i in range(60)))
+    data, problems = check(few)
+    assert data is not None
+    assert data.spec.classes == ("0", "1", "2")
+    assert "data.task=regression" in named(problems, "task_guessed").mend
+    forced = read(few, {"task": "regression"})
+    assert forced.spec.task == "regression"
+    assert forced.targets.dtype == np.float32
+    many = write(tmp_path, "a,target\n" + "".join(f"{i}.5,{i % 40}\n" for i in range(80)))
+    assert read(many).spec.task == "regression"
+    assert len(read(many, {"task": "classification"}).spec.classes) == 40
+    words = write(tmp_path, rows("a,target", "x", "y"))
+    with pytest.raises(BadData, match="holds text such as x") as error:
+        read(words, {"task": "regression"})
+    assert error.value.setting == "data.task"
+
+
+def test_groups(tmp_path: Path) -> None:
+    path = write(tmp_path, rows("a,patient,target", "p1,x", "p2,y", "p1,y", "p3,x"))
+    data = read(path, {"group": "patient"})
+    assert [c.name for c in data.spec.columns] == ["a"]
+    assert data.groups is not None
+    assert data.groups[:4].tolist() == [0, 1, 0, 2]
+    with pytest.raises(BadData, match="Did you mean patient"):
+        read(path, {"group": "patients"})
+    with pytest.raises(BadData, match="both target"):
+        read(path, {"group": "target", "target": "target"})
+
+
+FRAME = {
+    "a": [float(i) for i in range(20)],
+    "c": ["x", "y"] * 10,
+    "b": [True, False] * 10,
+    "target": ["no", "no", "yes", "yes"] * 5,
+}
+
+
+@pytest.mark.parametrize("library", ["polars", "pandas"])
+def test_data_frames(library: str) -> None:
+    frame = pl.DataFrame(FRAME) if library == "polars" else pd.DataFrame(FRAME)
+    data = read(frame)
+    assert data.name == "table"
+    assert data.spec.input_shape == (4,)
+    assert data.inputs[:2].tolist() == [[0, 0, 1], [1, 1, 0]]
+    assert data.keys[0] == "row 0"
+    inputs = frame.drop("target") if library == "polars" else frame.drop(columns="target")
+    beside = read((inputs, frame["target"]))
+    np.testing.assert_array_equal(beside.inputs, data.inputs)
+    np.testing.assert_array_equal(beside.targets, data.targets)
+
+
+def test_pandas_kinds_of_missing() -> None:
+    frame = pd.DataFrame(
+        {
+            "number": [1.0, np.nan] * 10,
+            "nullable": pd.array([1, None] * 10, dtype="Int64"),
+            "category": pd.Categorical(["u", None, "v", "u"] * 5),
+            "text": ["s", None] * 10,
+            "target": [1, 2] * 10,
+        }
+    )
+    data = read(frame)
+    assert [c.kind for c in data.spec.columns] == ["numeric", "numeric", "category", "category"]
+    assert np.isnan(data.inputs[1]).all()
+    assert data.inputs[0].tolist() == [1, 1, 0, 0]
+    frame["target"] = frame["target"].astype("float")
+    frame.loc[4, "target"] = np.nan
+    with pytest.raises(BadData) as error:
+        read(frame)
+    assert named(error.value.problems, "missing_target").where == ("row 4",)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pl.DataFrame(FRAME).write_parquet(tmp_path / "t.parquet")
+    np.testing.assert_array_equal(
+        read(tmp_path / "t.parquet").inputs, read(pl.DataFrame(FRAME)).inputs
+    )
+
+
+def test_inputs_for_a_model_that_exists(tmp_path: Path) -> None:
+    data = read(write(tmp_path, MIXED))
+    new = write(tmp_path, "colour,other,length\nblue,1,4\nviolet,2,5\n", "new.csv")
+    found = read_inputs(new, data.spec)
+    assert found.inputs[0].tolist() == [4, 0]
+    assert np.isnan(found.inputs[1, 1])
+    assert found.problems[0].name == "unknown_category"
+    assert found.problems[0].where == ("row 2",)
+    with pytest.raises(BadData, match=r"no column length.*Did you mean lenght"):
+        read_inputs(write(tmp_path, "colour,lenght\nblue,4\n", "bad.csv"), data.spec)
+    other = read(write(tmp_path, rows("length,colour,target", "red,yes", "red,no")), like=data.spec)
+    assert other.inputs[0].tolist() == [0.5, 1.0]  # red keeps its code though blue is not there
+
+
+def test_california(shared: Path) -> None:
+    data = read(shared / "tabular" / "california_housing.csv", {"target": "median_house_value"})
+    assert data.spec.task == "regression"
+    assert data.spec.input_shape == (13,)
+    assert int(np.isnan(data.inputs).sum()) == 207
+    assert data.spec.columns[-1].categories[2] == "ISLAND"
+
+
+def test_german_credit_without_header(shared: Path) -> None:
+    data = read(shared / "tabular" / "german.csv")
+    assert data.inputs.shape == (1000, 20)
+    assert data.spec.class_counts == (700, 300)

@@ -1,0 +1,328 @@
+"""The verdict protocol and the whole flow, on trials with planted effects instead of trainings."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fitwell import findings, store
+from fitwell.data import read
+from fitwell.data.types import Data
+from fitwell.errors import FolderError, Interrupted
+from fitwell.improve import flow, improve
+from fitwell.improve import variants as variants_module
+from fitwell.recipe import Recipe
+from fitwell.record import Diagnosis, Finding, Predictions, Remedy, Run, Verdict
+from fitwell.resolve import complete
+from fitwell.trials.executor import OnDone
+from fitwell.trials.trial import Task, finished, save
+
+Effect = Callable[[Task], float]
+
+
+class Planted:
+    """An executor whose trials score what was planted, plus noise that both arms share in part."""
+
+    def __init__(self, folder: Path, effect: Effect, *, noise: float = 0.004) -> None:
+        self.folder, self.effect, self.noise = folder, effect, noise
+        self.workers = 2
+        self.ran: list[Task] = []
+        self.stop_after = 10**9
+        self.seconds = 0.0
+
+    def place(self, task: Task) -> Path:
+        return self.folder / "trials" / task.folder_name
+
+    def missing(self, tasks: Sequence[Task]) -> list[Task]:
+        return [t for t in tasks if finished(t, self.place(t)) is None]
+
+    def run(self, tasks: Sequence[Task], done: OnDone | None = None) -> list[Run]:
+        runs = []
+        for task in tasks:
+            run = finished(task, self.place(task))
+            if run is None:
+                if len(self.ran) >= self.stop_after:
+                    raise Interrupted("stopped by the test")
+                self.ran.append(task)
+                run = save(self._train(task), task, self.place(task))
+            runs.append(run)
+            if done:
+                done(task, run)
+        return runs
+
+    def _train(self, task: Task) -> Run:
+        shared = np.random.default_rng([task.seed, task.repeat, task.fold]).normal(0, 0.02)
+        name = [ord(c) for c in task.variant]
+        own = np.random.default_rng([task.seed, task.repeat, task.fold, *name]).normal()
+        score = 0.8 + self.effect(task) + shared + self.noise * own
+        if not np.isfinite(score):
+            run = Run(status="failed", failure="The loss is nan at step 3.", seconds=self.seconds)
+            run.steps = [{"step": 0}]
+            return run
+        scores = {"accuracy": float(score)}
+        run = Run(status="done", seconds=self.seconds, best_epoch=0)
+        run.steps = [{"step": 0}]
+        run.epochs = [{"epoch": 0, "waiting": 0.0}]
+        run.scores = {"train": scores, ("test" if task.kind == "final" else "held_out"): scores}
+        if task.kind == "final":
+            right = np.arange(100) < 100 * score
+            target = np.zeros(100, int)
+            rows = np.arange(100)
+            run.predictions["test"] = Predictions(
+                rows.astype(str), rows, target, np.where(right, 0, 1), None, np.zeros(100)
+            )
+            self.place(task).mkdir(parents=True, exist_ok=True)
+            (self.place(task) / "best.safetensors").write_bytes(b"weights")
+        return run
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return read("wine", {})
+
+
+@pytest.fixture
+def recipe(data: Data, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recipe:
+    monkeypatch.setenv("FITWELL_CACHE", str(tmp_path / "cache"))
+    return complete({"source": "wine", "train.epochs": 1, "score.name": "accuracy"}, data.spec)
+
+
+Improve = Callable[..., Any]
+
+
+@pytest.fixture
+def improving(
+    data: Data, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Improve:
+    """improve() with planted effects and given remedies a round."""
+
+    def call(
+        effect: Effect,
+        remedies: Sequence[Remedy] | Callable[[Recipe], Sequence[Remedy]],
+        *,
+        executor: Planted | None = None,
+        **options: Any,
+    ) -> tuple[Any, Planted]:
+        finding = Finding("planted", "high", {}, "Planted by the test.")
+        monkeypatch.setattr(findings, "diagnose", lambda runs: Diagnosis([finding]), raising=False)
+        monkeypatch.setattr(flow, "gather", lambda *a, **k: [])
+
+        def proposals(diagnosis: Diagnosis, current: Recipe, spec: Any) -> list[Any]:
+            given = remedies(current) if callable(remedies) else remedies
+            return [(remedy, "planted") for remedy in given]
+
+        monkeypatch.setattr(flow, "proposals", proposals)
+        executor = executor or Planted(tmp_path / "out", effect)
+        result = improve(data, recipe, out=tmp_path / "out", executor=executor, **options)
+        return result, executor
+
+    return call
+
+
+def lr(value: float) -> Remedy:
+    return Remedy(f"lr {value}", {"optim.lr": value})
+
+
+def width(value: int) -> Remedy:
+    return Remedy(f"width {value}", {"model.width": value})
+
+
+def decisions(verdicts: Sequence[Verdict], number: int = 1) -> dict[str, tuple[str, str]]:
+    return {v.remedy: (v.stage, v.decision) for v in verdicts if v.round == number}
+
+
+def test_what_helps_is_confirmed_and_adopted(improving: Improve, tmp_path: Path) -> None:
+    def effect(task: Task) -> float:
+        return {0.3: 0.05, 0.7: -0.02}.get(float(task.recipe["optim.lr"]), 0.0)
+
+    result, _ = improving(effect, [lr(0.3), lr(0.7), width(33)])
+    assert decisions(result.verdicts)["lr 0.3"] == ("confirm", "helps")
+    assert decisions(result.verdicts)["lr 0.7"] == ("screen", "screened out")
+    helped = next(v for v in result.verdicts if v.decision == "helps")
+    assert helped.trials == 15 and helped.low > 0 and abs(helped.effect - 0.05) < 0.01
+    assert result.recipe["optim.lr"] == 0.3
+    assert result.run.folder == tmp_path / "out"
+    assert (tmp_path / "out" / "best.safetensors").exists()
+    assert result.final["validation"]["accuracy"] - result.baseline["validation"][
+        "accuracy"
+    ] == pytest.approx(0.05, abs=0.01)
+    assert result.test_effect["effect"] > 0
+    assert store.open_run(tmp_path / "out").recipe == result.recipe
+
+
+def test_pairs_share_seeds_and_confirm_is_fresh(improving: Improve) -> None:
+    result, executor = improving(lambda t: 0.05 * (t.recipe["optim.lr"] == 0.3), [lr(0.3)])
+    pairs: dict[str, set[tuple[int, int, int]]] = {}
+    for task in executor.ran:
+        if task.kind == "fold":
+            pairs.setdefault(task.variant, set()).add((task.repeat, task.fold, task.seed))
+    assert pairs["baseline"] == pairs["lr 0.3"]
+    seeds = {repeat: seed for repeat, _, seed in pairs["baseline"]}
+    assert len(seeds) == 4 and len(set(seeds.values())) == 4  # screen, and three fresh repeats
+    confirmed = next(v for v in result.verdicts if v.decision == "helps")
+    assert len(confirmed.differences) == 15  # the screen's five pairs are not among them
+
+
+def test_no_positive_mean_means_no_confirm_stage(improving: Improve) -> None:
+    result, executor = improving(lambda t: -0.01 * (t.variant != "baseline"), [lr(0.3), lr(0.7)])
+    assert set(decisions(result.verdicts).values()) == {("screen", "screened out")}
+    assert {t.repeat for t in executor.ran} == {0}
+    assert result.recipe == result.baseline_recipe
+    assert any("nothing helps" in s for s in result.sentences)
+
+
+def test_null_remedies_do_not_help(improving: Improve) -> None:
+    result, _ = improving(lambda t: 0.0, [lr(0.1 + i / 100) for i in range(6)])
+    assert not result.helped
+    assert result.final == result.baseline
+
+
+def test_a_screening_that_looked_good_by_luck_can_turn_out_to_hurt(improving: Improve) -> None:
+    def effect(task: Task) -> float:
+        lucky = 0.03 if task.repeat == 0 else -0.05
+        return lucky if task.variant != "baseline" else 0.0
+
+    result, _ = improving(effect, [lr(0.3)])
+    assert decisions(result.verdicts) == {"lr 0.3": ("confirm", "hurts")}
+    assert result.recipe == result.baseline_recipe
+
+
+def test_at_most_two_are_confirmed(improving: Improve) -> None:
+    gains = {0.3: 0.01, 0.4: 0.04, 0.5: 0.03}
+    result, _ = improving(lambda t: gains.get(t.recipe["optim.lr"], 0.0), [lr(v) for v in gains])
+    first = {n for n, (stage, _) in decisions(result.verdicts).items() if stage == "confirm"}
+    assert first == {"lr 0.4", "lr 0.5"}
+
+
+def test_a_failing_variant_counts_as_not_helping(improving: Improve, tmp_path: Path) -> None:
+    def effect(task: Task) -> float:
+        lr = task.recipe["optim.lr"]
+        if lr == 0.9:
+            return float("nan")
+        if lr == 0.8 and task.fold == 3:
+            return float("nan")
+        if lr == 0.7:
+            return float("nan") if task.repeat == 2 else 0.1
+        return 0.05 if lr == 0.3 else 0.0
+
+    result, _ = improving(effect, [lr(0.9), lr(0.8), lr(0.7), lr(0.3)])
+    found = decisions(result.verdicts)
+    assert found["lr 0.9"] == ("screen", "stopped early")
+    assert found["lr 0.8"] == ("screen", "screened out")
+    assert found["lr 0.7"] == ("confirm", "no evidence")
+    assert found["lr 0.3"] == ("confirm", "helps")
+    failed = [v for v in result.verdicts if v.remedy in ("lr 0.9", "lr 0.8", "lr 0.7")]
+    assert all("loss is nan" in v.why for v in failed if v.round == 1)
+    # Not-a-number is no JSON.
+    text = (tmp_path / "out" / "verdicts.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)
+
+
+def test_a_baseline_that_diverges_can_be_cured(improving: Improve) -> None:
+    def effect(task: Task) -> float:
+        return 0.0 if task.recipe["optim.lr"] == 0.3 else float("nan")
+
+    result, _ = improving(effect, [lr(0.3)])
+    assert decisions(result.verdicts)["lr 0.3"] == ("confirm", "helps")
+    assert result.baseline["test"] == {} and result.final["test"]["accuracy"] > 0.5
+    assert result.test_effect["effect"] is None
+
+
+def test_hopeless_variants_are_stopped_after_two_folds(improving: Improve) -> None:
+    result, executor = improving(lambda t: -0.2 * (t.recipe["optim.lr"] == 0.3), [lr(0.3), lr(0.4)])
+    assert decisions(result.verdicts)["lr 0.3"] == ("screen", "stopped early")
+    assert sum(t.variant == "lr 0.3" for t in executor.ran) == 2
+    stopped = next(v for v in result.verdicts if v.remedy == "lr 0.3")
+    assert stopped.trials == 2 and stopped.why
+
+
+def test_both_that_help_are_tried_together(improving: Improve) -> None:
+    def effect(task: Task) -> float:
+        return 0.05 * (task.recipe["optim.lr"] == 0.3) + 0.03 * (task.recipe["model.width"] == 33)
+
+    def remedies(current: Recipe) -> list[Remedy]:  # the second round's diagnosis finds nothing
+        return [] if current["optim.lr"] == 0.3 else [lr(0.3), width(33)]
+
+    result, _ = improving(effect, remedies)
+    assert decisions(result.verdicts)["width 33"] == ("confirm", "helps")
+    assert decisions(result.verdicts, 2)["width 33"] == ("confirm", "helps")
+    assert result.recipe["optim.lr"] == 0.3 and result.recipe["model.width"] == 33
+    second = next(v for v in result.verdicts if v.round == 2)
+    assert second.level == pytest.approx(0.05 / 4)
+    gain = result.final["validation"]["accuracy"] - result.baseline["validation"]["accuracy"]
+    assert gain == pytest.approx(0.08, abs=0.01)
+
+
+def test_budget_that_ends_before_the_confirm_stage(improving: Improve, tmp_path: Path) -> None:
+    # The trials say they take 10 s; the screen of one remedy takes 5 x 10 / 2 = 25 s, the confirm
+    # stage 150 s more, the final models 10 s.
+    executor = Planted(tmp_path / "out", lambda t: 0.05 * (t.recipe["optim.lr"] == 0.3))
+    executor.seconds = 10.0
+    result, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget_seconds=60.0)
+    assert decisions(result.verdicts) == {"lr 0.3": ("screen", "unconfirmed")}
+    assert result.recipe == result.baseline_recipe
+    assert {t.repeat for t in executor.ran if t.kind == "fold"} == {0}
+    # With more to spend the same folder goes on: nothing is run twice.
+    before = len(executor.ran)
+    result, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget_seconds=None)
+    assert decisions(result.verdicts) == {"lr 0.3": ("confirm", "helps")}
+    assert len(executor.ran) == len(set(executor.ran)) and len(executor.ran) > before
+
+
+def test_budget_too_small_for_any_trial(improving: Improve, tmp_path: Path) -> None:
+    executor = Planted(tmp_path / "out", lambda t: 0.05)
+    executor.seconds = 10.0
+    result, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget_seconds=12.0)
+    assert not result.verdicts
+    assert any("budget" in s for s in result.sentences)
+
+
+@pytest.mark.parametrize("stop", [3, 8, 14, 30])
+def test_an_interrupted_improvement_goes_on(improving: Improve, tmp_path: Path, stop: int) -> None:
+    def effect(task: Task) -> float:
+        return 0.05 * (task.recipe["optim.lr"] == 0.3)
+
+    executor = Planted(tmp_path / "out", effect)
+    executor.stop_after = stop
+    with pytest.raises(Interrupted):
+        improving(effect, [lr(0.3), width(33)], executor=executor)
+    executor.stop_after = 10**9
+    result, _ = improving(effect, [lr(0.3), width(33)], executor=executor)
+    assert len(executor.ran) == len(set(executor.ran)), "a finished trial ran again"
+    whole, _ = improving(effect, [lr(0.3), width(33)], executor=executor)
+    assert whole.verdicts == result.verdicts and whole.test_looks == result.test_looks == 1
+
+
+def test_the_folder_of_another_improvement_is_refused(
+    improving: Improve, data: Data, recipe: Recipe, tmp_path: Path
+) -> None:
+    improving(lambda t: 0.0, [])
+    other = recipe.edit({"optim.lr": 0.123})
+    with pytest.raises(FolderError, match=r"another recipe.*optim\.lr"):
+        improve(data, other, out=tmp_path / "out", executor=Planted(tmp_path, lambda t: 0.0))
+
+
+def test_edits_that_name_another_optimizer_stay_complete(data: Data) -> None:
+    recipe = complete({"source": "wine", "optim.lr": 0.4, "optim.weight_decay": 0.02}, data.spec)
+    changed = variants_module.edited(recipe, {"optim.name": "adam"}, data.spec)
+    assert changed["optim.name"] == "adam" and "optim.momentum" not in changed
+    assert changed["optim.lr"] != 0.4 and changed["optim.weight_decay"] == 0.02
+    assert complete(changed, data.spec) == changed
+
+
+def test_variants_are_unique_and_refused_ones_are_said(data: Data) -> None:
+    recipe = complete({"source": "wine"}, data.spec)
+    proposed = [
+        (lr(0.3), "a"),
+        (replace(lr(0.3), name="the same"), "b"),
+        (lr(float(recipe["optim.lr"])), "no change"),
+        (Remedy("bad", {"optim.lr": -1.0}), "c"),
+    ]
+    variants, refused = variants_module.variants_of(proposed, recipe, data.spec, round_number=1)
+    assert [v.name for v in variants] == ["lr 0.3"]
+    assert dict(variants[0].settings) == {"optim.lr": 0.3}
+    assert len(refused) == 1 and "bad" in refused[0]

@@ -1,0 +1,102 @@
+"""Scores against scikit-learn's."""
+
+import inspect
+import math
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn import metrics as sk
+
+from fitwell.metrics import METRICS, MetricName, score_settings
+
+REFERENCE: dict[str, Any] = {
+    "accuracy": sk.accuracy_score,
+    "balanced_accuracy": sk.balanced_accuracy_score,
+    "rmse": sk.root_mean_squared_error,
+    "mae": sk.mean_absolute_error,
+    "mse": sk.mean_squared_error,
+    "r2": sk.r2_score,
+}
+CLASSES = [n for n, m in METRICS.items() if m.task == "classification"]
+NUMBERS = [n for n, m in METRICS.items() if m.task == "regression"]
+
+
+def test_settings_list_the_table() -> None:
+    assert list(get_args(MetricName)) == ["", *METRICS]
+    assert set(REFERENCE) == set(METRICS)
+    assert score_settings() == {"name": "", "min_effect": 0.0}
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@pytest.mark.parametrize("name", CLASSES)
+@settings(max_examples=80, deadline=None)
+@given(
+    pair=st.integers(1, 30).flatmap(
+        lambda n: st.tuples(*[arrays(np.int64, n, elements=st.integers(0, 4))] * 2)
+    )
+)
+def test_classification_is_sklearns(name: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
+    target, prediction = pair
+    assert METRICS[name](target, prediction) == pytest.approx(REFERENCE[name](target, prediction))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@settings(max_examples=80, deadline=None)
+@given(
+    pair=st.integers(2, 30).flatmap(
+        lambda n: st.tuples(*[arrays(np.float32, n, elements=st.floats(-1e3, 1e3, width=32))] * 2)
+    )
+)
+def test_regression_is_sklearns(name: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
+    target, prediction = (part.astype(np.float64) for part in pair)
+    if 0 < np.var(target) < 1e-12:
+        return  # whether such a target is constant is a matter of rounding
+    expected = REFERENCE[name](target, prediction)
+    assert METRICS[name](target, prediction) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_direction_order_and_gain(name: str) -> None:
+    metric = METRICS[name]
+    target = np.array([0, 1, 2, 1, 0, 2, 1, 1])
+    worse = np.array([1, 0, 2, 1, 2, 0, 0, 1])
+    bad, perfect = metric(target, worse), metric(target, target)
+    assert metric.gain(bad, perfect) > 0 > metric.gain(perfect, bad)
+    assert metric.higher_is_better == (perfect > bad)
+    assert metric.bounded == (perfect == 1)
+    order = np.random.default_rng(0).permutation(len(target))
+    assert metric(target[order], worse[order]) == pytest.approx(bad)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_unit_follows_the_target(name: str) -> None:
+    rng = np.random.default_rng(0)
+    target, prediction = rng.normal(size=50), rng.normal(size=50)
+    factor = METRICS[name](target * 10, prediction * 10) / METRICS[name](target, prediction)
+    assert factor == pytest.approx({"rmse": 10, "mae": 10, "mse": 100, "r2": 1}[name])
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_no_examples_is_not_a_zero(name: str) -> None:
+    empty = np.array([], dtype=np.int64)
+    assert math.isnan(METRICS[name](empty, empty))
+
+
+def test_float32_targets_keep_their_digits() -> None:
+    target = np.full(1000, 1e6, dtype=np.float32)
+    assert METRICS["mse"](target, target + np.float32(0.5)) == pytest.approx(0.25, rel=1e-12)
+
+
+def test_the_catalogue_sees_the_functions_text() -> None:
+    for metric in METRICS.values():
+        assert "Formula:" in (inspect.getdoc(metric) or "")
+        assert list(inspect.signature(metric).parameters) == [
+            "target",
+            "prediction",
+            "probabilities",
+        ]

@@ -1,0 +1,142 @@
+"""Initial weights against the variances of the papers."""
+
+import math
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from fitwell.nn.inits import INITS, named_weights
+from fitwell.nn.norms import norm_1d, norm_2d, num_groups
+from fitwell.nn.types import InitName
+
+_VARIANCE = {  # of a weight, by (n_in, n_out)
+    "default": lambda n_in, n_out: 1 / (3 * n_in),
+    "xavier_normal": lambda n_in, n_out: 2 / (n_in + n_out),
+    "xavier_uniform": lambda n_in, n_out: 2 / (n_in + n_out),
+    "he": lambda n_in, n_out: 2 / n_in,
+    "orthogonal": lambda n_in, n_out: 1 / max(n_in, n_out),
+    "truncated_normal": lambda n_in, n_out: 1 / n_in,
+    "zeros": lambda n_in, n_out: 0.0,
+}
+_LAYERS = {  # with n_in and n_out, receptive field included
+    "linear": (lambda: nn.Linear(400, 200), 400, 200),
+    "conv": (lambda: nn.Conv2d(16, 32, 5), 16 * 25, 32 * 25),
+}
+
+
+def test_types_list_the_table() -> None:
+    assert list(get_args(InitName)) == list(INITS) == list(_VARIANCE)
+
+
+# Without orthogonal kernels: those are one matrix of [channel, everything else], and tested below.
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [(n, layer) for n in INITS for layer in _LAYERS if (n, layer) != ("orthogonal", "conv")],
+)
+def test_variance_is_the_papers(name: str, layer: str) -> None:
+    torch.manual_seed(0)
+    make, n_in, n_out = _LAYERS[layer]
+    module: Any = make()
+    INITS[name](module)
+    weight = module.weight.detach().double().numpy()
+    # 12,800 draws at least: a variance is known to 2.5 % then (2 standard errors of a normal's).
+    assert weight.var() == pytest.approx(_VARIANCE[name](n_in, n_out), rel=0.06)
+    assert abs(weight.mean()) <= 4 * weight.std() / math.sqrt(weight.size)
+    assert bool((module.bias == 0).all()) == (name != "default")
+
+
+def test_shapes_of_the_distributions() -> None:
+    torch.manual_seed(0)
+    drawn = {}
+    for name in ("xavier_normal", "he", "xavier_uniform", "truncated_normal"):
+        layer = nn.Linear(300, 100)
+        INITS[name](layer)
+        w = layer.weight.detach().numpy().ravel()
+        drawn[name] = w / w.std()
+    normal = stats.norm.cdf
+    for name in ("xavier_normal", "he"):
+        assert stats.kstest(drawn[name], normal).pvalue > 0.01, name
+    assert stats.kstest(drawn["xavier_uniform"], normal).pvalue < 1e-6
+    bound = math.sqrt(6 / 400) / math.sqrt(2 / 400)  # in standard deviations
+    assert np.abs(drawn["xavier_uniform"]).max() <= bound * 1.01
+    cut = stats.truncnorm(-2, 2)
+    assert stats.kstest(drawn["truncated_normal"] * cut.std(), cut.cdf).pvalue > 0.01
+
+
+def test_orthogonal_keeps_lengths() -> None:
+    torch.manual_seed(0)
+    model: Any = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Linear(5, 5))
+    INITS["orthogonal"](model)
+    kernel = model[0].weight.detach().flatten(1)
+    assert torch.allclose(kernel @ kernel.T, torch.eye(8), atol=1e-5)
+    x = torch.randn(4, 5)
+    turned = x @ model[1].weight.detach().T
+    assert torch.allclose(turned.norm(dim=1), x.norm(dim=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [n for n in INITS if n != "default"])
+def test_leaves_normalisation_and_slopes(name: str) -> None:
+    model: Any = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.PReLU(), nn.LayerNorm([2, 4]))
+    INITS[name](model)
+    assert (model[1].weight == 1).all() and (model[3].weight == 1).all()
+    assert model[2].weight.item() == 0.25
+
+
+@pytest.mark.parametrize("name", INITS)
+def test_same_seed_same_weights(name: str) -> None:
+    layers = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        layer = nn.Linear(3, 3)
+        INITS[name](layer)
+        layers.append(layer.weight.detach())
+    assert torch.equal(layers[0], layers[1])
+    assert torch.equal(layers[0], layers[2]) == (name == "zeros")
+
+
+def test_named_weights_takes_each_parameter_once() -> None:
+    model: Any = nn.Sequential(nn.Linear(3, 3), nn.LSTM(3, 3), nn.GroupNorm(1, 3), nn.Linear(3, 3))
+    model[3].weight = model[0].weight  # tied
+    rows = list(named_weights(model))
+    assert [n for n, _, _ in rows] == [n for n, _ in model.named_parameters()]
+    weights = {n for n, _, weight in rows if weight}
+    assert weights == {"0.weight", "1.weight_ih_l0", "1.weight_hh_l0"}
+
+
+def test_he_keeps_the_signal_through_relu_and_default_does_not() -> None:
+    torch.manual_seed(0)
+    second_moment = {}
+    for name in ("he", "default"):
+        layers = [m for _ in range(10) for m in (nn.Linear(256, 256), nn.ReLU())]
+        model = nn.Sequential(*layers)
+        INITS[name](model)
+        with torch.no_grad():
+            second_moment[name] = model[:-1](torch.randn(256, 256)).square().mean().item()
+    assert 0.5 < second_moment["he"] < 8  # 2 in the mean; one draw of ten layers varies
+    assert second_moment["default"] < 0.05
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(64, 8), (32, 8), (6, 1), (12, 3), (1, 1)])
+def test_groups_are_equal_and_never_of_one_channel(channels: int, groups: int) -> None:
+    assert num_groups(channels) == groups
+
+
+@pytest.mark.parametrize("name", ["batch", "layer", "group"])
+def test_norms_standardise(name: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64, 16) * 3 + 5
+    maps = torch.randn(64, 16, 5, 5) * 3 + 5
+    one, two = norm_1d(name, 16), norm_2d(name, 16)
+    assert one is not None and two is not None
+    groups = {"layer": 1, "group": 4}
+    for y in (one(x).detach(), two(maps).detach()):
+        if name == "batch":
+            parts = y.transpose(0, 1).flatten(1)  # over the batch (and positions), a unit
+        else:
+            parts = y.reshape(64 * groups[name], -1)  # over an example's units
+        assert torch.allclose(parts.mean(1), torch.zeros(len(parts)), atol=1e-4)
+        assert torch.allclose(parts.var(1, unbiased=False), torch.ones(len(parts)), atol=1e-3)

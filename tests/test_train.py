@@ -1,0 +1,277 @@
+"""The loop: exact, resumable, honest about what it scores."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score
+
+from fitwell import data as fitwell_data
+from fitwell import store
+from fitwell.data import split
+from fitwell.data.split import Rows
+from fitwell.data.types import Data
+from fitwell.errors import Interrupted, SettingError
+from fitwell.recipe import Recipe
+from fitwell.record import Run
+from fitwell.resolve import complete
+from fitwell.train import load_model, resume, train_once
+from fitwell.train.job import train_sample
+
+SMALL = {"train.epochs": 3, "train.batch_size": 64}
+
+
+@pytest.fixture(scope="module")
+def digits() -> Data:
+    return fitwell_data.read("digits", {})
+
+
+def parts(data: Data, recipe: Recipe) -> Rows:
+    return split.fit_rows(data, recipe.section("data"), 0)
+
+
+def trained(data: Data, **settings: object) -> Run:
+    recipe = complete({**SMALL, **{k.replace("__", "."): v for k, v in settings.items()}}, data.spec)
+    return train_once(data, parts(data, recipe), recipe, threads=1)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "best.safetensors")
+
+
+def same(a: Run, b: Run) -> bool:
+    return [r["loss"] for r in a.steps] == [r["loss"] for r in b.steps] and np.array_equal(
+        a.predictions["test"].loss, b.predictions["test"].loss
+    )
+
+
+def test_two_runs_are_bit_equal_and_another_seed_is_not(digits: Data) -> None:
+    recipe = complete(SMALL, digits.spec)
+    rows = parts(digits, recipe)
+    first, again = (train_once(digits, rows, recipe, threads=1) for _ in range(2))
+    other = train_once(digits, rows, recipe, seed=1, threads=1)
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_probes_do_not_touch_the_training(digits: Data) -> None:
+    recipe = complete({**SMALL, "model.dropout": 0.2}, digits.spec)
+    rows = parts(digits, recipe)
+    watched = train_once(digits, rows, recipe, threads=1)
+    plain = train_once(digits, rows, recipe, threads=1, probes=False)
+    assert watched.probes and not plain.probes
+    assert same(watched, plain)
+
+
+def test_the_callers_random_state_is_left_alone(digits: Data) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    trained(digits)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_scores_are_those_of_the_predictions(digits: Data) -> None:
+    run = trained(digits)
+    stored = run.predictions["test"]
+    assert run.scores["test"]["accuracy"] == accuracy_score(stored.target, stored.prediction)
+    assert run.scores["test"]["loss"] == pytest.approx(
+        -np.log(stored.probabilities[np.arange(len(stored.target)), stored.target]).mean(), rel=1e-4
+    )
+    assert np.array_equal(digits.targets[stored.index], stored.target)
+    assert run.scores["train"] == run.epochs[-1]["train"]
+
+
+def test_the_train_score_is_over_a_fixed_sample_as_large_as_the_validation_part(
+    digits: Data,
+) -> None:
+    rows = parts(digits, complete(SMALL, digits.spec))
+    sample = train_sample(rows, 0)
+    assert len(sample) == len(rows.validation)
+    assert set(sample) <= set(rows.train)
+
+
+KNOBS = {
+    "optim.lr": 0.01,
+    "optim.momentum": 0.5,
+    "optim.nesterov": True,
+    "optim.weight_decay": 0.01,
+    "optim.l1": 1e-3,
+    "optim.name": "adam",
+    "schedule.name": "constant",
+    "schedule.warmup": 0.5,
+    "loss.label_smoothing": 0.2,
+    "model.activation": "tanh",
+    "model.dropout": 0.5,
+    "model.init": "he",
+    "model.width": 8,
+    "model.norm": "batch",
+    "model.pool": "avg",
+    "train.clip_norm": 0.05,
+    "train.clip_value": 0.001,
+    "train.ema": 0.9,
+    "train.batch_size": 32,
+    "train.precision": "bfloat16",
+    "data.limit": 200,
+}
+
+
+@pytest.fixture(scope="module")
+def default_run(digits: Data) -> Run:
+    return trained(digits, train__epochs=1, train__precision="float32")
+
+
+@pytest.mark.parametrize(("name", "value"), KNOBS.items())
+def test_no_dead_knobs(digits: Data, default_run: Run, name: str, value: object) -> None:
+    data = fitwell_data.read("digits", {"limit": value}) if name == "data.limit" else digits
+    settings = {**SMALL, "train.epochs": 1, "train.precision": "float32", name: value}
+    recipe = complete(settings, data.spec)
+    run = train_once(data, parts(data, recipe), recipe, threads=1)
+    assert not same(run, default_run)
+
+
+def test_clipping_bounds_the_step_and_records_the_norm_before(digits: Data) -> None:
+    run = trained(digits, train__clip_norm=0.01, optim__momentum=0.0, optim__weight_decay=0.0)
+    measured = [r for r in run.steps if r["grad_norm"] is not None]
+    assert len(measured) == len(run.steps)
+    assert max(r["grad_norm"] for r in measured) > 0.01
+    unclipped = trained(digits)
+    assert run.steps[-1]["loss"] > unclipped.steps[-1]["loss"]
+
+
+def test_early_stopping_keeps_the_best_epoch(digits: Data) -> None:
+    run = trained(digits, train__epochs=40, train__patience=2, schedule__name="constant")
+    scores = [row["validation"]["accuracy"] for row in run.epochs]
+    assert len(run.epochs) < 40
+    assert run.best_epoch == max(i for i, s in enumerate(scores) if s == max(scores))
+    assert len(scores) == run.best_epoch + 3
+    assert run.scores["validation"]["accuracy"] == max(scores)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_layer_and_loses_nothing(
+    digits: Data, tmp_path: Path
+) -> None:
+    recipe = complete({**SMALL, "optim.lr": 9.0, "train.epochs": 30}, digits.spec)
+    run = train_once(digits, parts(digits, recipe), recipe, folder=tmp_path / "run", threads=1)
+    assert run.status == "failed"
+    assert "step" in run.failure and "optim.lr" in run.failure
+    assert "first layer that is not finite: " in run.failure
+    opened = store.open_run(tmp_path / "run")
+    assert opened.status == "failed" and opened.failure == run.failure
+    assert all(row["loss"] is not None and math.isfinite(row["loss"]) for row in opened.steps[:-1])
+
+
+def test_a_batch_larger_than_the_data_is_refused_before_training(digits: Data) -> None:
+    with pytest.raises(SettingError, match=r"train\.batch_size = 5000: larger than"):
+        trained(digits, train__batch_size=5000)
+
+
+def test_the_folder_holds_the_run(digits: Data, tmp_path: Path) -> None:
+    recipe = complete(SMALL, digits.spec)
+    folder = tmp_path / "run"
+    run = train_once(digits, parts(digits, recipe), recipe, folder=folder, threads=1)
+    opened = store.open_run(folder)
+    assert opened.recipe == recipe and opened.spec == digits.spec
+    assert opened.scores == run.scores and opened.steps == run.steps
+    assert np.array_equal(
+        opened.predictions["test"].probabilities, run.predictions["test"].probabilities
+    )
+    text = (folder / "environment.json").read_text()
+    assert str(Path.home()) not in text and os.environ.get("HOSTNAME", "no host") not in text
+    model, preprocess = load_model(opened)
+    rows = parts(digits, recipe).held_out
+    with torch.no_grad():
+        outputs = model(torch.from_numpy(preprocess.inputs(digits.inputs[rows])))
+    agree = (outputs.argmax(1).numpy() == run.predictions["test"].prediction).mean()
+    assert agree > 0.98  # float32 here, perhaps bfloat16 there
+
+
+INTERRUPTED = """
+import os, sys, time
+from pathlib import Path
+from fitwell import data as fitwell_data
+from fitwell.data import split
+from fitwell.errors import Interrupted
+from fitwell.resolve import complete
+from fitwell.train import fit
+fit.CHECKPOINT_SECONDS = 0.0
+data = fitwell_data.read("digits", {})
+recipe = complete({"train.epochs": 40, "model.dropout": 0.1, "train.ema": 0.9}, data.spec)
+rows = split.fit_rows(data, recipe.section("data"), 0)
+def progress(event, **facts):
+    if event == "epoch":
+        print(facts["epoch"], flush=True)
+try:
+    fit.train_once(data, rows, recipe, folder=Path(sys.argv[1]), progress=progress, threads=1)
+except Interrupted as error:
+    print(error.message)
+    sys.exit(130)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_resuming_ends_in_the_same_weights(digits: Data, tmp_path: Path, kind: int) -> None:
+    folder = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == "5":
+            time.sleep(0.03)  # somewhere within the next epoch
+            process.send_signal(kind)
+            break
+    rest = process.stdout.read()
+    assert process.wait() == (130 if kind == signal.SIGINT else -signal.SIGKILL)
+    if kind == signal.SIGINT:
+        assert f"fitwell resume {folder}" in rest
+    settings = {"train.epochs": 40, "model.dropout": 0.1, "train.ema": 0.9}
+    recipe = complete(settings, digits.spec)
+    rows = parts(digits, recipe)
+    done = resume(folder, digits, rows)
+    assert done.status == "done" and len(done.epochs) == 40
+    whole = train_once(digits, rows, recipe, folder=tmp_path / "whole", threads=1)
+    assert [r["loss"] for r in store.open_run(folder).steps] == [r["loss"] for r in whole.steps]
+    kept, expected = weights(folder), weights(tmp_path / "whole")
+    assert kept.keys() == expected.keys()
+    assert all(torch.equal(kept[name], expected[name]) for name in kept)
+    assert resume(folder, digits, rows).scores == done.scores
+
+
+def test_ctrl_c_without_a_folder_says_that_nothing_was_written(digits: Data) -> None:
+    recipe = complete({**SMALL, "train.epochs": 1000}, digits.spec)
+
+    def progress(event: str, **facts: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="no folder"):
+        train_once(digits, parts(digits, recipe), recipe, progress=progress, threads=1)
+
+
+def test_training_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys; from fitwell import data as d; from fitwell.data import split;"
+        "from fitwell.resolve import complete; from fitwell.train import train_once;"
+        "x = d.read('digits', {}); r = complete({'train.epochs': 1}, x.spec);"
+        "train_once(x, split.fit_rows(x, r.section('data'), 0), r, threads=1);"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
+
+
+def test_regression_is_scored_in_the_targets_own_unit() -> None:
+    data = fitwell_data.read("diabetes", {})
+    run = trained(data, train__epochs=10)
+    stored = run.predictions["test"]
+    error = stored.prediction - data.targets[stored.index]
+    assert run.scores["test"]["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
+    assert 40 < run.scores["test"]["rmse"] < 80  # always saying the mean gives 77

@@ -1,0 +1,247 @@
+"""Worker processes: what they give, what they survive, and that none is left behind."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fitwell.data import read
+from fitwell.data.types import Data
+from fitwell.errors import Interrupted
+from fitwell.recipe import Recipe
+from fitwell.resolve import complete
+from fitwell.trials.crossval import cross_validate, summary
+from fitwell.trials.executor import LocalExecutor
+from fitwell.trials.handover import read_data, write_data
+from fitwell.trials.trial import Task
+
+CRASHING = """
+import os, pathlib
+import torch
+
+def once(spec, *, marker: str = ""):
+    path = pathlib.Path(marker)
+    if not path.exists():
+        path.touch()
+        os._exit(7)
+    print("models may print")
+    return torch.nn.Linear(spec.input_shape[0], spec.num_outputs)
+
+def always(spec):
+    os._exit(7)
+
+def slow(spec):
+    import time
+    time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return read("wine", {})
+
+
+@pytest.fixture(scope="module")
+def recipe(data: Data) -> Recipe:
+    return complete({"source": "wine", "model.name": "linear", "train.epochs": 1}, data.spec)
+
+
+@pytest.fixture(scope="module")
+def executor(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor]:
+    with LocalExecutor(data, tmp_path_factory.mktemp("out"), workers=2, threads=1) as executor:
+        yield executor
+
+
+@pytest.fixture
+def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "crashing_nets.py").write_text(CRASHING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_handed_over_data_is_the_same(data: Data, tmp_path: Path) -> None:
+    write_data(data, tmp_path)
+    again = read_data(tmp_path)
+    for name in ("inputs", "targets", "keys", "part"):
+        assert np.array_equal(getattr(again, name), getattr(data, name), equal_nan=name == "inputs")
+    assert again.spec == data.spec and again.fingerprint == data.fingerprint
+
+
+def test_workers_give_what_this_process_gives(
+    data: Data, recipe: Recipe, executor: LocalExecutor, tmp_path: Path
+) -> None:
+    there = cross_validate(data, recipe, executor)
+    here = cross_validate(data, recipe, LocalExecutor(data, tmp_path, threads=1, in_process=True))
+    assert [r.fold for r in there] == [0, 1, 2, 3, 4]
+    assert [r.scores for r in there] == [r.scores for r in here]
+    assert [r.steps for r in there] == [r.steps for r in here]
+    covered = np.concatenate([r.predictions["held_out"].index for r in there])
+    assert len(covered) == len(set(covered.tolist())) > 0.85 * len(data)
+    table = summary(there)
+    scores = [f["validation"]["accuracy"] for f in table["folds"]]
+    assert table["mean"]["validation"]["accuracy"] == pytest.approx(np.mean(scores))
+    assert table["std"]["validation"]["accuracy"] == pytest.approx(np.std(scores, ddof=1))
+
+
+def test_finished_trials_are_reused_and_others_are_not(
+    recipe: Recipe, executor: LocalExecutor
+) -> None:
+    tasks = [Task(recipe, fold, 0, 5, variant="reused") for fold in range(3)]
+    executor.run(tasks[:2])
+    written = [(executor.place(t) / "run.json").stat().st_mtime_ns for t in tasks[:2]]
+    assert executor.missing(tasks) == tasks[2:]
+    (executor.place(tasks[0]) / "run.json").unlink()  # as a kill would leave it
+    runs = executor.run(tasks)
+    assert [r.status for r in runs] == ["done"] * 3
+    assert (executor.place(tasks[0]) / "run.json").exists()
+    assert (executor.place(tasks[1]) / "run.json").stat().st_mtime_ns == written[1]
+    other = Task(recipe.edit({"optim.lr": 0.2}), 1, 0, 5, variant="reused")
+    assert executor.missing([other]) == [other]
+
+
+def test_a_trial_that_fails_is_a_failed_run(
+    data: Data, recipe: Recipe, executor: LocalExecutor
+) -> None:
+    task = Task(recipe.edit({"train.batch_size": 100_000}), variant="too large")
+    (run,) = executor.run([task])
+    assert run.status == "failed" and "train.batch_size" in run.failure
+    assert executor.missing([task]) == []
+
+
+def test_a_worker_that_dies_is_replaced_and_its_trial_repeated(
+    data: Data, nets: None, tmp_path: Path
+) -> None:
+    settings = {"model.name": "crashing_nets:once", "model.marker": str(tmp_path / "marker")}
+    recipe = complete({"train.epochs": 1, **settings}, data.spec)
+    with LocalExecutor(data, tmp_path / "out", workers=1) as executor:
+        runs = cross_validate(data, recipe, executor)
+    assert (tmp_path / "marker").exists()
+    assert [r.status for r in runs] == ["done"] * 5
+
+
+def test_a_trial_that_kills_its_worker_twice_fails_alone(
+    data: Data, recipe: Recipe, nets: None, tmp_path: Path
+) -> None:
+    deadly = complete({"train.epochs": 1, "model.name": "crashing_nets:always"}, data.spec)
+    tasks = [Task(deadly, variant="deadly"), Task(recipe, variant="good")]
+    with LocalExecutor(data, tmp_path / "out", workers=1) as executor:
+        bad, good = executor.run(tasks)
+        pids = [w.process.pid for w in executor._pool]
+        # Taken up again, it is tried again: the machine may have been short of memory.
+        assert executor.missing(tasks) == [tasks[0]]
+    assert bad.status == "failed" and "exit code 7" in bad.failure
+    assert good.status == "done"
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_model_that_workers_cannot_import_runs_here_with_one_warning(
+    data: Data, nets: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import types
+
+    import torch
+
+    def net(spec: object) -> torch.nn.Module:
+        return torch.nn.Linear(13, 3)
+
+    module = types.ModuleType("made_in_this_process")
+    module.net = net  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "made_in_this_process", module)
+    recipe = complete({"train.epochs": 1, "model.name": "made_in_this_process:net"}, data.spec)
+    with LocalExecutor(data, tmp_path / "out", workers=2) as executor:
+        with pytest.warns(UserWarning, match="in this process") as warned:
+            runs = cross_validate(data, recipe, executor)
+            cross_validate(data, recipe, executor, repeat=1)
+    assert len(warned) == 1
+    assert [r.status for r in runs] == ["done"] * 5
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="interrupts itself by an alarm")
+def test_ctrl_c_stops_the_workers(data: Data, nets: None, tmp_path: Path) -> None:
+    recipe = complete({"train.epochs": 1, "model.name": "crashing_nets:slow"}, data.spec)
+    executor = LocalExecutor(data, tmp_path / "out", workers=1)
+    pids = [w.process.pid for w in executor._pool]
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    try:
+        with pytest.raises(Interrupted, match="fitwell resume"):
+            executor.run([Task(recipe)])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not any(alive(pid) for pid in pids)
+    assert not executor._holder[0].exists()
+
+
+SCRIPT = """
+from pathlib import Path
+from fitwell.data import read
+from fitwell.resolve import complete
+from fitwell.trials.crossval import cross_validate
+from fitwell.trials.executor import LocalExecutor
+
+print("started")
+data = read("wine", {})
+recipe = complete({"model.name": MODEL, "train.epochs": 1}, data.spec)
+executor = LocalExecutor(data, Path("out"), workers=2)
+print("workers", *[w.process.pid for w in executor._pool], flush=True)
+runs = cross_validate(data, recipe, executor)
+print("statuses", *[r.status for r in runs])
+"""
+
+
+def run_script(tmp_path: Path, model: str) -> subprocess.Popen[str]:
+    (tmp_path / "crashing_nets.py").write_text(textwrap.dedent(CRASHING))
+    (tmp_path / "script.py").write_text(SCRIPT.replace("MODEL", repr(model)))
+    return subprocess.Popen(
+        [sys.executable, "script.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_a_script_without_a_guard(tmp_path: Path) -> None:
+    """It runs once: a worker that imported it again would print, and start workers of its own."""
+    process = run_script(tmp_path, "linear")
+    out, _ = process.communicate(timeout=120)
+    assert out.count("started") == 1
+    assert "statuses done done done done done" in out
+    # It never closed the executor: that happens at exit.
+    pids = [int(p) for p in out.split("workers ")[1].split("\n")[0].split()]
+    assert len(pids) == 2 and not any(alive(pid) for pid in pids)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to look at processes")
+def test_workers_of_a_killed_parent_end(tmp_path: Path) -> None:
+    process = run_script(tmp_path, "crashing_nets:slow")
+    assert process.stdout is not None
+    process.stdout.readline()
+    pids = [int(p) for p in process.stdout.readline().split()[1:]]
+    assert all(alive(pid) for pid in pids)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30  # a worker still importing torch hears of it a little later
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    left = [pid for pid in pids if alive(pid)]
+    for pid in left:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    process.stdout.close()
+    assert not left
