@@ -11,6 +11,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 UV := $(BIN)/uv
 STAMP := .venv/.installed
+BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py))
 # One thread a process: the suite runs two side by side, and results must not depend on the machine.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
@@ -43,7 +44,7 @@ test-all: check
 	$(PYTEST) -m "slow or not slow"
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/run.py
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name; done
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_images.py

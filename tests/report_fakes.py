@@ -106,7 +106,7 @@ def folds(
     runs = []
     for fold in range(5):
         rng = np.random.default_rng(fold)
-        epochs = []
+        epochs: list[dict[str, Any]] = []
         for epoch in range(30):
             reach = 1 - math.exp(-(epoch + 1) / pace)
             score = start + (end - start) * reach + rng.normal(0, 0.012)
@@ -229,8 +229,8 @@ def improvement(*, helps: bool = True, data: Data | None = None) -> FakeImprovem
     data = data or digits()
     before = recipe() if helps else recipe(model__activation="relu", optim__lr=0.05)
     after = before.edit({**RELU, **FASTER}) if helps else before
-    sick = {"start": 0.1, "end": 0.45, "gap": 0.01, "pace": 18.0, "sick": True}
-    well = {"start": 0.35, "end": 0.965, "gap": 0.02, "pace": 4.0, "sick": False}
+    sick: dict[str, Any] = {"start": 0.1, "end": 0.45, "gap": 0.01, "pace": 18.0, "sick": True}
+    well: dict[str, Any] = {"start": 0.35, "end": 0.965, "gap": 0.02, "pace": 4.0, "sick": False}
     baseline_folds = folds(data, before, **(sick if helps else well))
     final_folds = folds(data, after, **well) if helps else baseline_folds
     run = Run(
@@ -295,8 +295,8 @@ SICK_VERDICTS = [
     verdict("tanh", {"model.activation": "tanh"}, "screen", 0.22, "stopped early"),
     verdict("relu", RELU, "confirm", 0.486, "helps", (0.44, 0.53)),
     verdict("lr x 5", FASTER, "confirm", 0.3, "helps", (0.21, 0.39)),
-    verdict("lr x 5", FASTER, "confirm", 0.061, "helps", (0.02, 0.102), round=2),
     verdict("dropout", {"model.dropout": 0.3}, "screen", -0.02, "screened out", round=2),
+    verdict("lr x 5", FASTER, "confirm", 0.061, "helps", (0.02, 0.102), round=2),
 ]
 HEALTHY_VERDICTS = [
     verdict("epochs x 2", {"train.epochs": 60}, "confirm", 0.001, "no evidence", (-0.004, 0.006)),

@@ -1,6 +1,8 @@
 """Arrays, tensors, .npz and Datasets from Python."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,7 +135,8 @@ def test_npz(tmp_path: Path) -> None:
     reference = read((X, Y))
     for names in (("X", "y"), ("x", "y"), ("data", "labels"), ("arr_0", "arr_1")):
         path = tmp_path / "mine.npz"
-        np.savez(path, **dict(zip(names, (X, Y), strict=True)))
+        arrays: dict[str, Any] = dict(zip(names, (X, Y), strict=True))
+        np.savez(path, **arrays)
         data = read(path)
         assert data.name == "mine"
         assert data.fingerprint == reference.fingerprint
@@ -163,7 +166,7 @@ def test_npz_with_parts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["X", "y"])
 def test_nan_in_npz_is_refused_by_row(tmp_path: Path, where: str) -> None:
-    arrays = {"X": X.copy(), "y": X[:, 0].copy()}
+    arrays: dict[str, Any] = {"X": X.copy(), "y": X[:, 0].copy()}
     arrays[where][7] = np.nan
     np.savez(tmp_path / "bad.npz", **arrays)
     with pytest.raises(BadData, match="NaN") as error:
@@ -233,7 +236,7 @@ def test_datasets_that_cannot_be_used() -> None:
         read(Pairs([(np.ones(2), 0), (np.ones(3), 1)]))
 
     class Endless(torch.utils.data.IterableDataset):
-        def __iter__(self) -> object:
+        def __iter__(self) -> Iterator[object]:
             return iter(())
 
     with pytest.raises(BadData, match=r"type Endless|no length"):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ def test_tables_are_standardised_as_scikit_learn_does() -> None:
     data = read("wine")
     rows = np.arange(0, 178, 2)
     fitted = preprocess.fit(data, rows)
-    reference = StandardScaler().fit(data.inputs[rows].astype(np.float64))
+    scaler: Any = StandardScaler()
+    reference = scaler.fit(data.inputs[rows].astype(np.float64))
     np.testing.assert_allclose(
         fitted.inputs(data.inputs), reference.transform(data.inputs), rtol=1e-4, atol=1e-5
     )

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from fitwell.data import SOURCES, BadData, check, read
-from fitwell.data.checks import duplicate_groups
+from fitwell.data.duplicates import duplicate_groups
 from fitwell.errors import SettingError
 
 
@@ -51,7 +52,8 @@ def test_every_source_is_explained(name: str) -> None:
 
 
 def test_digits_are_the_images_of_scikit_learn() -> None:
-    data, bunch = read("digits"), load_digits()
+    data = read("digits")
+    bunch: Any = load_digits()
     assert data.inputs.shape == (1797, 1, 8, 8)
     np.testing.assert_array_equal(np.round(data.inputs[:, 0] / (255 / 16)), bunch.images)
     np.testing.assert_array_equal(data.targets, bunch.target)

@@ -1,6 +1,7 @@
 """Splits: disjoint, complete, stratified, grouped, reproducible; compared with scikit-learn."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,8 @@ def test_folds_are_as_even_as_those_of_scikit_learn() -> None:
     folds = [fold_rows(data, options, fold=k, repeat=0, seed=0) for k in range(4)]
     assert sorted(np.concatenate([f.held_out for f in folds]).tolist()) == list(range(103))
     ours = np.array([np.bincount(data.targets[f.held_out], minlength=3) for f in folds])
-    split = StratifiedKFold(4, shuffle=True, random_state=0).split(data.inputs, data.targets)
+    splitter: Any = StratifiedKFold(4, shuffle=True, random_state=0)
+    split = splitter.split(data.inputs, data.targets)
     theirs = np.array([np.bincount(data.targets[test], minlength=3) for _, test in split])
     assert np.ptp(ours, axis=0).max() <= np.ptp(theirs, axis=0).max() <= 1
     assert np.ptp(ours.sum(1)) <= 1

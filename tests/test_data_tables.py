@@ -1,6 +1,7 @@
 """CSV, Parquet, DataFrames: types, targets, missing values, identifiers, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -244,7 +245,7 @@ FRAME = {
 
 @pytest.mark.parametrize("library", ["polars", "pandas"])
 def test_data_frames(library: str) -> None:
-    frame = pl.DataFrame(FRAME) if library == "polars" else pd.DataFrame(FRAME)
+    frame: Any = pl.DataFrame(FRAME) if library == "polars" else pd.DataFrame(FRAME)
     data = read(frame)
     assert data.name == "table"
     assert data.spec.input_shape == (4,)

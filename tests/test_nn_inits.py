@@ -6,6 +6,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import stats
 from torch import nn
 
@@ -107,6 +108,14 @@ def test_named_weights_takes_each_parameter_once() -> None:
     assert weights == {"0.weight", "1.weight_ih_l0", "1.weight_hh_l0"}
 
 
+def test_a_bias_of_two_dimensions_is_no_weight() -> None:
+    model: Any = nn.MultiheadAttention(4, 2, add_bias_kv=True)  # bias_k: [1, 1, feature]
+    weights = {n for n, _, weight in named_weights(model) if weight}
+    assert weights == {"in_proj_weight", "out_proj.weight"}
+    INITS["he"](model)
+    assert (model.bias_k == 0).all() and (model.in_proj_bias == 0).all()
+
+
 def test_he_keeps_the_signal_through_relu_and_default_does_not() -> None:
     torch.manual_seed(0)
     second_moment = {}
@@ -140,3 +149,5 @@ def test_norms_standardise(name: str) -> None:
             parts = y.reshape(64 * groups[name], -1)  # over an example's units
         assert torch.allclose(parts.mean(1), torch.zeros(len(parts)), atol=1e-4)
         assert torch.allclose(parts.var(1, unbiased=False), torch.ones(len(parts)), atol=1e-3)
+    if name != "batch":
+        torch.testing.assert_close(two(maps).detach(), F.group_norm(maps, groups[name]))

@@ -39,7 +39,9 @@ def parts(data: Data, recipe: Recipe) -> Rows:
 
 
 def trained(data: Data, **settings: object) -> Run:
-    recipe = complete({**SMALL, **{k.replace("__", "."): v for k, v in settings.items()}}, data.spec)
+    recipe = complete(
+        {**SMALL, **{k.replace("__", "."): v for k, v in settings.items()}}, data.spec
+    )
     return train_once(data, parts(data, recipe), recipe, threads=1)
 
 

@@ -22,7 +22,7 @@ from fitwell.nn.losses import LOSSES
 from fitwell.optim import OPTIMIZERS
 from fitwell.schedules import SCHEDULES
 from fitwell.settings import Schema
-from fitwell.train.options import train_settings
+from fitwell.options import train_settings
 
 Table = Mapping[str, Any]
 KINDS: dict[str, Table] = {

@@ -124,7 +124,9 @@ def scored_rows(
 
 def _known(run: Run) -> tuple[Spec, Any]:
     if run.spec is None or run.recipe is None:
-        raise FolderError("This run has no recipe and spec, so no model.", where=str(run.folder or ""))
+        raise FolderError(
+            "This run has no recipe and spec, so no model.", where=str(run.folder or "")
+        )
     return run.spec, run.recipe
 
 

@@ -35,7 +35,9 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
     for section in NAMED_SECTIONS:
         values[f"{section}.name"] = names[section]
         entry = {k: s.get("default") for k, s in custom.get(section, {}).items()}
-        entry = entry or (defaults(section, names[section]) if names[section] in known()[section] else {})
+        entry = entry or (
+            defaults(section, names[section]) if names[section] in known()[section] else {}
+        )
         values |= {f"{section}.{key}": value for key, value in entry.items()}
     for section in PLAIN_SECTIONS:
         values |= {f"{section}.{key}": value for key, value in defaults(section).items()}

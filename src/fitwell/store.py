@@ -107,6 +107,7 @@ def new_folder(out: Path | None, *, source: str, model: str, needed_bytes: int =
         folder = _claim(out) if out else _next(Path("runs"), f"{source}-{model}")
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
+        (folder / "format").unlink(missing_ok=True)
         folder.rmdir()
         raise FolderError(
             f"{folder} has {free / 1e6:,.0f} MB free and the run needs about "

@@ -153,9 +153,7 @@ def compare(
     recipes = [recipe_of(item) for item in (first, second)]
     for item, recipe in zip((first, second), recipes, strict=True):
         if recipe is None:
-            raise FolderError(
-                f"{item} is neither a run folder nor a recipe file.", where=str(item)
-            )
+            raise FolderError(f"{item} is neither a run folder nor a recipe file.", where=str(item))
     base = recipes[0]
     assert base is not None and recipes[1] is not None
     other = Recipe(over(recipes[1], extra))

@@ -69,7 +69,11 @@ def _setting(name: str) -> dict[str, Any]:
     if key == "name" and section in NAMED_SECTIONS:
         return {"name": name, "summary": f"one of: {', '.join(known()[section])}"}
     schema = next(s[key] for s in known()[section].values() if key in s)
-    return {"name": name, "summary": schema.get("description", ""), "default": schema.get("default")}
+    return {
+        "name": name,
+        "summary": schema.get("description", ""),
+        "default": schema.get("default"),
+    }
 
 
 def explain(name: str) -> dict[str, Any]:

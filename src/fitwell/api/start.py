@@ -75,7 +75,9 @@ def begin(source: Any, model: Model = "", settings: Mapping[str, Any] | None = N
     values["source"] = str(source) if named else ""
     options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
     if data is None or options != _same(options, recipe):
-        data = read(str(source) if named else source, {**options, "seed": values.get("train.seed", 0)})
+        data = read(
+            str(source) if named else source, {**options, "seed": values.get("train.seed", 0)}
+        )
     return Start(data, values, complete(values, data.spec))
 
 

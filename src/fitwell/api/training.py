@@ -86,9 +86,7 @@ def cv(
     return _cross_validate(start, _folder(start, out), examples, progress)
 
 
-def _cross_validate(
-    start: Start, folder: Path, examples: bool, progress: Progress | None
-) -> Run:
+def _cross_validate(start: Start, folder: Path, examples: bool, progress: Progress | None) -> Run:
     from fitwell.trials.crossval import cross_validate, summary
     from fitwell.trials.executor import LocalExecutor
 

@@ -64,7 +64,9 @@ class Parser(argparse.ArgumentParser):
     """One that raises a sentence instead of printing usage and ending the process."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:]}. `{self.prog} --help` shows its options.")
+        raise UsageError(
+            f"{message[:1].upper()}{message[1:]}. `{self.prog} --help` shows its options."
+        )
 
 
 def parser_of(verb: str, summary: str, words: str, options: Sequence[str]) -> Parser:
@@ -93,7 +95,9 @@ def parser_of(verb: str, summary: str, words: str, options: Sequence[str]) -> Pa
     return parser
 
 
-def parse(parser: Parser, arguments: Sequence[str], options: Sequence[str]) -> tuple["Given", list[str]]:
+def parse(
+    parser: Parser, arguments: Sequence[str], options: Sequence[str]
+) -> tuple["Given", list[str]]:
     """(what the options say, the words that are no settings).
 
     Raises:

@@ -53,7 +53,9 @@ def checked(result: Any, given: Given) -> None:
             print(described(result.spec))
         _print(problems(result.problems))
     if failure is not None:
-        print(failure.message if given.json else failure.message.split(". ")[0] + ".", file=sys.stderr)
+        print(
+            failure.message if given.json else failure.message.split(". ")[0] + ".", file=sys.stderr
+        )
         raise failure
 
 

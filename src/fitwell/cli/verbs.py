@@ -68,9 +68,7 @@ def improve(given: Given, words: list[str]) -> None:
     with output.progress(given) as progress:
         from fitwell.api.training import improve as work
 
-        result = work(
-            source, budget=given.budget, **_training(given), progress=progress
-        )
+        result = work(source, budget=given.budget, **_training(given), progress=progress)
     output.improved(result, given)
 
 
@@ -88,7 +86,9 @@ def evaluate(given: Given, words: list[str]) -> None:
 def predict(given: Given, words: list[str]) -> None:
     """What a run's model says of new inputs."""
     if len(words) < 2:
-        raise UsageError("predict takes a run folder and at least one file: fitwell predict RUN FILE.")
+        raise UsageError(
+            "predict takes a run folder and at least one file: fitwell predict RUN FILE."
+        )
     from fitwell.api.judging import predict as work
     from fitwell.cli import output
 
@@ -103,9 +103,7 @@ def resume(given: Given, words: list[str]) -> None:
     with output.progress(given) as progress:
         from fitwell.api.training import resume as work
 
-        result = work(
-            folder, budget=given.budget, examples=given.examples, progress=progress
-        )
+        result = work(folder, budget=given.budget, examples=given.examples, progress=progress)
     output.resumed(result, given)
 
 

@@ -94,7 +94,8 @@ def _series(name: str, column: Any) -> Any:
     values = column.to_numpy()
     if values.dtype.kind in "biuf":
         return pl.Series(name, values)
-    plain = [None if v is None or v is v.__class__ or v != v else v for v in column.astype(object)]
+    missing = column.isna().tolist()
+    plain = [None if m else v for v, m in zip(column.tolist(), missing, strict=True)]
     if all(isinstance(v, int | float) for v in plain if v is not None):
         return pl.Series(name, plain, dtype=pl.Float64, strict=False)
     return pl.Series(name, [None if v is None else str(v) for v in plain], dtype=pl.String)

@@ -50,7 +50,7 @@ def lr_too_high(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         return NotAssessed("lr_too_high", "step rows (the loss of each step)")
     signs = [_broken(run) for run in folds]
     broken = [bool(sign) for sign in signs]
-    collapsed = [sign in ("not a number", "the loss came back to its start") for sign in signs]
+    collapsed = [_collapsed(run, sign) for run, sign in zip(folds, signs, strict=True)]
     rate = median(_rate(run) for run in folds)
     limit = _range_limit(runs)
     enough = share(broken) >= 2 / 3
@@ -217,6 +217,11 @@ def _broken(run: Run) -> str:
     if _median_update(run) > _LARGE_UPDATE:
         return "steps as large as the weights"
     return ""
+
+
+def _collapsed(run: Run, sign: str) -> bool:
+    """Whether nothing was left of what had been learned."""
+    return sign == "not a number" or (bool(sign) and _left(run) > 0.9)
 
 
 def _runs_of_five(values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from fitwell.resolve import complete
 from fitwell.settings import NAMED_SECTIONS, known
 from fitwell.spec import Spec
 from fitwell.trials.bench import Variant
+from fitwell.trials.trial import slug_of
 
 Proposal = tuple[Remedy, str]  # with the finding it is for
 
@@ -56,10 +57,11 @@ def variants_of(
         if changed == recipe or changed in known_recipes or changed in variants:
             continue
         name = remedy.name if round_number == 1 else f"{remedy.name}-round{round_number}"
-        while name in names or name == "baseline":
-            name += "_"
-        names.add(name)
-        edit = {key: after for key, (_, after) in recipe.changes(changed).items()}
+        while (slug := slug_of(name)) in names or slug == "baseline":
+            name += "-also"  # two names may differ in signs only, and the folders need their own
+        names.add(slug)
+        changes = recipe.changes(changed).items()
+        edit = {key: after for key, (_, after) in changes if after is not None}
         variants[changed] = Variant(name, changed, remedy.name, edit, finding)
     return list(variants.values()), refused
 

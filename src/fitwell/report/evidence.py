@@ -19,6 +19,8 @@ SIZE = {"width": 2.9, "height": 1.9}
 
 def picture(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
     """The picture of a finding, or None where the rows for it are missing."""
+    if not runs:
+        return None
     paint = PICTURES.get(finding.name, score_curve)
     return paint(finding, runs, metric) or score_curve(finding, runs, metric)
 
@@ -32,13 +34,15 @@ def loss_curve(finding: Finding, runs: Sequence[Run], metric: str) -> str | None
     return learning_curve(runs, "loss", heading="Loss by epoch", **SIZE)
 
 
-def guessing(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
-    """The score beside the one of a trivial prediction, where the evidence has it."""
-    names = ("trivial", "trivial_score", "baseline", "majority")
-    trivial = next((finding.evidence[n] for n in names if n in finding.evidence), None)
-    reference = float(trivial) if isinstance(trivial, int | float) else None
-    heading = "Score (dotted: guessing)"
-    return learning_curve(runs, metric, heading=heading, reference=reference, **SIZE)
+def score_beside(name: str, heading: str) -> Picture:
+    """The score by epoch with a dotted line at a number of the evidence."""
+
+    def picture_of(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
+        level = finding.evidence.get(name)
+        reference = float(level) if isinstance(level, int | float) else None
+        return learning_curve(runs, metric, heading=heading, reference=reference, **SIZE)
+
+    return picture_of
 
 
 def by_layer(runs: Sequence[Run], kind: str, name: str) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -121,10 +125,10 @@ def _name_layers(axes: "Axes", layers: Sequence[str]) -> None:
 
 PICTURES: dict[str, Picture] = {
     "overfitting": loss_curve,
-    "underfitting": score_curve,
+    "underfitting": score_beside("reference", "Score (dotted: reference)"),
     "stopped_too_early": loss_curve,
     "oscillating": loss_curve,
-    "no_better_than_trivial": guessing,
+    "no_better_than_trivial": score_beside("trivial", "Score (dotted: guessing)"),
     "lr_too_low": update_size,
     "lr_too_high": update_size,
     "vanishing_gradient": gradient_by_depth,

@@ -72,9 +72,18 @@ class Facts:
 
     @property
     def runs_of_diagnosis(self) -> list[list[Run]]:
-        """The runs that each round's findings speak about: only the first round's are at hand."""
-        last = self.final_folds or [self.run]
-        return [self.baseline_folds or [self.run], *([last] * (len(self.rounds) - 1))]
+        """The runs that each round's findings speak about; empty where they are not at hand.
+
+        The first round speaks of the baseline. The last one speaks of the final recipe, unless it
+        adopted something itself.
+        """
+        count = len(self.rounds)
+        runs: list[list[Run]] = [[] for _ in self.rounds]
+        if count and not any(v.decision == "helps" for v in self.verdicts if v.round == count):
+            runs[-1] = self.final_folds
+        if count:
+            runs[0] = self.baseline_folds or [self.run]
+        return runs
 
 
 def gather(result: Any, *, diagnosis: Diagnosis | None = None) -> Facts:

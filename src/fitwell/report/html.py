@@ -144,7 +144,7 @@ def tiles(facts: Facts) -> list[dict[str, Any]]:
 
 def _validation_note(facts: Facts) -> str:
     spread = facts.spread.get(facts.metric)
-    around = f", standard deviation {wording.number(spread)}" if spread is not None else ""
+    around = f" (sd {wording.number(spread)})" if spread is not None else ""
     count = len(facts.final_folds)
     return f"mean of {count} folds{around}" if count > 1 else "held out of training"
 

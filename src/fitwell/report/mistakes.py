@@ -196,8 +196,9 @@ def picture(image: np.ndarray) -> str:
 
     pixels = np.asarray(image, dtype=np.float32)
     if image.dtype != np.uint8:
-        low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
-        pixels = np.nan_to_num((pixels - low) / ((high - low) or 1) * 255)
+        finite = pixels[np.isfinite(pixels)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+        pixels = np.nan_to_num((pixels.clip(low, high) - low) / ((high - low) or 1) * 255)
     channels = pixels.shape[0]
     shown = pixels[:3] if channels >= 3 else np.repeat(pixels[:1], 3, axis=0)
     drawn = Image.fromarray(shown.transpose(1, 2, 0).astype(np.uint8))

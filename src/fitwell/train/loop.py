@@ -238,11 +238,7 @@ def keep_best(job: Job, state: State, row: dict[str, Any]) -> None:
     """
     score = row["validation"] and row["validation"][job.metric_name]
     chooses = job.recipe["train.patience"] and score is not None
-    if (
-        not chooses
-        or state.best_score is None
-        or job.metric.gain(state.best_score, score) >= 0
-    ):
+    if not chooses or state.best_score is None or job.metric.gain(state.best_score, score) >= 0:
         state.best_score = score
         state.best_epoch = row["epoch"]
         state.best = {

@@ -42,8 +42,8 @@ def choose_device(name: str) -> torch.device:
 def spare_compiler() -> None:
     """Keep optimizers from importing torch's compiler, which nothing here uses.
 
-    Some of their methods are marked as not to be compiled, and look the mark up on the first call by
-    importing torch._dynamo: 2 to 5 s and 150 MB a process, more than a small trial takes. They are
+    Some of their methods are marked as not to be compiled, and look the mark up on the first call
+    by importing torch._dynamo: 2 to 5 s and 150 MB a process, more than a small trial takes. They are
     given the mark beforehand. Where torch changes how it does this, the import comes back and
     nothing else changes; a program that imported the compiler itself is left alone.
     """
@@ -126,7 +126,9 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 (a device file)
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+            names = [
+                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
+            ]
         return names[0] if names else platform.machine()
     except OSError:
         return platform.processor() or platform.machine()

@@ -7,7 +7,6 @@ so that where a trial ran makes no difference to what it gives.
 
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -48,7 +47,7 @@ class Task:
     @property
     def folder_name(self) -> str:
         """`baseline-r0-f3`, or `baseline-final`."""
-        slug = re.sub(r"[^\w.+-]+", "_", self.variant).strip("_.") or "variant"
+        slug = slug_of(self.variant)
         return f"{slug}-final" if self.kind == "final" else f"{slug}-r{self.repeat}-f{self.fold}"
 
     def to_json(self) -> dict[str, Any]:
@@ -59,7 +58,13 @@ class Task:
         return cls(**{**data, "recipe": Recipe(data["recipe"])})
 
 
-Trainer = Callable[..., Run]
+def slug_of(name: str) -> str:
+    """A variant's name as (part of) a folder name.
+
+    >>> slug_of("optim.lr: 0.01 -> 0.1")
+    'optim.lr_0.01_-_0.1'
+    """
+    return re.sub(r"[^\w.+-]+", "_", name).strip("_.") or "variant"
 
 
 def run_trial(data: Data, task: Task, folder: Path, *, threads: int) -> Run:

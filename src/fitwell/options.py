@@ -7,7 +7,9 @@ from pydantic import Field
 
 def train_settings(
     *,
-    epochs: Annotated[int, Field(ge=1, le=100000, description="passes over the training part")] = 30,
+    epochs: Annotated[
+        int, Field(ge=1, le=100000, description="passes over the training part")
+    ] = 30,
     batch_size: Annotated[int, Field(ge=1, le=1048576, description="examples a step")] = 64,
     clip_norm: Annotated[
         float, Field(ge=0, description="longest gradient (L2 norm over all weights); 0: no limit")

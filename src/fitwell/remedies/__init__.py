@@ -1,0 +1,144 @@
+"""Remedies: what to try about a finding, as edits of the recipe or as advice. No torch.
+
+An edit is put on trial, and only a trial makes it proved; advice names a place in code or data, and
+is never claimed as proved.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from fitwell.recipe import Recipe
+from fitwell.record import Diagnosis, Finding, Remedy
+from fitwell.remedies.table import REMEDIES, Edit
+from fitwell.spec import Spec
+
+# finding -> entries of the table, the best guess first.
+FOR: dict[str, tuple[str, ...]] = {
+    "lr_too_high": ("lower_lr", "warmup", "clip_norm", "batch_norm"),
+    "lr_too_low": ("higher_lr", "adam"),
+    "stopped_too_early": ("more_epochs", "patience", "slightly_higher_lr"),
+    "vanishing_gradient": ("relu", "batch_norm", "suited_init", "adam"),
+    "saturated_activation": ("relu", "batch_norm", "lower_lr", "suited_init"),
+    "dying_relu": ("lower_lr", "leaky_units", "suited_init", "batch_norm"),
+    "underfitting": (
+        "less_regularisation",
+        "other_family",
+        "wider",
+        "slightly_higher_lr",
+        "deeper",
+        "more_epochs",
+    ),
+    "overfitting": ("weight_decay", "dropout", "label_smoothing", "narrower"),
+    "no_better_than_trivial": ("relu", "adam", "lower_lr", "slightly_higher_lr", "other_family"),
+}
+# Tried where nothing is wrong: so that "nothing helps" is tested too.
+GENERIC = ("wider", "other_family", "slightly_higher_lr", "weight_decay", "dropout")
+GENERIC_LIMIT = 4
+
+ADVICE: dict[str, str] = {
+    "lr_too_high": "Lower the learning rate 3 to 10 times, or raise it slowly at the start.",
+    "lr_too_low": "Raise the learning rate 3 to 10 times.",
+    "stopped_too_early": "Train twice as long, or wait longer before stopping early.",
+    "vanishing_gradient": "Use ReLU with He initialisation, normalisation or residual connections.",
+    "saturated_activation": "Use ReLU, normalise the layer before, or lower the learning rate.",
+    "dying_relu": "Lower the learning rate, or use LeakyReLU or GELU.",
+    "underfitting": "Use a wider, deeper or other network, or regularise less.",
+    "overfitting": "Get more or augmented examples, or regularise more.",
+    "no_better_than_trivial": (
+        "Check that inputs and targets belong together: look at a few examples with their labels."
+    ),
+}
+# Advice that no edit can stand for is given beside the edits.
+_BESIDE = frozenset({"overfitting", "no_better_than_trivial"})
+
+_NOTHING = Finding("nothing_wrong", "low", {}, "Nothing wrong was found.")
+
+
+def remedies_for(finding: Finding, recipe: Recipe | None, spec: Spec | None) -> tuple[Remedy, ...]:
+    """The remedies of one finding, the best guess first; advice alone where there is no recipe.
+
+    >>> recipe = Recipe({"optim.name": "sgd", "optim.lr": 0.5})
+    >>> remedies = remedies_for(Finding("lr_too_high", "high", {}, ""), recipe, None)
+    >>> [(remedy.name, dict(remedy.settings)) for remedy in remedies]
+    [('optim.lr: 0.5 -> 0.17', {'optim.lr': 0.17}), ('optim.lr: 0.5 -> 0.05', {'optim.lr': 0.05})]
+    """
+    advice = ADVICE.get(finding.name, "")
+    as_advice = [Remedy(advice, {}, advice, f"for {finding.name}")] if advice else []
+    if recipe is None:
+        return tuple(as_advice)
+    spec = spec or Spec("table", "classification", ())
+    edits = _edits(FOR.get(finding.name, ()), finding, recipe, spec)
+    found = [_remedy(edit, recipe, f"for {finding.name}") for edit in edits]
+    return tuple(found + (as_advice if finding.name in _BESIDE else []))
+
+
+def rank_remedies(
+    diagnosis: Diagnosis | Sequence[Finding],
+    recipe: Recipe,
+    spec: Spec | None = None,
+    limit: int = 8,
+) -> list[Remedy]:
+    """The edits of all findings together, each once, the best guesses first.
+
+    Findings come in order of likely effect: the first guesses of the first findings lead, and a
+    finding that another explains, or a weak one, stands back. An edit that several findings ask for
+    moves up. Without findings a short generic list, so that "nothing helps" is tested too.
+    """
+    findings = diagnosis.findings if isinstance(diagnosis, Diagnosis) else list(diagnosis)
+    if not findings:
+        known = spec or Spec("table", "classification", ())
+        first = [
+            edits[0] for name in GENERIC if (edits := _edits((name,), _NOTHING, recipe, known))
+        ]
+        return [_remedy(edit, recipe, "generic") for edit in first[:GENERIC_LIMIT]]
+    ranks: dict[str, float] = {}
+    remedies: dict[str, Remedy] = {}
+    for position, finding in enumerate(findings):
+        behind = 2.0 * ("explained_by" in finding.evidence) + 2.0 * (finding.confidence == "low")
+        edits = [r for r in remedies_for(finding, recipe, spec) if r.settings]
+        for place, remedy in enumerate(edits):
+            rank = place + 1.5 * position + behind
+            if remedy.name in remedies:
+                both = remedies[remedy.name]
+                remedies[remedy.name] = replace(both, why=f"{both.why}, {finding.name}")
+                ranks[remedy.name] = min(rank, ranks[remedy.name]) - 0.5
+            else:
+                remedies[remedy.name], ranks[remedy.name] = remedy, rank
+    return sorted(remedies.values(), key=lambda remedy: ranks[remedy.name])[:limit]
+
+
+def with_remedies(
+    diagnosis: Diagnosis, recipe: Recipe | None = None, spec: Spec | None = None
+) -> Diagnosis:
+    """The diagnosis with the remedies of each finding filled in."""
+    findings = [
+        replace(finding, remedies=remedies_for(finding, recipe, spec))
+        for finding in diagnosis.findings
+    ]
+    return Diagnosis(findings, list(diagnosis.not_assessed))
+
+
+def name_of(edit: Edit, recipe: Recipe) -> str:
+    """The edit in words: `model.activation: sigmoid -> relu`."""
+    return ", ".join(f"{n}: {_shown(recipe.get(n))} -> {_shown(v)}" for n, v in edit.items())
+
+
+def _edits(names: Sequence[str], finding: Finding, recipe: Recipe, spec: Spec) -> list[Edit]:
+    """The first guess of each entry, then the second guesses, and so on; each edit once."""
+    guesses = [REMEDIES[name](recipe, spec, finding) for name in names]
+    found: list[Edit] = []
+    for depth in range(max((len(g) for g in guesses), default=0)):
+        found += [g[depth] for g in guesses if len(g) > depth and g[depth] not in found]
+    return found
+
+
+def _remedy(edit: Edit, recipe: Recipe, why: str) -> Remedy:
+    return Remedy(name_of(edit, recipe), edit, "", why)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+__all__ = ["ADVICE", "FOR", "REMEDIES", "name_of", "rank_remedies", "remedies_for", "with_remedies"]

@@ -1,0 +1,177 @@
+"""The Python functions: what they take, what they give, where they must work."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fitwell as fw
+from fitwell.api.start import seconds_of
+from fitwell.errors import DataError, FolderError, SettingError
+
+FAST = {"epochs": 2}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FITWELL_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def blobs(n=200):
+    random = np.random.default_rng(0)
+    y = np.arange(n) % 3
+    return random.normal(size=(n, 4)).astype(np.float32) + 3 * np.eye(4)[y].astype(np.float32), y
+
+
+def test_fit_takes_arrays_and_gives_a_run():
+    X, y = blobs()
+    run = fw.fit((X, y), model="mlp", settings={"train.epochs": 20})
+    assert run.scores["test"]["accuracy"] > 0.8
+    assert run.predict(X[:3])[0]["prediction"] in ("0", "1", "2")
+    assert isinstance(run.model, torch.nn.Module) and not run.model.training
+    assert "accuracy" in run._repr_html_() and "accuracy" in repr(run)
+    assert run.report().name == "report.html" and run.report().stat().st_size > 1000
+    looked = fw.evaluate(run)
+    assert looked["scores"]["accuracy"] == run.scores["test"]["accuracy"]
+
+
+def test_fit_takes_a_data_frame_and_a_dataset():
+    pandas = pytest.importorskip("pandas")
+    X, y = blobs()
+    frame = pandas.DataFrame(X, columns=list("abcd")).assign(label=[f"c{i}" for i in y])
+    run = fw.fit(frame, settings={**FAST, "data.target": "label"})
+    assert run.spec.classes == ("c0", "c1", "c2")
+    assert fw.predict(run, frame[["a", "b", "c", "d"]][:2])[0]["prediction"] in run.spec.classes
+    dataset = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+    assert fw.fit(dataset, settings=FAST).status == "done"
+
+
+def test_a_run_is_a_start_for_another():
+    first = fw.fit("digits", model="lenet", settings={**FAST, "optim.lr": 0.02, "data.limit": 200})
+    again = fw.fit(first, settings={"train.seed": 1})
+    assert again.recipe.changes(first.recipe) == {"train.seed": (1, 0)}
+    other = fw.fit(str(first.folder), model="linear")
+    assert other.recipe["optim.lr"] == 0.02 and "model.pool" not in other.recipe
+    reopened = fw.open(first.folder)
+    assert reopened.scores == first.scores and reopened.recipe == first.recipe
+
+
+def test_equal_runs_are_bit_equal_and_leave_the_random_state_alone():
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    runs = [fw.fit("wine", settings=FAST) for _ in range(2)]
+    weights = [(r.folder / "best.safetensors").read_bytes() for r in runs]
+    assert weights[0] == weights[1]
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_functions_stay_functions_when_modules_of_the_same_name_are_imported():
+    import fitwell.improve
+    import fitwell.predict
+    import fitwell.show  # noqa: F401
+
+    assert callable(fw.predict) and callable(fw.improve) and callable(fw.show)
+    assert not isinstance(fw.predict, type(sys))
+
+
+def test_importing_fitwell_is_light():
+    code = (
+        "import sys, fitwell, fitwell.settings;"
+        "assert not {'torch', 'numpy', 'pydantic', 'rich'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_compare_recipes_by_new_trials():
+    X, y = blobs(120)
+    start = {"train.epochs": 3, "data.folds": 2, "model.width": 8}
+    good = fw.fit((X, y), settings=start)
+    bad = fw.Recipe({**good.recipe, "optim.lr": 1e-6})
+    verdict = fw.compare(good, bad)
+    assert verdict.trials == 6 and verdict.decision == "hurts" and verdict.high < 0
+    with pytest.raises(SettingError, match=r"data\.folds"):
+        fw.compare(good, good.recipe.edit({"data.folds": 3}))
+
+
+def test_a_failed_run_is_given_with_its_reason():
+    run = fw.fit("diabetes", settings={**FAST, "optim.lr": 1e18, "loss.name": "mse"})
+    assert run.status == "failed" and run.failure
+    assert fw.open(run.folder).status == "failed"
+
+
+def test_data_that_changed_is_not_resumed(here):
+    X, y = blobs()
+    np.savez("data.npz", X=X, y=y)
+    run = fw.fit("data.npz", settings=FAST)
+    text = (run.folder / "run.json").read_text().replace('"done"', '"interrupted"')
+    (run.folder / "run.json").write_text(text)
+    np.savez("data.npz", X=X[:150], y=y[:150])
+    with pytest.raises(FolderError, match="changed"):
+        fw.resume(run.folder)
+
+
+def test_budget_texts():
+    assert seconds_of("10m") == 600 and seconds_of(30) == 30 and seconds_of("1h30m") == 5400
+    for wrong in ("soon", "-5", "0", "10x", "5m3"):
+        with pytest.raises(SettingError):
+            seconds_of(wrong)
+
+
+def test_check_never_raises_for_bad_data():
+    assert fw.check("nowhere").data is None
+    assert not fw.check("nowhere").usable and fw.check("wine").usable
+    with pytest.raises(DataError):
+        fw.fit("nowhere")
+    assert not Path("runs").exists()
+
+
+def test_show_agrees_with_a_count_by_hand():
+    said = fw.show("wine", model="mlp", settings={"model.width": 10, "model.depth": 1})
+    assert said["parameters"] == 13 * 10 + 10 + 10 * 3 + 3
+    assert said["multiply_adds"] == 13 * 10 + 10 * 3
+
+
+def test_tied_parameters_are_counted_once():
+    from fitwell.show import parameter_table
+
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    rows = {row["name"]: row for row in parameter_table(model)}
+    assert rows["1.weight"]["tied_to"] == "0.weight" and rows["1.weight"]["count"] == 0
+    assert sum(r["count"] for r in rows.values()) == sum(p.numel() for p in model.parameters())
+
+
+def test_an_unguarded_script_works(here):
+    Path("script.py").write_text(
+        "import fitwell as fw\n"
+        "run = fw.cv('wine', settings={'epochs': 2, 'data.folds': 2})\n"
+        "print(len(run.trials), run.status)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "done"]
+
+
+def test_a_notebook_works(here):
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    cells = [
+        "import torch, fitwell as fw",
+        "def net(spec, *, width: int = 8):\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(*spec.input_shape, width), torch.nn.ReLU(),\n"
+        "                               torch.nn.Linear(width, spec.num_outputs))",
+        "run = fw.cv('wine', model=net, settings={'epochs': 2, 'data.folds': 2, 'model.width': 5})\n"
+        "assert run.status == 'done' and run.recipe['model.width'] == 5",
+        "fw.fit('wine', settings={'epochs': 2})",
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    nbclient.NotebookClient(book, timeout=120, kernel_name="python3").execute(cwd=str(here))
+    shown = book.cells[-1].outputs[-1]["data"]
+    assert "<table>" in shown["text/html"]

@@ -1,0 +1,194 @@
+"""Recipe, settings, store: the base that everything stands on, none of it with torch."""
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fitwell import settings, store
+from fitwell.errors import FolderError, SettingError
+from fitwell.recipe import Recipe
+from fitwell.record import Run
+
+VALUES = {
+    "source": "digits",
+    "model.name": "lenet",
+    "model.dropout": [0.2, 0.5],
+    "optim.lr": 0.1,
+    "train.epochs": 3,
+    "optim.nesterov": True,
+}
+
+
+def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
+    recipe = Recipe(VALUES)
+    (tmp_path / "recipe.toml").write_text(recipe.to_toml())
+    assert Recipe.load(tmp_path / "recipe.toml") == recipe
+    assert recipe.edit({"optim.lr": 0.2}) != recipe
+    assert recipe["optim.lr"] == 0.1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [1.0, float("nan")]])
+def test_a_setting_that_is_not_finite_is_refused(value: object) -> None:
+    with pytest.raises(SettingError, match=r"optim\.lr = .*finite"):
+        Recipe({"optim.lr": value})
+
+
+REFUSED = [
+    ({"optim.momentun": 0.9}, "Did you mean momentum"),
+    ({"model.name": "lenett"}, "Did you mean lenet"),
+    ({"modle.name": "lenet"}, "no such setting"),
+    ({"optim.lr": "-1"}, "must be more than 0"),
+    ({"optim.lr": "nan"}, "finite"),
+    ({"optim.lr": "fast"}, "must be a number"),
+    ({"train.epochs": "1.5"}, "whole number"),
+    ({"train.epochs": "0"}, "at least 1"),
+    ({"model.name": "lenet", "model.activation": "rellu"}, "Did you mean relu"),
+    ({"model.name": "linear", "model.activation": "relu"}, "linear has no such setting"),
+    ({"data.validation": "0.9"}, "at most 0.5"),
+    ({"optim.name": "sgd", "optim.nesterov": "maybe"}, "true or false"),
+]
+
+
+@pytest.mark.parametrize(("given", "says"), REFUSED)
+def test_a_wrong_setting_is_refused_with_the_next_step(given: dict, says: str) -> None:
+    with pytest.raises(SettingError, match=says) as caught:
+        settings.validate(given)
+    assert caught.value.setting in settings.dotted(next(reversed(given)))
+
+
+def test_aliases_and_texts_become_values() -> None:
+    assert settings.validate({"lr": "1e-2", "batch-size": "32", "epochs": 4, "model": "mlp"}) == {
+        "optim.lr": 0.01,
+        "train.batch_size": 32,
+        "train.epochs": 4,
+        "model.name": "mlp",
+    }
+
+
+def test_settings_json_equals_the_signatures() -> None:
+    fresh = subprocess.run(
+        [sys.executable, "-m", "fitwell.catalog"], capture_output=True, text=True, check=True
+    ).stdout
+    committed = Path(settings.__file__).with_name("settings.json").read_text(encoding="utf-8")
+    assert fresh == committed, "run: python -m fitwell.catalog --write"
+
+
+def test_every_entry_of_the_catalogue_says_what_it_is() -> None:
+    for kind, entries in settings.summaries().items():
+        for name, entry in entries.items():
+            assert entry["summary"], (kind, name)
+            if kind in ("models", "activations", "losses", "optimizers", "schedules"):
+                assert all(entry[part] for part in ("formula", "use", "weakness", "source")), name
+
+
+def test_every_setting_has_a_meaning_and_a_default_that_it_accepts() -> None:
+    for section, entries in settings.known().items():
+        for entry, schemas in entries.items():
+            for name, schema in schemas.items():
+                assert schema.get("description"), (section, entry, name)
+                default = schema["default"]
+                assert settings.check_value(name, default, schema) == default
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    store.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        store.write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
+    with pytest.raises(RuntimeError), store.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_torn_last_row_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "steps.jsonl"
+    store.append_rows(path, [{"step": 0}, {"step": 1}])
+    with path.open("a") as file:
+        file.write('{"step": 2, "lo')
+    assert store.read_rows(path) == [{"step": 0}, {"step": 1}]
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    store.save_run(Run(), tmp_path / "run")
+    store.write_json(tmp_path / "run" / "format", 2)
+    with pytest.raises(FolderError, match="newer fitwell"):
+        store.open_run(tmp_path / "run")
+
+
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="not a run folder"):
+        store.open_run(tmp_path)
+
+
+def test_a_taken_folder_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FolderError, match="never overwritten"):
+        store.new_folder(tmp_path, source="digits", model="lenet")
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_of_two_runs_at_once_one_gets_the_folder(tmp_path: Path) -> None:
+    outcomes: list[str] = []
+    start = threading.Barrier(8)
+
+    def claim() -> None:
+        start.wait()
+        try:
+            store.new_folder(tmp_path / "run", source="digits", model="lenet")
+            outcomes.append("mine")
+        except FolderError:
+            outcomes.append("taken")
+
+    threads = [threading.Thread(target=claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["mine"] + ["taken"] * 7
+
+
+def test_a_disk_that_is_too_full_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="MB free"):
+        store.new_folder(tmp_path / "run", source="a", model="b", needed_bytes=10**18)
+    assert not (tmp_path / "run" / "format").exists()
+
+
+def test_looks_at_a_test_set_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FITWELL_CACHE", str(tmp_path))
+    assert [store.look_at_test("abc", "run") for _ in range(3)] == [1, 2, 3]
+    assert store.look_at_test("other", "run") == 1
+
+
+def test_predictions_survive_their_file(tmp_path: Path) -> None:
+    from fitwell.record import Predictions
+
+    rng = np.random.default_rng(0)
+    kept = Predictions(
+        keys=np.array(["a/1.png", "b/2.png"]),
+        index=np.array([4, 9]),
+        target=np.array([0, 2]),
+        prediction=np.array([1, 2]),
+        probabilities=rng.random((2, 12)),
+        loss=np.array([0.5, 0.25]),
+    )
+    store.write_predictions(tmp_path / "p.parquet", kept, None)
+    read = store.read_predictions(tmp_path / "p.parquet")
+    for name in ("keys", "index", "target", "prediction", "probabilities", "loss"):
+        assert np.array_equal(getattr(read, name), getattr(kept, name)), name
+
+
+def test_the_base_does_not_import_torch() -> None:
+    code = (
+        "import sys, fitwell.settings, fitwell.store, fitwell.record, fitwell.recipe;"
+        "print([m for m in ('torch', 'sklearn', 'polars') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

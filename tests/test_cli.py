@@ -1,0 +1,285 @@
+"""The command line: exit codes, JSON shapes, what is refused, how fast it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fitwell.cli.main import run
+from fitwell.cli.options import is_pair, settings_of
+from fitwell.errors import SettingError
+
+FAST = ["--epochs", "2", "data.limit=300", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FITWELL_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def call(capsys, *arguments):
+    """(exit code, the document on stdout, stderr) of a command with --json."""
+    code = run([*arguments, "--json"])
+    said = capsys.readouterr()
+    return code, json.loads(said.out), said.err
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """One finished run of digits, for all tests that only read it."""
+    folder = tmp_path_factory.mktemp("fitted") / "run"
+    assert run(["fit", "digits", "--epochs", "8", "--out", str(folder), "--quiet"]) == 0
+    return folder
+
+
+def test_fit_writes_the_folder_and_says_the_scores(capsys, here):
+    code, said, err = call(capsys, "fit", "digits", *FAST, "--out", "first", "lr=0.1")
+    assert code == 0 and err == ""
+    assert said["run"] == "first" and said["seconds"] > 0 and said["test_looks"] == 1
+    assert set(said["scores"]) >= {"train", "validation", "test"}
+    assert 0 < said["scores"]["test"]["accuracy"] <= 1
+    names = {p.name for p in Path("first").iterdir()}
+    assert names >= set(
+        "format recipe.toml spec.json preprocess split.parquet environment.json steps.jsonl "
+        "epochs.jsonl probes.jsonl predictions best.safetensors last log.txt report.html".split()
+    )
+    assert "lr = 0.1" in Path("first/recipe.toml").read_text()
+
+
+def test_runs_get_the_next_free_folder_and_git_leaves_them_alone(capsys):
+    names = [call(capsys, "fit", "digits", *FAST)[1]["run"] for _ in range(2)]
+    assert names == ["runs/digits-lenet-1", "runs/digits-lenet-2"]
+    assert Path("runs/.gitignore").read_text().strip() == "*"
+
+
+def test_a_taken_folder_is_refused_untouched(capsys, fitted):
+    before = {p: p.stat().st_mtime_ns for p in fitted.rglob("*")}
+    code, said, err = call(capsys, "fit", "digits", *FAST, "--out", str(fitted))
+    assert code == 2 and said["error"]["kind"] == "folder"
+    assert said["error"]["message"] in err and err.count("\n") == 1
+    assert before == {p: p.stat().st_mtime_ns for p in fitted.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting", "word"),
+    [
+        (["optim.momentun=0.5"], "optim.momentun", "Did you mean momentum?"),
+        (["--epochs", "-3"], "train.epochs", "at least 1"),
+        (["--lr", "nan"], "optim.lr", "finite"),
+        (["--set", "train.batch_size=1000000"], "train.batch_size", "larger than"),
+        (["--model", "lenett"], "model.name", "Did you mean lenet?"),
+        (["--lr", "0.1", "lr=0.2"], "optim.lr", "twice"),
+        (["loss.name=mse"], "loss.name", "classification"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_is_written(
+    capsys, here, arguments, setting, word
+):
+    code, said, err = call(capsys, "fit", "digits", *arguments, "--quiet")
+    assert code == 2
+    assert said["error"]["setting"] == setting and said["error"]["kind"] == "setting"
+    assert word in err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["fti", "digits"], "Did you mean fit?"),
+        (["fit", "digits", "--epoch", "3"], "Did you mean --epochs?"),
+        (["fit"], "SOURCE"),
+        (["fit", "digits", "wine"], "SOURCE"),
+        (["improve", "digits", "--budget", "soon"], "10m"),
+        (["list", "modles"], "Did you mean models?"),
+        (["explain", "dropuot"], "Did you mean dropout?"),
+        (["fit", "digtis"], "Did you mean digits?"),
+        (["diagnose", "nowhere"], "not a run folder"),
+        (["predict", "nowhere"], "at least one file"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence_and_exit_code_2(capsys, arguments, word):
+    code, said, err = call(capsys, *arguments)
+    assert code == 2 and word in said["error"]["message"]
+    assert err.strip() == said["error"]["message"]
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "digits", "optim.momentun=0.1"]])
+def test_help_and_a_misspelt_setting_import_nothing_heavy(arguments):
+    code = (
+        "import sys; from fitwell.cli.main import run; run(sys.argv[1:]);"
+        "heavy = {'torch', 'numpy', 'pydantic', 'rich', 'polars', 'sklearn'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    subprocess.run(command, check=True, capture_output=True)
+
+    def seconds() -> float:
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "fitwell", *arguments], capture_output=True)
+        return time.perf_counter() - begin
+
+    assert min(seconds() for _ in range(5)) < 0.3
+
+
+def test_words_and_flags_become_settings(here):
+    flags = {"optim.lr": "0.3"}
+    assert settings_of(["batch-size=16"], flags) == {"optim.lr": 0.3, "train.batch_size": 16}
+    Path("a=b").mkdir()
+    assert (
+        is_pair("optim.lr=1") and not is_pair("a=b") and not is_pair("./x=1") and not is_pair("x")
+    )
+    with pytest.raises(SettingError, match="key=value"):
+        settings_of(["optim.lr"], {})
+
+
+def test_evaluate_gives_the_score_of_fit_and_counts_the_look(capsys, fitted):
+    recorded = json.loads((fitted / "run.json").read_text())
+    _, first, _ = call(capsys, "evaluate", str(fitted))
+    code, second, _ = call(capsys, "evaluate", str(fitted))
+    assert code == 0 and second["test_looks"] == first["test_looks"] + 1
+    assert first["scores"]["accuracy"] == recorded["scores"]["test"]["accuracy"]
+    assert first["scores"]["loss"] == pytest.approx(recorded["scores"]["test"]["loss"], rel=1e-5)
+
+
+def test_evaluate_another_source(capsys, fitted, here):
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+    np.savez("digits.npz", X=images[:200], y=bunch.target[:200])
+    code, said, _ = call(capsys, "evaluate", str(fitted), "digits.npz")
+    assert code == 0 and said["scores"]["accuracy"] > 0.9 and said["test_looks"] == 1
+
+
+def test_predict_images_and_arrays(capsys, fitted, here):
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)
+    np.savez("new.npz", X=images[:50, None])
+    code, rows, _ = call(capsys, "predict", str(fitted), "new.npz")
+    assert code == 0 and len(rows) == 50
+    assert all(set(r) == {"input", "prediction", "probability"} for r in rows)
+    right = np.mean([r["prediction"] == str(t) for r, t in zip(rows, bunch.target, strict=False)])
+    assert right > 0.9
+    Image.fromarray(images[0]).save("zero.png")
+    _, (row,), _ = call(capsys, "predict", str(fitted), "zero.png")
+    assert row["input"] == "zero.png"
+    assert row["prediction"] == rows[0]["prediction"]
+    assert row["probability"] == pytest.approx(rows[0]["probability"], abs=1e-5)
+
+
+def test_check_lists_problems_whatever_the_exit_code(capsys, here):
+    code, said, _ = call(capsys, "check", "digits")
+    assert code == 0 and said["kind"] == "images" and len(said["spec"]["classes"]) == 10
+    Path("one.csv").write_text("a,label\n" + "1,x\n" * 20)
+    code, said, err = call(capsys, "check", "one.csv")
+    assert code == 2 and said["problems"] and err
+    worst = [p for p in said["problems"] if p["severity"] == "error"]
+    assert worst and all(p["where"] and p["mend"] and p["name"] for p in worst)
+    assert run(["check", "one.csv"]) == 2
+    assert "→" in capsys.readouterr().out
+
+
+def test_list_and_explain(capsys):
+    from fitwell.api.looking import KINDS
+
+    for kind in KINDS:
+        code, rows, _ = call(capsys, "list", kind)
+        assert code == 0 and all({"name", "summary"} <= set(r) for r in rows), kind
+    code, entry, _ = call(capsys, "explain", "sgd")
+    assert code == 0
+    assert set(entry) >= {"name", "formula", "use", "weakness", "source", "settings"}
+    assert "momentum" in entry["settings"] and entry["formula"]
+    assert call(capsys, "explain", "dropout")[1]["settings"]["model.dropout"]["default"] == 0.0
+
+
+def test_text_stays_within_80_columns(capsys, fitted, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = [
+        ["--help"],
+        ["fit", "--help"],
+        ["list", "settings"],
+        ["explain", "adam"],
+        ["show", str(fitted)],
+        ["check", "digits"],
+        ["evaluate", str(fitted)],
+        ["resume", str(fitted), "-q"],
+    ]
+    for command in commands:
+        assert run(command) == 0
+        lines = capsys.readouterr().out.splitlines()
+        long = [line for line in lines if len(line) > 80 and str(fitted) not in line]
+        assert not long, (command, long)
+
+
+def test_show_counts_parameters(capsys, fitted):
+    code, said, _ = call(capsys, "show", str(fitted))
+    assert code == 0 and {"layers", "parameters", "multiply_adds"} <= set(said)
+    assert said["parameters"] == sum(row["count"] for row in said["table"]) == 21386
+    assert call(capsys, "show", "digits", "--model", "lenet")[1]["parameters"] == 21386
+    recipe = str(fitted / "recipe.toml")
+    assert call(capsys, "show", recipe)[1]["multiply_adds"] == said["multiply_adds"]
+
+
+def test_resume_of_a_finished_run_prints_its_result(capsys, fitted):
+    code, said, _ = call(capsys, "resume", str(fitted))
+    assert code == 0 and said["scores"]["test"]["accuracy"] > 0.8
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_exits_130_names_the_command_and_resume_ends_in_the_same_weights(capsys, here):
+    options = ["digits", "--epochs", "60", "--seed", "3", "data.limit=600"]
+    command = [sys.executable, "-m", "fitwell", "fit", *options, "--out", "cut", "--json"]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    rows = Path("cut/epochs.jsonl")
+    deadline = time.monotonic() + 60
+    while not (rows.exists() and rows.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "fitwell resume cut" in err
+    assert json.loads(out)["error"]["kind"] == "interrupted"
+    assert call(capsys, "resume", "cut", "--quiet")[0] == 0
+    assert run(["fit", *options, "--out", "whole", "--quiet"]) == 0
+    assert Path("cut/best.safetensors").read_bytes() == Path("whole/best.safetensors").read_bytes()
+
+
+def test_cv_diagnose_compare(capsys, here):
+    small = ["digits", "--epochs", "4", "data.limit=300", "data.folds=3", "--quiet"]
+    code, said, _ = call(capsys, "cv", *small, "--out", "a")
+    assert code == 0 and len(said["folds"]) == 3
+    scores = [fold["validation"]["accuracy"] for fold in said["folds"]]
+    assert said["mean"]["validation"]["accuracy"] == pytest.approx(np.mean(scores))
+    assert said["std"]["validation"]["accuracy"] == pytest.approx(np.std(scores, ddof=1))
+    import polars as pl
+
+    split = pl.read_parquet("a/split.parquet")
+    assert (split["fold"] >= 0).sum() == 300 and len(split) == 1797
+    held_out = pl.read_parquet("a/predictions/held_out.parquet")
+    assert sorted(held_out["index"]) == sorted(split.filter(pl.col("fold") >= 0)["index"])
+
+    assert call(capsys, "cv", *small, "--out", "b", "optim.lr=0.0001")[0] == 0
+    code, said, _ = call(capsys, "compare", "b", "a")
+    verdict = said["verdict"]
+    assert code == 0 and verdict["trials"] == 3 and verdict["decision"] == "helps"
+    assert verdict["low"] > 0 and verdict["settings"]["optim.lr"] == 0.05
+    backwards = call(capsys, "compare", "a", "b")[1]["verdict"]
+    assert backwards["effect"] == pytest.approx(-verdict["effect"])
+    assert backwards["decision"] == "hurts"
+    code, said, _ = call(capsys, "diagnose", "b")
+    assert code == 0 and set(said) >= {"findings", "not_assessed"}
+    assert call(capsys, "resume", "a")[1]["mean"]["validation"]["accuracy"] > 0

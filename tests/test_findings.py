@@ -1,0 +1,408 @@
+"""Each rule on hand-written sick rows, healthy rows and missing rows; and what they add up to."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fitwell import findings
+from fitwell.catalog import entry_of
+from fitwell.findings import RULES, diagnose
+from fitwell.recipe import Recipe
+from fitwell.record import Finding, NotAssessed, Predictions, Run
+from fitwell.spec import Spec
+
+SPEC = Spec("images", "classification", (1, 8, 8), tuple("0123456789"), num_examples=1000)
+
+
+def a_run(
+    seed=0,
+    *,
+    start=2.3,
+    end=0.05,
+    tau=0.08,
+    steps=600,
+    lr=0.05,
+    gradients=(2e-3, 1e-3, 2e-3),
+    updates=(8e-3, 6e-3, 7e-3),
+    activation="relu",
+    dead=(0.05, 0.05),
+    saturated=(0.0, 0.0),
+    train=0.99,
+    validation=0.98,
+    rise=0.0,
+    epochs=20,
+    right=0.97,
+    metric="accuracy",
+    rows=200,
+) -> Run:
+    """A run with a one-cycle rate and an exponentially falling, noisy loss."""
+    random = np.random.default_rng(seed)
+    t = np.arange(steps) / steps
+    rate = lr * np.where(t < 0.1, t / 0.1, 0.5 * (1 + np.cos(np.pi * (t - 0.1) / 0.9)))
+    curve = end + (start - end) * np.exp(-t / tau)
+    loss = curve * np.exp(random.normal(0, 0.05, steps))
+    run = Run(recipe=Recipe({"optim.lr": lr, "score.name": metric}), spec=SPEC, status="done")
+    run.seed, run.fold = seed, seed
+    run.steps = [
+        {"step": i, "epoch": i * epochs // steps, "loss": float(loss[i]), "lr": float(rate[i])}
+        for i in range(steps)
+    ]
+    for i in range(0, steps, 50):
+        for depth, (gradient, update) in enumerate(zip(gradients, updates, strict=True)):
+            factor = np.exp(random.normal(0, 0.1))
+            row = {"step": i, "epoch": 0, "layer": f"layer{depth}", "index": depth, "kind": "step"}
+            row |= {"grad_rms": gradient * factor, "update_ratio": update * rate[i] / lr}
+            run.probes.append(row)
+    for when, epoch in enumerate((0, epochs - 1)):
+        row = {"step": epoch, "epoch": epoch, "layer": "act", "index": 0, "kind": "epoch"}
+        row |= {"activation": activation, "dead": dead[when], "saturated": saturated[when]}
+        run.probes.append(row | {"rows": rows})
+    for e in range(epochs):
+        u = e / max(1, epochs - 1)
+        fit = float(end + (start - end) * np.exp(-(u + 0.02) / tau))
+        v = fit * 1.2 + rise * end * max(0.0, u - 0.3) * (1 + 0.05 * random.normal())
+        run.epochs.append(
+            {
+                "epoch": e,
+                "lr": 0.0,
+                "train": {"loss": fit, metric: train - 0.5 * np.exp(-u / tau)},
+                "validation": {"loss": v, metric: validation - 0.5 * np.exp(-u / tau)},
+            }
+        )
+    target = random.integers(0, 10, 200)
+    wrong = random.random(200) > right
+    prediction = np.where(wrong, random.integers(0, 10, 200), target)
+    part = Predictions(
+        keys=target.astype(str),
+        index=np.arange(200),
+        target=target,
+        prediction=prediction,
+        probabilities=None,
+        loss=random.exponential(0.1, 200),
+    )
+    run.predictions = {"held_out": part, "validation": part}
+    run.scores = {"train": {metric: train}, "held_out": {metric: validation}}
+    return run
+
+
+def folds(count=5, **settings) -> list[Run]:
+    runs = [a_run(seed, **settings) for seed in range(count)]
+    runs[0].evidence = reference(0.97)
+    return runs
+
+
+def reference(score: float, metric="accuracy") -> list[dict]:
+    models = {"trivial": 0.1, "nearest_neighbour": score, "linear": score - 0.05}
+    return [
+        {"experiment": "reference", "model": m, "held_out": s, "train": 1.0, "metric": metric}
+        for m, s in models.items()
+    ]
+
+
+def range_rows(limit: float) -> list[dict]:
+    return [
+        {"experiment": "range_test", "seed": s, "divergence_lr": limit, "steepest_lr": limit / 5}
+        for s in range(3)
+    ]
+
+
+def names(runs) -> list[str]:
+    return [finding.name for finding in diagnose(runs).findings]
+
+
+def forgetful(seed=0, back=0.9, **settings) -> Run:
+    """Learns, then gives `back` of the gain away for good."""
+    run = a_run(seed, **settings)
+    first = run.steps[0]["loss"]
+    for row in run.steps[len(run.steps) // 2 :]:
+        row["loss"] = 0.2 + back * (first - 0.2)
+    return run
+
+
+SICK = {
+    "lr_too_high": [
+        lambda: [forgetful(s) for s in range(5)],
+        lambda: [forgetful(s, back=0.4) for s in range(5)],
+        lambda: [failed(s) for s in range(3)],
+        lambda: folds(updates=(0.3, 0.4, 0.3)),
+    ],
+    "lr_too_low": [
+        lambda: folds(end=2.1, tau=1.0, updates=(3e-5, 6e-5, 4e-5), train=0.3, validation=0.3),
+        lambda: folds(end=0.3, tau=0.7, updates=(6e-4, 5e-4, 7e-4)),
+    ],
+    "stopped_too_early": [
+        lambda: folds(steps=80, epochs=2, tau=1.0, updates=(9e-3, 8e-3, 9e-3)),
+        lambda: folds(end=0.5, tau=2.0, updates=(9e-3, 8e-3, 9e-3)),
+    ],
+    "vanishing_gradient": [
+        lambda: folds(gradients=(1e-6, 1e-4, 1e-2), updates=(2e-5, 1e-4, 5e-3)),
+    ],
+    "dying_relu": [
+        lambda: folds(dead=(0.1, 0.6)),
+        lambda: folds(dead=(0.95, 0.95)),
+    ],
+    "saturated_activation": [
+        lambda: folds(activation="tanh", saturated=(0.1, 0.7)),
+        lambda: folds(activation="sigmoid", saturated=(0.4, 0.4)),
+    ],
+    "overfitting": [lambda: folds(train=1.0, validation=0.85, rise=20.0)],
+    "underfitting": [lambda: folds(train=0.8, validation=0.79, end=0.6)],
+    "no_better_than_trivial": [lambda: folds(right=0.0)],
+}
+
+
+def failed(seed=0) -> Run:
+    run = a_run(seed, steps=60)
+    run.steps[-1]["loss"] = None
+    run.status, run.failure = "failed", "The loss is nan at step 59 (epoch 2)."
+    run.predictions, run.scores = {}, {}
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "make"), [(name, make) for name, makes in SICK.items() for make in makes]
+)
+def test_sick_rows_are_flagged_with_numbers_and_settings(name, make):
+    runs = make()
+    finding = RULES[name](runs)
+    assert isinstance(finding, Finding), name
+    assert finding.name == name
+    assert finding.confidence in ("high", "medium")
+    assert finding.settings and finding.sentence.endswith(".") and "nan" not in finding.sentence
+    assert finding.evidence["runs"] == len(runs)
+    json.dumps(finding.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_one_run_alone_is_medium_at_most(name):
+    for make in SICK[name]:
+        run = make()[0]
+        result = RULES[name]([run])
+        assert isinstance(result, Finding) and result.confidence != "high"
+
+
+HEALTHY = {
+    "relu": {},
+    "tanh": {"activation": "tanh"},
+    "sparse relu": {"dead": (0.36, 0.05)},
+    "steady dead units": {"dead": (0.3, 0.3)},
+    "small gap without rise": {"train": 1.0, "validation": 0.93},
+    "rising loss without gap": {"rise": 20.0, "train": 0.98, "validation": 0.975},
+    "adam": {"lr": 1e-3, "updates": (2e-3, 2e-3, 2e-3)},
+    "converged with small steps": {"end": 0.002, "updates": (1e-4, 1e-4, 1e-4)},
+    "gradients grow to the input": {"gradients": (1e-2, 1e-3, 1e-4)},
+    "small gradients, real updates": {"gradients": (1e-6, 1e-4, 1e-2)},
+    "few epochs, done": {"epochs": 3, "steps": 300},
+    "regression": {"metric": "rmse", "train": 50.0, "validation": 52.0},
+}
+
+
+@pytest.mark.parametrize("case", HEALTHY)
+def test_healthy_rows_are_left_alone(case):
+    settings = HEALTHY[case]
+    for count in (1, 3, 5):
+        runs = folds(count, **settings)
+        if settings.get("metric") == "rmse":
+            runs = folds(count, **settings)
+            for run in runs:
+                run.evidence = []
+        else:
+            runs[0].evidence += range_rows(0.5 if settings.get("lr") is None else 0.05)
+        assert names(runs) == [], (case, count)
+
+
+def test_false_alarms_over_many_noisy_healthy_runs_stay_below_five_per_cent():
+    alarms = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        runs = [
+            a_run(
+                1000 * seed + i,
+                tau=0.06 + 0.06 * random.random(),
+                train=0.98 + 0.02 * random.random(),
+                validation=0.96 + 0.02 * random.random(),
+                dead=(0.3 * random.random(), 0.3 * random.random()),
+                rise=2 * random.random(),
+            )
+            for i in range(3)
+        ]
+        runs[0].evidence = reference(0.97)
+        alarms += bool(names(runs))
+    assert alarms <= 3
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_without_rows_it_is_not_assessed_and_says_what_is_missing(name):
+    result = RULES[name]([Run()])
+    assert isinstance(result, NotAssessed) and result.name == name and len(result.missing) > 10
+
+
+def test_missing_evidence_is_never_silent():
+    runs = folds()
+    for run in runs:
+        run.evidence = []
+    assert [n.name for n in diagnose(runs).not_assessed] == ["underfitting"]
+    for run in runs:
+        run.probes = []
+    missing = {n.name for n in diagnose(runs).not_assessed}
+    assert missing == {
+        "underfitting",
+        "vanishing_gradient",
+        "saturated_activation",
+        "dying_relu",
+        "lr_too_low",
+    }
+
+
+def test_trials_of_a_run_are_its_folds():
+    whole = Run(trials=SICK["dying_relu"][0]())
+    [finding] = diagnose(whole).findings
+    assert finding.name == "dying_relu" and finding.confidence == "high"
+
+
+def test_causes_come_before_what_they_explain():
+    runs = folds(
+        end=2.29,
+        gradients=(1e-6, 1e-4, 1e-2),
+        updates=(2e-5, 6e-5, 5e-3),
+        activation="sigmoid",
+        train=0.1,
+        validation=0.1,
+        right=0.0,
+    )
+    found = diagnose(runs).findings
+    assert [f.name for f in found] == [
+        "vanishing_gradient",
+        "lr_too_low",
+        "underfitting",
+        "no_better_than_trivial",
+    ]
+    assert "explained_by" not in found[0].evidence
+    assert all(f.evidence["explained_by"][0] == "vanishing_gradient" for f in found[1:])
+    assert "may follow from vanishing_gradient" in found[1].sentence
+
+
+def test_a_low_guess_explains_nothing_and_stands_last():
+    runs = [forgetful(0), *(a_run(s, dead=(0.1, 0.7)) for s in range(1, 5))]
+    found = diagnose(runs).findings
+    assert [f.name for f in found] == ["dying_relu", "lr_too_high"]
+    assert found[1].confidence == "low" and "explained_by" not in found[0].evidence
+
+
+def test_a_range_test_speaks_for_and_against():
+    runs = folds()
+    runs[0].evidence += range_rows(0.03)
+    assert names(runs) == ["lr_too_high"]
+    assert diagnose(runs).findings[0].confidence == "low"
+    slow = folds(end=0.6, updates=(5e-3, 5e-3, 5e-3), train=0.99)
+    assert names(slow) == []
+    slow[0].evidence += range_rows(6.0)
+    assert names(slow) == ["lr_too_low"]
+
+
+def test_dead_gradients_are_not_a_low_rate():
+    runs = folds(end=2.25, updates=(1e-9,) * 3, gradients=(0.0,) * 3, dead=(0.2, 1.0))
+    assert "lr_too_low" not in names(runs) and "dying_relu" in names(runs)
+
+
+def test_warm_up_steps_alone_do_not_judge_the_rate():
+    runs = folds(steps=40, epochs=1, tau=1.0, end=2.0, updates=(9e-5,) * 3)
+    assert isinstance(RULES["lr_too_low"](runs), NotAssessed)
+
+
+def test_few_rows_cannot_tell_a_dead_unit():
+    assert isinstance(RULES["dying_relu"](folds(dead=(0.1, 0.6), rows=12)), NotAssessed)
+
+
+@pytest.mark.parametrize("kind", ["relu", "tanh"])
+def test_other_activations_are_not_judged(kind):
+    other = "saturated_activation" if kind == "relu" else "dying_relu"
+    runs = folds(activation=kind, dead=(0.1, 0.9), saturated=(0.1, 0.9))
+    assert RULES[other](runs) is None
+
+
+def trivial_run(target, prediction, metric, task="classification", repeat=0) -> Run:
+    n = len(target)
+    part = Predictions(np.arange(n).astype(str), np.arange(n), target, prediction, None, np.ones(n))
+    spec = Spec("table", task, (3,), ("a", "b") if task == "classification" else ())
+    run = Run(recipe=Recipe({"score.name": metric}), spec=spec, repeat=repeat)
+    run.predictions["held_out"] = part
+    return run
+
+
+def test_trivial_is_judged_by_the_score_that_counts():
+    rule, random = RULES["no_better_than_trivial"], np.random.default_rng(0)
+    target = (random.random(400) < 0.1).astype(int)
+    # Finds the rare class half of the time, at the price of accuracy.
+    rare = np.where(target == 1, random.random(400) < 0.6, random.random(400) < 0.15).astype(int)
+    assert isinstance(rule([trivial_run(target, rare, "accuracy")]), Finding)
+    assert rule([trivial_run(target, rare, "balanced_accuracy")]) is None
+    majority = np.zeros(400, int)
+    assert isinstance(rule([trivial_run(target, majority, "balanced_accuracy")]), Finding)
+    y = random.normal(5, 2, 100)
+    mean = trivial_run(y, np.full(100, y.mean()), "rmse", "regression")
+    good = trivial_run(y, y + random.normal(0, 1.5, 100), "rmse", "regression")
+    assert isinstance(rule([mean]), Finding) and rule([good]) is None
+    few = trivial_run(target[:10], majority[:10], "accuracy")
+    assert isinstance(rule([few]), NotAssessed)
+    one = trivial_run(np.zeros(50, int), np.zeros(50, int), "accuracy")
+    assert rule([one]) is None
+
+
+def test_repeats_do_not_count_an_example_twice():
+    random = np.random.default_rng(1)
+    target = random.integers(0, 2, 60)
+    # Slightly better than the majority: significant only if the same examples counted ten times.
+    prediction = np.where(random.random(60) < 0.58, target, 1 - target)
+    runs = [trivial_run(target, prediction, "accuracy", repeat=r) for r in range(10)]
+    single = RULES["no_better_than_trivial"](runs[:1])
+    many = RULES["no_better_than_trivial"](runs)
+    assert isinstance(single, Finding) and isinstance(many, Finding)
+    assert many.evidence["examples"] == 60
+
+
+def test_regression_scores_are_turned_round():
+    runs = folds(metric="rmse", train=20.0, validation=60.0, rise=20.0)
+    for run in runs:
+        for row in run.epochs:  # errors fall
+            row["train"]["rmse"], row["validation"]["rmse"] = 20.0, 60.0
+    assert isinstance(RULES["overfitting"](runs), Finding)
+    for run in runs:
+        for row in run.epochs:
+            row["train"]["rmse"], row["validation"]["rmse"] = 60.0, 60.0
+        run.scores = {"train": {"rmse": 60.0}}
+    assert RULES["overfitting"](runs) is None
+    runs[0].evidence = reference(40.0, "rmse")
+    for row in runs[0].evidence:
+        row["held_out"] = {"trivial": 80.0, "nearest_neighbour": 45.0, "linear": 40.0}[row["model"]]
+    finding = RULES["underfitting"](runs)
+    assert isinstance(finding, Finding) and finding.evidence["reference"] == "linear"
+
+
+def test_one_collapsed_fold_is_told():
+    runs = [*(a_run(s) for s in range(4)), forgetful(4, back=1.0)]
+    [finding] = diagnose(runs).findings
+    assert finding.name == "lr_too_high" and finding.evidence["runs_broken"] == 1
+
+
+def test_every_rule_is_documented_for_explain():
+    for name, rule in RULES.items():
+        entry = entry_of(rule)
+        assert all(
+            entry[part] for part in ("summary", "symptom", "mechanism", "threshold", "source")
+        )
+        assert rule.__name__ == name
+    for cause, effects in findings.EXPLAINS.items():
+        assert cause in RULES and set(effects) <= set(RULES) - {cause}
+
+
+def test_findings_and_remedies_import_no_torch():
+    code = (
+        "import sys, fitwell.findings as f, fitwell.remedies;"
+        "from fitwell.record import Run; f.diagnose(Run());"
+        "assert not {'torch', 'scipy', 'sklearn'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
