@@ -28,7 +28,7 @@ def blobs(n=200):
     return random.normal(size=(n, 4)).astype(np.float32) + 3 * np.eye(4)[y].astype(np.float32), y
 
 
-def test_fit_takes_arrays_and_gives_a_run():
+def test_fit_takes_arrays_and_gives_a_run() -> None:
     X, y = blobs()
     run = fw.fit((X, y), model="mlp", settings={"train.epochs": 20})
     assert run.scores["test"]["accuracy"] > 0.8
@@ -40,7 +40,7 @@ def test_fit_takes_arrays_and_gives_a_run():
     assert looked["scores"]["accuracy"] == run.scores["test"]["accuracy"]
 
 
-def test_fit_takes_a_data_frame_and_a_dataset():
+def test_fit_takes_a_data_frame_and_a_dataset() -> None:
     pandas = pytest.importorskip("pandas")
     X, y = blobs()
     frame = pandas.DataFrame(X, columns=list("abcd")).assign(label=[f"c{i}" for i in y])
@@ -51,7 +51,7 @@ def test_fit_takes_a_data_frame_and_a_dataset():
     assert fw.fit(dataset, settings=FAST).status == "done"
 
 
-def test_a_run_is_a_start_for_another():
+def test_a_run_is_a_start_for_another() -> None:
     first = fw.fit("digits", model="lenet", settings={**FAST, "optim.lr": 0.02, "data.limit": 200})
     again = fw.fit(first, settings={"train.seed": 1})
     assert again.recipe.changes(first.recipe) == {"train.seed": (1, 0)}
@@ -61,7 +61,7 @@ def test_a_run_is_a_start_for_another():
     assert reopened.scores == first.scores and reopened.recipe == first.recipe
 
 
-def test_equal_runs_are_bit_equal_and_leave_the_random_state_alone():
+def test_equal_runs_are_bit_equal_and_leave_the_random_state_alone() -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     runs = [fw.fit("wine", settings=FAST) for _ in range(2)]
@@ -70,7 +70,7 @@ def test_equal_runs_are_bit_equal_and_leave_the_random_state_alone():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_functions_stay_functions_when_modules_of_the_same_name_are_imported():
+def test_functions_stay_functions_when_modules_of_the_same_name_are_imported() -> None:
     import fitwell.improve
     import fitwell.predict
     import fitwell.show  # noqa: F401
@@ -79,7 +79,7 @@ def test_functions_stay_functions_when_modules_of_the_same_name_are_imported():
     assert not isinstance(fw.predict, type(sys))
 
 
-def test_importing_fitwell_is_light():
+def test_importing_fitwell_is_light() -> None:
     code = (
         "import sys, fitwell, fitwell.settings;"
         "assert not {'torch', 'numpy', 'pydantic', 'rich'} & set(sys.modules)"
@@ -87,7 +87,7 @@ def test_importing_fitwell_is_light():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_compare_recipes_by_new_trials():
+def test_compare_recipes_by_new_trials() -> None:
     X, y = blobs(120)
     start = {"train.epochs": 3, "data.folds": 2, "model.width": 8}
     good = fw.fit((X, y), settings=start)
@@ -98,13 +98,13 @@ def test_compare_recipes_by_new_trials():
         fw.compare(good, good.recipe.edit({"data.folds": 3}))
 
 
-def test_a_failed_run_is_given_with_its_reason():
-    run = fw.fit("diabetes", settings={**FAST, "optim.lr": 1e18, "loss.name": "mse"})
+def test_a_failed_run_is_given_with_its_reason() -> None:
+    run = fw.fit("diabetes", settings={**FAST, "optim.lr": 100, "loss.name": "mse"})
     assert run.status == "failed" and run.failure
     assert fw.open(run.folder).status == "failed"
 
 
-def test_data_that_changed_is_not_resumed(here):
+def test_data_that_changed_is_not_resumed(here) -> None:
     X, y = blobs()
     np.savez("data.npz", X=X, y=y)
     run = fw.fit("data.npz", settings=FAST)
@@ -115,14 +115,14 @@ def test_data_that_changed_is_not_resumed(here):
         fw.resume(run.folder)
 
 
-def test_budget_texts():
+def test_budget_texts() -> None:
     assert seconds_of("10m") == 600 and seconds_of(30) == 30 and seconds_of("1h30m") == 5400
     for wrong in ("soon", "-5", "0", "10x", "5m3"):
         with pytest.raises(SettingError):
             seconds_of(wrong)
 
 
-def test_check_never_raises_for_bad_data():
+def test_check_never_raises_for_bad_data() -> None:
     assert fw.check("nowhere").data is None
     assert not fw.check("nowhere").usable and fw.check("wine").usable
     with pytest.raises(DataError):
@@ -130,13 +130,13 @@ def test_check_never_raises_for_bad_data():
     assert not Path("runs").exists()
 
 
-def test_show_agrees_with_a_count_by_hand():
+def test_show_agrees_with_a_count_by_hand() -> None:
     said = fw.show("wine", model="mlp", settings={"model.width": 10, "model.depth": 1})
     assert said["parameters"] == 13 * 10 + 10 + 10 * 3 + 3
     assert said["multiply_adds"] == 13 * 10 + 10 * 3
 
 
-def test_tied_parameters_are_counted_once():
+def test_tied_parameters_are_counted_once() -> None:
     from fitwell.show import parameter_table
 
     model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
@@ -146,20 +146,20 @@ def test_tied_parameters_are_counted_once():
     assert sum(r["count"] for r in rows.values()) == sum(p.numel() for p in model.parameters())
 
 
-def test_an_unguarded_script_works(here):
+def test_an_unguarded_script_works(here) -> None:
     Path("script.py").write_text(
         "import fitwell as fw\n"
         "run = fw.cv('wine', settings={'epochs': 2, 'data.folds': 2})\n"
         "print(len(run.trials), run.status)\n"
     )
     done = subprocess.run(
-        [sys.executable, "script.py"], capture_output=True, text=True, timeout=120
+        [sys.executable, "script.py"], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["2", "done"]
 
 
-def test_a_notebook_works(here):
+def test_a_notebook_works(here) -> None:
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     cells = [
@@ -172,6 +172,6 @@ def test_a_notebook_works(here):
         "fw.fit('wine', settings={'epochs': 2})",
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-    nbclient.NotebookClient(book, timeout=120, kernel_name="python3").execute(cwd=str(here))
+    nbclient.NotebookClient(book, timeout=300, kernel_name="python3").execute(cwd=str(here))
     shown = book.cells[-1].outputs[-1]["data"]
     assert "<table>" in shown["text/html"]

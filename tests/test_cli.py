@@ -40,7 +40,7 @@ def fitted(tmp_path_factory):
     return folder
 
 
-def test_fit_writes_the_folder_and_says_the_scores(capsys, here):
+def test_fit_writes_the_folder_and_says_the_scores(capsys, here) -> None:
     code, said, err = call(capsys, "fit", "digits", *FAST, "--out", "first", "lr=0.1")
     assert code == 0 and err == ""
     assert said["run"] == "first" and said["seconds"] > 0 and said["test_looks"] == 1
@@ -54,13 +54,13 @@ def test_fit_writes_the_folder_and_says_the_scores(capsys, here):
     assert "lr = 0.1" in Path("first/recipe.toml").read_text()
 
 
-def test_runs_get_the_next_free_folder_and_git_leaves_them_alone(capsys):
+def test_runs_get_the_next_free_folder_and_git_leaves_them_alone(capsys) -> None:
     names = [call(capsys, "fit", "digits", *FAST)[1]["run"] for _ in range(2)]
     assert names == ["runs/digits-lenet-1", "runs/digits-lenet-2"]
     assert Path("runs/.gitignore").read_text().strip() == "*"
 
 
-def test_a_taken_folder_is_refused_untouched(capsys, fitted):
+def test_a_taken_folder_is_refused_untouched(capsys, fitted) -> None:
     before = {p: p.stat().st_mtime_ns for p in fitted.rglob("*")}
     code, said, err = call(capsys, "fit", "digits", *FAST, "--out", str(fitted))
     assert code == 2 and said["error"]["kind"] == "folder"
@@ -105,7 +105,7 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(
         (["predict", "nowhere"], "at least one file"),
     ],
 )
-def test_a_wrong_command_is_one_sentence_and_exit_code_2(capsys, arguments, word):
+def test_a_wrong_command_is_one_sentence_and_exit_code_2(capsys, arguments, word) -> None:
     code, said, err = call(capsys, *arguments)
     assert code == 2 and word in said["error"]["message"]
     assert err.strip() == said["error"]["message"]
@@ -113,7 +113,7 @@ def test_a_wrong_command_is_one_sentence_and_exit_code_2(capsys, arguments, word
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fit", "digits", "optim.momentun=0.1"]])
-def test_help_and_a_misspelt_setting_import_nothing_heavy(arguments):
+def test_help_and_a_misspelt_setting_import_nothing_heavy(arguments) -> None:
     code = (
         "import sys; from fitwell.cli.main import run; run(sys.argv[1:]);"
         "heavy = {'torch', 'numpy', 'pydantic', 'rich', 'polars', 'sklearn'} & set(sys.modules);"
@@ -130,7 +130,7 @@ def test_help_and_a_misspelt_setting_import_nothing_heavy(arguments):
     assert min(seconds() for _ in range(5)) < 0.3
 
 
-def test_words_and_flags_become_settings(here):
+def test_words_and_flags_become_settings(here) -> None:
     flags = {"optim.lr": "0.3"}
     assert settings_of(["batch-size=16"], flags) == {"optim.lr": 0.3, "train.batch_size": 16}
     Path("a=b").mkdir()
@@ -141,7 +141,7 @@ def test_words_and_flags_become_settings(here):
         settings_of(["optim.lr"], {})
 
 
-def test_evaluate_gives_the_score_of_fit_and_counts_the_look(capsys, fitted):
+def test_evaluate_gives_the_score_of_fit_and_counts_the_look(capsys, fitted) -> None:
     recorded = json.loads((fitted / "run.json").read_text())
     _, first, _ = call(capsys, "evaluate", str(fitted))
     code, second, _ = call(capsys, "evaluate", str(fitted))
@@ -150,7 +150,7 @@ def test_evaluate_gives_the_score_of_fit_and_counts_the_look(capsys, fitted):
     assert first["scores"]["loss"] == pytest.approx(recorded["scores"]["test"]["loss"], rel=1e-5)
 
 
-def test_evaluate_another_source(capsys, fitted, here):
+def test_evaluate_another_source(capsys, fitted, here) -> None:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -160,7 +160,7 @@ def test_evaluate_another_source(capsys, fitted, here):
     assert code == 0 and said["scores"]["accuracy"] > 0.9 and said["test_looks"] == 1
 
 
-def test_predict_images_and_arrays(capsys, fitted, here):
+def test_predict_images_and_arrays(capsys, fitted, here) -> None:
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -179,7 +179,7 @@ def test_predict_images_and_arrays(capsys, fitted, here):
     assert row["probability"] == pytest.approx(rows[0]["probability"], abs=1e-5)
 
 
-def test_check_lists_problems_whatever_the_exit_code(capsys, here):
+def test_check_lists_problems_whatever_the_exit_code(capsys, here) -> None:
     code, said, _ = call(capsys, "check", "digits")
     assert code == 0 and said["kind"] == "images" and len(said["spec"]["classes"]) == 10
     Path("one.csv").write_text("a,label\n" + "1,x\n" * 20)
@@ -191,7 +191,7 @@ def test_check_lists_problems_whatever_the_exit_code(capsys, here):
     assert "→" in capsys.readouterr().out
 
 
-def test_list_and_explain(capsys):
+def test_list_and_explain(capsys) -> None:
     from fitwell.api.looking import KINDS
 
     for kind in KINDS:
@@ -204,7 +204,7 @@ def test_list_and_explain(capsys):
     assert call(capsys, "explain", "dropout")[1]["settings"]["model.dropout"]["default"] == 0.0
 
 
-def test_text_stays_within_80_columns(capsys, fitted, monkeypatch):
+def test_text_stays_within_80_columns(capsys, fitted, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     commands = [
         ["--help"],
@@ -223,7 +223,7 @@ def test_text_stays_within_80_columns(capsys, fitted, monkeypatch):
         assert not long, (command, long)
 
 
-def test_show_counts_parameters(capsys, fitted):
+def test_show_counts_parameters(capsys, fitted) -> None:
     code, said, _ = call(capsys, "show", str(fitted))
     assert code == 0 and {"layers", "parameters", "multiply_adds"} <= set(said)
     assert said["parameters"] == sum(row["count"] for row in said["table"]) == 21386
@@ -232,13 +232,15 @@ def test_show_counts_parameters(capsys, fitted):
     assert call(capsys, "show", recipe)[1]["multiply_adds"] == said["multiply_adds"]
 
 
-def test_resume_of_a_finished_run_prints_its_result(capsys, fitted):
+def test_resume_of_a_finished_run_prints_its_result(capsys, fitted) -> None:
     code, said, _ = call(capsys, "resume", str(fitted))
     assert code == 0 and said["scores"]["test"]["accuracy"] > 0.8
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
-def test_ctrl_c_exits_130_names_the_command_and_resume_ends_in_the_same_weights(capsys, here):
+def test_ctrl_c_exits_130_names_the_command_and_resume_ends_in_the_same_weights(
+    capsys, here
+) -> None:
     options = ["digits", "--epochs", "60", "--seed", "3", "data.limit=600"]
     command = [sys.executable, "-m", "fitwell", "fit", *options, "--out", "cut", "--json"]
     process = subprocess.Popen(
@@ -258,7 +260,7 @@ def test_ctrl_c_exits_130_names_the_command_and_resume_ends_in_the_same_weights(
     assert Path("cut/best.safetensors").read_bytes() == Path("whole/best.safetensors").read_bytes()
 
 
-def test_cv_diagnose_compare(capsys, here):
+def test_cv_diagnose_compare(capsys, here) -> None:
     small = ["digits", "--epochs", "4", "data.limit=300", "data.folds=3", "--quiet"]
     code, said, _ = call(capsys, "cv", *small, "--out", "a")
     assert code == 0 and len(said["folds"]) == 3

@@ -165,7 +165,7 @@ def failed(seed=0) -> Run:
 @pytest.mark.parametrize(
     ("name", "make"), [(name, make) for name, makes in SICK.items() for make in makes]
 )
-def test_sick_rows_are_flagged_with_numbers_and_settings(name, make):
+def test_sick_rows_are_flagged_with_numbers_and_settings(name, make) -> None:
     runs = make()
     finding = RULES[name](runs)
     assert isinstance(finding, Finding), name
@@ -177,7 +177,7 @@ def test_sick_rows_are_flagged_with_numbers_and_settings(name, make):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_one_run_alone_is_medium_at_most(name):
+def test_one_run_alone_is_medium_at_most(name) -> None:
     for make in SICK[name]:
         run = make()[0]
         result = RULES[name]([run])
@@ -201,7 +201,7 @@ HEALTHY = {
 
 
 @pytest.mark.parametrize("case", HEALTHY)
-def test_healthy_rows_are_left_alone(case):
+def test_healthy_rows_are_left_alone(case) -> None:
     settings = HEALTHY[case]
     for count in (1, 3, 5):
         runs = folds(count, **settings)
@@ -214,7 +214,7 @@ def test_healthy_rows_are_left_alone(case):
         assert names(runs) == [], (case, count)
 
 
-def test_false_alarms_over_many_noisy_healthy_runs_stay_below_five_per_cent():
+def test_false_alarms_over_many_noisy_healthy_runs_stay_below_five_per_cent() -> None:
     alarms = 0
     for seed in range(60):
         random = np.random.default_rng(seed)
@@ -235,12 +235,12 @@ def test_false_alarms_over_many_noisy_healthy_runs_stay_below_five_per_cent():
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_without_rows_it_is_not_assessed_and_says_what_is_missing(name):
+def test_without_rows_it_is_not_assessed_and_says_what_is_missing(name) -> None:
     result = RULES[name]([Run()])
     assert isinstance(result, NotAssessed) and result.name == name and len(result.missing) > 10
 
 
-def test_missing_evidence_is_never_silent():
+def test_missing_evidence_is_never_silent() -> None:
     runs = folds()
     for run in runs:
         run.evidence = []
@@ -257,13 +257,13 @@ def test_missing_evidence_is_never_silent():
     }
 
 
-def test_trials_of_a_run_are_its_folds():
+def test_trials_of_a_run_are_its_folds() -> None:
     whole = Run(trials=SICK["dying_relu"][0]())
     [finding] = diagnose(whole).findings
     assert finding.name == "dying_relu" and finding.confidence == "high"
 
 
-def test_causes_come_before_what_they_explain():
+def test_causes_come_before_what_they_explain() -> None:
     runs = folds(
         end=2.29,
         gradients=(1e-6, 1e-4, 1e-2),
@@ -285,14 +285,14 @@ def test_causes_come_before_what_they_explain():
     assert "may follow from vanishing_gradient" in found[1].sentence
 
 
-def test_a_low_guess_explains_nothing_and_stands_last():
+def test_a_low_guess_explains_nothing_and_stands_last() -> None:
     runs = [forgetful(0), *(a_run(s, dead=(0.1, 0.7)) for s in range(1, 5))]
     found = diagnose(runs).findings
     assert [f.name for f in found] == ["dying_relu", "lr_too_high"]
     assert found[1].confidence == "low" and "explained_by" not in found[0].evidence
 
 
-def test_a_range_test_speaks_for_and_against():
+def test_a_range_test_speaks_for_and_against() -> None:
     runs = folds()
     runs[0].evidence += range_rows(0.03)
     assert names(runs) == ["lr_too_high"]
@@ -303,22 +303,22 @@ def test_a_range_test_speaks_for_and_against():
     assert names(slow) == ["lr_too_low"]
 
 
-def test_dead_gradients_are_not_a_low_rate():
+def test_dead_gradients_are_not_a_low_rate() -> None:
     runs = folds(end=2.25, updates=(1e-9,) * 3, gradients=(0.0,) * 3, dead=(0.2, 1.0))
     assert "lr_too_low" not in names(runs) and "dying_relu" in names(runs)
 
 
-def test_warm_up_steps_alone_do_not_judge_the_rate():
+def test_warm_up_steps_alone_do_not_judge_the_rate() -> None:
     runs = folds(steps=40, epochs=1, tau=1.0, end=2.0, updates=(9e-5,) * 3)
     assert isinstance(RULES["lr_too_low"](runs), NotAssessed)
 
 
-def test_few_rows_cannot_tell_a_dead_unit():
+def test_few_rows_cannot_tell_a_dead_unit() -> None:
     assert isinstance(RULES["dying_relu"](folds(dead=(0.1, 0.6), rows=12)), NotAssessed)
 
 
 @pytest.mark.parametrize("kind", ["relu", "tanh"])
-def test_other_activations_are_not_judged(kind):
+def test_other_activations_are_not_judged(kind) -> None:
     other = "saturated_activation" if kind == "relu" else "dying_relu"
     runs = folds(activation=kind, dead=(0.1, 0.9), saturated=(0.1, 0.9))
     assert RULES[other](runs) is None
@@ -333,7 +333,7 @@ def trivial_run(target, prediction, metric, task="classification", repeat=0) -> 
     return run
 
 
-def test_trivial_is_judged_by_the_score_that_counts():
+def test_trivial_is_judged_by_the_score_that_counts() -> None:
     rule, random = RULES["no_better_than_trivial"], np.random.default_rng(0)
     target = (random.random(400) < 0.1).astype(int)
     # Finds the rare class half of the time, at the price of accuracy.
@@ -352,7 +352,7 @@ def test_trivial_is_judged_by_the_score_that_counts():
     assert rule([one]) is None
 
 
-def test_repeats_do_not_count_an_example_twice():
+def test_repeats_do_not_count_an_example_twice() -> None:
     random = np.random.default_rng(1)
     target = random.integers(0, 2, 60)
     # Slightly better than the majority: significant only if the same examples counted ten times.
@@ -364,7 +364,7 @@ def test_repeats_do_not_count_an_example_twice():
     assert many.evidence["examples"] == 60
 
 
-def test_regression_scores_are_turned_round():
+def test_regression_scores_are_turned_round() -> None:
     runs = folds(metric="rmse", train=20.0, validation=60.0, rise=20.0)
     for run in runs:
         for row in run.epochs:  # errors fall
@@ -382,13 +382,13 @@ def test_regression_scores_are_turned_round():
     assert isinstance(finding, Finding) and finding.evidence["reference"] == "linear"
 
 
-def test_one_collapsed_fold_is_told():
+def test_one_collapsed_fold_is_told() -> None:
     runs = [*(a_run(s) for s in range(4)), forgetful(4, back=1.0)]
     [finding] = diagnose(runs).findings
     assert finding.name == "lr_too_high" and finding.evidence["runs_broken"] == 1
 
 
-def test_every_rule_is_documented_for_explain():
+def test_every_rule_is_documented_for_explain() -> None:
     for name, rule in RULES.items():
         entry = entry_of(rule)
         assert all(
@@ -399,7 +399,7 @@ def test_every_rule_is_documented_for_explain():
         assert cause in RULES and set(effects) <= set(RULES) - {cause}
 
 
-def test_findings_and_remedies_import_no_torch():
+def test_findings_and_remedies_import_no_torch() -> None:
     code = (
         "import sys, fitwell.findings as f, fitwell.remedies;"
         "from fitwell.record import Run; f.diagnose(Run());"

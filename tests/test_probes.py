@@ -81,7 +81,7 @@ def _hooks(model: nn.Module) -> int:
     ],
     ids=["sgd", "adam"],
 )
-def test_weights_and_buffers_are_the_same_bits_with_and_without(make):
+def test_weights_and_buffers_are_the_same_bits_with_and_without(make) -> None:
     with_probes, _ = _train(True, make)
     without, _ = _train(False, make)
     for name, value in without.state_dict().items():
@@ -89,7 +89,7 @@ def test_weights_and_buffers_are_the_same_bits_with_and_without(make):
     assert _hooks(with_probes) == 0
 
 
-def test_step_rows_equal_a_naive_twin():
+def test_step_rows_equal_a_naive_twin() -> None:
     model = _net()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     probes = Probes(model)
@@ -117,7 +117,7 @@ def test_step_rows_equal_a_naive_twin():
         assert row["update_ratio"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_update_is_the_real_one_and_not_lr_times_gradient():
+def test_update_is_the_real_one_and_not_lr_times_gradient() -> None:
     # Adam's first step moves every weight by lr, whatever the size of the gradient.
     model = nn.Linear(4, 4, bias=False)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -131,7 +131,7 @@ def test_update_is_the_real_one_and_not_lr_times_gradient():
     assert row["update_ratio"] == pytest.approx(0.01 * 4 / before.norm().item(), rel=1e-3)
 
 
-def test_depth_is_the_order_of_the_forward_pass_and_frozen_layers_have_no_row():
+def test_depth_is_the_order_of_the_forward_pass_and_frozen_layers_have_no_row() -> None:
     class Reversed(nn.Module):
         def __init__(self):
             super().__init__()
@@ -153,7 +153,7 @@ def test_depth_is_the_order_of_the_forward_pass_and_frozen_layers_have_no_row():
     assert all(r["update_ratio"] == 0 for r in rows)
 
 
-def test_tied_weights_are_one_layer_and_missing_gradients_are_none():
+def test_tied_weights_are_one_layer_and_missing_gradients_are_none() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight
     assert list(weight_layers(model)) == ["0", "2"]
@@ -166,7 +166,7 @@ def test_tied_weights_are_one_layer_and_missing_gradients_are_none():
     assert _hooks(model) == 0
 
 
-def test_nonfinite_numbers_are_none():
+def test_nonfinite_numbers_are_none() -> None:
     model = nn.Linear(2, 2)
     probes = Probes(model)
     probes.before_step()
@@ -179,7 +179,7 @@ def test_nonfinite_numbers_are_none():
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: repr(a))
-def test_dead_and_saturated_equal_finite_differences(activation):
+def test_dead_and_saturated_equal_finite_differences(activation) -> None:
     # Unit k sees pre-activations around the k-th shift, so that some units are dead or saturated.
     torch.manual_seed(0)
     shifts = torch.tensor([-30.0, -4.0, -1.0, 0.0, 2.0, 12.0])
@@ -204,7 +204,7 @@ def test_dead_and_saturated_equal_finite_differences(activation):
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-def test_units_are_channels_features_or_last_axis(mode):
+def test_units_are_channels_features_or_last_axis(mode) -> None:
     net = nn.Sequential(
         nn.Conv2d(1, 5, 3), nn.ReLU(inplace=True), nn.Flatten(1), nn.Linear(45, 7), nn.Tanh()
     )
@@ -223,7 +223,7 @@ def test_units_are_channels_features_or_last_axis(mode):
             assert _hooks(model) == 0
 
 
-def test_dead_counts_units_inactive_on_every_row_only():
+def test_dead_counts_units_inactive_on_every_row_only() -> None:
     model = nn.Sequential(nn.Linear(2, 4), nn.ReLU())
     with torch.no_grad():
         model[0].weight.fill_(0)
@@ -238,7 +238,7 @@ def test_dead_counts_units_inactive_on_every_row_only():
     assert row["dead"] == 0.5 and row["saturated"] == 0.75 and row["layer"] == "1"
 
 
-def test_one_module_used_twice_is_two_activations():
+def test_one_module_used_twice_is_two_activations() -> None:
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -254,7 +254,7 @@ def test_one_module_used_twice_is_two_activations():
     assert [(r["layer"], r["units"], r["rows"]) for r in rows] == [("act", 4, 12), ("act#2", 5, 12)]
 
 
-def test_name_nonfinite_names_weights_then_layers_and_changes_nothing():
+def test_name_nonfinite_names_weights_then_layers_and_changes_nothing() -> None:
     model = _net()
     x = torch.randn(4, 1, 8, 8)
     before = {k: v.clone() for k, v in model.state_dict().items()}

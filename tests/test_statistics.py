@@ -16,11 +16,11 @@ from fitwell.trials import statistics as s
         (5, 3, 0.05 / 8, 1.81),
     ],
 )
-def test_half_widths_of_the_protocol(folds, repeats, level, expected):
+def test_half_widths_of_the_protocol(folds, repeats, level, expected) -> None:
     assert s.half_width(folds, repeats, level) == pytest.approx(expected, abs=0.005)
 
 
-def test_interval_has_the_half_width_and_agrees_with_its_p():
+def test_interval_has_the_half_width_and_agrees_with_its_p() -> None:
     random = np.random.default_rng(0)
     for _ in range(200):
         d = random.normal(0.5, 1, 15)
@@ -34,19 +34,19 @@ def test_interval_has_the_half_width_and_agrees_with_its_p():
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -0.02])
-def test_no_variance_is_no_evidence(constant):
+def test_no_variance_is_no_evidence(constant) -> None:
     got = s.paired_verdict([constant] * 5, 5, 1)
     assert got.p is None and got.low is None and got.effect == pytest.approx(constant)
     assert s.decide(got, 0.0) == "no evidence"
 
 
 @pytest.mark.parametrize("bad", [[0.1] * 4, [0.1] * 6, [0.1, 0.2, float("nan"), 0, 0]])
-def test_wrong_differences_are_refused(bad):
+def test_wrong_differences_are_refused(bad) -> None:
     with pytest.raises(ValueError):
         s.paired_verdict(bad, 5, 1)
 
 
-def test_sign_symmetry_and_scale():
+def test_sign_symmetry_and_scale() -> None:
     d = np.random.default_rng(1).normal(0.3, 1, 15)
     a, b, c = (s.paired_verdict(x, 5, 3) for x in (d, -d, 100 * d))
     assert (a.low, a.high) == (pytest.approx(-b.high), pytest.approx(-b.low))
@@ -54,7 +54,7 @@ def test_sign_symmetry_and_scale():
     assert c.low == pytest.approx(100 * a.low)
 
 
-def test_decision_needs_bound_and_size():
+def test_decision_needs_bound_and_size() -> None:
     def interval(effect, low, high):
         return s.Interval(effect, low, high, 0.01, 0.05)
 
@@ -65,7 +65,7 @@ def test_decision_needs_bound_and_size():
     assert s.decide(interval(-0.001, -0.002, -0.0001), 0.005) == "hurts"
 
 
-def test_holm_equals_the_textbook_step_down():
+def test_holm_equals_the_textbook_step_down() -> None:
     def rejected(p, alpha):  # naive twin
         order = np.argsort(p)
         out = [False] * len(p)
@@ -86,7 +86,7 @@ def test_holm_equals_the_textbook_step_down():
     assert s.holm_levels([]) == []
 
 
-def test_rounds_spend_alpha():
+def test_rounds_spend_alpha() -> None:
     assert s.round_alpha(1) == 0.05 and s.round_alpha(2) == 0.0125
     assert sum(s.round_alpha(r) for r in range(1, 1000)) < 0.05 * np.pi**2 / 6
     with pytest.raises(ValueError):
@@ -114,7 +114,7 @@ def test_the_null_is_rejected_in_at_most_five_per_cent_where_the_plain_test_errs
     assert plain > 0.12
 
 
-def test_confirming_two_keeps_the_family_error_and_finds_real_effects():
+def test_confirming_two_keeps_the_family_error_and_finds_real_effects() -> None:
     random = np.random.default_rng(4)
     wrong = right = 0
     for _ in range(1500):
@@ -126,7 +126,7 @@ def test_confirming_two_keeps_the_family_error_and_finds_real_effects():
     assert right / 1500 > 0.9
 
 
-def test_decision_and_shown_interval_agree_under_holm():
+def test_decision_and_shown_interval_agree_under_holm() -> None:
     random = np.random.default_rng(5)
     for _ in range(300):
         d = _correlated(random, 2, 5, 3, shift=1.0)
@@ -134,7 +134,7 @@ def test_decision_and_shown_interval_agree_under_holm():
             assert (decision != "no evidence") == (interval.low > 0 or interval.high < 0)
 
 
-def test_mcnemar_equals_the_binomial_sum():
+def test_mcnemar_equals_the_binomial_sum() -> None:
     first = np.array([1] * 10 + [0] * 3 + [1] * 50, bool)
     second = np.array([0] * 10 + [1] * 3 + [1] * 50, bool)
     by_hand = 2 * sum(stats.binom.pmf(k, 13, 0.5) for k in range(4))
@@ -143,7 +143,7 @@ def test_mcnemar_equals_the_binomial_sum():
     assert s.paired_proportions(first, first).low is None
 
 
-def test_paired_intervals_cover_the_truth():
+def test_paired_intervals_cover_the_truth() -> None:
     random = np.random.default_rng(6)
     hits = boot = 0
     for i in range(400):
@@ -159,7 +159,7 @@ def test_paired_intervals_cover_the_truth():
     assert 0.92 <= hits / 400 and 0.88 <= boot / 150
 
 
-def test_bootstrap_turns_errors_round_and_is_exact_where_nothing_differs():
+def test_bootstrap_turns_errors_round_and_is_exact_where_nothing_differs() -> None:
     random = np.random.default_rng(7)
     first, second = random.normal(0, 2, 500) ** 2, random.normal(0, 1, 500) ** 2
     got = s.paired_bootstrap(
@@ -172,6 +172,6 @@ def test_bootstrap_turns_errors_round_and_is_exact_where_nothing_differs():
     assert s.paired_bootstrap(first, first, lambda e: float(e.mean())).p is None
 
 
-def test_min_effect():
+def test_min_effect() -> None:
     assert s.default_min_effect(0.9, bounded=True) == 0.005
     assert s.default_min_effect(50.0, bounded=False) == 1.0

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
 
@@ -83,6 +84,7 @@ def test_the_callers_random_state_is_left_alone(digits: Data) -> None:
 def test_scores_are_those_of_the_predictions(digits: Data) -> None:
     run = trained(digits)
     stored = run.predictions["test"]
+    assert stored.probabilities is not None
     assert run.scores["test"]["accuracy"] == accuracy_score(stored.target, stored.prediction)
     assert run.scores["test"]["loss"] == pytest.approx(
         -np.log(stored.probabilities[np.arange(len(stored.target)), stored.target]).mean(), rel=1e-4
@@ -182,7 +184,7 @@ def test_the_folder_holds_the_run(digits: Data, tmp_path: Path) -> None:
     opened = store.open_run(folder)
     assert opened.recipe == recipe and opened.spec == digits.spec
     assert opened.scores == run.scores and opened.steps == run.steps
-    assert np.array_equal(
+    assert_array_equal(
         opened.predictions["test"].probabilities, run.predictions["test"].probabilities
     )
     text = (folder / "environment.json").read_text()

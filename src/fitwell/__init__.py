@@ -7,6 +7,7 @@
 Nothing heavy is imported until it is used.
 """
 
+import builtins
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from fitwell.api.judging import predict as predict  # type: ignore[no-redef]
     from fitwell.api.looking import catalog as catalog  # type: ignore[no-redef]
     from fitwell.api.looking import explain as explain
-    from fitwell.api.looking import list_kind as list  # noqa: A004
+    from fitwell.api.looking import list_kind as list  # noqa: F401 (a public name)
     from fitwell.api.looking import show as show  # type: ignore[no-redef]
     from fitwell.api.results import Improvement as Improvement
     from fitwell.api.results import Run as Run
-    from fitwell.api.results import open_run as open  # noqa: A004
+    from fitwell.api.results import open_run as open  # noqa: F401 (a public name)
     from fitwell.api.training import cv as cv
     from fitwell.api.training import fit as fit
     from fitwell.api.training import improve as improve  # type: ignore[no-redef]
@@ -51,7 +52,7 @@ _PUBLIC = {
     "Spec": ("fitwell.spec", "Spec"),
     "FitwellError": ("fitwell.errors", "FitwellError"),
 }
-__all__ = sorted([*_PUBLIC, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_PUBLIC, "__version__"])
 
 
 class _Package(ModuleType):
@@ -70,7 +71,7 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def __dir__() -> "list[str]":  # noqa: F811
+def __dir__() -> "builtins.list[str]":
     return [*globals(), *_PUBLIC]
 
 

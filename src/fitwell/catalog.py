@@ -20,9 +20,9 @@ from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.inits import INITS
 from fitwell.nn.losses import LOSSES
 from fitwell.optim import OPTIMIZERS
+from fitwell.options import train_settings
 from fitwell.schedules import SCHEDULES
 from fitwell.settings import Schema
-from fitwell.options import train_settings
 
 Table = Mapping[str, Any]
 KINDS: dict[str, Table] = {

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from sklearn.utils.validation import (  # type: ignore[attr-defined]  # the stubs lag behind
+    check_is_fitted,
+    check_random_state,
+    validate_data,  # type: ignore[attr-defined]
+)
 
 from fitwell.data import split
 from fitwell.data.arrays import read_arrays

@@ -264,7 +264,7 @@ def _images(paths: Sequence[Path], spec: Spec) -> np.ndarray:
             "Leave them out, or save them again.",
             [str(p) for p, _ in bad],
         )
-    return np.stack(decoded)
+    return np.stack([d for d in decoded if not isinstance(d, Unreadable)])
 
 
 def _fitting(array: np.ndarray, spec: Spec, where: str) -> np.ndarray:

@@ -16,7 +16,8 @@ from fitwell.errors import SettingError
 
 SECTIONS = ("model", "loss", "optim", "schedule", "augment", "data", "train", "score")
 
-Value: TypeAlias = bool | int | float | str | list[Any]
+# A switch, number, text or list of these; which one, `fitwell.settings` knows by the name.
+Value: TypeAlias = Any
 
 
 class Recipe(Mapping[str, Value]):

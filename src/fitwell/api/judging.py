@@ -212,10 +212,9 @@ def _folder_name(trials: Sequence[record.Run]) -> str:
 
 
 def _trained(start: Start, other: Recipe, name: str, progress: Progress | None) -> Verdict:
-    from fitwell.trials.executor import LocalExecutor
-    from fitwell.trials.protocol import Bench, Budget, Variant
-
     from fitwell.resolve import complete
+    from fitwell.trials.bench import Bench, Budget, Variant
+    from fitwell.trials.executor import LocalExecutor
 
     data, recipe = start.data, start.recipe
     other = complete(dict(other), data.spec)

@@ -94,12 +94,13 @@ def explain(name: str) -> dict[str, Any]:
         if found:
             section = _SECTION_OF.get(kind, "")
             schemas = known().get(section, {}).get(found, {})
-            entry = {key: "" for key in ("formula", "use", "weakness", "source")} | entries[found]
+            entry = dict.fromkeys(("formula", "use", "weakness", "source"), "") | entries[found]
             return {"name": found, "kind": kind, **entry, "settings": schemas}
     settings = [n for n in all_names() if plain in (n, n.partition(".")[2])]
     if settings:
         return _explained_setting(plain, settings)
-    every = [n for entries in summaries().values() for n in entries] + all_names()
+    every = [n for entries in summaries().values() for n in entries]
+    every += [n.partition(".")[2] for n in all_names()] + all_names()
     raise SettingError(
         f"explain {name}: nothing has this name.{did_you_mean(plain, every)} "
         "`fitwell list KIND` shows what there is.",

@@ -90,7 +90,8 @@ def divergence(rates: Sequence[float] | np.ndarray, losses: Sequence[float]) -> 
         whole = len(after) == _LASTING or not math.isfinite(losses[-1])
         if whole and np.all(after > limit):
             return float(rates[i])
-    return None
+    # The test stops at the first loss that is not finite, too early for the median to see it.
+    return float(rates[len(losses) - 1]) if not math.isfinite(losses[-1]) else None
 
 
 def steepest(rates: Sequence[float] | np.ndarray, losses: Sequence[float]) -> float | None:

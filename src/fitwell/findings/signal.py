@@ -174,7 +174,7 @@ def _slope_by_depth(run: Run) -> list[float]:
             if value > 0:
                 steps.setdefault(step, []).append((depth, np.log10(value)))
     return [
-        float(np.polyfit(*np.array(points).T, 1)[0])
+        float(np.polyfit([d for d, _ in points], [g for _, g in points], 1)[0])
         for points in steps.values()
         if len(points) >= 3
     ]

@@ -136,7 +136,7 @@ def wider(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Weakness: four times the work in the hidden layers
     Source: Zagoruyko and Komodakis 2016, BMVC
     """
-    width = recipe.get("model.width")
+    width: Any = recipe.get("model.width")
     return [{"model.width": 2 * width}] if _is_count(width) and width <= 2048 else []
 
 
@@ -147,7 +147,7 @@ def narrower(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Weakness: often costs more than it brings; regularise first
     Source: Geman, Bienenstock and Doursat 1992
     """
-    width = recipe.get("model.width")
+    width: Any = recipe.get("model.width")
     return [{"model.width": width // 2}] if _is_count(width) and width >= 8 else []
 
 
@@ -158,7 +158,7 @@ def deeper(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Weakness: gradients have further to go
     Source: Simonyan and Zisserman 2015, ICLR
     """
-    depth = recipe.get("model.depth")
+    depth: Any = recipe.get("model.depth")
     return [{"model.depth": depth + 1}] if _is_count(depth) and depth < 20 else []
 
 
@@ -241,7 +241,7 @@ def more_epochs(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Weakness: twice the time
     Source: Prechelt 1998, Early stopping, but when?
     """
-    epochs = recipe.get("train.epochs")
+    epochs: Any = recipe.get("train.epochs")
     if not _is_count(epochs):
         return []
     begun = (finding.evidence.get("half_of_the_fall_at") or 0) >= 0.35
@@ -256,7 +256,7 @@ def patience(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Weakness: time
     Source: Prechelt 1998, Early stopping, but when?
     """
-    waited = recipe.get("train.patience")
+    waited: Any = recipe.get("train.patience")
     return [{"train.patience": 3 * waited}] if _is_count(waited) else []
 
 

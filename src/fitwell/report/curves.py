@@ -1,5 +1,6 @@
 """Learning curves with fold bands, and the verdict plot."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from fitwell.record import Run, Verdict
 from fitwell.report.figures import BLUE, GREEN, GREY, INK, MUTED, ORANGE, RED, draw
-from fitwell.report.wording import metric_word, number
+from fitwell.report.wording import metric_word, number, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,6 +107,7 @@ def verdict_plot(verdicts: Sequence[Verdict], min_effect: float) -> str:
     """
     rows = list(verdicts)
     several = len({v.round for v in rows}) > 1
+    row_height = 0.36 if any(len(short(v.remedy)) > 40 for v in rows) else 0.27  # inches
 
     def paint(axes: "Axes") -> None:
         axes.grid(False)
@@ -117,14 +119,18 @@ def verdict_plot(verdicts: Sequence[Verdict], min_effect: float) -> str:
             before = rows[y - 1] if y else row
             if (row.round, row.stage) != (before.round, before.stage):
                 axes.axhline(y - 0.5, color=GREY, linewidth=0.5)
-        labels = [f"{_round(r) if several else ''}{_short(r.remedy)}" for r in rows]
+        labels = [f"{_round(r) if several else ''}{_wrapped(r.remedy)}" for r in rows]
         axes.set_yticks(range(len(rows)), labels, color=INK)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.spines["left"].set_visible(False)
         axes.margins(x=0.08)
         axes.set_xlabel(f"effect on {metric_word(rows[0].metric)} (right of zero is better)")
 
-    return draw(paint, width=7.4, height=0.75 + 0.27 * len(rows))
+    return draw(
+        paint,
+        width=7.4,
+        height=0.75 + row_height * len(rows),
+    )
 
 
 def _verdict_row(axes: "Axes", y: int, row: Verdict) -> None:
@@ -150,5 +156,6 @@ def _round(row: Verdict) -> str:
     return f"{row.round} · "
 
 
-def _short(name: str, length: int = 34) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+def _wrapped(name: str) -> str:
+    lines = textwrap.wrap(short(name), 40, max_lines=2, placeholder=" …")
+    return "\n".join(lines)

@@ -116,6 +116,7 @@ def _template() -> Any:
         "interval": wording.interval,
         "looked": wording.looked,
         "edits": wording.edits,
+        "advised": wording.advised,
     }
     environment.globals.update(helpers)
     return environment.get_template("page.html")

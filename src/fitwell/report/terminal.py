@@ -18,6 +18,7 @@ from fitwell.record import Diagnosis, Run, Scores, Verdict
 from fitwell.report.facts import gather
 from fitwell.report.headline import ARROW, Headline, headline
 from fitwell.report.wording import (
+    advised,
     duration,
     edits,
     evidence,
@@ -180,7 +181,7 @@ def findings(diagnosis: Diagnosis, *, not_assessed: bool = True) -> RenderableTy
         if numbers:
             below.append(Text(numbers, "dim"))
         for remedy in finding.remedies:
-            below.append(Text(f"{ARROW} {remedy.name}: {edits(remedy) or remedy.advice}"))
+            below.append(Text(f"{ARROW} {advised(remedy)}"))
         parts += [name, Padding(Group(*below), (0, 0, 0, 2))]
     if not_assessed and diagnosis.not_assessed:
         parts.append(Text("Not assessed", "bold"))

@@ -1,6 +1,7 @@
 """Numbers and names in plain words, the same in the terminal and in the HTML file."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -193,5 +194,32 @@ def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 
 def edits(remedy: Remedy | Verdict) -> str:
-    """What a remedy sets, on one line."""
-    return ", ".join(f"{name} = {setting(value)}" for name, value in remedy.settings.items())
+    """What a remedy sets, on one line; empty where its name says so already.
+
+    >>> edits(Remedy("relu", {"model.activation": "relu"}))
+    'model.activation = relu'
+    >>> edits(Remedy("optim.lr: 0.5 -> 0.17", {"optim.lr": 0.17}))
+    ''
+    """
+    name = remedy.name if isinstance(remedy, Remedy) else remedy.remedy
+    unsaid = {n: value for n, value in remedy.settings.items() if n not in name}
+    return ", ".join(f"{n} = {setting(value)}" for n, value in unsaid.items())
+
+
+def advised(remedy: Remedy) -> str:
+    """A remedy in a list: its name, and what it sets or advises where the name does not say.
+
+    >>> advised(Remedy("Look at the data.", {}, "Look at the data."))
+    'Look at the data.'
+    """
+    more = edits(remedy) or ("" if remedy.settings else remedy.advice)
+    return remedy.name if more in ("", remedy.name) else f"{remedy.name}: {more}"
+
+
+def short(remedy: str) -> str:
+    """The name of a remedy for a narrow place: settings without their section.
+
+    >>> short("model.activation: sigmoid -> relu, model.init: default -> he")
+    'activation: sigmoid → relu, init: default → he'
+    """
+    return re.sub(r"\b[a-z]+\.([a-z_0-9]+:)", r"\1", remedy).replace(" -> ", " → ")

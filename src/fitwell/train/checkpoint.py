@@ -1,7 +1,7 @@
 """All that going on needs, in one safetensors file: replaced in one move, no code in it."""
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def save_checkpoint(folder: Path, job: Job, state: State) -> None:
     tensors["random"] = torch.get_rng_state()
     if job.device.type == "cuda":
         tensors["random_device"] = torch.cuda.get_rng_state(job.device)
-    position = {k: v for k, v in asdict(_without_best(state)).items() if k != "best"}
+    position = {f.name: getattr(state, f.name) for f in fields(state) if f.name != "best"}
     metadata = {"state": json.dumps(position), "optimizer": json.dumps(numbers)}
     write_tensors(folder / NAME, tensors, metadata)
 
@@ -108,7 +108,3 @@ def _same_layout(optimizer: Optimizer) -> None:
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _without_best(state: State) -> State:
-    return State(**{**vars(state), "best": {}})

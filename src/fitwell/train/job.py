@@ -20,6 +20,7 @@ from fitwell.nn.losses import LOSSES
 from fitwell.optim import OPTIMIZERS, parameter_groups
 from fitwell.recipe import Recipe
 from fitwell.schedules import SCHEDULES
+from fitwell.spec import Spec
 from fitwell.tasks import Task, task_of
 from fitwell.train.machine import (
     choose_device,
@@ -130,7 +131,7 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
     )
 
 
-def build_model(recipe: Recipe, spec: models.Spec) -> nn.Module:
+def build_model(recipe: Recipe, spec: Spec) -> nn.Module:
     return models.build(str(recipe["model.name"]), spec, _settings(recipe, "model"))
 
 

@@ -78,7 +78,7 @@ def train(
                 break
             lr = set_lr(job, state.total_step)
             probing = probes is not None and state.total_step % PROBE_EVERY == 0
-            if probing:
+            if probes is not None and probing:
                 probes.before_step()
             with autocast(job.precision, job.device):
                 outputs = model(batch.x)
@@ -89,13 +89,13 @@ def train(
             grad_norm = clip(model, settings, measure=probing)
             if grad_norm is not None:
                 run.steps[-1]["grad_norm"] = float(grad_norm)
-            if probing:
+            if probes is not None and probing:
                 probes.after_backward()
             job.step()
             job.optimizer.zero_grad(set_to_none=True)
             if job.average is not None:
                 job.average.update_parameters(model)
-            if probing:
+            if probes is not None and probing:
                 run.probes += probes.after_step(state.total_step, state.epoch)
             state.step += 1
             state.total_step += 1

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,12 +32,13 @@ def write_data(data: Data, folder: Path) -> None:
 def read_data(folder: Path) -> Data:
     """Open what `write_data` wrote; the arrays are mapped, not read."""
     rest = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name in ARRAYS:
         path = folder / f"{name}.npy"
         # "c": a private writable mapping, since torch warns about arrays that cannot be written.
         arrays[name] = np.load(path, mmap_mode="c", allow_pickle=False) if path.exists() else None
-    problems = tuple(Problem(**{**p, "where": tuple(p["where"])}) for p in rest["problems"])
+    flaws: list[dict[str, Any]] = [{**p, "where": tuple(p["where"])} for p in rest["problems"]]
+    problems = tuple(Problem(**flaw) for flaw in flaws)
     return Data(
         name=rest["name"],
         spec=Spec.from_json(rest["spec"]),

@@ -111,7 +111,7 @@ def paired_test(first: Run, second: Run, recipe: Recipe, *, seed: int = 0) -> di
 
 def _in_order(predictions: Predictions) -> Predictions:
     order = np.argsort(predictions.index, kind="stable")
-    chosen = {
+    chosen: dict[str, Any] = {
         name: None if value is None else value[order] for name, value in vars(predictions).items()
     }
     return Predictions(**chosen)

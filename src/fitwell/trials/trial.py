@@ -55,7 +55,8 @@ class Task:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Task":
-        return cls(**{**data, "recipe": Recipe(data["recipe"])})
+        values: dict[str, Any] = {**data, "recipe": Recipe(data["recipe"])}
+        return cls(**values)
 
 
 def slug_of(name: str) -> str:

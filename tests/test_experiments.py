@@ -1,0 +1,125 @@
+"""Range test and reference models against known answers and scikit-learn itself."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.neighbors import KNeighborsClassifier
+
+from fitwell.data import read
+from fitwell.data.split import fold_rows
+from fitwell.experiments import range_test, reference_models
+from fitwell.experiments.range_test import divergence, smoothed, steepest
+
+RATES = np.geomspace(1e-5, 10, 100)
+
+
+def quadratic(curvature: float, noise: float = 0.0, spike_at: int = -1):
+    """Gradient descent on curvature/2 w^2, which breaks at lr = 2 / curvature."""
+
+    def start(seed):
+        random = np.random.default_rng(seed)
+        state = {"w": 1.0, "step": 0}
+
+        def step(lr):
+            w = state["w"]
+            loss = 0.5 * curvature * w * w + 1.0 + noise * random.normal()
+            if state["step"] == spike_at:
+                loss += 50.0
+            # Noise in the gradient, as batches have it, or the weight would reach exactly zero.
+            state["w"] = w - lr * curvature * (w + 0.1 * random.normal())
+            state["step"] += 1
+            return loss
+
+        return step
+
+    return start
+
+
+@pytest.mark.parametrize("curvature", [2.0, 20.0, 200.0])
+def test_divergence_is_found_where_theory_has_it(curvature):
+    rows = range_test(quadratic(curvature, noise=0.01))
+    assert [row["seed"] for row in rows] == [0, 1, 2]
+    for row in rows:
+        # It takes some steps beyond 2 / curvature until what was gained is lost again.
+        assert 2 / curvature < row["divergence_lr"] < 30 / curvature
+        assert row["steepest_lr"] < row["divergence_lr"]
+        assert len(row["lr"]) == len(row["loss"]) < 100
+
+
+@pytest.mark.parametrize("spike_at", [2, 20, 45])
+def test_a_spike_fools_it_no_more(spike_at):
+    [calm], [spiked] = (
+        range_test(quadratic(20.0, noise=0.01, spike_at=at), seeds=[0]) for at in (-1, spike_at)
+    )
+    assert spiked["divergence_lr"] == pytest.approx(calm["divergence_lr"], rel=0.2)
+    assert spiked["steepest_lr"] == pytest.approx(calm["steepest_lr"], rel=1.0)
+
+
+def test_a_flat_noisy_loss_neither_falls_nor_breaks():
+    random = np.random.default_rng(0)
+    for scale in (0.0, 0.05, 0.3):
+        losses = list(2.3 + scale * random.normal(size=100))
+        assert divergence(RATES, losses) is None
+        assert steepest(RATES, losses) is None
+
+
+def test_not_a_number_ends_the_test_and_is_the_break():
+    losses = iter([2.0] * 20 + [1.5] * 10 + [1.0] * 10 + [math.nan] * 60)
+    [row] = range_test(lambda seed: lambda lr: next(losses), seeds=[0])
+    assert len(row["lr"]) == 41 and row["loss"][-1] is None
+    assert row["divergence_lr"] == pytest.approx(row["lr"][-1], rel=0.7)
+
+
+def test_smoothing_is_a_running_median():
+    random = np.random.default_rng(1)
+    values = list(random.normal(size=30))
+    twin = [float(np.median(values[max(0, i - 3) : i + 4])) for i in range(30)]
+    assert smoothed(values).tolist() == twin
+    assert smoothed([1.0, math.nan, 1.0, 1.0]).tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("source", ["digits", "breast-cancer", "diabetes"])
+def test_reference_models_are_quick_and_stand_where_they_should(source):
+    data = read(source, {})
+    rows = fold_rows(data, {}, fold=1, repeat=0, seed=0)
+    started = time.perf_counter()
+    found = reference_models(data, rows, 0, fold=1)
+    assert time.perf_counter() - started < 30  # 2 s on a quiet core
+    by_model = {row["model"]: row for row in found}
+    assert set(by_model) == {"trivial", "nearest_neighbour", "linear", "boosted_trees"}
+    assert all(row["experiment"] == "reference" and row["fold"] == 1 for row in found)
+    trivial = by_model.pop("trivial")["held_out"]
+    for row in by_model.values():
+        better = row["held_out"] < trivial if source == "diabetes" else row["held_out"] > trivial
+        assert better, row
+    assert found == reference_models(data, rows, 0, fold=1)
+
+
+def test_reference_scores_equal_scikit_learn_on_the_same_rows():
+    data = read("digits", {})
+    rows = fold_rows(data, {}, fold=0, repeat=0, seed=0)
+    found = {row["model"]: row for row in reference_models(data, rows)}
+    x, y = data.inputs.reshape(len(data), -1).astype(float), data.targets
+    neighbour = KNeighborsClassifier(1).fit(x[rows.train], y[rows.train])
+    # One mean and one scale for the only channel: neighbours stay neighbours.
+    expected = neighbour.score(x[rows.held_out], y[rows.held_out])
+    assert found["nearest_neighbour"]["held_out"] == pytest.approx(expected)
+    dummy = DummyClassifier(strategy="most_frequent").fit(x[rows.train], y[rows.train])
+    expected = dummy.score(x[rows.held_out], y[rows.held_out])
+    assert found["trivial"]["held_out"] == pytest.approx(expected)
+    assert found["trivial"]["metric"] == "accuracy"
+
+
+def test_large_data_are_sampled_and_large_images_averaged_down():
+    random = np.random.default_rng(0)
+    y = random.integers(0, 3, 9000)
+    images = random.integers(0, 60, (9000, 40, 40, 3)).astype(np.uint8)
+    images[np.arange(9000), :, :, y] += 100  # the class's channel is brighter
+    data = read((images, y), {})
+    rows = fold_rows(data, {}, fold=0, repeat=0, seed=0)
+    found = {row["model"]: row for row in reference_models(data, rows, 0)}
+    assert found["linear"]["examples"] == 5000
+    assert found["linear"]["held_out"] > 0.99

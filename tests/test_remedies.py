@@ -1,0 +1,197 @@
+"""Every remedy edits what exists and changes something; ranking merges and leads with causes."""
+
+import itertools
+
+import pytest
+
+from fitwell.catalog import entry_of
+from fitwell.findings import RULES
+from fitwell.improve.variants import edited
+from fitwell.models import MODELS
+from fitwell.optim import OPTIMIZERS
+from fitwell.recipe import Recipe
+from fitwell.record import Diagnosis, Finding
+from fitwell.remedies import (
+    ADVICE,
+    FOR,
+    REMEDIES,
+    rank_remedies,
+    remedies_for,
+    with_remedies,
+)
+from fitwell.resolve import complete
+from fitwell.spec import Spec
+
+IMAGES = Spec("images", "classification", (1, 28, 28), tuple("0123456789"), num_examples=5000)
+TABLE = Spec("table", "classification", (8,), ("a", "b"), num_examples=500)
+NUMBERS = Spec("table", "regression", (8,), (), num_examples=500)
+CASES = [
+    *itertools.product([IMAGES], MODELS, OPTIMIZERS, ["default"]),
+    *itertools.product([TABLE, NUMBERS], ["linear", "mlp"], ["sgd", "adamw"], ["default"]),
+    *itertools.product([IMAGES], ["mlp", "convnet"], ["sgd"], ["sick", "extreme"]),
+]
+
+
+def a_recipe(spec, model, optimizer, kind) -> Recipe:
+    settings = {"model.name": model, "optim.name": optimizer}
+    if kind == "sick":
+        settings |= {"model.activation": "sigmoid", "optim.lr": 0.01, "model.dropout": [0.1, 0.5]}
+        if model == "convnet":
+            settings["model.dropout"] = 0.5
+    if kind == "extreme":
+        settings |= {"optim.lr": 50.0, "model.width": 8192, "model.depth": 60}
+        settings |= {"optim.weight_decay": 5.0, "train.patience": 3}
+    return complete(settings, spec)
+
+
+def a_finding(name, **evidence) -> Finding:
+    return Finding(name, "high", evidence, "")
+
+
+@pytest.mark.parametrize(("spec", "model", "optimizer", "kind"), CASES)
+def test_edits_exist_are_valid_and_change_something(spec, model, optimizer, kind):
+    recipe = a_recipe(spec, model, optimizer, kind)
+    for name in RULES:
+        for evidence in (
+            {},
+            {"update_ratio": 1e-6, "divergence_lr": 0.3},
+            {"half_of_the_fall_at": 0.5},
+        ):
+            for remedy in remedies_for(a_finding(name, **evidence), recipe, spec):
+                if not remedy.settings:
+                    assert remedy.advice
+                    continue
+                edit = dict(remedy.settings)
+                assert set(edit) <= set(recipe), remedy.name
+                assert all(recipe[key] != value for key, value in edit.items()), remedy.name
+                # Completed again, which validates every value.
+                assert edited(recipe, edit, spec) != recipe
+                assert all(f"{key}: " in remedy.name and " -> " in remedy.name for key in edit)
+                assert name in remedy.why
+
+
+def test_every_finding_has_remedies_and_every_remedy_is_used_and_documented():
+    assert set(FOR) == set(ADVICE) == set(RULES)
+    used = {name for entries in FOR.values() for name in entries}
+    assert used <= set(REMEDIES)
+    for name, entry in REMEDIES.items():
+        text = entry_of(entry)
+        assert all(text[part] for part in ("summary", "use", "weakness", "source")), name
+    sick = complete({"model.name": "lenet", "model.activation": "sigmoid"}, IMAGES)
+    for name in RULES:
+        assert any(r.settings for r in remedies_for(a_finding(name), sick, IMAGES)), name
+
+
+def settings_of(remedies) -> list[dict]:
+    return [dict(remedy.settings) for remedy in remedies]
+
+
+def test_the_sick_start_gets_relu_first_and_the_rate_too():
+    recipe = complete(
+        {"model.name": "lenet", "model.activation": "sigmoid", "optim.lr": 0.01}, IMAGES
+    )
+    found = [
+        a_finding("vanishing_gradient"),
+        a_finding("lr_too_low", update_ratio=5e-5, explained_by=["vanishing_gradient"]),
+    ]
+    ranked = rank_remedies(Diagnosis(found), recipe, IMAGES)
+    assert ranked[0].name == "model.activation: sigmoid -> relu"
+    assert {"model.norm": "batch"} in settings_of(ranked)
+    assert any(
+        set(edit) == {"optim.lr"} and edit["optim.lr"] > 0.01 for edit in settings_of(ranked)
+    )
+    assert {"optim.name": "adam", "optim.lr": 0.001} in settings_of(ranked)
+    assert len(ranked) <= 8 and len({r.name for r in ranked}) == len(ranked)
+
+
+def test_the_measured_update_says_how_far():
+    recipe = complete({"model.name": "lenet", "optim.lr": 1e-4}, IMAGES)
+
+    def first(update, **evidence):
+        finding = a_finding("lr_too_low", update_ratio=update, **evidence)
+        return remedies_for(finding, recipe, IMAGES)[0].settings["optim.lr"]
+
+    assert first(1e-5) == pytest.approx(0.03)
+    assert first(1e-4) == pytest.approx(0.003)
+    assert first(1e-3) == pytest.approx(0.0003)
+    assert first(1e-6, divergence_lr=0.03) == pytest.approx(0.01)  # a third of the break
+    assert first(0.0) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "lowest", "highest"), [("sgd", 0.9, 1e-4, 1.0), ("adam", 0.02, 1e-6, 0.03)]
+)
+def test_rates_stay_within_what_the_optimizer_can_use(optimizer, lr, lowest, highest):
+    recipe = complete({"optim.name": optimizer, "optim.lr": lr}, IMAGES)
+    for name in RULES:
+        for edit in settings_of(remedies_for(a_finding(name), recipe, IMAGES)):
+            if set(edit) == {"optim.lr"}:
+                assert lowest <= edit["optim.lr"] <= highest
+
+
+def test_a_rate_far_too_high_comes_back_at_once():
+    recipe = complete({"optim.lr": 10.0}, IMAGES)
+    rates = [
+        e["optim.lr"]
+        for e in settings_of(remedies_for(a_finding("lr_too_high"), recipe, IMAGES))
+        if "optim.lr" in e
+    ]
+    assert rates[0] == 0.1 and len(set(rates)) == len(rates)
+    finding = a_finding("lr_too_high", divergence_lr=0.5)
+    assert remedies_for(finding, recipe, IMAGES)[0].settings == {"optim.lr": 0.1}
+
+
+def test_nothing_wrong_gives_a_short_generic_list():
+    for spec, model in ((IMAGES, "lenet"), (IMAGES, "convnet"), (TABLE, "mlp"), (TABLE, "linear")):
+        recipe = complete({"model.name": model}, spec)
+        ranked = rank_remedies(Diagnosis(), recipe, spec)
+        assert 1 <= len(ranked) <= 4
+        assert ranked == rank_remedies([], recipe, spec)
+    names = [r.name for r in rank_remedies([], complete({"model.name": "lenet"}, IMAGES), IMAGES)]
+    assert names[0] == "model.width: 6 -> 12" and "convnet" in names[1]
+
+
+def test_another_family_brings_its_own_size():
+    recipe = complete({"model.name": "lenet", "model.activation": "tanh"}, IMAGES)
+    found = settings_of(remedies_for(a_finding("underfitting"), recipe, IMAGES))
+    edit = next(e for e in found if "model.name" in e)
+    better = edited(recipe, edit, IMAGES)
+    assert better["model.width"] == 32 and better["model.norm"] == "batch"
+    assert better["model.activation"] == "tanh"  # what the user chose, and the new model has, stays
+    linear = complete({"model.name": "linear"}, TABLE)
+    found = settings_of(remedies_for(a_finding("underfitting"), linear, TABLE))
+    assert edited(linear, found[0], TABLE)["model.width"] == 256
+
+
+def test_shared_edits_are_listed_once_and_name_both_findings():
+    recipe = complete({"optim.lr": 0.3}, IMAGES)
+    found = [a_finding("lr_too_high"), a_finding("dying_relu")]
+    ranked = rank_remedies(found, recipe, IMAGES)
+    assert ranked[0].name == "optim.lr: 0.3 -> 0.1"
+    assert "lr_too_high" in ranked[0].why and "dying_relu" in ranked[0].why
+    assert len(rank_remedies(found, recipe, IMAGES, limit=3)) == 3
+
+
+def test_a_users_own_model_is_not_guessed_at():
+    recipe = complete({"model.name": "lenet"}, IMAGES)
+    own = Recipe(
+        {
+            **{k: v for k, v in recipe.items() if not k.startswith("model.")},
+            "model.name": "nets:tiny",
+            "model.activation": "my_relu",
+            "model.width": "large",
+        }
+    )
+    for name in RULES:
+        for edit in settings_of(remedies_for(a_finding(name), own, IMAGES)):
+            assert not any(key.startswith("model.") for key in edit)
+
+
+def test_without_a_recipe_there_is_advice():
+    [remedy] = remedies_for(a_finding("dying_relu"), None, None)
+    assert remedy.advice and not remedy.settings
+    diagnosis = with_remedies(Diagnosis([a_finding("dying_relu")]))
+    assert diagnosis.findings[0].remedies == (remedy,)
+    recipe = complete({}, IMAGES)
+    edits = with_remedies(Diagnosis([a_finding("dying_relu")]), recipe, IMAGES).findings[0].remedies
+    assert all(r.settings for r in edits)
