@@ -5,7 +5,6 @@ hand-written one, (c) the bare loop again (A/A), (d) fitwell at float32, (e) fit
 precision, and reports medians of the ratios a round.
 """
 
-import sys
 import time
 
 import torch
@@ -111,7 +110,7 @@ def main() -> None:
     result = common.load("step")
     result["command"] = "python -m benchmarks.step"
     for threads in (1, 2):
-        for name in sys.argv[1:] or CASES:
+        for name in CASES:
             if not common.done(result, model=name, threads=threads):
                 result["rows"] += measure(name, threads)
                 result["summary"] = summarise(result["rows"])

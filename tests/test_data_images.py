@@ -156,6 +156,9 @@ def test_bad_files_are_listed_left_out_and_counted(tmp_path: Path) -> None:
     assert misnamed.where == ("dog/really-png.jpg", "dog/suffixless")
     assert set(misnamed.where) <= set(data.keys.tolist())  # used all the same
     assert len(data) == 14
+    # What was left out does not shift the others against their names.
+    for name, seed in (("cat/5.png", 5), ("dog/0.png", 100), ("dog/5.png", 105)):
+        np.testing.assert_array_equal(row(data, name), np.asarray(picture(seed)).transpose(2, 0, 1))
     assert not set(bad.where) & set(data.keys.tolist())
 
 

@@ -96,6 +96,16 @@ def test_missing_numbers_become_the_median_and_categories_one_hot() -> None:
     assert (out[:, 4] == 0).all()  # constant: shifted to 0, never divided by 0
 
 
+def test_a_column_constant_in_training_stays_finite_elsewhere() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    x[:, 0] = 0.1
+    x[50:, 0] = 2.1
+    data = read((x, np.arange(60) % 2))
+    fitted = preprocess.fit(data, np.arange(50))
+    assert fitted.scale[0] == 1.0
+    np.testing.assert_allclose(fitted.inputs(data.inputs)[50:, 0], 2.0, rtol=1e-6)
+
+
 def test_regression_targets_go_there_and_back() -> None:
     data = table()
     fitted = preprocess.fit(data, np.arange(4))

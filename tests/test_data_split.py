@@ -92,7 +92,9 @@ def test_any_classes_any_shares(
     assert sorted(everything(rows).tolist()) == list(range(len(data)))
     assert set(data.targets[rows.train].tolist()) == set(range(len(counts)))
     assert (len(rows.held_out) > 0) == (test > 0)
-    assert (len(rows.validation) > 0) == (validation > 0)
+    # A class with one example left outside the test part stays in training.
+    left = np.bincount(data.targets[np.concatenate([rows.train, rows.validation])])
+    assert (len(rows.validation) > 0) == (validation > 0 and left.max() > 1)
 
 
 def test_a_group_is_never_on_two_sides() -> None:
@@ -161,6 +163,11 @@ def test_limit_takes_a_stratified_sample_outside_the_test_part() -> None:
     assert np.abs(counts - 30 * np.array([60, 30, 13]) / 103).max() <= 1.01
     folds = [fold_rows(data, {"limit": 30}, fold=k, repeat=0, seed=9) for k in range(5)]
     assert sorted(np.concatenate([f.held_out for f in folds]).tolist()) == sorted(pool.tolist())
+    # Nine tenths left out: the small classes still keep an example each.
+    rare = toy(np.repeat([0, 1, 2], [95, 3, 2]))
+    final = final_rows(rare, {"limit": 6, "test": 0.0}, seed=0)
+    assert len(final.train) == 6
+    assert set(rare.targets[final.train].tolist()) == {0, 1, 2}
     with pytest.raises(SettingError, match=r"data\.limit = 4.*at least 6"):
         fit_rows(data, {"limit": 4}, seed=0)
 

@@ -1,0 +1,59 @@
+"""A sick start on Fashion-MNIST (10,000 images, LeNet, sigmoid, lr 0.01), 20 minutes, 3 seeds.
+
+Named causes, the final test accuracy, and the healthy default's beside it. `python -m
+benchmarks.sick`; each seed is saved as it ends.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from benchmarks import common
+from fitwell import data as fitwell_data
+from fitwell.data import split
+from fitwell.improve import improve
+from fitwell.resolve import complete
+from fitwell.train import train_once
+
+BUDGET_SECONDS = 20 * 60
+CAUSES = ("lr_too_low", "vanishing_gradient", "saturated_activation")
+
+
+def main() -> None:
+    result = common.load("sick")
+    result["command"] = "python benchmarks/run.py sick"
+    base = {"data.limit": 10_000, "model.name": "lenet"}
+    sick = {"model.activation": "sigmoid", "optim.lr": 0.01}
+    for seed in range(3):
+        if common.done(result, seed=seed):
+            continue
+        data = fitwell_data.read(str(common.FASHION), {"limit": 10_000})
+        healthy = complete({**base, "train.seed": seed}, data.spec)
+        rows = split.fit_rows(data, healthy.section("data"), seed)
+        reference = train_once(data, rows, healthy, seed=seed).scores["test"]["accuracy"]
+        folder = Path(tempfile.mkdtemp())
+        recipe = complete({**base, **sick, "train.seed": seed}, data.spec)
+        better = improve(data, recipe, out=folder / "run", budget_seconds=BUDGET_SECONDS)
+        named = [f.name for diagnosis in better.diagnosis for f in diagnosis.findings]
+        row = {
+            "seed": seed,
+            "healthy": reference,
+            "baseline": better.baseline["test"]["accuracy"],
+            "final": better.final["test"]["accuracy"],
+            "findings": named,
+            "causes named": [cause for cause in CAUSES if cause in named],
+            "helps": [v.remedy for v in better.verdicts if v.decision == "helps"],
+            "seconds": better.seconds,
+        }
+        result["rows"].append(row)
+        print(row, flush=True)
+        common.save(result)
+        shutil.rmtree(folder)
+    gaps = [row["healthy"] - row["final"] for row in result["rows"]]
+    result["summary"] = {"sick start": {"healthy - final, test accuracy": common.spread(gaps)}}
+    common.save(result)
+    print(result["summary"])
+
+
+if __name__ == "__main__":
+    main()

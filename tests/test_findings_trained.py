@@ -1,0 +1,116 @@
+"""The rules on really trained runs on real digits: sick ones, healthy ones, and the cure."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from fitwell.data import read
+from fitwell.data.split import fold_rows
+from fitwell.data.types import Data
+from fitwell.experiments import reference_models
+from fitwell.findings import diagnose
+from fitwell.improve.variants import edited
+from fitwell.recipe import Recipe
+from fitwell.record import Diagnosis, Row, Run
+from fitwell.remedies import rank_remedies
+from fitwell.resolve import complete
+from fitwell.train.fit import train_once
+
+
+@cache
+def digits() -> Data:
+    return read("digits", {})
+
+
+@cache
+def references() -> list[Row]:
+    return reference_models(digits(), fold_rows(digits(), {}, fold=0, repeat=0, seed=0), 0)
+
+
+@cache
+def noisy_digits() -> Data:
+    random = np.random.default_rng(0)
+    wrong = random.random(len(digits())) < 0.3
+    return replace(
+        digits(), targets=np.where(wrong, random.integers(0, 10, len(wrong)), digits().targets)
+    )
+
+
+def trained(recipe: Recipe, data: Data | None = None, count: int = 3) -> list[Run]:
+    data = data or digits()
+    options = recipe.section("data")
+    runs = []
+    for fold in range(count):
+        rows = fold_rows(data, options, fold=fold, repeat=0, seed=0)
+        runs.append(train_once(data, rows, recipe, seed=fold, fold=fold, threads=1))
+    runs[0].evidence = list(references()) if data is digits() else []
+    return runs
+
+
+def recipe_of(**settings) -> Recipe:
+    named = {key.replace("__", "."): value for key, value in settings.items()}
+    return complete({"source": "digits", **named}, digits().spec)
+
+
+def found(diagnosis: Diagnosis) -> list[str]:
+    return [finding.name for finding in diagnosis.findings]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"model__name": "mlp"},
+        {"model__name": "mlp", "model__activation": "tanh"},
+        {"model__name": "mlp", "optim__name": "adam"},
+        {"model__name": "convnet", "model__width": 8, "train__epochs": 10},
+        {"model__name": "linear"},
+    ],
+    ids=lambda s: "-".join(map(str, s.values())) or "default",
+)
+def test_healthy_runs_give_no_finding(settings):
+    runs = trained(recipe_of(**settings))
+    assert found(diagnose(runs)) == []
+    for run in runs:  # each alone too
+        assert found(diagnose(run)) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "causes"),
+    [
+        ({"model__activation": "sigmoid", "optim__lr": 0.01}, ["vanishing_gradient", "lr_too_low"]),
+        ({"model__name": "mlp", "optim__lr": 1e-4}, ["lr_too_low"]),
+        ({"model__name": "mlp", "optim__lr": 2.0}, ["lr_too_high", "dying_relu"]),
+        (
+            {"model__name": "mlp", "model__activation": "tanh", "optim__lr": 2.0},
+            ["lr_too_high", "saturated_activation"],
+        ),
+        ({"train__epochs": 3}, ["stopped_too_early"]),
+        ({"model__name": "mlp", "model__width": 2}, ["underfitting"]),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_sick_runs_show_their_causes_first(settings, causes):
+    diagnosis = diagnose(trained(recipe_of(**settings)))
+    assert found(diagnosis)[: len(causes)] == causes
+    assert diagnosis.findings[0].confidence in ("high", "medium")
+
+
+def test_a_network_that_learns_wrong_labels_overfits():
+    recipe = recipe_of(model__name="mlp", optim__weight_decay=0.0)
+    assert found(diagnose(trained(recipe, noisy_digits()))) == ["overfitting"]
+
+
+def test_the_first_remedies_cure_the_sick_start():
+    recipe = recipe_of(model__activation="sigmoid", optim__lr=0.01)
+    before = trained(recipe, count=2)
+    remedy = rank_remedies(diagnose(before), recipe, digits().spec)[0]
+    better = edited(recipe, remedy.settings, digits().spec)
+    after = trained(better, count=2)
+    assert "vanishing_gradient" not in found(diagnose(after))
+    gained = np.mean([b.held_out["accuracy"] for b in after]) - np.mean(
+        [a.held_out["accuracy"] for a in before]
+    )
+    assert gained > 0.5
