@@ -89,13 +89,13 @@ def test_importing_fitwell_is_light() -> None:
 
 def test_compare_recipes_by_new_trials() -> None:
     X, y = blobs(120)
-    start = {"train.epochs": 3, "data.folds": 2, "model.width": 8}
+    start = {"train.epochs": 15, "data.folds": 3, "model.width": 32}
     good = fw.fit((X, y), settings=start)
     bad = fw.Recipe({**good.recipe, "optim.lr": 1e-6})
     verdict = fw.compare(good, bad)
-    assert verdict.trials == 6 and verdict.decision == "hurts" and verdict.high < 0
+    assert verdict.trials == 9 and verdict.decision == "hurts" and verdict.high < 0
     with pytest.raises(SettingError, match=r"data\.folds"):
-        fw.compare(good, good.recipe.edit({"data.folds": 3}))
+        fw.compare(good, good.recipe.edit({"data.folds": 4}))
 
 
 def test_a_failed_run_is_given_with_its_reason() -> None:

@@ -261,7 +261,7 @@ def test_ctrl_c_exits_130_names_the_command_and_resume_ends_in_the_same_weights(
 
 
 def test_cv_diagnose_compare(capsys, here) -> None:
-    small = ["digits", "--epochs", "4", "data.limit=300", "data.folds=3", "--quiet"]
+    small = ["digits", "--epochs", "12", "data.limit=300", "data.folds=3", "--quiet"]
     code, said, _ = call(capsys, "cv", *small, "--out", "a")
     assert code == 0 and len(said["folds"]) == 3
     scores = [fold["validation"]["accuracy"] for fold in said["folds"]]
@@ -274,7 +274,7 @@ def test_cv_diagnose_compare(capsys, here) -> None:
     held_out = pl.read_parquet("a/predictions/held_out.parquet")
     assert sorted(held_out["index"]) == sorted(split.filter(pl.col("fold") >= 0)["index"])
 
-    assert call(capsys, "cv", *small, "--out", "b", "optim.lr=0.0001")[0] == 0
+    assert call(capsys, "cv", *small, "--out", "b", "optim.lr=0.00001")[0] == 0
     code, said, _ = call(capsys, "compare", "b", "a")
     verdict = said["verdict"]
     assert code == 0 and verdict["trials"] == 3 and verdict["decision"] == "helps"

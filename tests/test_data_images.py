@@ -132,10 +132,10 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
 def test_bad_files_are_listed_left_out_and_counted(tmp_path: Path) -> None:
     fill_folder(tmp_path)
     whole = tmp_path / "whole.jpg"
-    picture(1, (64, 64)).save(whole)
+    picture(1).save(whole, quality=100)
     raw = whole.read_bytes()
     whole.unlink()
-    (tmp_path / "cat" / "cut.jpg").write_bytes(raw[: len(raw) // 2])
+    (tmp_path / "cat" / "cut.jpg").write_bytes(raw[: len(raw) * 9 // 10])  # its header is whole
     (tmp_path / "cat" / "zero.jpg").write_bytes(b"")
     (tmp_path / "dog" / "words.png").write_text("not a picture")
     (tmp_path / "dog" / "notes.txt").write_text("a note")

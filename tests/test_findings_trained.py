@@ -61,14 +61,21 @@ def found(diagnosis: Diagnosis) -> list[str]:
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
-        {"model__name": "mlp"},
-        {"model__name": "mlp", "model__activation": "tanh"},
-        {"model__name": "mlp", "optim__name": "adam"},
-        {"model__name": "convnet", "model__width": 8, "train__epochs": 10},
-        {"model__name": "linear"},
+        pytest.param({}, marks=pytest.mark.slow, id="default"),
+        pytest.param({"model__name": "mlp"}, id="mlp"),
+        pytest.param(
+            {"model__name": "mlp", "model__activation": "tanh"}, marks=pytest.mark.slow, id="tanh"
+        ),
+        pytest.param(
+            {"model__name": "mlp", "optim__name": "adam"}, marks=pytest.mark.slow, id="adam"
+        ),
+        pytest.param(
+            {"model__name": "convnet", "model__width": 8, "train__epochs": 10},
+            marks=pytest.mark.slow,
+            id="convnet",
+        ),
+        pytest.param({"model__name": "linear"}, id="linear"),
     ],
-    ids=lambda s: "-".join(map(str, s.values())) or "default",
 )
 def test_healthy_runs_give_no_finding(settings):
     runs = trained(recipe_of(**settings))
@@ -80,17 +87,22 @@ def test_healthy_runs_give_no_finding(settings):
 @pytest.mark.parametrize(
     ("settings", "causes"),
     [
-        ({"model__activation": "sigmoid", "optim__lr": 0.01}, ["vanishing_gradient", "lr_too_low"]),
+        pytest.param(
+            {"model__activation": "sigmoid", "optim__lr": 0.01},
+            ["vanishing_gradient", "lr_too_low"],
+            marks=pytest.mark.slow,
+        ),
         ({"model__name": "mlp", "optim__lr": 1e-4}, ["lr_too_low"]),
         ({"model__name": "mlp", "optim__lr": 2.0}, ["lr_too_high", "dying_relu"]),
-        (
+        pytest.param(
             {"model__name": "mlp", "model__activation": "tanh", "optim__lr": 2.0},
             ["lr_too_high", "saturated_activation"],
+            marks=pytest.mark.slow,
         ),
         ({"train__epochs": 3}, ["stopped_too_early"]),
         ({"model__name": "mlp", "model__width": 2}, ["underfitting"]),
     ],
-    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+    ids=["sigmoid", "low rate", "high rate", "high rate tanh", "few epochs", "narrow"],
 )
 def test_sick_runs_show_their_causes_first(settings, causes):
     diagnosis = diagnose(trained(recipe_of(**settings)))
@@ -98,11 +110,13 @@ def test_sick_runs_show_their_causes_first(settings, causes):
     assert diagnosis.findings[0].confidence in ("high", "medium")
 
 
+@pytest.mark.slow
 def test_a_network_that_learns_wrong_labels_overfits():
     recipe = recipe_of(model__name="mlp", optim__weight_decay=0.0)
     assert found(diagnose(trained(recipe, noisy_digits()))) == ["overfitting"]
 
 
+@pytest.mark.slow
 def test_the_first_remedies_cure_the_sick_start():
     recipe = recipe_of(model__activation="sigmoid", optim__lr=0.01)
     before = trained(recipe, count=2)

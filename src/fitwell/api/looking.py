@@ -93,12 +93,11 @@ def explain(name: str) -> dict[str, Any]:
         found = name if name in entries else plain if plain in entries else ""
         if found:
             section = _SECTION_OF.get(kind, "")
-            schemas = known().get(section, {}).get(found, {})
+            schemas = known().get(section, {}).get(found, {}) or _settings_called(plain)
             entry = dict.fromkeys(("formula", "use", "weakness", "source"), "") | entries[found]
             return {"name": found, "kind": kind, **entry, "settings": schemas}
-    settings = [n for n in all_names() if plain in (n, n.partition(".")[2])]
-    if settings:
-        return _explained_setting(plain, settings)
+    if schemas := _settings_called(plain):
+        return _explained_setting(plain, schemas)
     every = [n for entries in summaries().values() for n in entries]
     every += [n.partition(".")[2] for n in all_names()] + all_names()
     raise SettingError(
@@ -108,14 +107,29 @@ def explain(name: str) -> dict[str, Any]:
     )
 
 
-def _explained_setting(name: str, dotted: list[str]) -> dict[str, Any]:
-    schemas, used_by = {}, []
-    for full in dotted:
-        section, _, key = full.partition(".")
-        for entry, settings in known().get(section, {}).items():
-            if key in settings:
-                schemas[full] = settings[key]
-                used_by.append(entry or section)
+def _settings_called(name: str) -> dict[str, Any]:
+    """dotted name -> schema of the settings called so, in full (`optim.lr`) or in short (`lr`)."""
+    schemas = {}
+    for dotted in all_names():
+        section, _, key = dotted.partition(".")
+        entries = known().get(section, {})
+        if name in (dotted, key):
+            found = [entry[key] for entry in entries.values() if key in entry]
+            if found:
+                schemas[dotted] = found[0]
+            if key == "name":
+                options = ", ".join(entries)
+                schemas[dotted] = {"type": "string", "description": f"one of: {options}"}
+    return schemas
+
+
+def _explained_setting(name: str, schemas: dict[str, Any]) -> dict[str, Any]:
+    used_by = [
+        entry or section
+        for section, _, key in (dotted.partition(".") for dotted in schemas)
+        for entry, settings in known()[section].items()
+        if key in settings
+    ]
     first = next(iter(schemas.values()), {})
     return {
         "name": name,

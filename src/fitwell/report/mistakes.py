@@ -66,7 +66,9 @@ def confusion_plot(counts: np.ndarray, classes: Sequence[str]) -> str:
         places = np.arange(len(classes)) + 0.5
         long = max(len(n) for n in names) > 3
         if len(classes) <= 40:
-            axes.set_xticks(places, names, rotation=45 if long else 0, ha="right" if long else None)
+            axes.set_xticks(
+                places, names, rotation=45 if long else 0, ha="right" if long else "center"
+            )
             axes.set_yticks(places, names)
         else:
             axes.set_xticks([])
