@@ -115,9 +115,9 @@ def test_reference_scores_equal_scikit_learn_on_the_same_rows():
 
 def test_large_data_are_sampled_and_large_images_averaged_down():
     random = np.random.default_rng(0)
-    y = random.integers(0, 3, 7000)
-    images = random.integers(0, 60, (7000, 24, 24, 3)).astype(np.uint8)
-    images[np.arange(7000), :, :, y] += 100  # the class's channel is brighter
+    y = random.integers(0, 3, 9000)
+    images = random.integers(0, 60, (9000, 24, 24, 3)).astype(np.uint8)
+    images[np.arange(9000), :, :, y] += 100  # the class's channel is brighter
     data = read((images, y), {})
     rows = fold_rows(data, {}, fold=0, repeat=0, seed=0)
     found = {row["model"]: row for row in reference_models(data, rows, 0)}

@@ -4,6 +4,7 @@ import base64
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from fitwell.report.curves import curve_table
 from fitwell.report.evidence import by_layer, picture
 from fitwell.report.facts import gather, held_out_predictions
 from fitwell.report.headline import headline
-from fitwell.report.html import outcomes, write_report
+from fitwell.report.html import outcomes, proofs, write_report
 from fitwell.report.model import commands, parameters
 
 
@@ -267,6 +268,25 @@ def test_confusion_is_scikit_learns() -> None:
         assert total == expected[int(true)].sum()
 
 
+@pytest.mark.parametrize("count", [2, 10, 16, 60])
+@pytest.mark.parametrize("name", ["{}", "a class of a long name {}", "$x_{}$"])
+def test_a_matrix_of_any_size_and_names_can_be_drawn(count: int, name: str) -> None:
+    names = [name.format(i) for i in range(count)]
+    picture = mistakes.confusion_plot(np.eye(count, dtype=int) * 3, names)
+    svg = base64.b64decode(picture.split(",", 1)[1]).decode()
+    drawn = f">{names[0] if len(names[0]) <= 14 else names[0][:13] + '…'}<"
+    assert (drawn in svg) == (count <= 40)
+
+
+def test_each_round_of_verdicts_has_a_picture_of_its_own_scale() -> None:
+    found = proofs(gather(fakes.improvement()))
+    assert [proof["number"] for proof in found] == [1, 2]
+    assert [len(proof["verdicts"]) for proof in found] == [5, 2]
+    last = base64.b64decode(found[1]["picture"].split(",", 1)[1]).decode()
+    assert "dropout" in last
+    assert "tanh" not in last
+
+
 def test_worst_mistakes_are_wrong_and_the_surest_first() -> None:
     given = fakes.predicted(fakes.digits(), np.arange(300), share_right=0.6, seed=3)
     rows = mistakes.worst(given, 10)
@@ -325,9 +345,27 @@ def test_a_round_whose_runs_are_gone_shows_no_picture_of_others() -> None:
 def test_a_remedys_outcome_is_its_confirmation_not_its_screen() -> None:
     result = fakes.improvement()
     finding = result.diagnosis[0].findings[0]
-    decided = outcomes(finding, result.verdicts, 1)
-    assert decided == {"relu": "helps", "lr x 5": "helps"}
-    assert outcomes(finding, [], 1) == {"relu": "not tried", "lr x 5": "not tried"}
+    advice = ("look at the data: Standardise the inputs in your own pipeline.", "advice")
+    assert outcomes(finding, result.verdicts, 1) == [
+        ("relu", "helps"),
+        ("lr x 5", "helps"),
+        advice,
+    ]
+    assert outcomes(finding, [], 1) == [
+        ("relu: model.activation = relu", "not tried"),
+        ("lr x 5: optim.lr = 0.05", "not tried"),
+        advice,
+    ]
+
+
+def test_a_verdict_counts_for_the_findings_that_it_names() -> None:
+    bare = replace(fakes.improvement().diagnosis[0].findings[1], remedies=())
+    rows = [
+        replace(fakes.verdict("a", {}, "confirm", 0.1, "helps"), finding="overfitting, lr_too_low"),
+        replace(fakes.verdict("b", {}, "screen", 0.1, "screened out"), finding="overfitting"),
+    ]
+    assert outcomes(bare, rows, 1) == [("a", "helps")]
+    assert outcomes(bare, rows, 2) == []
 
 
 def test_commands_can_be_typed_again() -> None:

@@ -37,6 +37,14 @@ def test_time_left_is_the_pace_so_far_carried_on(clock: list[float]) -> None:
     assert standing.phase == "Screening remedies, round 2"
 
 
+def test_trials_that_nobody_announced_are_counted_too() -> None:
+    standing = Standing()
+    standing.update("phase", {"name": "confirm", "total": 1})
+    for _ in range(3):
+        standing.update("trial", {})
+    assert (standing.done, standing.total, standing.seconds_left) == (3, 3, 0.0)
+
+
 def test_given_counts_and_times_are_believed() -> None:
     standing = Standing()
     standing.update("phase", {"name": "screen", "total": 10})

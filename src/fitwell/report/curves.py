@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PART_COLOURS = {"train": ORANGE, "validation": BLUE}
+LABEL_WIDTH = 40  # characters
 
 
 def curve_table(runs: Sequence[Run], part: str, metric: str) -> np.ndarray:
@@ -101,13 +102,13 @@ def shared_limits(groups: Sequence[Sequence[Run]], metric: str) -> tuple[float, 
 
 
 def verdict_plot(verdicts: Sequence[Verdict], min_effect: float) -> str:
-    """Effect and interval a remedy: hollow where screened, filled where confirmed.
+    """Effect and interval a remedy of one round: hollow where screened, filled where confirmed.
 
-    Zero is a solid line; the dashed one is the smallest gain worth having.
+    Zero is a solid line; the dashed one is the smallest gain worth having. A round has a picture of
+    its own, since effects of the first may be a hundred times those of the last.
     """
     rows = list(verdicts)
-    several = len({v.round for v in rows}) > 1
-    row_height = 0.36 if any(len(short(v.remedy)) > 40 for v in rows) else 0.27  # inches
+    row_height = 0.36 if any(len(short(v.remedy)) > LABEL_WIDTH for v in rows) else 0.27  # inches
 
     def paint(axes: "Axes") -> None:
         axes.grid(False)
@@ -117,10 +118,9 @@ def verdict_plot(verdicts: Sequence[Verdict], min_effect: float) -> str:
         for y, row in enumerate(rows):
             _verdict_row(axes, y, row)
             before = rows[y - 1] if y else row
-            if (row.round, row.stage) != (before.round, before.stage):
+            if row.stage != before.stage:
                 axes.axhline(y - 0.5, color=GREY, linewidth=0.5)
-        labels = [f"{_round(r) if several else ''}{_wrapped(r.remedy)}" for r in rows]
-        axes.set_yticks(range(len(rows)), labels, color=INK)
+        axes.set_yticks(range(len(rows)), [_wrapped(r.remedy) for r in rows], color=INK)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.spines["left"].set_visible(False)
         axes.margins(x=0.08)
@@ -152,10 +152,6 @@ def _verdict_row(axes: "Axes", y: int, row: Verdict) -> None:
     )
 
 
-def _round(row: Verdict) -> str:
-    return f"{row.round} · "
-
-
 def _wrapped(name: str) -> str:
-    lines = textwrap.wrap(short(name), 40, max_lines=2, placeholder=" …")
+    lines = textwrap.wrap(short(name), LABEL_WIDTH, max_lines=2, placeholder=" …")
     return "\n".join(lines)

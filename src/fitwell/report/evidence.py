@@ -125,7 +125,7 @@ def _name_layers(axes: "Axes", layers: Sequence[str]) -> None:
 
 PICTURES: dict[str, Picture] = {
     "overfitting": loss_curve,
-    "underfitting": score_beside("reference", "Score (dotted: reference)"),
+    "underfitting": score_beside("reference_held_out", "Score (dotted: reference)"),
     "stopped_too_early": loss_curve,
     "oscillating": loss_curve,
     "no_better_than_trivial": score_beside("trivial", "Score (dotted: guessing)"),

@@ -44,7 +44,12 @@ def headline(facts: Facts) -> Headline:
 
 def _improved(facts: Facts) -> Headline:
     metric = metric_word(facts.metric)
-    edits = [f"{n} {setting(a)} {ARROW} {setting(b)}" for n, (a, b) in facts.changes.items()]
+    # A setting that only one of two models has comes and goes with the model's name.
+    edits = [
+        f"{name} {setting(before)} {ARROW} {setting(after)}"
+        for name, (before, after) in facts.changes.items()
+        if before is not None and after is not None
+    ]
     title = "A better recipe, proved"
     proof = f"{plural(len(edits), 'setting').capitalize()} changed: {listed(edits)}."
     sentences = [proof, *_score_sentences(facts)]

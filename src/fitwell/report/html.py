@@ -73,7 +73,7 @@ def render(
         "source": source or getattr(data, "name", "") or "unnamed data",
         "model_name": str((facts.recipe or {}).get("model.name", "")),
         "tiles": tiles(facts),
-        "verdict_picture": verdict_plot(facts.verdicts, facts.min_effect) if facts.verdicts else "",
+        "proofs": proofs(facts),
         "rounds": rounds(facts),
         "curves": curves(facts),
         "errors": errors(facts, data if examples else None, examples),
@@ -116,7 +116,6 @@ def _template() -> Any:
         "interval": wording.interval,
         "looked": wording.looked,
         "edits": wording.edits,
-        "advised": wording.advised,
     }
     environment.globals.update(helpers)
     return environment.get_template("page.html")
@@ -140,6 +139,16 @@ def tiles(facts: Facts) -> list[dict[str, Any]]:
                 "note": notes[part],
             }
         )
+    return found
+
+
+def proofs(facts: Facts) -> list[dict[str, Any]]:
+    """The verdicts a round, with their picture."""
+    found = []
+    for number in sorted({v.round for v in facts.verdicts}):
+        rows = [v for v in facts.verdicts if v.round == number]
+        picture = verdict_plot(rows, facts.min_effect)
+        found.append({"number": number, "verdicts": rows, "picture": picture})
     return found
 
 
@@ -187,13 +196,25 @@ def rounds(facts: Facts) -> list[dict[str, Any]]:
     return found
 
 
-def outcomes(finding: Finding, verdicts: Iterable[Verdict], number: int) -> dict[str, str]:
-    """remedy -> what its trials decided, the confirm stage before the screen."""
-    decided: dict[str, str] = {}
-    for verdict in sorted(verdicts, key=lambda v: v.stage != "screen"):
-        if verdict.round == number:
-            decided[verdict.remedy] = verdict.decision
-    return {r.name: decided.get(r.name, "not tried") for r in finding.remedies if r.settings}
+def outcomes(finding: Finding, verdicts: Iterable[Verdict], number: int) -> list[tuple[str, str]]:
+    """(remedy, what became of it): decisions of the round's trials, then what no trial can prove.
+
+    A verdict says which findings its remedy is for; a remedy that stands in the finding itself is
+    found by its name.
+    """
+    own = {remedy.name: remedy for remedy in finding.remedies}
+    decided = {
+        v.remedy: v.decision
+        for v in wording.in_order(verdicts)[::-1]  # the confirm stage has the last word
+        if v.round == number and (v.remedy in own or finding.name in v.finding.split(", "))
+    }
+    tried = list(decided.items())[::-1]
+    rest = [
+        (wording.advised(r), "not tried" if r.settings else "advice")
+        for r in own.values()
+        if r.name not in decided
+    ]
+    return [*tried, *rest]
 
 
 def errors(facts: Facts, data: Any, examples: bool) -> dict[str, Any]:

@@ -61,6 +61,8 @@ class Standing:
         elif event == "trial":
             self.done = int(facts.get("done") or self.done + 1)
             self.total = int(facts.get("total") or self.total)
+            if self.total:  # trials that were announced by nobody
+                self.total = max(self.total, self.done)
             self.metric = str(facts.get("metric") or self.metric)
             self.latest = trial_words(facts)
             self._waiting(facts)

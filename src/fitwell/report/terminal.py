@@ -28,6 +28,7 @@ from fitwell.report.wording import (
     metric_word,
     number,
     setting,
+    short,
     title,
 )
 
@@ -57,7 +58,7 @@ def improvement(result: Any) -> RenderableType:
     facts = gather(result)
     parts: list[RenderableType] = [headline_text(headline(facts)), Text()]
     for diagnosis in facts.rounds[:1]:
-        parts += [findings(diagnosis, not_assessed=False), Text()]
+        parts += [findings(diagnosis, full=False), Text()]
     if facts.verdicts:
         parts += [verdicts(facts.verdicts), Text()]
     if facts.changes:
@@ -94,9 +95,9 @@ def scores(arms: Mapping[str, Mapping[str, Scores]]) -> RenderableType:
     columns = [(arm, part) for arm, parts in arms.items() for part in parts]
     columns.sort(key=lambda c: [p for parts in arms.values() for p in parts].index(c[1]))
     for arm, part in columns:
-        table.add_column(f"{part} {arm}".strip(), justify="right")
+        table.add_column(f"{part}\n{arm}".strip(), justify="right")
     names = dict.fromkeys(n for parts in arms.values() for s in parts.values() for n in s)
-    for name in names:
+    for name in sorted(names, key=lambda name: name == "loss"):
         values = [number(arms[arm][part].get(name)) for arm, part in columns]
         table.add_row(metric_word(name), *values)
     return table if columns else Text("No scores.", "dim")
@@ -128,28 +129,21 @@ def verdicts(given: Iterable[Verdict]) -> RenderableType:
     rows = in_order(given)
     table = _table()
     table.add_column("remedy", ratio=1, overflow="fold")
-    table.add_column("stage", no_wrap=True)
     table.add_column("effect", justify="right", no_wrap=True)
     table.add_column("interval", no_wrap=True)
-    table.add_column("trials", justify="right", no_wrap=True)
     table.add_column("decision", no_wrap=True)
-    several = len({v.round for v in rows}) > 1
     for i, row in enumerate(rows):
-        if several and (i == 0 or row.round != rows[i - 1].round):
-            table.add_row(Text(f"round {row.round}", "dim italic"))
+        if i == 0 or (row.round, row.stage) != (rows[i - 1].round, rows[i - 1].stage):
+            stage = {"screen": "screened", "confirm": "confirmed"}[row.stage]
+            table.add_row(Text(f"round {row.round}, {stage}, {row.trials} pairs each", "dim"))
         table.add_row(
-            Text(row.remedy),
-            row.stage,
+            Text(f"  {short(row.remedy)}"),
             number(row.effect, signed=True),
             interval(row.low, row.high),
-            str(row.trials),
             Text(row.decision, DECISIONS.get(row.decision, "")),
         )
     unit = metric_word(rows[0].metric) if rows else ""
-    return Group(
-        Text(f"Verdicts (effect on {unit}; positive is better)", "bold"),
-        table,
-    )
+    return Group(Text(f"Verdicts (effect on {unit}; positive is better)", "bold"), table)
 
 
 def verdict(row: Verdict) -> RenderableType:
@@ -165,8 +159,12 @@ def verdict(row: Verdict) -> RenderableType:
     return Group(said, Text(row.why, "dim")) if row.why else said
 
 
-def findings(diagnosis: Diagnosis, *, not_assessed: bool = True) -> RenderableType:
-    """Each finding with its evidence and what to try; "nothing wrong" is said plainly."""
+def findings(diagnosis: Diagnosis, *, full: bool = True) -> RenderableType:
+    """Each finding with its evidence and what to try; "nothing wrong" is said plainly.
+
+    Args:
+        full: with every number of the evidence, and what could not be assessed.
+    """
     parts: list[RenderableType] = []
     if not diagnosis.findings:
         parts.append(Text("Nothing wrong was found.", "bold green"))
@@ -176,14 +174,15 @@ def findings(diagnosis: Diagnosis, *, not_assessed: bool = True) -> RenderableTy
         name = Text("• ")
         name.append(title(finding.name), CONFIDENCES[finding.confidence])
         name.append(f"  {finding.name}, {finding.confidence} confidence", "dim")
-        numbers = ", ".join(f"{k} {evidence(v)}" for k, v in finding.evidence.items())
+        known = {k: v for k, v in finding.evidence.items() if v is not None}
+        numbers = ", ".join(f"{k} {evidence(v)}" for k, v in known.items())
         below: list[RenderableType] = [Text(finding.sentence)]
-        if numbers:
+        if numbers and full:
             below.append(Text(numbers, "dim"))
         for remedy in finding.remedies:
             below.append(Text(f"{ARROW} {advised(remedy)}"))
         parts += [name, Padding(Group(*below), (0, 0, 0, 2))]
-    if not_assessed and diagnosis.not_assessed:
+    if full and diagnosis.not_assessed:
         parts.append(Text("Not assessed", "bold"))
         for entry in diagnosis.not_assessed:
             parts.append(Padding(Text(f"{entry.name}: {entry.missing}", "dim"), (0, 0, 0, 2)))

@@ -41,7 +41,7 @@ def number(value: float | int | None, *, signed: bool = False) -> str:
     if size >= 10:
         return f"{value:{sign}.2f}"
     if 0 < size < 0.001:
-        return f"{value:{sign}.2g}"
+        return f"{value:+.4f}" if signed else f"{value:.2g}"
     return f"{value:{sign}.3f}"
 
 
@@ -219,7 +219,8 @@ def advised(remedy: Remedy) -> str:
 def short(remedy: str) -> str:
     """The name of a remedy for a narrow place: settings without their section.
 
-    >>> short("model.activation: sigmoid -> relu, model.init: default -> he")
-    'activation: sigmoid → relu, init: default → he'
+    >>> short("model.name: lenet -> convnet, model.norm: none -> batch")
+    'model: lenet → convnet, norm: none → batch'
     """
-    return re.sub(r"\b[a-z]+\.([a-z_0-9]+:)", r"\1", remedy).replace(" -> ", " → ")
+    named = re.sub(r"\b([a-z]+)\.name:", r"\1:", remedy)
+    return re.sub(r"\b[a-z]+\.([a-z_0-9]+:)", r"\1", named).replace(" -> ", " → ")
