@@ -112,3 +112,21 @@ def test_regression_targets_are_standardised() -> None:
     assert y.dtype == torch.float32
     assert float(y.mean()) == pytest.approx(0, abs=1e-5)
     assert float(y.std(correction=0)) == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize(("examples", "size", "sizes"), [(9, 4, [4, 5]), (10, 4, [4, 4, 2])])
+def test_a_last_example_alone_joins_the_batch_before(
+    examples: int, size: int, sizes: list[int]
+) -> None:
+    data = read((np.random.default_rng(0).random((40, 3)), np.arange(40) % 2), {})
+    rows = np.arange(examples)
+    batches = Batches(
+        data.inputs,
+        data.targets,
+        rows,
+        batch_size=size,
+        preprocess=preprocess.fit(data, rows),
+    )
+    epoch = list(batches.epoch(0))
+    assert [len(batch.y) for batch in epoch] == sizes and len(batches) == len(sizes)
+    assert sorted(np.concatenate([batch.index for batch in epoch])) == list(rows)

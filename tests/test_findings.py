@@ -188,7 +188,7 @@ HEALTHY = {
     "relu": {},
     "tanh": {"activation": "tanh"},
     "sparse relu": {"dead": (0.36, 0.05)},
-    "steady dead units": {"dead": (0.3, 0.3)},
+    "steady dead units": {"dead": (0.5, 0.5)},
     "small gap without rise": {"train": 1.0, "validation": 0.93},
     "rising loss without gap": {"rise": 20.0, "train": 0.98, "validation": 0.975},
     "adam": {"lr": 1e-3, "updates": (2e-3, 2e-3, 2e-3)},
@@ -301,6 +301,21 @@ def test_a_range_test_speaks_for_and_against() -> None:
     assert names(slow) == []
     slow[0].evidence += range_rows(6.0)
     assert names(slow) == ["lr_too_low"]
+
+
+def test_a_validation_loss_that_still_falls_is_enough():
+    runs = folds(epochs=30)
+    assert names(runs) == []
+    for run in runs:
+        for row in run.epochs:
+            # Half of the way down at once, the other half in a straight line to the end.
+            row["validation"]["loss"] = 1.0 - row["epoch"] / 30 + (row["epoch"] == 0)
+    finding = RULES["stopped_too_early"](runs)
+    assert isinstance(finding, Finding) and 0.1 < finding.evidence["fall_in_last_third"] < 0.3
+    for run in runs:
+        for row in run.epochs[20:]:  # the last third stands still
+            row["validation"]["loss"] = run.epochs[20]["validation"]["loss"]
+    assert RULES["stopped_too_early"](runs) is None
 
 
 def test_dead_gradients_are_not_a_low_rate() -> None:

@@ -28,7 +28,7 @@ NUMBERS = Spec("table", "regression", (8,), (), num_examples=500)
 CASES = [
     *itertools.product([IMAGES], MODELS, OPTIMIZERS, ["default"]),
     *itertools.product([TABLE, NUMBERS], ["linear", "mlp"], ["sgd", "adamw"], ["default"]),
-    *itertools.product([IMAGES], ["mlp", "convnet"], ["sgd"], ["sick", "extreme"]),
+    *itertools.product([IMAGES], ["mlp", "convnet"], ["sgd"], ["sick", "extreme", "suited"]),
 ]
 
 
@@ -38,6 +38,8 @@ def a_recipe(spec, model, optimizer, kind) -> Recipe:
         settings |= {"model.activation": "sigmoid", "optim.lr": 0.01, "model.dropout": [0.1, 0.5]}
         if model == "convnet":
             settings["model.dropout"] = 0.5
+    if kind == "suited":
+        settings |= {"model.activation": "leaky_relu", "model.init": "he"}
     if kind == "extreme":
         settings |= {"optim.lr": 50.0, "model.width": 8192, "model.depth": 60}
         settings |= {"optim.weight_decay": 5.0, "train.patience": 3}
@@ -161,6 +163,12 @@ def test_another_family_brings_its_own_size():
     linear = complete({"model.name": "linear"}, TABLE)
     found = settings_of(remedies_for(a_finding("underfitting"), linear, TABLE))
     assert edited(linear, found[0], TABLE)["model.width"] == 256
+
+
+def test_an_edit_that_is_half_done_is_not_listed_twice():
+    recipe = complete({"model.activation": "sigmoid", "model.init": "he"}, IMAGES)
+    found = settings_of(remedies_for(a_finding("vanishing_gradient"), recipe, IMAGES))
+    assert found.count({"model.activation": "relu"}) == 1
 
 
 def test_shared_edits_are_listed_once_and_name_both_findings():

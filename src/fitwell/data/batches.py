@@ -101,7 +101,9 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return -(-len(self.rows) // self.batch_size)
+        full, rest = divmod(len(self.rows), self.batch_size)
+        # A last example alone joins the batch before: batch normalisation has no variance of one.
+        return max(full + (rest > 1), min(1, len(self.rows)))
 
     def order(self, epoch: int) -> np.ndarray:
         """[example] positions into `rows` in the order of this epoch."""
@@ -114,7 +116,9 @@ class Batches:
         order = torch.from_numpy(self.order(number))
         on_device = order if self.device.type == "cpu" else order.to(self.device)
         for step in range(start, len(self)):
-            span = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            last = step == len(self) - 1
+            stop = len(self.rows) if last else (step + 1) * self.batch_size
+            span = slice(step * self.batch_size, stop)
             index = self._rows[order[span]]
             at = on_device[span]
             yield Batch(self._inputs(index if self._shared else at), self._y[at], index)

@@ -108,6 +108,7 @@ def _template() -> Any:
         signed=partial(wording.number, signed=True),
         setting=wording.setting,
         evidence=wording.evidence,
+        chance=wording.chance,
         title=wording.title,
         words=wording.words,
         duration=wording.duration,

@@ -137,7 +137,7 @@ def verdicts(given: Iterable[Verdict]) -> RenderableType:
             stage = {"screen": "screened", "confirm": "confirmed"}[row.stage]
             table.add_row(Text(f"round {row.round}, {stage}, {row.trials} pairs each", "dim"))
         table.add_row(
-            Text(f"  {short(row.remedy)}"),
+            Padding(Text(short(row.remedy)), (0, 0, 0, 2)),
             number(row.effect, signed=True),
             interval(row.low, row.high),
             Text(row.decision, DECISIONS.get(row.decision, "")),

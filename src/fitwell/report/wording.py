@@ -56,6 +56,17 @@ def interval(low: float | None, high: float | None) -> str:
     return f"[{number(low, signed=True)}, {number(high, signed=True)}]"
 
 
+def chance(p: float | None) -> str:
+    """A p-value; the smallest are only bounded: the tails of a test are no better known.
+
+    >>> chance(0.601), chance(5e-29), chance(None)
+    ('0.601', '< 0.0001', '')
+    """
+    if p is None:
+        return ""
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
+
+
 def setting(value: Any) -> str:
     """The value of a setting as a person would type it.
 
