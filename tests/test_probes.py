@@ -268,3 +268,13 @@ def test_name_nonfinite_names_weights_then_layers_and_changes_nothing() -> None:
     with torch.no_grad():
         model[7].bias[0] = math.nan
     assert name_nonfinite(model, x) == "layer 7: its bias is not finite"
+
+
+def test_an_averaged_copy_can_be_watched():
+    model = _net()
+    average = torch.optim.swa_utils.AveragedModel(model)
+    probes = Probes(model)
+    with probes.watch_activations(average.module) as watched:
+        average.module(torch.randn(4, 1, 8, 8))
+    assert [r["layer"] for r in watched.rows(0, 0)] == ["2", "5"]
+    assert _hooks(average) == 0

@@ -7,12 +7,12 @@ line at a time and a torn last line is left out on reading.
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -32,11 +32,11 @@ STATE_KEYS = (
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    # Not mkstemp: its files are private (0600), and a report is made to be shared.
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}")
     try:
         with saying_no_space(path):
+            temporary.touch(exist_ok=False)
             yield temporary
             temporary.replace(path)
     finally:

@@ -98,7 +98,7 @@ class Probes:
         return sorted(rows, key=lambda row: row["index"])
 
     @contextmanager
-    def watch_activations(self) -> Iterator[Activations]:
+    def watch_activations(self, model: nn.Module | None = None) -> Iterator[Activations]:
         """Measure every activation module during the passes run inside the block.
 
         The model should be in evaluation mode and see the fixed training sample:
@@ -109,9 +109,13 @@ class Probes:
             rows = watched.rows(step, epoch)
 
         Functional calls (`F.relu`) cannot be seen by hooks and give no row.
+
+        Args:
+            model: the module that is run in the block, where it is not the trained one itself (an
+                averaged copy).
         """
         watched = Activations()
-        handles = watched.attach(self.model)
+        handles = watched.attach(self.model if model is None else model)
         try:
             yield watched
         finally:
