@@ -279,3 +279,8 @@ def test_regression_is_scored_in_the_targets_own_unit() -> None:
     error = stored.prediction - data.targets[stored.index]
     assert run.scores["test"]["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
     assert 40 < run.scores["test"]["rmse"] < 80  # always saying the mean gives 77
+
+
+def test_an_averaged_model_is_probed_where_it_is_evaluated(digits: Data) -> None:
+    run = trained(digits, train__ema=0.5)
+    assert any(row["kind"] == "epoch" for row in run.probes)

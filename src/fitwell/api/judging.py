@@ -67,11 +67,12 @@ def diagnose(*runs: Any) -> Diagnosis:
             recipe: together they are one body of evidence.
     """
     from fitwell.findings import diagnose as diagnose_runs
+    from fitwell.remedies import with_remedies
 
     flat = [run for item in runs for run in _each(item)]
     if not flat:
         raise FolderError("Name at least one run to diagnose.")
-    return diagnose_runs(flat)
+    return with_remedies(diagnose_runs(flat), flat[0].recipe, flat[0].spec)
 
 
 def _each(item: Any) -> list[record.Run]:

@@ -18,6 +18,7 @@ from fitwell.improve.state import Improvement, State, json_ready, open_state
 from fitwell.improve.variants import Proposal, proposals, variants_of
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Remedy, Run, Verdict
+from fitwell.remedies import with_remedies
 from fitwell.trials.bench import Bench, Budget, Variant
 from fitwell.trials.crossval import Progress, silent
 from fitwell.trials.executor import Executor, LocalExecutor
@@ -196,7 +197,7 @@ class _Improving:
         reference = [r for r in self.state.evidence["1"] if r["experiment"] == "reference"]
         own = [r for r in self.state.evidence[key] if r["experiment"] != "reference"]
         runs[0].evidence = [*reference, *own]
-        diagnosis = diagnose(runs)
+        diagnosis = with_remedies(diagnose(runs), runs[0].recipe, runs[0].spec)
         self.diagnoses.append(diagnosis)
         documents = [d.to_json() for d in self.diagnoses]
         store.write_json(

@@ -212,7 +212,7 @@ def epoch_row(
     # Powers of two and the last: units that die do so early, and what counts is the end.
     number = state.epoch + 1
     if probes is not None and (number & (number - 1) == 0 or number == job.epochs):
-        with probes.watch_activations() as activations:
+        with probes.watch_activations(job.evaluated) as activations:
             train = evaluate_part(job, "train")
         run.probes += activations.rows(state.total_step, state.epoch)
     else:
