@@ -1,7 +1,7 @@
 """What every benchmark shares: where the data is, what the machine is, and results that are kept.
 
 A benchmark saves each row as it is measured, so that one that is longer than a sitting goes on where
-it stopped: `rows_done` says what is there already.
+it stopped: `done` says what is there already.
 """
 
 import json

@@ -17,7 +17,7 @@ from fitwell.train.job import Job
 from fitwell.train.machine import autocast
 
 Progress = Callable[..., None]
-# Each of these costs about one more step: every 50th keeps them under 3 % of the time.
+# Each of these costs about one more step, so they are rare (`benchmarks/step.py` measures it).
 PROBE_EVERY = 50
 # On an accelerator losses are read in blocks: reading one waits for the device.
 READ_EVERY = 25
