@@ -34,7 +34,7 @@ def main() -> None:
         settings = {"model.name": "lenet", "data.limit": 12_500, "train.epochs": 5}
         recipe = complete(settings, data.spec)
         with tempfile.TemporaryDirectory() as folder:
-            with LocalExecutor(data, Path(folder), workers=2) as executor:
+            with LocalExecutor(data, Path(folder), trials=5) as executor:
                 cross_validate(data, recipe.edit({"train.epochs": 1}), executor, seed=99)  # warm
                 one_after_another(data, recipe.edit({"train.epochs": 1}), 99)
                 for number in range(len(result["rows"]), ROUNDS):

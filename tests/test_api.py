@@ -16,13 +16,18 @@ FAST = {"epochs": 2}
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FITWELL_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 
-def blobs(n=200):
+def folder_of(run: fw.Run) -> Path:
+    assert run.folder is not None
+    return run.folder
+
+
+def blobs(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     y = np.arange(n) % 3
     return random.normal(size=(n, 4)).astype(np.float32) + 3 * np.eye(4)[y].astype(np.float32), y
@@ -45,7 +50,7 @@ def test_fit_takes_a_data_frame_and_a_dataset() -> None:
     X, y = blobs()
     frame = pandas.DataFrame(X, columns=list("abcd")).assign(label=[f"c{i}" for i in y])
     run = fw.fit(frame, settings={**FAST, "data.target": "label"})
-    assert run.spec.classes == ("c0", "c1", "c2")
+    assert run.spec is not None and run.spec.classes == ("c0", "c1", "c2")
     assert fw.predict(run, frame[["a", "b", "c", "d"]][:2])[0]["prediction"] in run.spec.classes
     dataset = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
     assert fw.fit(dataset, settings=FAST).status == "done"
@@ -54,10 +59,12 @@ def test_fit_takes_a_data_frame_and_a_dataset() -> None:
 def test_a_run_is_a_start_for_another() -> None:
     first = fw.fit("digits", model="lenet", settings={**FAST, "optim.lr": 0.02, "data.limit": 200})
     again = fw.fit(first, settings={"train.seed": 1})
+    assert again.recipe is not None and first.recipe is not None
     assert again.recipe.changes(first.recipe) == {"train.seed": (1, 0)}
     other = fw.fit(str(first.folder), model="linear")
+    assert other.recipe is not None
     assert other.recipe["optim.lr"] == 0.02 and "model.pool" not in other.recipe
-    reopened = fw.open(first.folder)
+    reopened = fw.open(folder_of(first))
     assert reopened.scores == first.scores and reopened.recipe == first.recipe
 
 
@@ -65,7 +72,7 @@ def test_equal_runs_are_bit_equal_and_leave_the_random_state_alone() -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     runs = [fw.fit("wine", settings=FAST) for _ in range(2)]
-    weights = [(r.folder / "best.safetensors").read_bytes() for r in runs]
+    weights = [(folder_of(r) / "best.safetensors").read_bytes() for r in runs]
     assert weights[0] == weights[1]
     assert torch.equal(before, torch.random.get_rng_state())
 
@@ -91,9 +98,11 @@ def test_compare_recipes_by_new_trials() -> None:
     X, y = blobs(120)
     start = {"train.epochs": 15, "data.folds": 3, "model.width": 32}
     good = fw.fit((X, y), settings=start)
+    assert good.recipe is not None
     bad = fw.Recipe({**good.recipe, "optim.lr": 1e-6})
     verdict = fw.compare(good, bad)
-    assert verdict.trials == 9 and verdict.decision == "hurts" and verdict.high < 0
+    assert verdict.trials == 9 and verdict.decision == "hurts"
+    assert verdict.high is not None and verdict.high < 0
     with pytest.raises(SettingError, match=r"data\.folds"):
         fw.compare(good, good.recipe.edit({"data.folds": 4}))
 
@@ -101,18 +110,19 @@ def test_compare_recipes_by_new_trials() -> None:
 def test_a_failed_run_is_given_with_its_reason() -> None:
     run = fw.fit("diabetes", settings={**FAST, "optim.lr": 100, "loss.name": "mse"})
     assert run.status == "failed" and run.failure
-    assert fw.open(run.folder).status == "failed"
+    assert fw.open(folder_of(run)).status == "failed"
 
 
-def test_data_that_changed_is_not_resumed(here) -> None:
+def test_data_that_changed_is_not_resumed(here: Path) -> None:
     X, y = blobs()
     np.savez("data.npz", X=X, y=y)
     run = fw.fit("data.npz", settings=FAST)
-    text = (run.folder / "run.json").read_text().replace('"done"', '"interrupted"')
-    (run.folder / "run.json").write_text(text)
+    folder = folder_of(run)
+    text = (folder / "run.json").read_text().replace('"done"', '"interrupted"')
+    (folder / "run.json").write_text(text)
     np.savez("data.npz", X=X[:150], y=y[:150])
     with pytest.raises(FolderError, match="changed"):
-        fw.resume(run.folder)
+        fw.resume(folder)
 
 
 def test_budget_texts() -> None:
@@ -146,7 +156,7 @@ def test_tied_parameters_are_counted_once() -> None:
     assert sum(r["count"] for r in rows.values()) == sum(p.numel() for p in model.parameters())
 
 
-def test_an_unguarded_script_works(here) -> None:
+def test_an_unguarded_script_works(here: Path) -> None:
     Path("script.py").write_text(
         "import fitwell as fw\n"
         "run = fw.cv('wine', settings={'epochs': 2, 'data.folds': 2})\n"
@@ -159,7 +169,7 @@ def test_an_unguarded_script_works(here) -> None:
     assert done.stdout.split() == ["2", "done"]
 
 
-def test_a_notebook_works(here) -> None:
+def test_a_notebook_works(here: Path) -> None:
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     cells = [

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,13 +20,13 @@ FAST = ["--epochs", "2", "data.limit=300", "--quiet"]
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FITWELL_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 
-def call(capsys, *arguments):
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any, str]:
     """(exit code, the document on stdout, stderr) of a command with --json."""
     code = run([*arguments, "--json"])
     said = capsys.readouterr()
@@ -33,14 +34,16 @@ def call(capsys, *arguments):
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory):
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished run of digits, for all tests that only read it."""
     folder = tmp_path_factory.mktemp("fitted") / "run"
     assert run(["fit", "digits", "--epochs", "8", "--out", str(folder), "--quiet"]) == 0
     return folder
 
 
-def test_fit_writes_the_folder_and_says_the_scores(capsys, here) -> None:
+def test_fit_writes_the_folder_and_says_the_scores(
+    capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
     code, said, err = call(capsys, "fit", "digits", *FAST, "--out", "first", "lr=0.1")
     assert code == 0 and err == ""
     assert said["run"] == "first" and said["seconds"] > 0 and said["test_looks"] == 1
@@ -54,13 +57,17 @@ def test_fit_writes_the_folder_and_says_the_scores(capsys, here) -> None:
     assert "lr = 0.1" in Path("first/recipe.toml").read_text()
 
 
-def test_runs_get_the_next_free_folder_and_git_leaves_them_alone(capsys) -> None:
+def test_runs_get_the_next_free_folder_and_git_leaves_them_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     names = [call(capsys, "fit", "digits", *FAST)[1]["run"] for _ in range(2)]
     assert names == ["runs/digits-lenet-1", "runs/digits-lenet-2"]
     assert Path("runs/.gitignore").read_text().strip() == "*"
 
 
-def test_a_taken_folder_is_refused_untouched(capsys, fitted) -> None:
+def test_a_taken_folder_is_refused_untouched(
+    capsys: pytest.CaptureFixture[str], fitted: Path
+) -> None:
     before = {p: p.stat().st_mtime_ns for p in fitted.rglob("*")}
     code, said, err = call(capsys, "fit", "digits", *FAST, "--out", str(fitted))
     assert code == 2 and said["error"]["kind"] == "folder"
@@ -81,8 +88,12 @@ def test_a_taken_folder_is_refused_untouched(capsys, fitted) -> None:
     ],
 )
 def test_a_wrong_setting_is_refused_before_anything_is_written(
-    capsys, here, arguments, setting, word
-):
+    capsys: pytest.CaptureFixture[str],
+    here: Path,
+    arguments: list[str],
+    setting: str,
+    word: str,
+) -> None:
     code, said, err = call(capsys, "fit", "digits", *arguments, "--quiet")
     assert code == 2
     assert said["error"]["setting"] == setting and said["error"]["kind"] == "setting"
@@ -105,7 +116,9 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(
         (["predict", "nowhere"], "at least one file"),
     ],
 )
-def test_a_wrong_command_is_one_sentence_and_exit_code_2(capsys, arguments, word) -> None:
+def test_a_wrong_command_is_one_sentence_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], word: str
+) -> None:
     code, said, err = call(capsys, *arguments)
     assert code == 2 and word in said["error"]["message"]
     assert err.strip() == said["error"]["message"]
@@ -113,7 +126,7 @@ def test_a_wrong_command_is_one_sentence_and_exit_code_2(capsys, arguments, word
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fit", "digits", "optim.momentun=0.1"]])
-def test_help_and_a_misspelt_setting_import_nothing_heavy(arguments) -> None:
+def test_help_and_a_misspelt_setting_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys; from fitwell.cli.main import run; run(sys.argv[1:]);"
         "heavy = {'torch', 'numpy', 'pydantic', 'rich', 'polars', 'sklearn'} & set(sys.modules);"
@@ -130,7 +143,7 @@ def test_help_and_a_misspelt_setting_import_nothing_heavy(arguments) -> None:
     assert min(seconds() for _ in range(5)) < 0.3
 
 
-def test_words_and_flags_become_settings(here) -> None:
+def test_words_and_flags_become_settings(here: Path) -> None:
     flags = {"optim.lr": "0.3"}
     assert settings_of(["batch-size=16"], flags) == {"optim.lr": 0.3, "train.batch_size": 16}
     Path("a=b").mkdir()
@@ -141,7 +154,9 @@ def test_words_and_flags_become_settings(here) -> None:
         settings_of(["optim.lr"], {})
 
 
-def test_evaluate_gives_the_score_of_fit_and_counts_the_look(capsys, fitted) -> None:
+def test_evaluate_gives_the_score_of_fit_and_counts_the_look(
+    capsys: pytest.CaptureFixture[str], fitted: Path
+) -> None:
     recorded = json.loads((fitted / "run.json").read_text())
     _, first, _ = call(capsys, "evaluate", str(fitted))
     code, second, _ = call(capsys, "evaluate", str(fitted))
@@ -150,21 +165,25 @@ def test_evaluate_gives_the_score_of_fit_and_counts_the_look(capsys, fitted) -> 
     assert first["scores"]["loss"] == pytest.approx(recorded["scores"]["test"]["loss"], rel=1e-5)
 
 
-def test_evaluate_another_source(capsys, fitted, here) -> None:
+def test_evaluate_another_source(
+    capsys: pytest.CaptureFixture[str], fitted: Path, here: Path
+) -> None:
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+    bunch: Any = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     np.savez("digits.npz", X=images[:200], y=bunch.target[:200])
     code, said, _ = call(capsys, "evaluate", str(fitted), "digits.npz")
     assert code == 0 and said["scores"]["accuracy"] > 0.9 and said["test_looks"] == 1
 
 
-def test_predict_images_and_arrays(capsys, fitted, here) -> None:
+def test_predict_images_and_arrays(
+    capsys: pytest.CaptureFixture[str], fitted: Path, here: Path
+) -> None:
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+    bunch: Any = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)
     np.savez("new.npz", X=images[:50, None])
     code, rows, _ = call(capsys, "predict", str(fitted), "new.npz")
@@ -179,7 +198,9 @@ def test_predict_images_and_arrays(capsys, fitted, here) -> None:
     assert row["probability"] == pytest.approx(rows[0]["probability"], abs=1e-5)
 
 
-def test_check_lists_problems_whatever_the_exit_code(capsys, here) -> None:
+def test_check_lists_problems_whatever_the_exit_code(
+    capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
     code, said, _ = call(capsys, "check", "digits")
     assert code == 0 and said["kind"] == "images" and len(said["spec"]["classes"]) == 10
     Path("one.csv").write_text("a,label\n" + "1,x\n" * 20)
@@ -191,7 +212,7 @@ def test_check_lists_problems_whatever_the_exit_code(capsys, here) -> None:
     assert "→" in capsys.readouterr().out
 
 
-def test_list_and_explain(capsys) -> None:
+def test_list_and_explain(capsys: pytest.CaptureFixture[str]) -> None:
     from fitwell.api.looking import KINDS
 
     for kind in KINDS:
@@ -204,7 +225,9 @@ def test_list_and_explain(capsys) -> None:
     assert call(capsys, "explain", "dropout")[1]["settings"]["model.dropout"]["default"] == 0.0
 
 
-def test_text_stays_within_80_columns(capsys, fitted, monkeypatch) -> None:
+def test_text_stays_within_80_columns(
+    capsys: pytest.CaptureFixture[str], fitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     commands = [
         ["--help"],
@@ -223,7 +246,7 @@ def test_text_stays_within_80_columns(capsys, fitted, monkeypatch) -> None:
         assert not long, (command, long)
 
 
-def test_show_counts_parameters(capsys, fitted) -> None:
+def test_show_counts_parameters(capsys: pytest.CaptureFixture[str], fitted: Path) -> None:
     code, said, _ = call(capsys, "show", str(fitted))
     assert code == 0 and {"layers", "parameters", "multiply_adds"} <= set(said)
     assert said["parameters"] == sum(row["count"] for row in said["table"]) == 21386
@@ -232,14 +255,16 @@ def test_show_counts_parameters(capsys, fitted) -> None:
     assert call(capsys, "show", recipe)[1]["multiply_adds"] == said["multiply_adds"]
 
 
-def test_resume_of_a_finished_run_prints_its_result(capsys, fitted) -> None:
+def test_resume_of_a_finished_run_prints_its_result(
+    capsys: pytest.CaptureFixture[str], fitted: Path
+) -> None:
     code, said, _ = call(capsys, "resume", str(fitted))
     assert code == 0 and said["scores"]["test"]["accuracy"] > 0.8
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_ctrl_c_exits_130_names_the_command_and_resume_ends_in_the_same_weights(
-    capsys, here
+    capsys: pytest.CaptureFixture[str], here: Path
 ) -> None:
     options = ["digits", "--epochs", "60", "--seed", "3", "data.limit=600"]
     command = [sys.executable, "-m", "fitwell", "fit", *options, "--out", "cut", "--json"]
@@ -260,7 +285,7 @@ def test_ctrl_c_exits_130_names_the_command_and_resume_ends_in_the_same_weights(
     assert Path("cut/best.safetensors").read_bytes() == Path("whole/best.safetensors").read_bytes()
 
 
-def test_cv_diagnose_compare(capsys, here) -> None:
+def test_cv_diagnose_compare(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     small = ["digits", "--epochs", "12", "data.limit=300", "data.folds=3", "--quiet"]
     code, said, _ = call(capsys, "cv", *small, "--out", "a")
     assert code == 0 and len(said["folds"]) == 3

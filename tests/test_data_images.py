@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_problems import named
 from PIL import Image
 
-from fitwell.data import BadData, Data, Problem, check, read
+from fitwell.data import BadData, Data, check, read
 from fitwell.data.inputs import read_inputs
 
 
@@ -24,14 +25,6 @@ def fill_folder(root: Path, classes: tuple[str, ...] = ("cat", "dog"), each: int
         for i in range(each):
             picture(100 * c + i).save(root / name / f"{i}.png")
     return root
-
-
-def named(problems: tuple[Problem, ...], name: str) -> Problem:
-    found = [p for p in problems if p.name == name]
-    assert len(found) == 1, [p.name for p in problems]
-    assert found[0].where
-    assert found[0].mend
-    return found[0]
 
 
 def row(data: Data, key: str) -> np.ndarray:

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from data_problems import named
 
-from fitwell.data import BadData, Problem, check, read
+from fitwell.data import BadData, check, read
 from fitwell.data.inputs import read_inputs
 from fitwell.spec import Column
 
@@ -25,14 +26,6 @@ def rows(header: str, *lines: str, times: int = 10) -> str:
     for i in range(times):
         out += [f"{i * len(lines) + j}.5,{line}" for j, line in enumerate(lines)]
     return "\n".join(out) + "\n"
-
-
-def named(problems: tuple[Problem, ...], name: str) -> Problem:
-    found = [p for p in problems if p.name == name]
-    assert len(found) == 1, [p.name for p in problems]
-    assert found[0].where
-    assert found[0].mend
-    return found[0]
 
 
 MIXED = rows("length,colour,target", "red,yes", "blue,no", ",yes")

@@ -1,5 +1,8 @@
 """Classifier and Regressor against scikit-learn's own checks."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -16,13 +19,17 @@ from fitwell.errors import SettingError
 SMALL = {"model.width": 32, "model.depth": 1}
 
 
-@parametrize_with_checks(
-    [
-        fw.Classifier(epochs=30, settings=SMALL, random_state=0),
-        fw.Regressor(epochs=30, settings=SMALL, random_state=0),
-    ]
-)
-def test_scikit_learn_contract(estimator, check) -> None:
+def scikit_learn_checks() -> pytest.MarkDecorator:
+    return parametrize_with_checks(
+        [
+            fw.Classifier(epochs=30, settings=SMALL, random_state=0),
+            fw.Regressor(epochs=30, settings=SMALL, random_state=0),
+        ]
+    )
+
+
+@scikit_learn_checks()
+def test_scikit_learn_contract(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
 
@@ -43,7 +50,7 @@ def test_as_good_as_ridge() -> None:
 def test_random_state_decides_and_a_random_one_varies() -> None:
     X, y = load_diabetes(return_X_y=True)
 
-    def predicted(state):
+    def predicted(state: int | None) -> np.ndarray:
         return fw.Regressor(epochs=2, settings=SMALL, random_state=state).fit(X, y).predict(X)
 
     assert np.array_equal(predicted(3), predicted(3))

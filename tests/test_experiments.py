@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,19 +12,21 @@ from sklearn.neighbors import KNeighborsClassifier
 from fitwell.data import read
 from fitwell.data.split import fold_rows
 from fitwell.experiments import range_test, reference_models
-from fitwell.experiments.range_test import divergence, smoothed, steepest
+from fitwell.experiments.range_test import StepFunction, divergence, smoothed, steepest
 
 RATES = np.geomspace(1e-5, 10, 100)
 
 
-def quadratic(curvature: float, noise: float = 0.0, spike_at: int = -1):
+def quadratic(
+    curvature: float, noise: float = 0.0, spike_at: int = -1
+) -> Callable[[int], StepFunction]:
     """Gradient descent on curvature/2 w^2, which breaks at lr = 2 / curvature."""
 
-    def start(seed):
+    def start(seed: int) -> StepFunction:
         random = np.random.default_rng(seed)
         state = {"w": 1.0, "step": 0}
 
-        def step(lr):
+        def step(lr: float) -> float:
             w = state["w"]
             loss = 0.5 * curvature * w * w + 1.0 + noise * random.normal()
             if state["step"] == spike_at:
@@ -39,7 +42,7 @@ def quadratic(curvature: float, noise: float = 0.0, spike_at: int = -1):
 
 
 @pytest.mark.parametrize("curvature", [2.0, 20.0, 200.0])
-def test_divergence_is_found_where_theory_has_it(curvature):
+def test_divergence_is_found_where_theory_has_it(curvature: float) -> None:
     rows = range_test(quadratic(curvature, noise=0.01))
     assert [row["seed"] for row in rows] == [0, 1, 2]
     for row in rows:
@@ -50,7 +53,7 @@ def test_divergence_is_found_where_theory_has_it(curvature):
 
 
 @pytest.mark.parametrize("spike_at", [2, 20, 45])
-def test_a_spike_fools_it_no_more(spike_at):
+def test_a_spike_fools_it_no_more(spike_at: int) -> None:
     [calm], [spiked] = (
         range_test(quadratic(20.0, noise=0.01, spike_at=at), seeds=[0]) for at in (-1, spike_at)
     )
@@ -58,7 +61,7 @@ def test_a_spike_fools_it_no_more(spike_at):
     assert spiked["steepest_lr"] == pytest.approx(calm["steepest_lr"], rel=1.0)
 
 
-def test_a_flat_noisy_loss_neither_falls_nor_breaks():
+def test_a_flat_noisy_loss_neither_falls_nor_breaks() -> None:
     random = np.random.default_rng(0)
     for scale in (0.0, 0.05, 0.3):
         losses = list(2.3 + scale * random.normal(size=100))
@@ -66,14 +69,14 @@ def test_a_flat_noisy_loss_neither_falls_nor_breaks():
         assert steepest(RATES, losses) is None
 
 
-def test_not_a_number_ends_the_test_and_is_the_break():
+def test_not_a_number_ends_the_test_and_is_the_break() -> None:
     losses = iter([2.0] * 20 + [1.5] * 10 + [1.0] * 10 + [math.nan] * 60)
     [row] = range_test(lambda seed: lambda lr: next(losses), seeds=[0])
     assert len(row["lr"]) == 41 and row["loss"][-1] is None
     assert row["divergence_lr"] == pytest.approx(row["lr"][-1], rel=0.7)
 
 
-def test_smoothing_is_a_running_median():
+def test_smoothing_is_a_running_median() -> None:
     random = np.random.default_rng(1)
     values = list(random.normal(size=30))
     twin = [float(np.median(values[max(0, i - 3) : i + 4])) for i in range(30)]
@@ -82,7 +85,7 @@ def test_smoothing_is_a_running_median():
 
 
 @pytest.mark.parametrize("source", ["digits", "breast-cancer", "diabetes"])
-def test_reference_models_are_quick_and_stand_where_they_should(source):
+def test_reference_models_are_quick_and_stand_where_they_should(source: str) -> None:
     data = read(source, {})
     rows = fold_rows(data, {}, fold=1, repeat=0, seed=0)
     started = time.perf_counter()
@@ -98,7 +101,7 @@ def test_reference_models_are_quick_and_stand_where_they_should(source):
     assert found == reference_models(data, rows, 0, fold=1)
 
 
-def test_reference_scores_equal_scikit_learn_on_the_same_rows():
+def test_reference_scores_equal_scikit_learn_on_the_same_rows() -> None:
     data = read("digits", {})
     rows = fold_rows(data, {}, fold=0, repeat=0, seed=0)
     found = {row["model"]: row for row in reference_models(data, rows)}
@@ -113,7 +116,7 @@ def test_reference_scores_equal_scikit_learn_on_the_same_rows():
     assert found["trivial"]["metric"] == "accuracy"
 
 
-def test_large_data_are_sampled_and_large_images_averaged_down():
+def test_large_data_are_sampled_and_large_images_averaged_down() -> None:
     random = np.random.default_rng(0)
     y = random.integers(0, 3, 9000)
     images = random.integers(0, 60, (9000, 24, 24, 3)).astype(np.uint8)

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,32 +13,32 @@ from fitwell import findings
 from fitwell.catalog import entry_of
 from fitwell.findings import RULES, diagnose
 from fitwell.recipe import Recipe
-from fitwell.record import Finding, NotAssessed, Predictions, Run
-from fitwell.spec import Spec
+from fitwell.record import Finding, NotAssessed, Predictions, Row, Run
+from fitwell.spec import Spec, TaskName
 
 SPEC = Spec("images", "classification", (1, 8, 8), tuple("0123456789"), num_examples=1000)
 
 
 def a_run(
-    seed=0,
+    seed: int = 0,
     *,
-    start=2.3,
-    end=0.05,
-    tau=0.08,
-    steps=600,
-    lr=0.05,
-    gradients=(2e-3, 1e-3, 2e-3),
-    updates=(8e-3, 6e-3, 7e-3),
-    activation="relu",
-    dead=(0.05, 0.05),
-    saturated=(0.0, 0.0),
-    train=0.99,
-    validation=0.98,
-    rise=0.0,
-    epochs=20,
-    right=0.97,
-    metric="accuracy",
-    rows=200,
+    start: float = 2.3,
+    end: float = 0.05,
+    tau: float = 0.08,
+    steps: int = 600,
+    lr: float = 0.05,
+    gradients: Sequence[float] = (2e-3, 1e-3, 2e-3),
+    updates: Sequence[float] = (8e-3, 6e-3, 7e-3),
+    activation: str = "relu",
+    dead: Sequence[float] = (0.05, 0.05),
+    saturated: Sequence[float] = (0.0, 0.0),
+    train: float = 0.99,
+    validation: float = 0.98,
+    rise: float = 0.0,
+    epochs: int = 20,
+    right: float = 0.97,
+    metric: str = "accuracy",
+    rows: int = 200,
 ) -> Run:
     """A run with a one-cycle rate and an exponentially falling, noisy loss."""
     random = np.random.default_rng(seed)
@@ -53,7 +55,13 @@ def a_run(
     for i in range(0, steps, 50):
         for depth, (gradient, update) in enumerate(zip(gradients, updates, strict=True)):
             factor = np.exp(random.normal(0, 0.1))
-            row = {"step": i, "epoch": 0, "layer": f"layer{depth}", "index": depth, "kind": "step"}
+            row: Row = {
+                "step": i,
+                "epoch": 0,
+                "layer": f"layer{depth}",
+                "index": depth,
+                "kind": "step",
+            }
             row |= {"grad_rms": gradient * factor, "update_ratio": update * rate[i] / lr}
             run.probes.append(row)
     for when, epoch in enumerate((0, epochs - 1)):
@@ -88,13 +96,13 @@ def a_run(
     return run
 
 
-def folds(count=5, **settings) -> list[Run]:
+def folds(count: int = 5, **settings: Any) -> list[Run]:
     runs = [a_run(seed, **settings) for seed in range(count)]
     runs[0].evidence = reference(0.97)
     return runs
 
 
-def reference(score: float, metric="accuracy") -> list[dict]:
+def reference(score: float, metric: str = "accuracy") -> list[Row]:
     models = {"trivial": 0.1, "nearest_neighbour": score, "linear": score - 0.05}
     return [
         {"experiment": "reference", "model": m, "held_out": s, "train": 1.0, "metric": metric}
@@ -102,18 +110,18 @@ def reference(score: float, metric="accuracy") -> list[dict]:
     ]
 
 
-def range_rows(limit: float) -> list[dict]:
+def range_rows(limit: float) -> list[Row]:
     return [
         {"experiment": "range_test", "seed": s, "divergence_lr": limit, "steepest_lr": limit / 5}
         for s in range(3)
     ]
 
 
-def names(runs) -> list[str]:
+def names(runs: Run | Sequence[Run]) -> list[str]:
     return [finding.name for finding in diagnose(runs).findings]
 
 
-def forgetful(seed=0, back=0.9, **settings) -> Run:
+def forgetful(seed: int = 0, back: float = 0.9, **settings: Any) -> Run:
     """Learns, then gives `back` of the gain away for good."""
     run = a_run(seed, **settings)
     first = run.steps[0]["loss"]
@@ -122,7 +130,7 @@ def forgetful(seed=0, back=0.9, **settings) -> Run:
     return run
 
 
-SICK = {
+SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "lr_too_high": [
         lambda: [forgetful(s) for s in range(5)],
         lambda: [forgetful(s, back=0.4) for s in range(5)],
@@ -154,7 +162,7 @@ SICK = {
 }
 
 
-def failed(seed=0) -> Run:
+def failed(seed: int = 0) -> Run:
     run = a_run(seed, steps=60)
     run.steps[-1]["loss"] = None
     run.status, run.failure = "failed", "The loss is nan at step 59 (epoch 2)."
@@ -165,7 +173,9 @@ def failed(seed=0) -> Run:
 @pytest.mark.parametrize(
     ("name", "make"), [(name, make) for name, makes in SICK.items() for make in makes]
 )
-def test_sick_rows_are_flagged_with_numbers_and_settings(name, make) -> None:
+def test_sick_rows_are_flagged_with_numbers_and_settings(
+    name: str, make: Callable[[], list[Run]]
+) -> None:
     runs = make()
     finding = RULES[name](runs)
     assert isinstance(finding, Finding), name
@@ -177,14 +187,14 @@ def test_sick_rows_are_flagged_with_numbers_and_settings(name, make) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_one_run_alone_is_medium_at_most(name) -> None:
+def test_one_run_alone_is_medium_at_most(name: str) -> None:
     for make in SICK[name]:
         run = make()[0]
         result = RULES[name]([run])
         assert isinstance(result, Finding) and result.confidence != "high"
 
 
-HEALTHY = {
+HEALTHY: dict[str, dict[str, Any]] = {
     "relu": {},
     "tanh": {"activation": "tanh"},
     "sparse relu": {"dead": (0.36, 0.05)},
@@ -201,7 +211,7 @@ HEALTHY = {
 
 
 @pytest.mark.parametrize("case", HEALTHY)
-def test_healthy_rows_are_left_alone(case) -> None:
+def test_healthy_rows_are_left_alone(case: str) -> None:
     settings = HEALTHY[case]
     for count in (1, 3, 5):
         runs = folds(count, **settings)
@@ -235,7 +245,7 @@ def test_false_alarms_over_many_noisy_healthy_runs_stay_below_five_per_cent() ->
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_without_rows_it_is_not_assessed_and_says_what_is_missing(name) -> None:
+def test_without_rows_it_is_not_assessed_and_says_what_is_missing(name: str) -> None:
     result = RULES[name]([Run()])
     assert isinstance(result, NotAssessed) and result.name == name and len(result.missing) > 10
 
@@ -303,7 +313,7 @@ def test_a_range_test_speaks_for_and_against() -> None:
     assert names(slow) == ["lr_too_low"]
 
 
-def test_a_validation_loss_that_still_falls_is_enough():
+def test_a_validation_loss_that_still_falls_is_enough() -> None:
     runs = folds(epochs=30)
     assert names(runs) == []
     for run in runs:
@@ -333,13 +343,19 @@ def test_few_rows_cannot_tell_a_dead_unit() -> None:
 
 
 @pytest.mark.parametrize("kind", ["relu", "tanh"])
-def test_other_activations_are_not_judged(kind) -> None:
+def test_other_activations_are_not_judged(kind: str) -> None:
     other = "saturated_activation" if kind == "relu" else "dying_relu"
     runs = folds(activation=kind, dead=(0.1, 0.9), saturated=(0.1, 0.9))
     assert RULES[other](runs) is None
 
 
-def trivial_run(target, prediction, metric, task="classification", repeat=0) -> Run:
+def trivial_run(
+    target: np.ndarray,
+    prediction: np.ndarray,
+    metric: str,
+    task: TaskName = "classification",
+    repeat: int = 0,
+) -> Run:
     n = len(target)
     part = Predictions(np.arange(n).astype(str), np.arange(n), target, prediction, None, np.ones(n))
     spec = Spec("table", task, (3,), ("a", "b") if task == "classification" else ())

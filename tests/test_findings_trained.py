@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def trained(recipe: Recipe, data: Data | None = None, count: int = 3) -> list[Ru
     return runs
 
 
-def recipe_of(**settings) -> Recipe:
+def recipe_of(**settings: Any) -> Recipe:
     named = {key.replace("__", "."): value for key, value in settings.items()}
     return complete({"source": "digits", **named}, digits().spec)
 
@@ -77,7 +78,7 @@ def found(diagnosis: Diagnosis) -> list[str]:
         pytest.param({"model__name": "linear"}, id="linear"),
     ],
 )
-def test_healthy_runs_give_no_finding(settings):
+def test_healthy_runs_give_no_finding(settings: dict[str, Any]) -> None:
     runs = trained(recipe_of(**settings))
     assert found(diagnose(runs)) == []
     for run in runs:  # each alone too
@@ -104,20 +105,20 @@ def test_healthy_runs_give_no_finding(settings):
     ],
     ids=["sigmoid", "low rate", "high rate", "high rate tanh", "few epochs", "narrow"],
 )
-def test_sick_runs_show_their_causes_first(settings, causes):
+def test_sick_runs_show_their_causes_first(settings: dict[str, Any], causes: list[str]) -> None:
     diagnosis = diagnose(trained(recipe_of(**settings)))
     assert found(diagnosis)[: len(causes)] == causes
     assert diagnosis.findings[0].confidence in ("high", "medium")
 
 
 @pytest.mark.slow
-def test_a_network_that_learns_wrong_labels_overfits():
+def test_a_network_that_learns_wrong_labels_overfits() -> None:
     recipe = recipe_of(model__name="mlp", optim__weight_decay=0.0)
     assert found(diagnose(trained(recipe, noisy_digits()))) == ["overfitting"]
 
 
 @pytest.mark.slow
-def test_the_first_remedies_cure_the_sick_start():
+def test_the_first_remedies_cure_the_sick_start() -> None:
     recipe = recipe_of(model__activation="sigmoid", optim__lr=0.01)
     before = trained(recipe, count=2)
     remedy = rank_remedies(diagnose(before), recipe, digits().spec)[0]

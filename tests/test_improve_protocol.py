@@ -18,7 +18,7 @@ from fitwell.improve import variants as variants_module
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Predictions, Remedy, Run, Verdict
 from fitwell.resolve import complete
-from fitwell.trials.executor import OnDone
+from fitwell.trials.executor import OnDone, OnStart
 from fitwell.trials.trial import Task, finished, save
 
 Effect = Callable[[Task], float]
@@ -40,7 +40,9 @@ class Planted:
     def missing(self, tasks: Sequence[Task]) -> list[Task]:
         return [t for t in tasks if finished(t, self.place(t)) is None]
 
-    def run(self, tasks: Sequence[Task], done: OnDone | None = None) -> list[Run]:
+    def run(
+        self, tasks: Sequence[Task], done: OnDone | None = None, started: OnStart | None = None
+    ) -> list[Run]:
         runs = []
         for task in tasks:
             run = finished(task, self.place(task))
@@ -48,6 +50,8 @@ class Planted:
                 if len(self.ran) >= self.stop_after:
                     raise Interrupted("stopped by the test")
                 self.ran.append(task)
+                if started:
+                    started(task)
                 run = save(self._train(task), task, self.place(task))
             runs.append(run)
             if done:
@@ -173,6 +177,42 @@ def test_no_positive_mean_means_no_confirm_stage(improving: Improve) -> None:
     assert {t.repeat for t in executor.ran} == {0}
     assert result.recipe == result.baseline_recipe
     assert any("nothing helps" in s for s in result.sentences)
+
+
+def test_what_is_worth_too_little_is_not_followed_to_the_end(improving: Improve) -> None:
+    def effect(task: Task) -> float:
+        lucky = {0.3: 0.02, 0.4: 0.03}.get(float(task.recipe["optim.lr"]), 0.0)  # type: ignore[arg-type]
+        return lucky if task.repeat == 0 or task.recipe["optim.lr"] == 0.4 else 0.0
+
+    result, executor = improving(effect, [lr(0.3), lr(0.4)])
+    stopped = next(v for v in result.verdicts if v.remedy == "lr 0.3" and v.round == 1)
+    assert (stopped.stage, stopped.decision, stopped.trials) == ("confirm", "stopped early", 5)
+    assert stopped.low is None and "of 15 pairs" in stopped.why
+    # The other one is still judged as one of two.
+    helped = next(v for v in result.verdicts if v.remedy == "lr 0.4")
+    assert (helped.decision, helped.trials) == ("helps", 15)
+    assert helped.level == pytest.approx(0.05 / 2)
+    first_round = [t for t in executor.ran if t.variant == "lr 0.3"]
+    assert len(first_round) == 10
+
+
+def test_progress_tells_only_of_trials_that_are_run(improving: Improve, tmp_path: Path) -> None:
+    events: list[tuple[str, dict[str, Any]]] = []
+
+    def effect(task: Task) -> float:
+        return 0.05 * (task.recipe["optim.lr"] == 0.3)
+
+    options: dict[str, Any] = {"progress": lambda event, **facts: events.append((event, facts))}
+    _, executor = improving(effect, [lr(0.3)], **options)
+    count = [event for event, _ in events].count
+    assert count("start") == count("trial") == len(executor.ran)
+    announced = sum(facts["total"] for event, facts in events if event == "phase")
+    assert announced >= len(executor.ran)
+    assert "round2" not in str([facts.get("name") for _, facts in events])
+    events.clear()
+    improving(effect, [lr(0.3)], executor=Planted(tmp_path / "out", effect), **options)
+    assert "trial" not in [event for event, _ in events]
+    assert not [f for e, f in events if e == "phase" and f["total"]]
 
 
 def test_null_remedies_do_not_help(improving: Improve) -> None:

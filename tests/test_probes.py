@@ -1,12 +1,17 @@
 """Probes against naive twins, and the promise that they change nothing."""
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fitwell.probes import Probes, is_activation, name_nonfinite, weight_layers
+from fitwell.record import Row
+
+Make = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
 
 ACTIVATIONS = [
     nn.ReLU(),
@@ -44,12 +49,12 @@ def _net() -> nn.Sequential:
     )
 
 
-def _train(probed: bool, make, steps: int = 4):
+def _train(probed: bool, make: Make, steps: int = 4) -> tuple[nn.Sequential, list[Row]]:
     model = _net()
     torch.manual_seed(1)
     optimizer = make(model.parameters())
     probes = Probes(model)
-    rows = []
+    rows: list[Row] = []
     for step in range(steps):
         x, y = torch.randn(16, 1, 8, 8), torch.randint(0, 3, (16,))
         if probed:
@@ -69,6 +74,11 @@ def _train(probed: bool, make, steps: int = 4):
     return model, rows
 
 
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
 def _hooks(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
@@ -81,7 +91,7 @@ def _hooks(model: nn.Module) -> int:
     ],
     ids=["sgd", "adam"],
 )
-def test_weights_and_buffers_are_the_same_bits_with_and_without(make) -> None:
+def test_weights_and_buffers_are_the_same_bits_with_and_without(make: Make) -> None:
     with_probes, _ = _train(True, make)
     without, _ = _train(False, make)
     for name, value in without.state_dict().items():
@@ -97,7 +107,7 @@ def test_step_rows_equal_a_naive_twin() -> None:
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     probes.before_step()
     nn.functional.cross_entropy(model(x), y).backward()
-    grads = {n: p.grad.clone() for n, p in model.named_parameters()}
+    grads = {n: _gradient(p).clone() for n, p in model.named_parameters()}
     probes.after_backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
     optimizer.step()
@@ -133,14 +143,14 @@ def test_update_is_the_real_one_and_not_lr_times_gradient() -> None:
 
 def test_depth_is_the_order_of_the_forward_pass_and_frozen_layers_have_no_row() -> None:
     class Reversed(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.last = nn.Linear(4, 2)
             self.frozen = nn.Linear(4, 4).requires_grad_(False)
             self.first = nn.Linear(3, 4)
             self.scale = nn.Parameter(torch.ones(2, 2))
 
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             return self.last(self.frozen(self.first(x))) @ self.scale
 
     model = Reversed()
@@ -179,7 +189,7 @@ def test_nonfinite_numbers_are_none() -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: repr(a))
-def test_dead_and_saturated_equal_finite_differences(activation) -> None:
+def test_dead_and_saturated_equal_finite_differences(activation: nn.Module) -> None:
     # Unit k sees pre-activations around the k-th shift, so that some units are dead or saturated.
     torch.manual_seed(0)
     shifts = torch.tensor([-30.0, -4.0, -1.0, 0.0, 2.0, 12.0])
@@ -204,7 +214,9 @@ def test_dead_and_saturated_equal_finite_differences(activation) -> None:
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-def test_units_are_channels_features_or_last_axis(mode) -> None:
+def test_units_are_channels_features_or_last_axis(
+    mode: Callable[[], AbstractContextManager[object]],
+) -> None:
     net = nn.Sequential(
         nn.Conv2d(1, 5, 3), nn.ReLU(inplace=True), nn.Flatten(1), nn.Linear(45, 7), nn.Tanh()
     )
@@ -224,11 +236,12 @@ def test_units_are_channels_features_or_last_axis(mode) -> None:
 
 
 def test_dead_counts_units_inactive_on_every_row_only() -> None:
-    model = nn.Sequential(nn.Linear(2, 4), nn.ReLU())
+    layer = nn.Linear(2, 4)
+    model = nn.Sequential(layer, nn.ReLU())
     with torch.no_grad():
-        model[0].weight.fill_(0)
-        model[0].bias.copy_(torch.tensor([-1.0, -1.0, -1.0, 1.0]))
-        model[0].weight[1, 0] = 10.0  # active on the one row with a large first feature
+        layer.weight.fill_(0)
+        layer.bias.copy_(torch.tensor([-1.0, -1.0, -1.0, 1.0]))
+        layer.weight[1, 0] = 10.0  # active on the one row with a large first feature
     x = torch.zeros(100, 2)
     x[3, 0] = 1
     with Probes(model).watch_activations() as watched:
@@ -240,11 +253,11 @@ def test_dead_counts_units_inactive_on_every_row_only() -> None:
 
 def test_one_module_used_twice_is_two_activations() -> None:
     class Twice(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.a, self.b, self.act = nn.Linear(3, 4), nn.Linear(4, 5), nn.Tanh()
 
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             return self.act(self.b(self.act(self.a(x))))
 
     with Probes(model := Twice()).watch_activations() as watched:
@@ -256,6 +269,8 @@ def test_one_module_used_twice_is_two_activations() -> None:
 
 def test_name_nonfinite_names_weights_then_layers_and_changes_nothing() -> None:
     model = _net()
+    dense, head = model[4], model[7]
+    assert isinstance(dense, nn.Linear) and isinstance(head, nn.Linear)
     x = torch.randn(4, 1, 8, 8)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     assert name_nonfinite(model, x) == ""
@@ -263,14 +278,14 @@ def test_name_nonfinite_names_weights_then_layers_and_changes_nothing() -> None:
     assert model.training and _hooks(model) == 0
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     with torch.no_grad():
-        model[4].weight.mul_(1e38)
+        dense.weight.mul_(1e38)
     assert "layer 4 (Linear)" in name_nonfinite(model, x * 1e6)
     with torch.no_grad():
-        model[7].bias[0] = math.nan
+        head.bias[0] = math.nan
     assert name_nonfinite(model, x) == "layer 7: its bias is not finite"
 
 
-def test_an_averaged_copy_can_be_watched():
+def test_an_averaged_copy_can_be_watched() -> None:
     model = _net()
     average = torch.optim.swa_utils.AveragedModel(model)
     probes = Probes(model)

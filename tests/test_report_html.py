@@ -372,7 +372,7 @@ def test_commands_can_be_typed_again() -> None:
     import shlex
 
     recipe = fakes.recipe(optim__lr=1 / 3, data__target="the price", augment__crop=[0.5, 1.0])
-    found = dict(commands("my data", recipe, recipe, verb="fit", command=""))
+    found = dict(commands("my data", recipe, recipe, verb="fit"))
     assert list(found) == ["The same again, every setting spelled out"]
     typed = shlex.split(next(iter(found.values())))
     assert typed[:3] == ["fitwell", "fit", "my data"]

@@ -44,7 +44,7 @@ _FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
 def sgd(
     groups: Groups,
     *,
-    lr: Rate = 0.1,
+    lr: Rate = 0.05,
     momentum: Momentum = 0.9,
     nesterov: Annotated[bool, Field(description="take the gradient one step ahead")] = False,
     weight_decay: Decay = 5e-4,

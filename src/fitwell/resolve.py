@@ -68,14 +68,10 @@ def task_defaults(spec: Spec, names: Mapping[str, str]) -> dict[str, Any]:
     }
     if METRICS[metric].bounded:
         values["score.min_effect"] = 0.005
-    if names["optim"] == "sgd":
-        values["optim.lr"] = default_lr(spec)
+    if names["optim"] == "sgd" and spec.task == "regression":
+        # The gradient of a squared error is not bounded, as that of log-loss is.
+        values["optim.lr"] = 0.01
     return values
-
-
-def default_lr(spec: Spec) -> float:
-    """SGD with momentum: 0.05, less for regression, whose error is not bounded as log-loss is."""
-    return 0.05 if spec.task == "classification" else 0.01
 
 
 def own_schemas(path: str) -> dict[str, Schema]:

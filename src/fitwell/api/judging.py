@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fitwell import record, store
+from fitwell.api.results import diagnosis_of
 from fitwell.api.start import Start, begin, given, over, recipe_of
 from fitwell.api.training import Progress
 from fitwell.data import Data, Problem
@@ -66,13 +67,10 @@ def diagnose(*runs: Any) -> Diagnosis:
         runs: Runs, run folders, improvements; of a cross-validation its folds are read. All of one
             recipe: together they are one body of evidence.
     """
-    from fitwell.findings import diagnose as diagnose_runs
-    from fitwell.remedies import with_remedies
-
     flat = [run for item in runs for run in _each(item)]
     if not flat:
         raise FolderError("Name at least one run to diagnose.")
-    return with_remedies(diagnose_runs(flat), flat[0].recipe, flat[0].spec)
+    return diagnosis_of(flat)
 
 
 def _each(item: Any) -> list[record.Run]:

@@ -1,5 +1,6 @@
 """Results that show themselves: a run and an improvement, in a notebook or on their own page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
 from html import escape
@@ -102,7 +103,19 @@ def write_report(
     """Write the HTML report of a run or an improvement to `place`."""
     from fitwell.report import html
 
-    return html.write_report(result, place, data=data, examples=examples)
+    diagnosis = None
+    if not hasattr(result, "verdicts"):  # an improvement brings its own
+        folds = [trial for trial in result.trials if trial.fold is not None]
+        diagnosis = diagnosis_of(folds or [result])
+    return html.write_report(result, place, data=data, examples=examples, diagnosis=diagnosis)
+
+
+def diagnosis_of(runs: Sequence[record.Run]) -> record.Diagnosis:
+    """Findings of the runs of one recipe, with their remedies."""
+    from fitwell.findings import diagnose
+    from fitwell.remedies import with_remedies
+
+    return with_remedies(diagnose(runs), runs[0].recipe, runs[0].spec)
 
 
 def open_run(folder: str | Path) -> Run:

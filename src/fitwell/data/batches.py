@@ -114,14 +114,15 @@ class Batches:
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from batch `start` on (to go on after an interruption)."""
         order = torch.from_numpy(self.order(number))
-        on_device = order if self.device.type == "cpu" else order.to(self.device)
+        rows = self._rows[order]
+        order = order.to(self.device)
+        # Small things are put in order once an epoch, so that a step only cuts them.
+        y, at = self._y[order], rows if self._shared else order
         for step in range(start, len(self)):
             last = step == len(self) - 1
             stop = len(self.rows) if last else (step + 1) * self.batch_size
             span = slice(step * self.batch_size, stop)
-            index = self._rows[order[span]]
-            at = on_device[span]
-            yield Batch(self._inputs(index if self._shared else at), self._y[at], index)
+            yield Batch(self._inputs(at[span]), y[span], rows[span])
 
     def _inputs(self, at: Tensor) -> Tensor:
         x = self._x.index_select(0, at)

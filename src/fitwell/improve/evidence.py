@@ -76,8 +76,7 @@ def range_starter(
             loss = values.sum() / job.task.normaliser(values, batch.y)
             loss.backward()
             clip(job.model, settings, measure=False)
-            job.optimizer.step()
-            job.optimizer.zero_grad(set_to_none=True)
+            job.step()
             return float(loss.item())
 
         return step

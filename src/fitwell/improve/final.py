@@ -43,11 +43,12 @@ def finish(
             seed=bench.base_seed,
             kind="final",
             variant=variant.name,
+            title="final model" if variant == final else "baseline, final model",
             epochs=epochs_found(folds),
         )
         for variant, folds in arms
     ]
-    bench.progress("phase", name="final", total=len(tasks))
+    bench.phase("final", tasks)
     runs = bench.run(tasks)
     chosen, reference = runs[0], runs[-1]
     if has_test and not state.test_looks:
@@ -67,8 +68,9 @@ def finish(
     result.sentences.append(_closing(bench, result, has_test))
     bench.progress("note", text=result.sentences[-1])
     result.run = publish(chosen, state, result)
-    result.seconds = state.seconds = bench.budget.spent
-    state.status = "done"
+    if state.status != "done":  # going on with a finished improvement only reads it again
+        state.seconds = bench.budget.spent
+    result.seconds, state.status = state.seconds, "done"
     state.facts = {
         k: v for k, v in result.to_json().items() if k not in ("seconds", "test_looks", "run")
     }

@@ -6,6 +6,7 @@ same way, finds the finished trials and goes on where it stopped.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fitwell import store
@@ -64,8 +65,9 @@ def improve(
     try:
         return _Improving(bench, state).run()
     finally:
-        state.seconds = budget.spent
-        state.save()
+        if state.status != "done":
+            state.seconds = budget.spent
+            state.save()
         if own:
             own.close()
 
@@ -110,7 +112,8 @@ class _Improving:
             # The best is adopted; its first confirm repeat is the next round's screen: those trials
             # were not what it was selected by alone, as those of its own screen were.
             best = (helping[0].remedy, dict(helping[0].settings))
-            current = next(v for v in variants if (v.remedy, dict(v.settings)) == best)
+            adopted = next(v for v in variants if (v.remedy, dict(v.settings)) == best)
+            current = replace(adopted, title="the recipe so far")
             carried = [
                 (Remedy(v.remedy, v.settings, why="helped in the round before"), v.finding)
                 for v in helping[1:]
@@ -149,8 +152,9 @@ class _Improving:
     def train_baseline(self) -> list[Run]:
         """K folds of the recipe as it came."""
         bench = self.bench
-        bench.progress("phase", name="baseline", total=bench.folds)
-        runs = bench.run(self.folds(self.first, 0))
+        tasks = self.folds(self.first, 0)
+        bench.phase("baseline", tasks)
+        runs = bench.run(tasks)
         scores = mean_scores(runs)
         failed = [r for r in runs if r.status != "done"]
         if failed and all(r.steps == [] for r in failed) and len(failed) == len(runs):
@@ -249,8 +253,9 @@ class _Improving:
         for verdict in verdicts:
             self.say(sentence_of(verdict))
             self.bench.progress("verdict", verdict=verdict)
-        self.state.seconds = self.bench.budget.spent
-        self.state.save()
+        if self.state.status != "done":
+            self.state.seconds = self.bench.budget.spent
+            self.state.save()
 
     def adopted(self, verdict: Verdict, carried: Sequence[Proposal], number: int) -> None:
         also = ", ".join(remedy.name for remedy, _ in carried)

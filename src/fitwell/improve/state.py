@@ -130,7 +130,12 @@ def open_state(folder: Path, recipe: Recipe) -> State:
                 where=str(folder),
             )
         return State(
-            folder, recipe, "running", known["seconds"], known["test_looks"], known["evidence"]
+            folder,
+            recipe,
+            known["status"],
+            known["seconds"],
+            known["test_looks"],
+            known["evidence"],
         )
     if (folder / "run.json").exists():
         raise FolderError(

@@ -62,7 +62,7 @@ def variants_of(
         names.add(slug)
         changes = recipe.changes(changed).items()
         edit = {key: after for key, (_, after) in changes if after is not None}
-        variants[changed] = Variant(name, changed, remedy.name, edit, finding)
+        variants[changed] = Variant(name, changed, remedy.name, edit, finding, remedy.name)
     return list(variants.values()), refused
 
 

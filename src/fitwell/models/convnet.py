@@ -7,6 +7,7 @@ from torch import nn
 from fitwell.models.parts import assemble, dropout_1d, dropout_2d, dropout_rates, image_shape
 from fitwell.nn.activations import ACTIVATIONS, MONOTONE
 from fitwell.nn.norms import norm_1d, norm_2d
+from fitwell.nn.pooling import MaxPool2d
 from fitwell.nn.types import Activation, Depth, Dropout, Init, Norm, Width
 from fitwell.spec import Spec
 
@@ -51,7 +52,7 @@ def convnet(
         layers[f"norm{i}"] = norm_2d(norm, out)
         pooling: nn.Module | None = None
         if min(height, across) > 1:
-            pooling = nn.MaxPool2d(2)
+            pooling = MaxPool2d(2)
             height, across = height // 2, across // 2
         act = ACTIVATIONS[activation]()
         if activation in MONOTONE:

@@ -1,6 +1,6 @@
 """One HTML file that holds a whole result: no network, no script, prints well, fits a phone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,6 @@ def write_report(
     examples: bool = True,
     data: Any = None,
     diagnosis: Diagnosis | None = None,
-    parameters: Iterable[Mapping[str, Any]] | None = None,
-    command: str = "",
     source: str = "",
 ) -> Path:
     """Write the report of an Improvement or a Run as one HTML file.
@@ -37,9 +35,6 @@ def write_report(
             them and their names out.
         data: the `Data` that was trained on: for pictures, and for the problems found in it.
         diagnosis: findings of a single run.
-        parameters: rows with name, shape, count, and where known trainable, tied_to, init; by
-            default those of the run's weights.
-        command: the command line as it was typed.
         source: name or path of the data; the recipe's by default.
 
     Returns:
@@ -50,7 +45,7 @@ def write_report(
     """
     path = Path(path)
     facts = gather(result, diagnosis=diagnosis)
-    store.write_text(path, render(facts, examples, data, parameters, command, source))
+    store.write_text(path, render(facts, examples, data, source))
     return path
 
 
@@ -58,15 +53,12 @@ def render(
     facts: Facts,
     examples: bool = True,
     data: Any = None,
-    parameters: Iterable[Mapping[str, Any]] | None = None,
-    command: str = "",
     source: str = "",
 ) -> str:
     """The HTML text of gathered facts; the arguments are those of `write_report`."""
     source = source or str((facts.baseline_recipe or {}).get("source", ""))
-    if parameters is None:
-        folder = facts.run.folder or facts.folder
-        parameters = model.parameters(folder / "best.safetensors") if folder else []
+    folder = facts.run.folder or facts.folder
+    parameters = model.parameters(folder / "best.safetensors") if folder else []
     context = {
         "facts": facts,
         "headline": headline(facts),
@@ -85,7 +77,6 @@ def render(
             facts.recipe,
             facts.baseline_recipe,
             verb=VERBS[facts.kind],
-            command=command,
         ),
         "environment": model.flat(facts.environment),
     }

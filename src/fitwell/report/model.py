@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,10 @@ def parameters(weights: Path) -> list[dict[str, Any]]:
 
 
 def commands(
-    source: str, recipe: Recipe | None, baseline: Recipe | None, *, verb: str, command: str = ""
+    source: str, recipe: Recipe | None, baseline: Recipe | None, *, verb: str
 ) -> list[tuple[str, str]]:
-    """(what for, command) that make this result again, every setting spelled out.
-
-    Args:
-        command: the command that was typed, where it is known.
-    """
-    found = [("As it was typed", command)] if command else []
+    """(what for, command) that make this result again, every setting spelled out."""
+    found = []
     if baseline is not None and source:
         found.append(("The same again, every setting spelled out", _line(verb, source, baseline)))
     if recipe is not None and source and recipe != baseline:
@@ -78,23 +74,6 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def shapes(rows: Sequence[Row] | Iterable[Row]) -> list[dict[str, Any]]:
-    """Parameter rows ready to print: the shape as text, what may be absent as empty text."""
-    return [
-        {
-            "name": str(row["name"]),
-            "shape": " × ".join(str(n) for n in row.get("shape", ())) or "1",
-            "count": int(row["count"]),
-            "more": ", ".join(
-                text
-                for text in (
-                    str(row.get("type") or ""),
-                    str(row.get("init") or ""),
-                    f"tied to {row['tied_to']}" if row.get("tied_to") else "",
-                    "not trained" if row.get("trainable") is False else "",
-                )
-                if text
-            ),
-        }
-        for row in rows
-    ]
+def shapes(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Parameter rows ready to print: the shape as text."""
+    return [{**row, "shape": " × ".join(str(n) for n in row["shape"]) or "1"} for row in rows]

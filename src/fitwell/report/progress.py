@@ -3,7 +3,9 @@
 Work reports through one callback, `progress(event, **facts)`, and never knows who listens:
 
 `phase` name, total (trials of the phase; 0 or absent where not known), round
+`start` name, fold: a trial that begins
 `trial` name, score, fold, metric, waiting, failure; done, total (counted where absent)
+`left`  total: trials of the phase that are left, where fewer than announced
 `epoch` epoch, epochs, loss, score, examples_per_second, lr, waiting, seconds_left
 `best`  score, metric
 `note`  text
@@ -20,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from fitwell.report.wording import duration, higher_is_better, metric_word, number
+from fitwell.report.wording import duration, higher_is_better, metric_word, number, short
 
 PHASES = {
     "baseline": "Baseline on every fold",
@@ -42,6 +44,8 @@ class Standing:
     done: int = 0
     started: float = 0.0
     latest: str = ""
+    running: list[str] = field(default_factory=list)
+    scores: dict[str, list[float]] = field(default_factory=dict)  # of the phase, by variant
     best: float | None = None
     metric: str = ""
     waiting: float | None = None
@@ -57,8 +61,16 @@ class Standing:
             self.phase = PHASES.get(name, name) + (f", round {turn}" if turn else "")
             self.total, self.done = int(facts.get("total") or 0), 0
             self.started, self.latest, self.epoch = time.monotonic(), "", {}
+            self.running, self.scores = [], {}
             self.seconds_left = None
+        elif event == "start":
+            self.running.append(place_words(facts))
+        elif event == "left":
+            self.total = self.done + int(facts.get("total") or 0)
+            self.seconds_left = self._estimate()
         elif event == "trial":
+            if (place := place_words(facts)) in self.running:
+                self.running.remove(place)
             self.done = int(facts.get("done") or self.done + 1)
             self.total = int(facts.get("total") or self.total)
             if self.total:  # trials that were announced by nobody
@@ -66,6 +78,7 @@ class Standing:
             self.metric = str(facts.get("metric") or self.metric)
             self.latest = trial_words(facts)
             self._waiting(facts)
+            self._arm(str(facts.get("name", "")), facts.get("score"))
             given = facts.get("seconds_left")
             self.seconds_left = given if given is not None else self._estimate()
         elif event == "epoch":
@@ -90,6 +103,19 @@ class Standing:
         if share is not None:
             self.waiting = share if self.waiting is None else 0.8 * self.waiting + 0.2 * share
 
+    def _arm(self, name: str, score: float | None) -> None:
+        """A variant is worth the mean of its trials in this phase."""
+        if score is not None and self.total:
+            self.scores.setdefault(name, []).append(score)
+
+    @property
+    def leading(self) -> float | None:
+        """The best of what is kept and of the variants on trial."""
+        means = [sum(scores) / len(scores) for scores in self.scores.values()]
+        known = [*means, *([] if self.best is None else [self.best])]
+        best = max if higher_is_better(self.metric or "accuracy") else min
+        return best(known) if known else None
+
     def _better(self, score: float | None) -> None:
         if score is None:
             return
@@ -98,17 +124,26 @@ class Standing:
             self.best = score
 
 
+def place_words(facts: dict[str, Any]) -> str:
+    """Which trial: the variant in short, and the fold where it is one of several.
+
+    >>> place_words({"name": "optim.lr: 0.1 -> 0.3", "fold": 0})
+    'lr: 0.1 → 0.3, fold 0'
+    """
+    fold = f", fold {facts['fold']}" if facts.get("fold") is not None else ""
+    return f"{short(str(facts.get('name', 'trial')))}{fold}"
+
+
 def trial_words(facts: dict[str, Any]) -> str:
     """One ended trial.
 
     >>> trial_words({"name": "lr x 3", "fold": 0, "score": 0.91, "metric": "accuracy"})
     'lr x 3, fold 0: accuracy 0.910'
     """
-    fold = f", fold {facts['fold']}" if facts.get("fold") is not None else ""
     if facts.get("failure"):
-        return f"{facts.get('name', 'trial')}{fold}: failed"
+        return f"{place_words(facts)}: failed"
     metric = f"{metric_word(facts['metric'])} " if facts.get("metric") else ""
-    return f"{facts.get('name', 'trial')}{fold}: {metric}{number(facts.get('score'))}"
+    return f"{place_words(facts)}: {metric}{number(facts.get('score'))}"
 
 
 def epoch_line(facts: dict[str, Any]) -> str:
@@ -214,15 +249,19 @@ class LiveProgress:
             said = [f"{duration(time.monotonic() - now.started)} gone"] if now.started else []
             if now.seconds_left is not None:
                 said.append(f"about {duration(now.seconds_left)} left")
-            if now.best is not None:
-                said.append(f"best so far {number(now.best)}")
+            if (best := now.leading) is not None:
+                said.append(f"best so far {number(best)}")
             if now.waiting is not None:
                 said.append(f"{now.waiting:.0%} waiting for data".replace("%", " %"))
             lines: list[Any] = [head, Text("   ".join(said), "dim")]
             if now.epoch:
                 lines.append(Text(epoch_line(now.epoch)))
+            if now.running:
+                lines.append(
+                    Text(f"runs   {'; '.join(now.running)}", overflow="ellipsis", no_wrap=True)
+                )
             if now.latest:
-                lines.append(Text(now.latest))
+                lines.append(Text(f"ended  {now.latest}", "dim", overflow="ellipsis", no_wrap=True))
             return Group(*lines)
 
 

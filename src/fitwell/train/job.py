@@ -1,5 +1,6 @@
 """Recipe + data + rows -> everything that a training needs, built and ready."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -104,6 +105,7 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
     epochs = int(settings["epochs"])
     batches = part(rows.train, batch_size=int(settings["batch_size"]), shuffle=True)
     task = task_of(data.spec)
+    pixels = batches.batch_size * math.prod(data.spec.input_shape[1:])
     metric = str(recipe["score.name"])
     optimizer = OPTIMIZERS[str(optim["name"])](groups, **_settings(recipe, "optim"))
     return Job(
@@ -125,7 +127,7 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
         },
         preprocess=fitted,
         device=device,
-        precision=choose_precision(str(settings["precision"]), device, model),
+        precision=choose_precision(str(settings["precision"]), device, model, pixels),
         epochs=epochs,
         total_steps=epochs * len(batches),
     )

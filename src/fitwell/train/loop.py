@@ -91,8 +91,7 @@ def train(
                 run.steps[-1]["grad_norm"] = float(grad_norm)
             if probes is not None and probing:
                 probes.after_backward()
-            job.step()
-            job.optimizer.zero_grad(set_to_none=True)
+            job.step()  # and forget the gradients
             if job.average is not None:
                 job.average.update_parameters(model)
             if probes is not None and probing:

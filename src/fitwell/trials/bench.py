@@ -12,7 +12,7 @@ from fitwell.data.split import fold_rows
 from fitwell.data.types import Data
 from fitwell.recipe import Recipe
 from fitwell.record import Run
-from fitwell.trials.crossval import Progress, report_trial
+from fitwell.trials.crossval import Progress, report_start, report_trial
 from fitwell.trials.executor import Executor
 from fitwell.trials.scoring import metric_of, score_of, trivial_score
 from fitwell.trials.trial import Task
@@ -27,6 +27,7 @@ class Variant:
     remedy: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     finding: str = ""
+    title: str = "baseline"  # for people
 
 
 class Budget:
@@ -88,19 +89,41 @@ class Bench:
         self.base_seed = int(self.recipe["train.seed"])  # type: ignore[arg-type]
 
     def task(self, variant: Variant, repeat: int, fold: int) -> Task:
-        return Task(variant.recipe, fold, repeat, self.seed(repeat), variant=variant.name)
+        return Task(
+            variant.recipe,
+            fold,
+            repeat,
+            self.seed(repeat),
+            variant=variant.name,
+            title=variant.title,
+        )
 
     def seed(self, repeat: int) -> int:
         """Every repeat has weights, order and partition of its own; repeat 0 has `train.seed`."""
         return (self.base_seed + 7919 * repeat) % 2**31
 
+    def phase(self, name: str, tasks: Sequence[Task], **facts: Any) -> None:
+        """Say what begins, and how many trials of it are not done yet."""
+        total = len(self.executor.missing(tasks))
+        self.progress("phase", name=name, total=total, **facts)
+
+    def phase_goes_on(self, tasks: Sequence[Task]) -> None:
+        """Say what is left of the phase, where it is less than was announced."""
+        self.progress("left", total=len(self.executor.missing(tasks)))
+
     def run(self, tasks: Sequence[Task]) -> list[Run]:
-        """Run the tasks, report each as it ends, and learn what they cost."""
+        """Run the tasks, report each new one as it ends, and learn what they cost."""
         missing = set(self.executor.missing(tasks))
+
+        def done(task: Task, run: Run) -> None:
+            if task in missing:
+                report_trial(self.progress, task, run, self.metric)
+
+        def started(task: Task) -> None:
+            report_start(self.progress, task)
+
         begin = time.monotonic()
-        runs = self.executor.run(
-            tasks, lambda task, run: report_trial(self.progress, task, run, self.metric)
-        )
+        runs = self.executor.run(tasks, done, started)
         fresh = [r for t, r in zip(tasks, runs, strict=True) if t in missing]
         if fresh:
             self.budget.learn(fresh, time.monotonic() - begin, self.executor.workers)

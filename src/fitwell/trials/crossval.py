@@ -53,9 +53,18 @@ def cross_validate(
     tasks = fold_tasks(recipe, repeat=repeat, seed=seed, variant=variant)
     name, _ = metric_of(recipe)
     progress("phase", name="folds", total=len(tasks))
-    runs = executor.run(tasks, done=lambda task, run: report_trial(progress, task, run, name))
+    runs = executor.run(
+        tasks,
+        lambda task, run: report_trial(progress, task, run, name),
+        lambda task: report_start(progress, task),
+    )
     progress("end")
     return runs
+
+
+def report_start(progress: Progress, task: Task) -> None:
+    """One trial that begins as an event of the progress display."""
+    progress("start", name=task.title or task.variant, fold=task.place)
 
 
 def report_trial(progress: Progress, task: Task, run: Run, metric: str) -> None:
@@ -66,9 +75,8 @@ def report_trial(progress: Progress, task: Task, run: Run, metric: str) -> None:
     waiting = [e["waiting"] for e in run.epochs if e.get("waiting") is not None]
     progress(
         "trial",
-        name=task.variant,
-        fold=task.fold,
-        repeat=task.repeat,
+        name=task.title or task.variant,
+        fold=task.place,
         metric=metric,
         score=None if score != score else score,
         seconds=run.seconds,

@@ -24,6 +24,7 @@ from fitwell.trials.process import Worker, stop
 from fitwell.trials.trial import Task, finished, run_trial, save
 
 OnDone = Callable[[Task, Run], None]
+OnStart = Callable[[Task], None]
 ATTEMPTS = 2  # a trial whose worker dies is tried once more
 
 
@@ -33,7 +34,9 @@ class Executor(Protocol):
     folder: Path
     workers: int
 
-    def run(self, tasks: Sequence[Task], done: OnDone | None = None) -> list[Run]: ...
+    def run(
+        self, tasks: Sequence[Task], done: OnDone | None = None, started: OnStart | None = None
+    ) -> list[Run]: ...
 
     def missing(self, tasks: Sequence[Task]) -> list[Task]: ...
 
@@ -44,10 +47,10 @@ class LocalExecutor:
     Args:
         data: what to train on.
         folder: the run folder; trials stand in `folder/trials/`, and finished ones are reused.
-        workers: processes; 0 is one a core, and not more than `trials`. With 1 worker there is
-            still a process of its own, so that a crash costs a trial and not the session.
+        workers: processes; 0 chooses, see `num_workers`. With 1 worker there is still a process of
+            its own, so that a crash costs a trial and not the session.
         threads: threads a worker; 0 shares the cores out evenly.
-        trials: how many trials are expected, so that no worker is started for nothing.
+        trials: how many trials are expected: no worker is started for nothing, no core idle early.
         in_process: run everything here, without workers and without a warning.
     """
 
@@ -64,7 +67,7 @@ class LocalExecutor:
         cores = num_cores()
         self.data = data
         self.folder = Path(folder)
-        self.workers = 1 if in_process else max(1, min(workers or cores, trials))
+        self.workers = 1 if in_process else min(workers or num_workers(cores, trials), trials)
         self.threads = threads or max(1, cores // self.workers)
         self.in_process = in_process
         self._temporary: Path | None = None
@@ -106,14 +109,19 @@ class LocalExecutor:
         """The tasks that no finished trial folder holds yet."""
         return [t for t in tasks if finished(t, self.place(t)) is None]
 
-    def run(self, tasks: Sequence[Task], done: OnDone | None = None) -> list[Run]:
+    def run(
+        self, tasks: Sequence[Task], done: OnDone | None = None, started: OnStart | None = None
+    ) -> list[Run]:
         """Run what is not finished yet; `done` is called for each as it ends, reused ones first.
+
+        `started` is called for each that is not reused, as it begins.
 
         Raises:
             Interrupted: Ctrl-C. Finished trials are kept and reused when the work is taken up
                 again.
         """
         runs: dict[int, Run] = {}
+        begin = started or (lambda task: None)
         open_: deque[int] = deque()
 
         def end(index: int, run: Run) -> None:
@@ -129,9 +137,10 @@ class LocalExecutor:
                 end(index, run)
         try:
             if not self.in_process and open_:
-                self._run_in_workers(tasks, open_, end)
+                self._run_in_workers(tasks, open_, end, begin)
             while open_:
-                end(index := open_.popleft(), self._run_here(tasks[index]))
+                begin(tasks[index := open_.popleft()])
+                end(index, self._run_here(tasks[index]))
         except (KeyboardInterrupt, Interrupted):
             self.close()
             raise Interrupted(
@@ -147,7 +156,11 @@ class LocalExecutor:
         return run_trial(self.data, task, self.place(task), threads=self.threads)
 
     def _run_in_workers(
-        self, tasks: Sequence[Task], open_: deque[int], end: Callable[[int, Run], None]
+        self,
+        tasks: Sequence[Task],
+        open_: deque[int],
+        end: Callable[[int, Run], None],
+        begin: OnStart,
     ) -> None:
         """Empty `open_`, or leave in it what must run in this process."""
         if not self._finalizer.alive:
@@ -158,6 +171,7 @@ class LocalExecutor:
                 if worker.task is None and open_ and not self.in_process:
                     worker.task = index = open_.popleft()
                     attempts[index] = attempts.get(index, 0) + 1
+                    begin(tasks[index])
                     place = str(self.place(tasks[index]))
                     worker.send({"id": index, "task": tasks[index].to_json(), "folder": place})
             if self.in_process and all(w.task is None for w in self._pool):
@@ -241,6 +255,21 @@ class LocalExecutor:
         if lost:
             run.environment["worker_lost"] = True
         return save(run, task, self.place(task))
+
+
+def num_workers(cores: int, trials: int) -> int:
+    """One a core; a few more where the last round of trials would leave cores idle.
+
+    Five trials on two cores are 2.5 rounds of work, but two workers need three: the third trial of
+    one worker runs while the other waits. Three workers share the cores until all is done.
+
+    >>> num_workers(2, 5), num_workers(2, 4), num_workers(4, 5), num_workers(8, 5)
+    (3, 2, 5, 5)
+    """
+    for workers in range(cores, 2 * cores):
+        if trials % workers == 0 or trials % workers >= cores:
+            return min(workers, trials)
+    return min(cores, trials)
 
 
 def num_cores() -> int:

@@ -6,7 +6,7 @@ partitions, and what the screen saw is never pooled with it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,11 @@ FINALISTS = 2  # variants that reach it
 # 2024).
 HOPELESS = 10.0
 FIRST_FOLDS = 2
+# A variant within this many smallest effects of the baseline, on the screen's folds or after a whole
+# repeat of the confirm stage, is not followed further: it could only become `helps` by luck. That
+# costs time and finds nothing; a verdict it never makes easier, since stopping only takes chances
+# to say `helps` away.
+NEGLIGIBLE = 0.5
 
 
 @dataclass
@@ -36,6 +41,7 @@ class Screening:
     stopped: list[Verdict]
     untried: list[Variant]
     runs: dict[str, list[Run]]
+    negligible: float = 0.0  # an effect below this is not followed further
 
 
 def screen(
@@ -57,11 +63,12 @@ def screen(
     result = Screening({}, [], untried, {})
     if not chosen:
         return result
-    total = bench.folds * (len(chosen) + 1)
-    bench.progress("phase", name="screen", total=total, round=round_number)
+    announced = [*base_tasks, *(t for v in chosen for t in everything[v.name])]
+    bench.phase("screen", announced, round=round_number)
     base_runs = bench.run(base_tasks)
     base = bench.baseline_scores(base_tasks, base_runs)
-    hopeless = HOPELESS * smallest_effect(bench.recipe, float(base.mean()))
+    smallest = smallest_effect(bench.recipe, float(base.mean()))
+    hopeless, result.negligible = HOPELESS * smallest, NEGLIGIBLE * smallest
 
     def batch(alive: Sequence[Variant], folds: range) -> None:
         # Fold by fold and not variant by variant: neighbours in time are then compared.
@@ -104,35 +111,39 @@ def judge(
     bench: Bench, baseline: Variant, screening: Screening, *, first_repeat: int, round_number: int
 ) -> list[Verdict]:
     """Confirm the best of a screening; verdicts of all its variants, those of this stage first."""
-    positive = [v for v, gains in screening.effects.values() if gains.mean() > 0]
-    finalists = positive[:FINALISTS]
+    promising = [
+        v for v, gains in screening.effects.values() if gains.mean() >= screening.negligible
+    ]
+    finalists = promising[:FINALISTS]
+    repeats = range(first_repeat, first_repeat + REPEATS)
 
-    def tasks_of(arms: Sequence[Variant]) -> list[Task]:
-        repeats = range(first_repeat, first_repeat + REPEATS)
+    def tasks_of(arms: Sequence[Variant], repeats: Iterable[int]) -> list[Task]:
         return [bench.task(a, r, f) for r in repeats for f in range(bench.folds) for a in arms]
 
-    while finalists and not bench.budget.fits(tasks_of([baseline, *finalists]), bench.executor):
+    while finalists and not bench.budget.fits(
+        tasks_of([baseline, *finalists], repeats), bench.executor
+    ):
         finalists.pop()
     verdicts: list[Verdict] = []
     if finalists:
-        arms = [baseline, *finalists]
-        tasks = tasks_of(arms)
-        bench.progress("phase", name="confirm", total=len(tasks), round=round_number)
-        runs = bench.run(tasks)
-        by_arm = {
-            a.name: [r for t, r in zip(tasks, runs, strict=True) if t.variant == a.name]
-            for a in arms
-        }
-        base_tasks = [t for t in tasks if t.variant == baseline.name]
-        base = bench.baseline_scores(base_tasks, by_arm[baseline.name])
-        verdicts = _confirmed(bench, finalists, base, by_arm, round_number)
+        bench.phase("confirm", tasks_of([baseline, *finalists], repeats), round=round_number)
+        stage = _Confirming(bench, baseline, finalists, round_number)
+        for repeat in repeats:
+            stage.run(tasks_of([baseline, *stage.alive], [repeat]))
+            if repeat != repeats[-1]:
+                stage.stop_negligible()
+            if not stage.alive:
+                break
+            remaining = range(repeat + 1, repeats[-1] + 1)
+            bench.phase_goes_on(tasks_of([baseline, *stage.alive], remaining))
+        verdicts = stage.verdicts()
     confirmed = {v.name for v in finalists}
     for variant, gains in screening.effects.values():
         if variant.name in confirmed:
             continue
         # Those that would have been confirmed, had the budget allowed, are not judged by the
         # screen.
-        cut_off = variant in positive[:FINALISTS]
+        cut_off = variant in promising[:FINALISTS]
         decision: Decision = "unconfirmed" if cut_off else "screened out"
         verdict = _verdict(bench, variant, gains, "screen", decision, round_number)
         why = "The budget ended before the confirm stage." if cut_off else ""
@@ -140,44 +151,82 @@ def judge(
     return [*verdicts, *screening.stopped]
 
 
-def _confirmed(
-    bench: Bench,
-    finalists: Sequence[Variant],
-    base: np.ndarray,
-    by_arm: Mapping[str, Sequence[Run]],
-    round_number: int,
-) -> list[Verdict]:
-    gains = {v.name: bench.differences(base, by_arm[v.name]) for v in finalists}
-    whole = [v for v in finalists if np.isfinite(gains[v.name]).all()]
-    tested = corrected_tests(
-        [gains[v.name].tolist() for v in whole],
-        bench.folds,
-        REPEATS,
-        min_effect=smallest_effect(bench.recipe, float(base.mean())),
-        # A variant that failed was still one of the hypotheses: it keeps its share of the level.
-        alpha=round_alpha(round_number) * len(whole) / len(finalists),
-    )
-    decided = dict(zip([v.name for v in whole], tested, strict=True))
-    verdicts = []
-    for variant in finalists:
-        values = gains[variant.name]
-        if variant.name not in decided:
-            verdict = _verdict(bench, variant, values, "confirm", "no evidence", round_number)
-            verdicts.append(_because(verdict, _failure(by_arm[variant.name])))
-            continue
-        interval, decision = decided[variant.name]
-        verdicts.append(
-            Verdict(
-                **_common(bench, variant, values, round_number),
-                stage="confirm",
-                low=interval.low,
-                high=interval.high,
-                p=interval.p,
-                level=interval.level,
-                decision=decision,
-            )
+class _Confirming:
+    """The confirm stage, a repeat at a time. `alive` are the variants still on trial."""
+
+    def __init__(
+        self, bench: Bench, baseline: Variant, finalists: Sequence[Variant], round_number: int
+    ) -> None:
+        self.bench, self.baseline, self.round = bench, baseline, round_number
+        self.finalists, self.alive = list(finalists), list(finalists)
+        self.runs: dict[str, list[Run]] = {}
+        self.base = np.empty(0)  # [trial] scores of the baseline
+        self.stopped: dict[str, str] = {}  # name -> why
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        runs = self.bench.run(tasks)
+        for task, run in zip(tasks, runs, strict=True):
+            self.runs.setdefault(task.variant, []).append(run)
+        own = [(t, r) for t, r in zip(tasks, runs, strict=True) if t.variant == self.baseline.name]
+        scores = self.bench.baseline_scores([t for t, _ in own], [r for _, r in own])
+        self.base = np.concatenate([self.base, scores])
+
+    def gains(self, variant: Variant) -> np.ndarray:
+        runs = self.runs[variant.name]
+        return self.bench.differences(self.base[: len(runs)], runs)
+
+    @property
+    def smallest(self) -> float:
+        return smallest_effect(self.bench.recipe, float(self.base.mean()))
+
+    def stop_negligible(self) -> None:
+        """Variants that failed, or are worth so little that the rest of the stage is not."""
+        for variant in tuple(self.alive):
+            gains = self.gains(variant)
+            if np.isfinite(gains).all() and abs(gains.mean()) < NEGLIGIBLE * self.smallest:
+                self.stopped[variant.name] = (
+                    f"{gains.mean():+.2g} after {len(gains)} of {REPEATS * self.bench.folds} "
+                    f"pairs, where {self.smallest:.2g} is the least that counts."
+                )
+            elif np.isfinite(gains).all():
+                continue
+            self.alive.remove(variant)
+
+    def verdicts(self) -> list[Verdict]:
+        bench, gains = self.bench, {v.name: self.gains(v) for v in self.finalists}
+        whole = [v for v in self.alive if np.isfinite(gains[v.name]).all()]
+        tested = corrected_tests(
+            [gains[v.name].tolist() for v in whole],
+            bench.folds,
+            REPEATS,
+            min_effect=self.smallest,
+            # One that failed or was stopped was still one of the hypotheses: it keeps its share of
+            # the level.
+            alpha=round_alpha(self.round) * len(whole) / len(self.finalists),
         )
-    return verdicts
+        decided = dict(zip([v.name for v in whole], tested, strict=True))
+        verdicts = []
+        for variant in self.finalists:
+            values = gains[variant.name]
+            if variant.name not in decided:
+                why = self.stopped.get(variant.name, "")
+                decision: Decision = "stopped early" if why else "no evidence"
+                verdict = _verdict(bench, variant, values, "confirm", decision, self.round)
+                verdicts.append(_because(verdict, why or _failure(self.runs[variant.name])))
+                continue
+            interval, decision = decided[variant.name]
+            verdicts.append(
+                Verdict(
+                    **_common(bench, variant, values, self.round),
+                    stage="confirm",
+                    low=interval.low,
+                    high=interval.high,
+                    p=interval.p,
+                    level=interval.level,
+                    decision=decision,
+                )
+            )
+        return verdicts
 
 
 def _common(bench: Bench, variant: Variant, gains: np.ndarray, round_number: int) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class Task:
         seed: decides partition, initial weights and order: equal in both arms of a pair, and for
             all folds of a repeat.
         kind: "fold" trains on one fold; "final" on everything but the test part, and keeps weights.
-        variant: name of the recipe, for the folder.
+        variant: name of the recipe, for the folder; unique in an improvement.
+        title: the same for people; by default the variant.
         epochs: stop after so many epochs of the recipe's schedule; 0: all of them.
     """
 
@@ -43,6 +44,12 @@ class Task:
     kind: Kind = "fold"
     variant: str = "baseline"
     epochs: int = 0
+    title: str = ""
+
+    @property
+    def place(self) -> int | None:
+        """The fold; None of a final model."""
+        return None if self.kind == "final" else self.fold
 
     @property
     def folder_name(self) -> str:
