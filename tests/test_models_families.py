@@ -9,6 +9,7 @@ from torch import nn
 from fitwell.errors import SettingError
 from fitwell.models import build, convnet, lenet, linear, mlp
 from fitwell.nn.activations import ACTIVATIONS, MONOTONE
+from fitwell.nn.pooling import MaxPool2d
 from fitwell.spec import Spec
 
 TEN = tuple("0123456789")
@@ -82,7 +83,7 @@ def test_pooling_goes_first_only_where_that_is_equal(make: Any, activation: str)
     torch.manual_seed(0)
     model = make(images(1, 14, 14), activation=activation).train()
     kinds = [type(m) for m in model]
-    pool = kinds.index(nn.MaxPool2d)
+    pool = kinds.index(MaxPool2d)
     act = kinds.index(type(ACTIVATIONS[activation]()))
     assert (pool < act) == (activation in MONOTONE)
     if pool < act:
@@ -96,6 +97,21 @@ def test_pooling_goes_first_only_where_that_is_equal(make: Any, activation: str)
         torch.testing.assert_close(results[0], results[1], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("channels", [6, 32])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_max_pooling_is_that_of_torch(channels: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, channels, 8, 6).to(dtype).to(memory_format=torch.channels_last)
+    ours, theirs = (x.clone(memory_format=torch.preserve_format).requires_grad_() for _ in "ab")
+    pooled, expected = MaxPool2d(2)(ours), nn.functional.max_pool2d(theirs, 2)
+    assert torch.equal(pooled, expected.to(pooled.dtype))
+    weights = torch.randn_like(expected)
+    (pooled * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert ours.grad is not None and theirs.grad is not None
+    assert torch.equal(ours.grad, theirs.grad)
+
+
 def test_average_pooling_goes_after_the_activation() -> None:
     kinds = [type(m) for m in lenet(images(1, 28, 28), pool="avg")]
     assert kinds.index(nn.ReLU) < kinds.index(nn.AvgPool2d)
@@ -104,7 +120,7 @@ def test_average_pooling_goes_after_the_activation() -> None:
 def test_convnet_is_the_one_that_was_measured() -> None:
     """conv without bias - batch norm - max pool - ReLU; 32 and 64 channels, 128 units, head."""
     model = convnet(images(1, 28, 28), dropout=0.5)
-    block = [nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.ReLU]
+    block = [nn.Conv2d, nn.BatchNorm2d, MaxPool2d, nn.ReLU]
     dense = [nn.Flatten, nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout, nn.Linear]
     assert [type(m) for m in model] == [*block, *block, *dense]
     convolutions = [m for m in model if isinstance(m, nn.Conv2d)]

@@ -226,7 +226,7 @@ def test_defaults_and_where_l1_exists() -> None:
         return inspect.signature(OPTIMIZERS[name]).parameters[setting].default
 
     assert {n: default(n, "lr") for n in OPTIMIZERS} == {
-        "sgd": 0.1,
+        "sgd": 0.05,
         "adam": 1e-3,
         "adamw": 1e-3,
         "rmsprop": 1e-3,

@@ -15,6 +15,7 @@ runs can be diagnosed. The keys below are the contract between training, experim
 `evidence` experiment, and what that experiment measured (see `fitwell.experiments`)
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -168,10 +169,7 @@ class Verdict:
     why: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {
-            "settings": dict(self.settings),
-            "differences": list(self.differences),
-        }
+        return json_ready(asdict(self))
 
 
 @dataclass
@@ -186,3 +184,20 @@ class Diagnosis:
             "findings": [f.to_json() for f in self.findings],
             "not_assessed": [n.to_json() for n in self.not_assessed],
         }
+
+
+def json_ready(value: Any) -> Any:
+    """The same in JSON's own types: null for what is not a finite number, text for a path.
+
+    >>> json_ready({"effect": float("nan"), "differences": (np.float32(0.5), None)})
+    {'effect': None, 'differences': [0.5, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(k): json_ready(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return json_ready(value.tolist())
+    if isinstance(value, list | tuple):
+        return [json_ready(v) for v in value]
+    if isinstance(value, Path):
+        return value.as_posix()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,17 +8,15 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
-
 from fitwell.errors import FolderError
 from fitwell.recipe import Recipe
-from fitwell.record import Predictions, Row, Run
+from fitwell.record import Predictions, Row, Run, json_ready
 from fitwell.spec import Spec
 
 FORMAT = 1
@@ -62,11 +60,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, default=_plain) + "\n")
+    """Not-a-number and infinity, which JSON does not have, become null."""
+    write_text(path, json.dumps(json_ready(value), indent=1, allow_nan=False) + "\n")
 
 
 def append_rows(path: Path, rows: Iterable[Row]) -> None:
-    lines = "".join(json.dumps(row, default=_plain) + "\n" for row in rows)
+    lines = "".join(json.dumps(json_ready(row), allow_nan=False) + "\n" for row in rows)
     if lines:
         with saying_no_space(path), path.open("a", encoding="utf-8") as file:
             file.write(lines)
@@ -83,18 +82,6 @@ def read_rows(path: Path) -> list[Row]:
         except json.JSONDecodeError:
             break
     return rows
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Path):
-        return value.as_posix()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"cannot write {type(value).__name__} as JSON")
 
 
 def new_folder(out: Path | None, *, source: str, model: str, needed_bytes: int = 0) -> Path:

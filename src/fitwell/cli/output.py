@@ -24,7 +24,7 @@ def progress(given: Given) -> Iterator[Any]:
 
 def document(value: Any) -> None:
     """One JSON document on stdout; what is not a finite number is null."""
-    from fitwell.improve.state import json_ready
+    from fitwell.record import json_ready
 
     print(json.dumps(json_ready(value), indent=1, ensure_ascii=False))
 

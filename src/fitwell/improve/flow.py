@@ -15,10 +15,10 @@ from fitwell.data.types import Data
 from fitwell.errors import TrainingError
 from fitwell.improve.evidence import gather
 from fitwell.improve.final import epochs_found, finish
-from fitwell.improve.state import Improvement, State, json_ready, open_state
+from fitwell.improve.state import Improvement, State, open_state
 from fitwell.improve.variants import Proposal, proposals, variants_of
 from fitwell.recipe import Recipe
-from fitwell.record import Diagnosis, Remedy, Run, Verdict
+from fitwell.record import Diagnosis, Remedy, Run, Verdict, json_ready
 from fitwell.remedies import with_remedies
 from fitwell.trials.bench import Bench, Budget, Variant
 from fitwell.trials.crossval import Progress, silent
@@ -206,7 +206,7 @@ class _Improving:
         documents = [d.to_json() for d in self.diagnoses]
         store.write_json(
             self.state.folder / "findings.json",
-            json_ready({**documents[0], "rounds": documents}),
+            {**documents[0], "rounds": documents},
         )
         names = ", ".join(f"{f.name} ({f.confidence})" for f in diagnosis.findings)
         self.say(f"Round {number}: " + (f"findings: {names}." if names else "nothing wrong found."))
@@ -248,7 +248,7 @@ class _Improving:
 
     def record(self, verdicts: Sequence[Verdict]) -> None:
         self.verdicts += verdicts
-        document = json_ready([v.to_json() for v in self.verdicts])
+        document = [v.to_json() for v in self.verdicts]
         store.write_json(self.state.folder / "verdicts.json", document)
         for verdict in verdicts:
             self.say(sentence_of(verdict))
@@ -277,10 +277,15 @@ class _Improving:
 
 def sentence_of(verdict: Verdict) -> str:
     """A verdict as one sentence of the decision log."""
-    effect = "no score" if verdict.effect != verdict.effect else f"{verdict.effect:+.4g}"
+    effect = "no score" if verdict.effect != verdict.effect else _signed(verdict.effect)
     text = f"Round {verdict.round}, {verdict.remedy}: {verdict.decision} ({verdict.metric} {effect}"
     if verdict.low is not None and verdict.high is not None and verdict.level is not None:
         sure = 100 * (1 - verdict.level)
-        text += f", {sure:.4g} % interval {verdict.low:+.4g} to {verdict.high:+.4g}"
+        text += f", {sure:.4g} % interval {_signed(verdict.low)} to {_signed(verdict.high)}"
     text += f", {verdict.trials} pairs, {verdict.stage})."
     return f"{text} {verdict.why}".strip()
+
+
+def _signed(value: float) -> str:
+    """Four places for shares, four digits for larger numbers: never +1.911e-06."""
+    return f"{value:+.4f}" if abs(value) < 10 else f"{value:+.4g}"

@@ -1,8 +1,6 @@
 """What an improvement gives, and the file from which an interrupted one goes on."""
 
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 from fitwell import store
 from fitwell.errors import FolderError
 from fitwell.recipe import Recipe
-from fitwell.record import Diagnosis, Row, Run, Scores, Verdict
+from fitwell.record import Diagnosis, Row, Run, Scores, Verdict, json_ready
 
 STATE = "improve.json"
 PART_SCORES = ("validation", "test")
@@ -98,17 +96,15 @@ class State:
     def save(self) -> None:
         store.write_json(
             self.folder / STATE,
-            json_ready(
-                {
-                    "format": 1,
-                    "status": self.status,
-                    "seconds": self.seconds,
-                    "test_looks": self.test_looks,
-                    "baseline_recipe": dict(self.recipe),
-                    "evidence": self.evidence,
-                    **self.facts,
-                }
-            ),
+            {
+                "format": 1,
+                "status": self.status,
+                "seconds": self.seconds,
+                "test_looks": self.test_looks,
+                "baseline_recipe": dict(self.recipe),
+                "evidence": self.evidence,
+                **self.facts,
+            },
         )
 
 
@@ -147,18 +143,3 @@ def open_state(folder: Path, recipe: Recipe) -> State:
     state = State(folder, recipe)
     state.save()
     return state
-
-
-def json_ready(value: Any) -> Any:
-    """The same with null for what is not a finite number, which JSON does not have.
-
-    >>> json_ready({"effect": float("nan"), "differences": (0.5, None)})
-    {'effect': None, 'differences': [0.5, None]}
-    """
-    if isinstance(value, Mapping):
-        return {str(k): json_ready(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_ready(v) for v in value]
-    if hasattr(value, "item") and not isinstance(value, str):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -58,10 +58,10 @@ _NOTHING = Finding("nothing_wrong", "low", {}, "Nothing wrong was found.")
 def remedies_for(finding: Finding, recipe: Recipe | None, spec: Spec | None) -> tuple[Remedy, ...]:
     """The remedies of one finding, the best guess first; advice alone where there is no recipe.
 
-    >>> recipe = Recipe({"optim.name": "sgd", "optim.lr": 0.5})
+    >>> recipe = Recipe({"optim.name": "sgd", "optim.lr": 0.3})
     >>> remedies = remedies_for(Finding("lr_too_high", "high", {}, ""), recipe, None)
     >>> [(remedy.name, dict(remedy.settings)) for remedy in remedies]
-    [('optim.lr: 0.5 -> 0.17', {'optim.lr': 0.17}), ('optim.lr: 0.5 -> 0.05', {'optim.lr': 0.05})]
+    [('optim.lr: 0.3 -> 0.1', {'optim.lr': 0.1}), ('optim.lr: 0.3 -> 0.03', {'optim.lr': 0.03})]
     """
     advice = ADVICE.get(finding.name, "")
     as_advice = [Remedy(advice, {}, advice, f"for {finding.name}")] if advice else []

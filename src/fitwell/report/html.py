@@ -103,6 +103,7 @@ def _template() -> Any:
         title=wording.title,
         words=wording.words,
         duration=wording.duration,
+        arrows=wording.arrows,
     )
     helpers: dict[str, Any] = {
         "interval": wording.interval,

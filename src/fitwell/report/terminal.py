@@ -163,7 +163,8 @@ def findings(diagnosis: Diagnosis, *, full: bool = True) -> RenderableType:
     """Each finding with its evidence and what to try; "nothing wrong" is said plainly.
 
     Args:
-        full: with every number of the evidence, and what could not be assessed.
+        full: with every number of the evidence, the remedies that a trial could prove, and what
+            could not be assessed.
     """
     parts: list[RenderableType] = []
     if not diagnosis.findings:
@@ -179,7 +180,7 @@ def findings(diagnosis: Diagnosis, *, full: bool = True) -> RenderableType:
         below: list[RenderableType] = [Text(finding.sentence)]
         if numbers and full:
             below.append(Text(numbers, "dim"))
-        for remedy in finding.remedies:
+        for remedy in (r for r in finding.remedies if full or not r.settings):
             below.append(Text(f"{ARROW} {advised(remedy)}"))
         parts += [name, Padding(Group(*below), (0, 0, 0, 2))]
     if full and diagnosis.not_assessed:

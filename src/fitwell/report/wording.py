@@ -227,6 +227,11 @@ def advised(remedy: Remedy) -> str:
     return remedy.name if more in ("", remedy.name) else f"{remedy.name}: {more}"
 
 
+def arrows(text: str) -> str:
+    """Plain text with a real arrow, which no line breaks in two."""
+    return text.replace(" -> ", " → ")
+
+
 def short(remedy: str) -> str:
     """The name of a remedy for a narrow place: settings without their section.
 
@@ -234,4 +239,4 @@ def short(remedy: str) -> str:
     'model: lenet → convnet, norm: none → batch'
     """
     named = re.sub(r"\b([a-z]+)\.name:", r"\1:", remedy)
-    return re.sub(r"\b[a-z]+\.([a-z_0-9]+:)", r"\1", named).replace(" -> ", " → ")
+    return arrows(re.sub(r"\b[a-z]+\.([a-z_0-9]+:)", r"\1", named))

@@ -185,7 +185,7 @@ class _Confirming:
             gains = self.gains(variant)
             if np.isfinite(gains).all() and abs(gains.mean()) < NEGLIGIBLE * self.smallest:
                 self.stopped[variant.name] = (
-                    f"{gains.mean():+.2g} after {len(gains)} of {REPEATS * self.bench.folds} "
+                    f"{gains.mean():+.4f} after {len(gains)} of {REPEATS * self.bench.folds} "
                     f"pairs, where {self.smallest:.2g} is the least that counts."
                 )
             elif np.isfinite(gains).all():
