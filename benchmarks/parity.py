@@ -18,7 +18,7 @@ SEEDS, MARGIN = 12, 0.003
 
 def main() -> None:
     result = common.load("parity")
-    result["command"] = "python benchmarks/run.py parity"
+    result["command"] = "python -m benchmarks.parity"
     data = None
     for seed in range(SEEDS):
         for precision in ("float32", "bfloat16"):

@@ -1,19 +1,16 @@
 """`make bench`: every benchmark that is not finished goes on, then the page is written anew.
 
-`python benchmarks/run.py NAME ...` runs some of them. Each saves a row as it is measured, so it can
+`python -m benchmarks.run NAME ...` runs some of them. Each saves a row as it is measured, so it can
 be stopped at any time and goes on where it was.
 """
 
 import importlib
 import json
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common
 
-NAMES = ("startup", "step", "cv", "accuracy", "parity", "sick")
+NAMES = ("startup", "step", "cv", "accuracy", "parity", "healthy", "sick")
 PAGE = common.ROOT / "docs" / "benchmarks.md"
 
 
@@ -34,18 +31,24 @@ def page() -> str:
             f"`{result['command']}`, {len(result['rows'])} rows; {machine['processor']}, "
             f"{machine['cores']} cores, torch {versions['torch']}.",
             "",
-            "| case | figure | median | mean | std | least | most | n |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+            "| case | figure | asked | median | mean | std | least | most | n |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
+        limits = result.get("limits", {})
         for case, figures in result["summary"].items():
             for name, value in figures.items():
+                asked = limits.get(case, {}).get(name, "")
                 if isinstance(value, dict):
                     keys = ("median", "mean", "std", "min", "max")
-                    cells = [*(f"{value[k]:.4g}" for k in keys), str(value["n"])]
+                    cells = [*(number(value[k]) for k in keys), str(value["n"])]
                 else:
                     cells = [f"{value}", "", "", "", "", ""]
-                lines.append(f"| {case} | {name} | " + " | ".join(cells) + " |")
+                lines.append(f"| {case} | {name} | {asked} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def main() -> None:

@@ -21,7 +21,8 @@ CAUSES = ("lr_too_low", "vanishing_gradient", "saturated_activation")
 
 def main() -> None:
     result = common.load("sick")
-    result["command"] = "python benchmarks/run.py sick"
+    result["command"] = "python -m benchmarks.sick"
+    result["limits"] = {"sick start": {"healthy - final, test accuracy": "at most 0.01"}}
     base = {"data.limit": 10_000, "model.name": "lenet"}
     sick = {"model.activation": "sigmoid", "optim.lr": 0.01}
     for seed in range(3):

@@ -24,6 +24,15 @@ CASES = {
     "convnet": {"model.name": "convnet"},
     "mlp": {"model.name": "mlp", "model.width": 256, "model.depth": 1, "model.norm": "none"},
 }
+LIMITS = {
+    "lenet": {
+        "second / bare": "0.95 to 1.05",
+        "fitwell float32 / bare": "at most 1.05",
+        "speed-up at own precision": "at least 1.25",
+    },
+    "convnet": {"second / bare": "0.95 to 1.05", "speed-up at own precision": "at least 2.5"},
+    "mlp": {"second / bare": "0.95 to 1.05", "fitwell float32 / bare": "at most 1.10"},
+}
 
 
 def fitwell_seconds(job: Job, state: loop.State, steps: int) -> float:
@@ -112,12 +121,16 @@ def summarise(rows: list[dict]) -> dict:
 def main() -> None:
     result = common.load("step")
     result["command"] = "python -m benchmarks.step"
+    result["limits"] = {
+        f"{name}, {threads} threads": LIMITS[name] for name in CASES for threads in (1, 2)
+    }
     for threads in (1, 2):
         for name in CASES:
             if not common.done(result, model=name, threads=threads):
                 result["rows"] += measure(name, threads)
                 result["summary"] = summarise(result["rows"])
                 common.save(result)
+    common.save(result)
     for key, figures in result["summary"].items():
         print(key, {k: round(v["median"], 3) for k, v in figures.items()})
 

@@ -96,3 +96,9 @@ def test_no_name_of_a_registry_host_is_in_the_project() -> None:
         text = (ROOT / name).read_text(encoding="utf-8")
         for host in index.findall(text):
             assert host.startswith("download.pytorch.org/"), (name, host)
+
+
+def test_the_page_of_measurements_is_written_from_the_results() -> None:
+    from benchmarks.run import PAGE, page
+
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `make bench`, or benchmarks.run.page()"

@@ -60,6 +60,23 @@ def test_best_is_the_better_one_of_the_metric(metric: str, best: float) -> None:
     assert standing.best == best
 
 
+def test_what_runs_and_what_leads_is_known() -> None:
+    standing = Standing()
+    standing.update("best", {"score": 0.5, "metric": "accuracy"})
+    standing.update("phase", {"name": "screen", "total": 9})
+    for name, fold in (("a", 0), ("b", 0), ("a", 1)):
+        standing.update("start", {"name": name, "fold": fold})
+    assert standing.running == ["a, fold 0", "b, fold 0", "a, fold 1"]
+    for name, fold, score in (("b", 0, 0.7), ("a", 0, 0.9), ("a", 1, 0.3)):
+        standing.update("trial", {"name": name, "fold": fold, "score": score})
+    assert standing.running == []
+    assert standing.leading == pytest.approx(0.7)  # not the luckiest fold
+    standing.update("left", {"total": 2})
+    assert (standing.done, standing.total) == (3, 5)
+    standing.update("phase", {"name": "final", "total": 1})
+    assert standing.leading == 0.5
+
+
 def test_a_new_phase_counts_from_zero() -> None:
     standing = Standing()
     standing.update("phase", {"name": "baseline", "total": 5})
@@ -110,7 +127,7 @@ def test_the_live_display_shows_what_runs_and_keeps_what_ended(clock: list[float
     ):
         assert said in text
     live("phase", name="screen", total=8)
-    assert "✓ Baseline on every fold, 1 trials, 2.0 s" in file.getvalue()
+    assert "✓ Baseline on every fold, 1 trial, 2.0 s" in file.getvalue()
 
 
 def test_progress_goes_to_stderr_and_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -226,7 +226,7 @@ class LiveProgress:
     def _keep(self, phase: str, done: int, started: float) -> None:
         from rich.text import Text
 
-        count = f", {done} trials" if done else ""
+        count = f", {done} trial{'s' if done != 1 else ''}" if done else ""
         took = duration(time.monotonic() - started)
         self.console.print(Text(f"✓ {phase}{count}, {took}", "dim"))
 
