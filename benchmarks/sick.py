@@ -16,13 +16,20 @@ from fitwell.resolve import complete
 from fitwell.train import train_once
 
 BUDGET_SECONDS = 20 * 60
-CAUSES = ("lr_too_low", "vanishing_gradient", "saturated_activation")
+# What was done to it. Its units do not saturate: PyTorch's initial weights keep sigmoids in their
+# middle, where each layer passes a quarter of the gradient at most.
+CAUSES = ("lr_too_low", "vanishing_gradient")
 
 
 def main() -> None:
     result = common.load("sick")
     result["command"] = "python -m benchmarks.sick"
-    result["limits"] = {"sick start": {"healthy - final, test accuracy": "at most 0.01"}}
+    result["limits"] = {
+        "sick start": {
+            "healthy - final, test accuracy": "at most 0.01",
+            "runs with all causes named": "all",
+        }
+    }
     base = {"data.limit": 10_000, "model.name": "lenet"}
     sick = {"model.activation": "sigmoid", "optim.lr": 0.01}
     for seed in range(3):
@@ -51,7 +58,13 @@ def main() -> None:
         common.save(result)
         shutil.rmtree(folder)
     gaps = [row["healthy"] - row["final"] for row in result["rows"]]
-    result["summary"] = {"sick start": {"healthy - final, test accuracy": common.spread(gaps)}}
+    named = [len(row["causes named"]) == len(CAUSES) for row in result["rows"]]
+    result["summary"] = {
+        "sick start": {
+            "healthy - final, test accuracy": common.spread(gaps),
+            "runs with all causes named": f"{sum(named)} of {len(named)}",
+        }
+    }
     common.save(result)
     print(result["summary"])
 
