@@ -1,6 +1,8 @@
 """Recipe, settings, store: the base that everything stands on, none of it with torch."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -123,6 +125,44 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
         store.open_run(tmp_path / "run")
 
 
+@pytest.mark.parametrize("text", ['{"sco', "", "null", "[1]", "\udcff"])
+@pytest.mark.parametrize("name", ["run.json", "spec.json", "environment.json"])
+def test_a_damaged_file_is_named(tmp_path: Path, name: str, text: str) -> None:
+    store.save_run(Run(), tmp_path)
+    (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(FolderError, match=rf"{name} is damaged"):
+        store.open_run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["steps.jsonl", "format", "predictions/test.parquet"])
+def test_damaged_rows_and_predictions_are_named(tmp_path: Path, name: str) -> None:
+    store.save_run(Run(), tmp_path)
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / name).write_bytes(b"\xff\xfe")
+    with pytest.raises(FolderError, match=rf"{name} is damaged"):
+        store.open_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "says"), [(errno.ENOSPC, "Make room, then resume"), (errno.EACCES, "written to")]
+)
+def test_a_failed_write_says_what_to_do(tmp_path: Path, number: int, says: str) -> None:
+    with pytest.raises(FolderError, match=says), store.saying_no_space(tmp_path):
+        raise OSError(number, os.strerror(number))
+
+
+def test_a_folder_that_cannot_be_marked_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, value: object) -> None:
+        raise FolderError("full")
+
+    monkeypatch.setattr(store, "write_json", full)
+    with pytest.raises(FolderError, match="full"):
+        store.new_folder(tmp_path / "run", source="a", model="b")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="not a run folder"):
         store.open_run(tmp_path)
@@ -153,12 +193,6 @@ def test_of_two_runs_at_once_one_gets_the_folder(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["mine"] + ["taken"] * 7
-
-
-def test_a_disk_that_is_too_full_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(FolderError, match="MB free"):
-        store.new_folder(tmp_path / "run", source="a", model="b", needed_bytes=10**18)
-    assert not (tmp_path / "run" / "format").exists()
 
 
 def test_looks_at_a_test_set_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fitwell import store
 from fitwell.cli.main import run
 from fitwell.cli.options import is_pair, settings_of
 from fitwell.errors import SettingError
@@ -85,6 +87,8 @@ def test_a_taken_folder_is_refused_untouched(
         (["--model", "lenett"], "model.name", "Did you mean lenet?"),
         (["--lr", "0.1", "lr=0.2"], "optim.lr", "twice"),
         (["loss.name=mse"], "loss.name", "classification"),
+        (["--device", "tpu"], "train.device", "not on this machine"),
+        (["--model", "os:getcwd"], "model.name", "torch.nn.Module"),
     ],
 )
 def test_a_wrong_setting_is_refused_before_anything_is_written(
@@ -101,9 +105,20 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize("verb", ["cv", "improve"])
+@pytest.mark.parametrize("size", ["240", "300"])
+def test_a_batch_larger_than_a_fold_is_refused_before_anything_is_written(
+    capsys: pytest.CaptureFixture[str], here: Path, verb: str, size: str
+) -> None:
+    code, said, _ = call(capsys, verb, "digits", "data.limit=300", "--batch-size", size, "--quiet")
+    assert code == 2 and said["error"]["setting"] == "train.batch_size"
+    assert not list(Path().glob("runs/*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
+        (["fit", ""], "empty word"),
         (["fti", "digits"], "Did you mean fit?"),
         (["fit", "digits", "--epoch", "3"], "Did you mean --epochs?"),
         (["fit"], "SOURCE"),
@@ -262,6 +277,70 @@ def test_resume_of_a_finished_run_prints_its_result(
     assert code == 0 and said["scores"]["test"]["accuracy"] > 0.8
 
 
+@pytest.mark.parametrize("name", ["spec.json", "run.json", "split.parquet", "report.html"])
+def test_ctrl_c_at_any_file_names_resume_which_ends_in_the_same_weights(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Also before the first checkpoint, and between the last one and the report."""
+    command = ["fit", "wine", "--epochs", "3", "--seed", "5", "--quiet"]
+    assert run([*command, "--out", "whole"]) == 0
+    capsys.readouterr()
+    replacing = store.replacing
+
+    def stop(path: Path) -> Any:
+        if path.name == name:
+            raise KeyboardInterrupt
+        return replacing(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "replacing", stop)
+        code, _, err = call(capsys, *command, "--out", "cut")
+    assert code == 130 and "fitwell resume cut" in err
+    assert call(capsys, "resume", "cut", "--quiet")[0] == 0
+    assert Path("cut/best.safetensors").read_bytes() == Path("whole/best.safetensors").read_bytes()
+    assert Path("cut/report.html").is_file()
+
+
+def test_ctrl_c_before_anything_is_saved_leaves_no_folder(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "save_run", stop)
+    code, _, _ = call(capsys, "fit", "wine", "--epochs", "1", "--out", "cut", "--quiet")
+    assert code == 130 and not Path("cut").exists()
+
+
+@pytest.mark.parametrize("text", ['{"a', "{}"])
+def test_a_damaged_improvement_is_named(
+    capsys: pytest.CaptureFixture[str], here: Path, fitted: Path, text: str
+) -> None:
+    shutil.copytree(fitted, "cut")
+    Path("cut/improve.json").write_text(text)
+    code, said, _ = call(capsys, "resume", "cut", "--quiet")
+    assert code == 2 and "improve.json is damaged" in said["error"]["message"]
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_what_predict_cannot_read_is_said(
+    capsys: pytest.CaptureFixture[str], here: Path, fitted: Path
+) -> None:
+    rows = "".join(f"{i % 7},{'ab'[i % 2]},{'yn'[i % 2]}\n" for i in range(60))
+    Path("t.csv").write_text("n,kind,target\n" + rows)
+    assert run(["fit", "t.csv", "--epochs", "1", "--out", "table", "--quiet"]) == 0
+    Path("new.csv").write_text("kind,n\nzebra,1\n")
+    capsys.readouterr()
+    code, said, err = call(capsys, "predict", "table", "new.csv")
+    assert code == 0 and len(said) == 1
+    assert "Note: kind: 1 rows hold unknown categories: zebra" in err
+    assert "holds images" in call(capsys, "evaluate", "table", str(here))[2]
+    assert "holds a table" in call(capsys, "evaluate", str(fitted), "wine")[2]
+    assert "source differs" in call(capsys, "compare", str(fitted), "table")[2]
+    Path("table/preprocess/preprocess.json").unlink()
+    assert "preprocess.json is damaged" in call(capsys, "predict", "table", "new.csv")[2]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_ctrl_c_exits_130_names_the_command_and_resume_ends_in_the_same_weights(
     capsys: pytest.CaptureFixture[str], here: Path
@@ -296,6 +375,8 @@ def test_cv_diagnose_compare(capsys: pytest.CaptureFixture[str], here: Path) -> 
 
     split = pl.read_parquet("a/split.parquet")
     assert (split["fold"] >= 0).sum() == 300 and len(split) == 1797
+    inner = split.explode("validation_of").drop_nulls("validation_of")
+    assert len(inner) > 30 and (inner["validation_of"] != inner["fold"]).all()
     held_out = pl.read_parquet("a/predictions/held_out.parquet")
     assert sorted(held_out["index"]) == sorted(split.filter(pl.col("fold") >= 0)["index"])
 

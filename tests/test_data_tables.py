@@ -133,6 +133,7 @@ def test_constant_column_and_constant_target(tmp_path: Path) -> None:
         ("a,target\n1,z\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(60)), "single_example"),
         ("target\n1\n2\n3\n4\n", "no_inputs"),
         ("a,b,target\n1,2,3\n1,2,3,4,5\n", "unreadable_file"),
+        ("a,a,target\n1,2,x\n2,3,y\n", "duplicate_columns"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path: Path, text: str, name: str) -> None:
@@ -145,6 +146,12 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, name: str) -> Non
     assert first.where
     assert first.mend
     assert check(path)[1][0].name == first.name
+
+
+def test_text_in_a_target_of_numbers_is_quoted_with_its_row(tmp_path: Path) -> None:
+    path = write(tmp_path, "a,target\n" + "".join(f"{i},{i}.5\n" for i in range(60)) + "1,oops\n")
+    with pytest.raises(BadData, match=r"1 of 61 values .* no numbers \(oops in row 61\)"):
+        read(path)
 
 
 def test_class_with_one_example_names_class_and_row(tmp_path: Path) -> None:

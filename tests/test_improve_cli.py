@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import fitwell as fw
@@ -62,9 +64,13 @@ def test_improve_proves_a_remedy_and_hands_over_the_model(
     names = {p.name for p in whole.iterdir()}
     assert names >= set(
         "format recipe.toml run.json improve.json findings.json verdicts.json trials log.txt "
-        "best.safetensors preprocess spec.json predictions report.html".split()
+        "best.safetensors last call.json split.parquet preprocess spec.json predictions report.html".split()
     )
     assert json.loads((whole / "verdicts.json").read_text()) == said["verdicts"]
+    split = pl.read_parquet(whole / "split.parquet")
+    assert len(split) == 178 and set(split["fold"]) == {-1, 0, 1, 2}
+    tested = pl.read_parquet(whole / "predictions" / "test.parquet")["index"]
+    assert set(tested) == set(split.filter(pl.col("part") == "test")["index"])
     assert run(["show", str(whole)]) == 0
     assert run(["diagnose", str(whole)]) == 0
 
@@ -98,6 +104,40 @@ def test_a_killed_improvement_goes_on_and_ends_the_same(
     kept = [p for p, written in done.items() if p.stat().st_mtime_ns == written]
     assert len(kept) >= len(done) - 1  # finished trials are not run again
     assert results(after) == results(resumed(whole, capsys))
+
+
+def test_a_finished_improvement_is_read_and_not_run_again(
+    whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()}
+    again = resumed(whole, capsys)
+    after = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()}
+    assert {p for p in after if before.get(p) != after[p]} <= {
+        whole / name
+        for name in (
+            "improve.json run.json findings.json verdicts.json best.safetensors evidence.jsonl "
+            "preprocess/preprocess.json split.parquet recipe.toml spec.json environment.json "
+            "steps.jsonl epochs.jsonl probes.jsonl format predictions/test.parquet"
+        ).split()
+    } | set((whole / "last").rglob("*")) | set((whole / "predictions").rglob("*"))
+    assert (whole / "log.txt").read_text().count("Baseline:") == 1
+    assert again["seconds"] == resumed(whole, capsys)["seconds"]
+
+
+def test_other_data_under_the_same_name_is_refused(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(whole, copy)
+    call = json.loads((copy / "call.json").read_text())
+    (copy / "call.json").write_text(json.dumps({**call, "data": "0" * 64}))
+    assert run(["resume", str(copy)]) == 2
+    assert "has changed" in capsys.readouterr().err
+
+
+def test_the_folder_is_diagnosed_as_the_improvement_is(whole: Path) -> None:
+    folds = fw.diagnose(fw.resume(whole))
+    assert [f.to_json() for f in fw.diagnose(whole)] == [f.to_json() for f in folds]
 
 
 def test_an_improvement_shows_itself_in_a_notebook(whole: Path) -> None:

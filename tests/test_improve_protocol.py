@@ -15,10 +15,12 @@ from fitwell.data.types import Data
 from fitwell.errors import FolderError, Interrupted
 from fitwell.improve import flow, improve
 from fitwell.improve import variants as variants_module
+from fitwell.improve.final import epochs_found
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Predictions, Remedy, Run, Verdict
 from fitwell.resolve import complete
 from fitwell.trials.executor import OnDone, OnStart
+from fitwell.trials.scoring import paired_test
 from fitwell.trials.trial import Task, finished, save
 
 Effect = Callable[[Task], float]
@@ -69,6 +71,7 @@ class Planted:
             return run
         scores = {"accuracy": float(score)}
         run = Run(status="done", seconds=self.seconds, best_epoch=0)
+        run.environment["precision"] = "bfloat16"
         run.steps = [{"step": 0}]
         run.epochs = [{"epoch": 0, "waiting": 0.0}]
         run.scores = {"train": scores, ("test" if task.kind == "final" else "held_out"): scores}
@@ -366,3 +369,49 @@ def test_variants_are_unique_and_refused_ones_are_said(data: Data) -> None:
     assert [v.name for v in variants] == ["lr 0.3"]
     assert dict(variants[0].settings) == {"optim.lr": 0.3}
     assert len(refused) == 1 and "bad" in refused[0]
+
+
+def test_every_trial_after_the_baseline_has_its_precision(improving: Improve) -> None:
+    _, executor = improving(lambda t: 0.05 * (t.recipe["optim.lr"] == 0.3), [lr(0.3)])
+    first, others = executor.ran[:5], executor.ran[5:]
+    assert {t.precision for t in first} == {""} and {t.precision for t in others} == {"bfloat16"}
+
+
+def test_scores_before_and_after_are_of_folds_that_selected_nothing(improving: Improve) -> None:
+    def effect(task: Task) -> float:  # flattered on the screen's folds
+        return (0.15 if task.repeat == 0 else 0.05) * (task.recipe["optim.lr"] == 0.3)
+
+    result, _ = improving(effect, [lr(0.3)])
+    assert {run.repeat for run in result.final_folds} == {1}
+    assert {run.repeat for run in result.baseline_folds} == {1}
+    gain = result.final["validation"]["accuracy"] - result.baseline["validation"]["accuracy"]
+    assert gain == pytest.approx(0.05, abs=0.01)
+
+
+def test_remedies_beyond_the_most_are_named(improving: Improve) -> None:
+    result, executor = improving(lambda t: 0.0, [lr(0.1 + i / 100) for i in range(10)])
+    assert len({t.variant for t in executor.ran}) == 1 + flow.MOST_REMEDIES
+    (sentence,) = [s for s in result.sentences if "most promising" in s]
+    assert "lr 0.18" in sentence and "lr 0.19" in sentence
+
+
+def test_the_final_model_trains_for_the_epochs_that_the_folds_found() -> None:
+    recipe = Recipe({"train.epochs": 20})
+    runs = [Run(status="done", best_epoch=e, recipe=recipe) for e in (4, 9, 6)]
+    assert epochs_found(runs) == 7
+    assert epochs_found([Run(status="done", best_epoch=19, recipe=recipe)]) == 0  # all of them
+    assert epochs_found([Run(status="failed")]) == 0
+
+
+def test_an_effect_on_an_error_is_positive_where_it_fell() -> None:
+    recipe = Recipe({"score.name": "rmse"})
+    target = np.linspace(0, 1, 50)
+
+    def off_by(error: float) -> Run:
+        run, rows = Run(), np.arange(50)
+        guess = target + error * np.where(rows % 2, 1, -1)
+        run.predictions["test"] = Predictions(rows.astype(str), rows, target, guess, None, rows)
+        return run
+
+    found = paired_test(off_by(0.3), off_by(0.1), recipe)
+    assert found["effect"] == pytest.approx(0.2) and found["low"] > 0

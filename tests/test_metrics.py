@@ -12,6 +12,8 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
 from fitwell.metrics import METRICS, MetricName, score_settings
+from fitwell.resolve import complete
+from fitwell.spec import Spec
 
 REFERENCE: dict[str, Any] = {
     "accuracy": sk.accuracy_score,
@@ -101,3 +103,14 @@ def test_the_catalogue_sees_the_functions_text() -> None:
             "prediction",
             "probabilities",
         ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "metric"),
+    [((50, 50), "accuracy"), ((75, 25), "accuracy"), ((76, 24), "balanced_accuracy")],
+)
+def test_unequal_classes_are_judged_by_balanced_accuracy(
+    counts: tuple[int, int], metric: str
+) -> None:
+    spec = Spec("table", "classification", (4,), ("a", "b"), class_counts=counts, num_examples=100)
+    assert complete({}, spec)["score.name"] == metric

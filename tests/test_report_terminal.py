@@ -64,7 +64,6 @@ def test_names_are_printed_as_they_are() -> None:
     assert "[red]dir[/red]/a.png" in text
     assert "[bold]bad[/bold]" in text
     assert "[link]mend" in text
-    assert "[/x]" in printed(terminal.entries([{"name": "[/x]", "summary": "[y]"}]))
 
 
 def test_errors_of_the_data_come_first_and_long_lists_are_cut() -> None:

@@ -1,7 +1,7 @@
 """The loop: exact, resumable, honest about what it scores."""
 
 import math
-import os
+import platform
 import signal
 import subprocess
 import sys
@@ -25,7 +25,7 @@ from fitwell.recipe import Recipe
 from fitwell.record import Run
 from fitwell.resolve import complete
 from fitwell.train import load_model, resume, train_once
-from fitwell.train.job import train_sample
+from fitwell.train.job import build_job, train_sample
 
 SMALL = {"train.epochs": 3, "train.batch_size": 64}
 
@@ -188,7 +188,7 @@ def test_the_folder_holds_the_run(digits: Data, tmp_path: Path) -> None:
         opened.predictions["test"].probabilities, run.predictions["test"].probabilities
     )
     text = (folder / "environment.json").read_text()
-    assert str(Path.home()) not in text and os.environ.get("HOSTNAME", "no host") not in text
+    assert str(Path.home()) not in text and platform.node() not in text
     model, preprocess = load_model(opened)
     rows = parts(digits, recipe).held_out
     with torch.no_grad():
@@ -284,3 +284,35 @@ def test_regression_is_scored_in_the_targets_own_unit() -> None:
 def test_an_averaged_model_is_probed_where_it_is_evaluated(digits: Data) -> None:
     run = trained(digits, train__ema=0.5)
     assert any(row["kind"] == "epoch" for row in run.probes)
+
+
+def test_inputs_are_scaled_by_the_training_rows_alone() -> None:
+    data = fitwell_data.read("wine", {})
+    recipe = complete(SMALL, data.spec)
+    rows = parts(data, recipe)
+    job = build_job(data, rows, recipe, seed=0)
+    scaled = job.preprocess.inputs(data.inputs[rows.train])
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
+    assert np.abs(job.preprocess.inputs(data.inputs).mean(axis=0)).max() > 1e-3
+
+
+def test_the_share_of_the_time_waiting_for_data_is_measured(
+    digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fitwell.data.batches import Batches
+
+    quick = trained(digits, train__epochs=1).epochs[0]["waiting"]
+    read = Batches._inputs
+
+    def slow(self: Batches, at: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.02)
+        return read(self, at)
+
+    monkeypatch.setattr(Batches, "_inputs", slow)
+    assert trained(digits, train__epochs=1).epochs[0]["waiting"] > max(0.5, quick)
+
+
+def test_a_clipped_gradient_has_its_norm_in_every_row(digits: Data) -> None:
+    run = trained(digits, train__epochs=1, train__clip_norm=0.5)
+    norms = [row["grad_norm"] for row in run.steps]
+    assert all(norm is not None and norm > 0 for norm in norms) and len(set(norms)) > 3

@@ -15,13 +15,14 @@ import pytest
 
 from fitwell.data import read
 from fitwell.data.types import Data
-from fitwell.errors import Interrupted
+from fitwell.errors import FolderError, Interrupted
 from fitwell.recipe import Recipe
+from fitwell.record import Run
 from fitwell.resolve import complete
 from fitwell.trials.crossval import cross_validate, summary
 from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.handover import read_data, write_data
-from fitwell.trials.trial import Task
+from fitwell.trials.trial import Task, run_trial
 
 CRASHING = """
 import os, pathlib
@@ -245,3 +246,36 @@ def test_workers_of_a_killed_parent_end(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGKILL)
     process.stdout.close()
     assert not left
+
+
+def test_a_full_disk_is_not_taken_for_a_failed_trial(
+    data: Data, recipe: Recipe, tmp_path: Path
+) -> None:
+    with LocalExecutor(data, tmp_path, workers=1, threads=1) as executor:
+        (tmp_path / "trials").write_text("in the way")
+        with pytest.raises(FolderError, match="could not be written"):
+            executor.run([Task(recipe)])
+    assert (tmp_path / "trials").read_text() == "in the way"
+
+
+def test_both_arms_of_a_pair_compute_in_the_precision_of_the_baseline(tmp_path: Path) -> None:
+    data = read("digits", {"limit": 200})
+    settings = {"source": "digits", "data.limit": 200, "train.epochs": 1}
+    for given, used in (("", "float32"), ("bfloat16", "bfloat16")):
+        task = Task(complete(settings, data.spec), precision=given, variant=f"arm {given}")
+        run = run_trial(data, task, tmp_path / f"arm{given}", threads=1)
+        assert run.environment["precision"] == used
+        assert run.recipe is not None and run.recipe["train.precision"] == "auto"
+
+
+def test_a_final_model_trains_on_all_but_the_test_part(tmp_path: Path) -> None:
+    data = read("wine", {})
+    recipe = complete({"source": "wine", "train.epochs": 1, "model.name": "linear"}, data.spec)
+    run = run_trial(data, Task(recipe, kind="final"), tmp_path / "final", threads=1)
+    tested = len(run.predictions["test"].target)
+    assert run.epochs[0]["examples"] == len(data) - tested and "validation" not in run.scores
+
+
+def test_spread_of_a_single_fold_is_not_zero() -> None:
+    run = Run(fold=0, status="done", scores={"held_out": {"accuracy": 0.5}})
+    assert np.isnan(summary([run])["std"]["validation"].get("accuracy", np.nan))

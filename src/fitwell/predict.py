@@ -1,5 +1,6 @@
 """A run's model at work: scores on a part or another source, predictions for new inputs."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +241,10 @@ def _table(path: Path, spec: Spec) -> tuple[np.ndarray, list[str]]:
     from fitwell.data.table import load_table, read_like
 
     table = load_table(path)
-    return read_like(table, spec)[0], [f"{path} {key}" for key in table.keys]
+    values, problems = read_like(table, spec)
+    for problem in problems:
+        warnings.warn(str(problem), stacklevel=2)
+    return values, [f"{path} {key}" for key in table.keys]
 
 
 def _images(paths: Sequence[Path], spec: Spec) -> np.ndarray:

@@ -16,7 +16,7 @@ runs can be diagnosed. The keys below are the contract between training, experim
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -178,6 +178,18 @@ class Diagnosis:
 
     findings: list[Finding] = field(default_factory=list)
     not_assessed: list[NotAssessed] = field(default_factory=list)
+    rules: int = 0  # how many there were
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    @property
+    def nothing_assessed(self) -> bool:
+        """Whether every rule lacked its rows: then no findings say nothing."""
+        return 0 < self.rules == len(self.not_assessed)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -158,7 +158,7 @@ def check_value(name: str, value: Any, schema: Schema) -> Any:
         options = [str(o) for o in schema["enum"]]
         raise SettingError(
             f"{name} = {value}: not one of its values.{did_you_mean(str(value), options)} "
-            f"Choose one of: {', '.join(options)}.",
+            f"Choose one of: {', '.join(filter(None, options))}.",
             setting=name,
         )
     for key, holds, rule in _BOUNDS:

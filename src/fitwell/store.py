@@ -4,22 +4,23 @@ Every file but the `.jsonl` rows is written beside its place and then moved ther
 line at a time and a torn last line is left out on reading.
 """
 
+import errno
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from fitwell.errors import FolderError
+from fitwell.errors import FitwellError, FolderError
 from fitwell.recipe import Recipe
 from fitwell.record import Predictions, Row, Run, json_ready
 from fitwell.spec import Spec
 
 FORMAT = 1
+CALL = "call.json"  # what was asked for beside the recipe, and the hash of the data
 ROW_FILES = ("steps", "epochs", "probes", "evidence")
 STATE_KEYS = (
     "scores status failure seconds best_epoch seed fold repeat test_looks".split()
@@ -29,16 +30,17 @@ STATE_KEYS = (
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Not mkstemp: its files are private (0600), and a report is made to be shared.
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}")
     try:
         with saying_no_space(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             temporary.touch(exist_ok=False)
             yield temporary
             temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what kept it from being written is already said
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -47,9 +49,27 @@ def saying_no_space(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)  # None: NumPy wrote a part
+        step = "Make room" if full else "See that the folder exists and may be written to"
         raise FolderError(
             f"{path} could not be written: {error.strerror or error}. What was saved before is "
-            "whole. Make room or choose another folder with --out, then resume.",
+            f"whole. {step}, then resume; or choose another folder with --out.",
+            where=str(path),
+        ) from None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file makes its reader stumble over into a FolderError that names it."""
+    try:
+        yield
+    except FitwellError:
+        raise
+    except Exception as error:  # JSON, Parquet, UTF-8 and the disk: each has errors of its own
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise FolderError(
+            f"{path} is damaged and cannot be read ({reason}). Put back a copy of it, or train again "
+            "into a new folder.",
             where=str(path),
         ) from None
 
@@ -76,33 +96,37 @@ def read_rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    with reading(path):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(dict(json.loads(line)))
+            except json.JSONDecodeError:
+                break
     return rows
 
 
-def new_folder(out: Path | None, *, source: str, model: str, needed_bytes: int = 0) -> Path:
+def new_folder(out: Path | None, *, source: str, model: str) -> Path:
     """Create the run folder: `out` itself, or the next free `runs/<source>-<model>-<n>`.
 
     Raises:
-        FolderError: `out` holds something already, cannot be made, or the disk is too full.
+        FolderError: `out` holds something already, cannot be made or the disk is full.
     """
     with saying_no_space(out or Path("runs")):
         folder = _claim(out) if out else _next(Path("runs"), f"{source}-{model}")
-    free = shutil.disk_usage(folder).free
-    if free < needed_bytes:
-        (folder / "format").unlink(missing_ok=True)
-        folder.rmdir()
-        raise FolderError(
-            f"{folder} has {free / 1e6:,.0f} MB free and the run needs about "
-            f"{needed_bytes / 1e6:,.0f} MB. Make room or choose another folder with --out.",
-            where=str(folder),
-        )
-    write_json(folder / "format", FORMAT)
+    try:
+        write_json(folder / "format", FORMAT)
+    except FolderError:
+        release(folder)
+        raise
     return folder
+
+
+def release(folder: Path) -> None:
+    """Take back what `new_folder` made; a folder that holds more by now is left alone."""
+    if {path.name for path in folder.iterdir()} <= {"format", CALL}:
+        for name in ("format", CALL):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _claim(out: Path) -> Path:
@@ -140,7 +164,6 @@ def _next(runs: Path, stem: str) -> Path:
 
 def save_run(run: Run, folder: Path, *, rows: bool = True) -> None:
     """Write everything of `run` but its weights into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "format", FORMAT)
     if run.recipe is not None:
         write_text(folder / "recipe.toml", run.recipe.to_toml())
@@ -169,7 +192,8 @@ def open_run(folder: Path | str, *, trials: bool = True) -> Run:
             "the runs below ./runs.",
             where=str(folder),
         )
-    text = (folder / "format").read_text(encoding="utf-8").strip() or str(FORMAT)
+    with reading(folder / "format"):
+        text = (folder / "format").read_text(encoding="utf-8").strip() or str(FORMAT)
     if not text.isdigit() or int(text) > FORMAT:
         raise FolderError(
             f"{folder} has run-folder format {text}; this fitwell reads up to {FORMAT}. "
@@ -178,13 +202,15 @@ def open_run(folder: Path | str, *, trials: bool = True) -> Run:
         )
     run = Run(folder=folder)
     if (folder / "recipe.toml").exists():
-        run.recipe = Recipe.load(folder / "recipe.toml")
+        with reading(folder / "recipe.toml"):
+            run.recipe = Recipe.load(folder / "recipe.toml") or None
     if (folder / "spec.json").exists():
-        run.spec = Spec.from_json(_json(folder / "spec.json"))
-    run.environment = _json(folder / "environment.json")
+        with reading(folder / "spec.json"):
+            run.spec = Spec.from_json(read_json(folder / "spec.json"))
+    run.environment = read_json(folder / "environment.json")
     for name in ROW_FILES:
         setattr(run, name, read_rows(folder / f"{name}.jsonl"))
-    for key, value in _json(folder / "run.json").items():
+    for key, value in read_json(folder / "run.json").items():
         setattr(run, key, value)
     for path in sorted((folder / "predictions").glob("*.parquet")):
         run.predictions[path.stem] = read_predictions(path)
@@ -193,8 +219,16 @@ def open_run(folder: Path | str, *, trials: bool = True) -> Run:
     return run
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote; empty where there is no file.
+
+    Raises:
+        FolderError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    with reading(path):
+        return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def write_predictions(path: Path, predictions: Predictions, spec: Spec | None) -> None:
@@ -217,7 +251,8 @@ def write_predictions(path: Path, predictions: Predictions, spec: Spec | None) -
 def read_predictions(path: Path) -> Predictions:
     import polars as pl
 
-    frame = pl.read_parquet(path)
+    with reading(path):
+        frame = pl.read_parquet(path)
     probabilities = [name for name in frame.columns if name[0] == "p" and name[1:].isdigit()]
     return Predictions(
         keys=frame["key"].to_numpy(),

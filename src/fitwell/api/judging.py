@@ -80,9 +80,12 @@ def _each(item: Any) -> list[record.Run]:
         item = store.open_run(Path(item))
     if not isinstance(item, record.Run):
         return list(item.final_folds)  # an improvement
-    improved = item.folder is not None and (item.folder / "improve.json").is_file()
     folds = [t for t in item.trials if t.fold is not None]
-    return folds if folds and not improved else [item]
+    if item.folder is not None and (item.folder / "improve.json").is_file():
+        # The folder holds the trials of every variant; of the recipe it ended with, K speak.
+        folds = [t for t in folds if t.recipe == item.recipe and t.repeat == 0]
+        folds = sorted(folds, key=lambda trial: int(trial.fold or 0))
+    return folds or [replace(item, trials=[])]
 
 
 def evaluate(
@@ -152,7 +155,11 @@ def compare(
     recipes = [recipe_of(item) for item in (first, second)]
     for item, recipe in zip((first, second), recipes, strict=True):
         if recipe is None:
-            raise FolderError(f"{item} is neither a run folder nor a recipe file.", where=str(item))
+            raise FolderError(
+                f"{item} is neither a run folder nor a recipe file. Name two of these; `fitwell list "
+                "runs` shows the runs below ./runs.",
+                where=str(item),
+            )
     base = recipes[0]
     assert base is not None and recipes[1] is not None
     other = Recipe(over(recipes[1], extra))
@@ -216,17 +223,21 @@ def _trained(start: Start, other: Recipe, name: str, progress: Progress | None) 
     from fitwell.trials.executor import LocalExecutor
 
     data, recipe = start.data, start.recipe
+    sources = [Recipe({"source": r["source"]}) for r in (recipe, other)]
+    _comparable(*sources)  # first, since other data may be of another task
     other = complete(dict(other), data.spec)
     _comparable(recipe, other)
     repeats = REPEATS
     tell = progress or (lambda event, **facts: None)
     arms = [Variant("first", recipe), Variant("second", other)]
     with tempfile.TemporaryDirectory(prefix="fitwell-compare-") as folder:
-        with LocalExecutor(data, Path(folder)) as executor:
+        threads = int(recipe["train.threads"])  # type: ignore[arg-type]
+        with LocalExecutor(data, Path(folder), threads=threads) as executor:
             bench = Bench(data, executor, Budget(None), tell, recipe)
             places = [(r, f) for r in range(repeats) for f in range(bench.folds)]
+            tell("phase", name="compare", total=2 * len(places))
+            bench.settle_precision(bench.run([bench.task(arms[0], *places[0])]))
             tasks = [bench.task(arm, r, f) for r, f in places for arm in arms]
-            tell("phase", name="compare", total=len(tasks))
             runs = bench.run(tasks)
             tell("end")
             base = bench.baseline_scores(tasks[::2], runs[::2])

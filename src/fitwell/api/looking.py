@@ -91,6 +91,8 @@ def explain(name: str) -> dict[str, Any]:
     plain = name.replace("-", "_")
     for kind, entries in summaries().items():
         found = name if name in entries else plain if plain in entries else ""
+        if kind == "remedies" and _settings_called(plain):
+            continue  # `dropout` is what it does first, and a remedy by that name second
         if found:
             section = _SECTION_OF.get(kind, "")
             schemas = known().get(section, {}).get(found, {}) or _settings_called(plain)

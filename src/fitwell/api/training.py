@@ -1,6 +1,7 @@
 """The verbs that train: fit, cv, improve, and going on with one of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from fitwell import record, store
 from fitwell.api.results import Improvement, Run, write_report
 from fitwell.api.start import Model, Start, begin, given, seconds_of
 from fitwell.data import Data, read, split
-from fitwell.errors import FitwellError, FolderError
+from fitwell.errors import FitwellError, FolderError, Interrupted
 from fitwell.resolve import check_batch
 
 Progress = Callable[..., Any]
@@ -48,11 +49,11 @@ def fit(
     start = begin(source, model, settings)
     rows = split.fit_rows(start.data, start.options, start.seed)
     check_batch(start.recipe, len(rows.train))
-    folder = _folder(start, out)
-    run = train_once(
-        start.data, rows, start.recipe, seed=start.seed, folder=folder, progress=progress
-    )
-    return _ended(run, start.data, rows, examples)
+    with _resumable(_folder(start, out, examples=examples)) as folder:
+        run = train_once(
+            start.data, rows, start.recipe, seed=start.seed, folder=folder, progress=progress
+        )
+        return _ended(run, start.data, rows, examples)
 
 
 def _ended(run: record.Run, data: Data, rows: split.Rows, examples: bool) -> Run:
@@ -82,28 +83,33 @@ def cv(
     predictions of every example are `run.predictions["held_out"]`. Arguments as for `fit`.
     """
     start = begin(source, model, settings)
-    split.fold_rows(start.data, start.options, fold=0, repeat=0, seed=start.seed)
-    return _cross_validate(start, _folder(start, out), examples, progress)
+    _check_folds(start)
+    with _resumable(_folder(start, out, examples=examples)) as folder:
+        return _cross_validate(start, folder, examples, progress)
+
+
+def _check_folds(start: Start) -> None:
+    """Refuse more folds than examples, and a batch that is larger than the smallest fold's rest."""
+    data, options, seed = start.data, start.options, start.seed
+    folds = range(int(start.recipe["data.folds"]))  # type: ignore[arg-type]
+    rows = (split.fold_rows(data, options, fold=f, repeat=0, seed=seed) for f in folds)
+    check_batch(start.recipe, min(len(part.train) for part in rows))
 
 
 def _cross_validate(start: Start, folder: Path, examples: bool, progress: Progress | None) -> Run:
-    from fitwell.trials.crossval import cross_validate, summary
+    from fitwell.trials.crossval import cross_validate, summary, write_folds
     from fitwell.trials.executor import LocalExecutor
 
     data, recipe = start.data, start.recipe
     folds = int(recipe["data.folds"])  # type: ignore[arg-type]
-    smallest = min(
-        len(split.fold_rows(data, start.options, fold=f, repeat=0, seed=start.seed).train)
-        for f in range(folds)
-    )
-    check_batch(recipe, smallest)
     run = record.Run(recipe=recipe, spec=data.spec, seed=start.seed, folder=folder)
     run.status = "running"
     store.save_run(run, folder)
     if not (folder / CV).exists():
         store.write_json(folder / CV, {})
-    write_folds(folder, start)
-    with LocalExecutor(data, folder, trials=folds) as executor:
+    write_folds(folder, data, recipe)
+    threads = int(recipe["train.threads"])  # type: ignore[arg-type]
+    with LocalExecutor(data, folder, trials=folds, threads=threads) as executor:
         run.trials = cross_validate(data, recipe, executor, progress=progress)
     scores = summary(run.trials)
     done = [t for t in run.trials if t.status == "done"]
@@ -123,34 +129,6 @@ def _cross_validate(start: Start, folder: Path, examples: bool, progress: Progre
     result = Run.of(run, data)
     _report(result, folder, examples, data)
     return result
-
-
-def write_folds(folder: Path, start: Start) -> None:
-    """`split.parquet` of a cross-validation: every example's key, row, fold and part.
-
-    Fold -1 is no fold: part "test" (not used), or "unused" where `data.limit` left it out.
-    """
-    import polars as pl
-
-    data, seed = start.data, start.seed
-    fold = np.full(len(data), -1)
-    inner = np.full(len(data), -1)
-    for k in range(int(start.recipe["data.folds"])):  # type: ignore[arg-type]
-        rows = split.fold_rows(data, start.options, fold=k, repeat=0, seed=seed)
-        fold[rows.held_out] = k
-        inner[rows.validation] = k
-    part = np.where(fold >= 0, "fold", "unused").astype("<U8")
-    part[split.fit_rows(data, start.options, seed).held_out] = "test"
-    with store.replacing(folder / "split.parquet") as temporary:
-        pl.DataFrame(
-            {
-                "key": data.keys.astype(str),
-                "index": np.arange(len(data)),
-                "fold": fold,
-                "part": part,
-                "validation_of": inner,
-            }
-        ).write_parquet(temporary)
 
 
 def _joined(parts: list[record.Predictions]) -> record.Predictions:
@@ -183,8 +161,10 @@ def improve(
     """
     seconds = seconds_of(budget)
     start = begin(source, model, settings)
-    split.fold_rows(start.data, start.options, fold=0, repeat=0, seed=start.seed)
-    return _improve(start, _folder(start, out), seconds, examples, progress)
+    _check_folds(start)
+    call = {"examples": examples, "budget_seconds": seconds}
+    with _resumable(_folder(start, out, **call)) as folder:
+        return _improve(start, folder, seconds, examples, progress)
 
 
 def _improve(
@@ -193,14 +173,17 @@ def _improve(
     seconds: float | None,
     examples: bool,
     progress: Progress | None,
+    *,
+    finished: bool = False,
 ) -> Improvement:
     from fitwell.improve import improve as run_improve
 
     result = run_improve(
         start.data, start.recipe, out=folder, budget_seconds=seconds, progress=progress
     )
-    _log(folder, result.sentences)
-    _report(result, folder, examples, start.data)
+    if not finished:
+        _log(folder, result.sentences)
+        _report(result, folder, examples, start.data)
     return Improvement(result, start.data)
 
 
@@ -209,7 +192,7 @@ def resume(
     *,
     source: Any = None,
     budget: str | float | None = None,
-    examples: bool = True,
+    examples: bool | None = None,
     progress: Progress | None = None,
 ) -> Run | Improvement:
     """Go on with an interrupted fit, cross-validation or improvement; a finished one is given back.
@@ -217,37 +200,48 @@ def resume(
     Args:
         run: a run folder, or a Run that has one.
         source: the data, where the recipe does not name it (arrays in memory).
-        budget: of an improvement, earlier time included.
+        budget: of an improvement, earlier time included; as it was asked for by default.
+        examples: whether the report may hold examples; as it was asked for by default.
 
     Raises:
         FolderError: no run folder, or its data is not the same any more.
     """
     from fitwell.train import resume as go_on
 
-    seconds = seconds_of(budget)
     folder = run.folder if isinstance(run, record.Run) else Path(run)
     if folder is None:
         raise FolderError("This run has no folder, so there is nothing to go on from.")
     kind = verb_of(folder)
     old = store.open_run(folder, trials=kind == "cv")
-    if old.status == "done" and kind != "improve":
+    reported = (folder / "report.html").exists()  # the last file; a full disk may have cost it
+    named = old.recipe is not None and bool(old.recipe.get("source"))
+    if old.status == "done" and kind != "improve" and (reported or not named):
         return Run.of(old)
     if old.recipe is None:
-        raise FolderError(f"{folder} has no recipe.toml, so it cannot go on.", where=str(folder))
-    recipe = old.recipe
+        raise FolderError(
+            f"{folder} has no recipe.toml, so it cannot go on. Start again with `fitwell {kind}`.",
+            where=str(folder),
+        )
+    recipe, finished = old.recipe, False
     if kind == "improve":
-        import json
-
-        known = json.loads((folder / "improve.json").read_text(encoding="utf-8"))
-        recipe = type(recipe)(known["baseline_recipe"])
+        path = folder / "improve.json"
+        with store.reading(path):
+            state = store.read_json(path)
+            recipe = type(recipe)(state["baseline_recipe"])
+            finished = state["status"] == "done" and reported
+    call = store.read_json(folder / store.CALL) if (folder / store.CALL).is_file() else {}
+    seconds = call.get("budget_seconds") if budget is None else seconds_of(budget)
+    examples = call.get("examples", True) if examples is None else examples
     start = _again(recipe, source)
-    if kind == "cv":
-        return _cross_validate(start, folder, examples, progress)
-    if kind == "improve":
-        return _improve(start, folder, seconds, examples, progress)
-    rows = split.fit_rows(start.data, start.options, start.seed)
-    _same_examples(folder, start.data)
-    return _ended(go_on(folder, start.data, rows, progress=progress), start.data, rows, examples)
+    _same_data(folder, call, start.data, kind)
+    with _resumable(folder):
+        if kind == "cv":
+            return _cross_validate(start, folder, examples, progress)
+        if kind == "improve":
+            return _improve(start, folder, seconds, examples, progress, finished=finished)
+        rows = split.fit_rows(start.data, start.options, start.seed)
+        run = go_on(folder, start.data, rows, progress=progress)
+        return _ended(run, start.data, rows, examples)
 
 
 def verb_of(folder: Path) -> str:
@@ -266,24 +260,42 @@ def _again(recipe: Any, source: Any) -> Start:
     return Start(data, dict(recipe), recipe)
 
 
-def _same_examples(folder: Path, data: Data) -> None:
-    path = folder / "split.parquet"
-    if not path.exists():
-        return
-    import polars as pl
-
-    before = pl.read_parquet(path, columns=["key"])["key"].to_numpy()
-    if not np.array_equal(before.astype(str), data.keys.astype(str)):
+def _same_data(folder: Path, call: Mapping[str, Any], data: Data, verb: str) -> None:
+    if call.get("data", data.fingerprint) != data.fingerprint:
         raise FolderError(
-            f"The data of {folder} has changed: it had {len(before)} examples, now {len(data)} (or "
-            "others). Going on would mix training and test examples; start again with `fitwell fit`.",
+            f"The data of {folder} has changed since it was begun (other examples, values or order). "
+            f"Going on would mix training and test examples; start again with `fitwell {verb}`.",
             where=str(folder),
         )
 
 
-def _folder(start: Start, out: str | Path | None) -> Path:
+def _folder(start: Start, out: str | Path | None, **call: Any) -> Path:
+    """A new run folder, made once model and device are known to be there; it keeps the call."""
+    from fitwell.train.job import check_buildable
+
+    check_buildable(start.recipe, start.data.spec)
     model = str(start.recipe["model.name"]).replace(":", ".").rpartition(".")[2]
-    return store.new_folder(Path(out) if out else None, source=start.data.name, model=model)
+    folder = store.new_folder(Path(out) if out else None, source=start.data.name, model=model)
+    store.write_json(folder / store.CALL, {"data": start.data.fingerprint, **call})
+    return folder
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[Path]:
+    """Ctrl-C at any moment names the command that goes on; a folder with nothing in it is removed."""
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        if not (folder / "recipe.toml").exists():
+            store.release(folder)
+            raise
+        raise Interrupted(
+            f"Interrupted; what was finished is saved. Go on with: fitwell resume {folder}",
+            where=str(folder),
+        ) from None
+    except FitwellError:
+        store.release(folder)
+        raise
 
 
 def _log(folder: Path, lines: list[str]) -> None:

@@ -109,6 +109,11 @@ def parse(
         flags = [f"--{name}" for name in options]
         hint = did_you_mean(unknown[0].partition("=")[0], flags)
         raise UsageError(f"{parser.prog} has no option {unknown[0]}.{hint}")
+    if "" in found.words:
+        raise UsageError(
+            f"{parser.prog} was given an empty word, where a name or a path is needed. "
+            "Perhaps a variable of the shell is not set."
+        )
     values = {name: getattr(found, name.replace("-", "_")) for name in options}
     takes_settings = "set" in options
     pairs = [*values.get("set", []), *(w for w in found.words if takes_settings and is_pair(w))]

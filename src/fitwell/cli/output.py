@@ -16,10 +16,16 @@ def progress(given: Given) -> Iterator[Any]:
     """The progress display on stderr; warnings become one line each."""
     from fitwell.report.progress import display
 
+    with notes(), display(quiet=given.quiet, lines=given.verbose) as show:
+        yield show
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """Warnings on stderr, one line each."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda text, *_, **__: print(f"Note: {text}", file=sys.stderr)
-        with display(quiet=given.quiet, lines=given.verbose) as show:
-            yield show
+        yield
 
 
 def document(value: Any) -> None:

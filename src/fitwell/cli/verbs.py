@@ -92,7 +92,9 @@ def predict(given: Given, words: list[str]) -> None:
     from fitwell.api.judging import predict as work
     from fitwell.cli import output
 
-    output.predicted(work(words[0], words[1:]), given)
+    with output.notes():
+        rows = work(words[0], words[1:])
+    output.predicted(rows, given)
 
 
 def resume(given: Given, words: list[str]) -> None:
@@ -103,7 +105,8 @@ def resume(given: Given, words: list[str]) -> None:
     with output.progress(given) as progress:
         from fitwell.api.training import resume as work
 
-        result = work(folder, budget=given.budget, examples=given.examples, progress=progress)
+        examples = None if given.examples else False  # as it was asked for, unless --no-examples
+        result = work(folder, budget=given.budget, examples=examples, progress=progress)
     output.resumed(result, given)
 
 

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from fitwell.data.types import BadData, refuse
+from fitwell.data.types import BadData, refuse, some
 
 SEPARATORS = (";", "\t", "|", ",")
 SNIFFED_LINES = 20
@@ -46,6 +46,14 @@ def read_text_table(path: Path) -> tuple[Any, bool]:
     first = next(csv.reader(lines[:1], delimiter="," if separator == " " else separator))
     comma = separator == ";"
     header = not any(_is_number(c.replace(",", ".") if comma else c) for c in first)
+    twice = [name for name in dict.fromkeys(first) if name and first.count(name) > 1]
+    if header and twice:
+        raise refuse(
+            "duplicate_columns",
+            f"{path.name}: more than one column is called {some(twice)}, so a name does not say which.",
+            "Rename or remove all but one of each.",
+            twice,
+        )
     try:
         frame = pl.read_csv(
             io.BytesIO(raw),

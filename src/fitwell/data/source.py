@@ -68,6 +68,8 @@ def _read(
     source: Any, options: dict[str, Any], like: Spec | None
 ) -> tuple[Data, tuple[Problem, ...]]:
     data = _open(source, options, like)
+    if like is not None and data.spec.kind != like.kind:
+        raise _other_kind(data.name, data.spec.kind, like)
     problems = problems_of(data, options)
     if isinstance(source, str) and source in SOURCES and Path(source).exists():
         note = Problem(
@@ -125,6 +127,8 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         from fitwell.data.idx import is_idx_folder, read_idx
 
         _refuse_columns(options, "a folder")
+        if like is not None and like.kind != "images":
+            raise _other_kind(str(path), "images", like)
         reader = read_idx if is_idx_folder(path) else read_folder
         return reader(path, options, like=like)
     suffix = path.suffix.lower()
@@ -144,6 +148,17 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files and of class "
         "folders with images.",
         str(path),
+    )
+
+
+def _other_kind(name: str, kind: str, like: Spec) -> BadData:
+    """The error for images where a model reads tables, or the other way round."""
+    holds = {"images": "images", "table": "a table"}
+    return refuse(
+        "other_kind",
+        f"{name} holds {holds[kind]}, and this model reads {holds[like.kind]}.",
+        "Give data like that which the model was trained on.",
+        name,
     )
 
 

@@ -248,7 +248,16 @@ def _target_values(series: Any, table: Table) -> np.ndarray:
 
     if series.dtype == pl.Boolean and not series.null_count():
         return series.to_numpy()
-    numbers, _ = as_numbers(series, table.decimal_comma)
+    numbers, mistakes = as_numbers(series, table.decimal_comma)
+    if mistakes.any():
+        cells = [(k, v) for k, v, m in zip(table.keys, series, mistakes, strict=True) if m]
+        raise refuse(
+            "target_not_numeric",
+            f"{series.name}: {len(cells)} of {len(series)} values to predict are no numbers "
+            f"({some(f'{value} in {key}' for key, value in cells)}).",
+            "Correct them, or remove those rows.",
+            [key for key, _ in cells],
+        )
     if numbers is not None:
         return numbers
     return np.array(_text(series), dtype=object)

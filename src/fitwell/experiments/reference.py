@@ -21,7 +21,7 @@ _TREE_WORK = 4_000_000
 
 
 def reference_models(
-    data: Data, rows: Rows, seed: int = 0, *, metric: str = "", fold: int | None = None
+    data: Data, rows: Rows, seed: int = 0, *, metric: str, fold: int | None = None
 ) -> list[Row]:
     """Fit the reference models to the training rows and score them.
 
@@ -29,7 +29,7 @@ def reference_models(
         data: images or a table; images are averaged down to at most 256 values.
         rows: trained on `train` (at most 5,000 of them), scored on `held_out` (likewise).
         seed: of the sample and of the models.
-        metric: the score; empty: accuracy, balanced where classes are unequal, rmse for numbers.
+        metric: the score, by name.
         fold: written into the rows.
 
     Returns:
@@ -39,7 +39,6 @@ def reference_models(
     """
     random = np.random.default_rng([seed, 41])
     task = data.spec.task
-    metric = metric or _default_metric(data)
     train = _sample(rows.train, random)
     held_out = _sample(rows.held_out, random)
     fitted = preprocess.fit(data, rows.train)
@@ -123,11 +122,3 @@ def _features(x: np.ndarray) -> np.ndarray:
         x = cut.reshape(shape).mean(axis=(3, 5)) if block > 1 and height and width else cut
     x = x.reshape(len(x), -1)
     return x[:, :: -(-x.shape[1] // 2000)].astype(np.float32)
-
-
-def _default_metric(data: Data) -> str:
-    if data.spec.task == "regression":
-        return "rmse"
-    counts = [count for count in data.spec.class_counts if count]
-    unequal = bool(counts) and max(counts) > 3 * min(counts)
-    return "balanced_accuracy" if unequal else "accuracy"

@@ -78,7 +78,8 @@ def diagnose(runs: Run | Sequence[Run]) -> Diagnosis:
             order.index(finding.name),
         )
     )
-    return Diagnosis(explained, [r for _, r in results if isinstance(r, NotAssessed)])
+    missing = [r for _, r in results if isinstance(r, NotAssessed)]
+    return Diagnosis(explained, missing, len(results))
 
 
 def _with_cause(finding: Finding, names: Sequence[str]) -> Finding:

@@ -12,7 +12,7 @@ from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.scoring import mean_scores, paired_test
 from fitwell.trials.trial import Task
 
-KEPT = ("best.safetensors", "split.parquet", "preprocess/preprocess.json")
+KEPT = ("best.safetensors", "preprocess/preprocess.json")
 
 
 def epochs_found(folds: Sequence[Run]) -> int:
@@ -43,6 +43,7 @@ def finish(
             seed=bench.base_seed,
             kind="final",
             variant=variant.name,
+            precision=bench.precision,
             title="final model" if variant == final else "baseline, final model",
             epochs=epochs_found(folds),
         )
@@ -107,6 +108,8 @@ def publish(chosen: Run, state: State, result: Improvement) -> Run:
             if (source / name).is_file():
                 with store.replacing(folder / name) as temporary:
                     shutil.copyfile(source / name, temporary)
+        if (source / "last").is_dir():
+            shutil.copytree(source / "last", folder / "last", dirs_exist_ok=True)
     run = Run(**vars(chosen))
     run.folder = folder
     run.test_looks = state.test_looks

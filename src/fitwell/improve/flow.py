@@ -21,12 +21,13 @@ from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Remedy, Run, Verdict, json_ready
 from fitwell.remedies import with_remedies
 from fitwell.trials.bench import Bench, Budget, Variant
-from fitwell.trials.crossval import Progress, silent
+from fitwell.trials.crossval import Progress, silent, write_folds
 from fitwell.trials.executor import Executor, LocalExecutor
 from fitwell.trials.protocol import REPEATS, Screening, judge, screen
 from fitwell.trials.scoring import mean_scores
 from fitwell.trials.trial import Task
 
+MOST_REMEDIES = 8  # a round: the screen's cost, and more finalists there would not be
 MOST_ROUNDS = 6  # the level of round 6 is 0.05 / 36: later ones could hardly confirm anything
 
 
@@ -59,7 +60,19 @@ def improve(
     seed = int(recipe["train.seed"])  # type: ignore[arg-type]
     split.fold_rows(data, options, fold=0, repeat=0, seed=seed)  # refuse before anything is written
     state = open_state(Path(out), recipe)
-    own = None if executor else LocalExecutor(data, Path(out))
+    if state.status != "done":
+        write_folds(state.folder, data, recipe)
+    threads = int(recipe["train.threads"])  # type: ignore[arg-type]
+    own = (
+        None
+        if executor
+        else LocalExecutor(
+            data,
+            Path(out),
+            threads=threads,
+            in_process=state.status == "done",  # then all trials are there, and no worker is of use
+        )
+    )
     budget = Budget(budget_seconds, spent=state.seconds)
     bench = Bench(data, executor or own, budget, progress or silent, recipe)  # type: ignore[arg-type]
     try:
@@ -127,7 +140,9 @@ class _Improving:
             self.say(f"Stopped after {MOST_ROUNDS} rounds, the most there are.")
         final_folds = baseline_folds
         if current != self.first:
-            final_folds = bench.run(self.folds(current, 0))
+            # Not on the screen's folds, by which the recipe was selected: those flatter it.
+            baseline_folds = bench.run(self.folds(self.first, repeat))
+            final_folds = bench.run(self.folds(current, repeat))
         return finish(
             bench,
             self.state,
@@ -155,6 +170,7 @@ class _Improving:
         tasks = self.folds(self.first, 0)
         bench.phase("baseline", tasks)
         runs = bench.run(tasks)
+        bench.settle_precision(runs)
         scores = mean_scores(runs)
         failed = [r for r in runs if r.status != "done"]
         if failed and all(r.steps == [] for r in failed) and len(failed) == len(runs):
@@ -226,6 +242,10 @@ class _Improving:
         )
         for sentence in refused:
             self.say(sentence)
+        if left := variants[MOST_REMEDIES:]:
+            names = "; ".join(v.remedy for v in left)
+            self.say(f"Round {number}: the {MOST_REMEDIES} most promising are tried, not: {names}.")
+        variants = variants[:MOST_REMEDIES]
         if not variants:
             self.say("No remedy that could be put on trial: the recipe stays as it is.")
         return variants

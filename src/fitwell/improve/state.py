@@ -1,6 +1,5 @@
 """What an improvement gives, and the file from which an interrupted one goes on."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,8 +115,9 @@ def open_state(folder: Path, recipe: Recipe) -> State:
     """
     path = folder / STATE
     if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        before = Recipe(known["baseline_recipe"])
+        known = store.read_json(path)
+        with store.reading(path):
+            before = Recipe(known["baseline_recipe"])
         if before != recipe:
             changed = ", ".join(before.changes(recipe))
             raise FolderError(
@@ -125,14 +125,15 @@ def open_state(folder: Path, recipe: Recipe) -> State:
                 f"{changed}). Choose another folder with --out.",
                 where=str(folder),
             )
-        return State(
-            folder,
-            recipe,
-            known["status"],
-            known["seconds"],
-            known["test_looks"],
-            known["evidence"],
-        )
+        with store.reading(path):
+            return State(
+                folder,
+                recipe,
+                known["status"],
+                known["seconds"],
+                known["test_looks"],
+                known["evidence"],
+            )
     if (folder / "run.json").exists():
         raise FolderError(
             f"{folder} holds a run already. Choose another folder with --out.", where=str(folder)

@@ -23,7 +23,7 @@ def proposals(diagnosis: Diagnosis, recipe: Recipe, spec: Spec) -> list[Proposal
         finding.name: finding.remedies or remedies_for(finding, recipe, spec)
         for finding in diagnosis.findings
     }
-    ranked = rank_remedies(diagnosis.findings, recipe, spec)
+    ranked = rank_remedies(diagnosis.findings, recipe, spec, limit=None)
     return [(remedy, _finding_of(remedy, found)) for remedy in ranked if remedy.settings]
 
 

@@ -77,7 +77,7 @@ def rank_remedies(
     diagnosis: Diagnosis | Sequence[Finding],
     recipe: Recipe,
     spec: Spec | None = None,
-    limit: int = 8,
+    limit: int | None = 8,
 ) -> list[Remedy]:
     """The edits of all findings together, each once, the best guesses first.
 
@@ -116,7 +116,7 @@ def with_remedies(
         replace(finding, remedies=remedies_for(finding, recipe, spec))
         for finding in diagnosis.findings
     ]
-    return Diagnosis(findings, list(diagnosis.not_assessed))
+    return replace(diagnosis, findings=findings)
 
 
 def name_of(edit: Edit, recipe: Recipe) -> str:

@@ -68,6 +68,10 @@ class Facts:
 
     @property
     def trials(self) -> int:
+        """How many were run; of an improvement without a folder, the pairs of its verdicts."""
+        place = self.folder / "trials" if self.folder else None
+        if place is not None and place.is_dir():
+            return sum(1 for trial in place.iterdir() if (trial / "run.json").is_file())
         return sum(v.trials for v in self.verdicts)
 
     @property

@@ -1,6 +1,7 @@
 """One HTML file that holds a whole result: no network, no script, prints well, fits a phone."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,10 @@ def render(
         "curves": curves(facts),
         "errors": errors(facts, data if examples else None, examples),
         "examples": examples,
-        "problems": sorted_problems(getattr(data, "problems", ())),
+        "problems": [
+            p if examples else without_examples(p, facts.spec)
+            for p in sorted_problems(getattr(data, "problems", ()))
+        ],
         "parameters": model.shapes(parameters),
         "commands": model.commands(
             source,
@@ -242,3 +246,14 @@ def errors(facts: Facts, data: Any, examples: bool) -> dict[str, Any]:
 def sorted_problems(problems: Iterable[Any]) -> list[Any]:
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(problems, key=lambda p: order.get(p.severity, 3))
+
+
+def without_examples(problem: Any, spec: Any) -> Any:
+    """The problem with its count instead of the names of examples; columns and classes stay named."""
+    named = (
+        {spec.target, *spec.classes, *(column.name for column in spec.columns)} if spec else set()
+    )
+    if named.issuperset(problem.where):
+        return problem
+    text = f"{wording.title(problem.name)}: {len(problem.where)}; `fitwell check` names them."
+    return replace(problem, message=text, where=())

@@ -167,7 +167,9 @@ def findings(diagnosis: Diagnosis, *, full: bool = True) -> RenderableType:
             could not be assessed.
     """
     parts: list[RenderableType] = []
-    if not diagnosis.findings:
+    if diagnosis.nothing_assessed:
+        parts.append(Text("Nothing could be assessed: the rows that it needs are missing.", "bold"))
+    elif not diagnosis.findings:
         parts.append(Text("Nothing wrong was found.", "bold green"))
     else:
         parts.append(Text("Findings (hypotheses until a trial proves a remedy)", "bold"))
@@ -233,16 +235,6 @@ def parameters(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
         rest = [setting(row.get(key)) if row.get(key) is not None else "" for key in extra]
         table.add_row(Text(str(row["name"])), shape, f"{row['count']:,}", *rest)
     table.add_row("all", "", f"{sum(r['count'] for r in rows):,}", *["" for _ in extra])
-    return table
-
-
-def entries(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """The table of `list`: name and summary."""
-    table = _table()
-    table.add_column("name", no_wrap=True)
-    table.add_column("summary", ratio=1)
-    for row in rows:
-        table.add_row(Text(str(row["name"]), "bold"), Text(str(row["summary"])))
     return table
 
 

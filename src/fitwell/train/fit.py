@@ -85,15 +85,28 @@ def train_once(
 def resume(folder: Path, data: Data, rows: Rows, *, progress: Progress | None = None) -> Run:
     """Go on with an interrupted run from its last checkpoint, with the same result as without.
 
+    One that was stopped before its first checkpoint starts from the beginning.
+
     Raises:
-        FolderError: no run, or no checkpoint in the folder.
+        FolderError: no run in the folder, or a damaged one.
     """
     run = store.open_run(folder)
     if run.status == "done":
         return run
     if run.recipe is None:
         raise FolderError(f"{folder} has no recipe.toml, so it cannot go on.", where=str(folder))
-    with _own_random_state(), machine.thread_count(int(run.environment["threads"])):
+    if not (folder / checkpoint.NAME).exists():
+        known = run.status != "new"  # else stopped while the folder was made
+        return train_once(
+            data,
+            rows,
+            run.recipe,
+            seed=run.seed if known else int(run.recipe["train.seed"]),
+            folder=folder,
+            progress=progress,
+            threads=int(run.environment.get("threads", 0)),
+        )
+    with _own_random_state(), machine.thread_count(int(run.environment.get("threads", 0))):
         job = build_job(data, rows, run.recipe, seed=run.seed)
         state = checkpoint.load_checkpoint(folder, job)
         # Rows after the checkpoint are written again.
@@ -220,8 +233,6 @@ def load_model(run: Run) -> tuple[nn.Module, Preprocess]:
     Raises:
         FolderError: the folder has no weights, or they do not fit the recipe.
     """
-    import json
-
     folder = run.folder
     if folder is None or run.recipe is None or run.spec is None:
         raise FolderError("This run has no folder with recipe and spec, so no model to load.")
@@ -236,9 +247,15 @@ def load_model(run: Run) -> tuple[nn.Module, Preprocess]:
     try:
         model.load_state_dict(load_file(path))
     except Exception as error:
-        raise FolderError(f"{path} does not fit the recipe: {error}", where=str(path)) from None
-    text = (folder / "preprocess" / "preprocess.json").read_text(encoding="utf-8")
-    return model.eval(), Preprocess.from_json(json.loads(text))
+        reason = str(error).strip().split("\n")[-1].strip()
+        raise FolderError(
+            f"{path} is damaged, or of another recipe ({reason}). Put back a copy of it, or train "
+            "again into a new folder.",
+            where=str(path),
+        ) from None
+    preprocess = folder / "preprocess" / "preprocess.json"
+    with store.reading(preprocess):
+        return model.eval(), Preprocess.from_json(store.read_json(preprocess))
 
 
 @contextmanager

@@ -133,6 +133,13 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
     )
 
 
+def check_buildable(recipe: Recipe, spec: Spec) -> None:
+    """Refuse a device that is not there and a model that cannot be built, before anything is written."""
+    choose_device(str(recipe["train.device"]))
+    with torch.random.fork_rng():
+        build_model(recipe, spec)
+
+
 def build_model(recipe: Recipe, spec: Spec) -> nn.Module:
     return models.build(str(recipe["model.name"]), spec, _settings(recipe, "model"))
 

@@ -88,7 +88,7 @@ def train(
             loss.backward()
             grad_norm = clip(model, settings, measure=probing)
             if grad_norm is not None:
-                run.steps[-1]["grad_norm"] = float(grad_norm)
+                losses.add_norm(grad_norm)
             if probes is not None and probing:
                 probes.after_backward()
             job.step()  # and forget the gradients
@@ -155,6 +155,7 @@ class Losses:
         self.job, self.run = job, run
         self.every = 1 if job.device.type == "cpu" else READ_EVERY
         self.waiting: list[Tensor] = []
+        self.norms: list[tuple[dict[str, Any], Tensor]] = []
 
     def add(self, loss: Tensor, state: State, lr: float, examples: int, x: Tensor) -> None:
         self.run.steps.append(
@@ -172,8 +173,15 @@ class Losses:
         if len(self.waiting) >= self.every:
             self.read()
 
+    def add_norm(self, norm: Tensor) -> None:
+        """The gradient's norm of the step that was added last."""
+        self.norms.append((self.run.steps[-1], norm.detach()))
+
     def read(self) -> None:
-        """Fill in the waiting losses; stop at the first that is not finite."""
+        """Fill in the waiting numbers; stop at the first loss that is not finite."""
+        for row, norm in self.norms:
+            row["grad_norm"] = float(norm)
+        self.norms.clear()
         if not self.waiting:
             return
         values = (

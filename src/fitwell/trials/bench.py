@@ -82,11 +82,20 @@ class Bench:
     budget: Budget
     progress: Progress
     recipe: Recipe  # any of the recipes: metric and folds are the same in all
+    precision: str = ""  # of every trial, once the baseline has shown which; empty: the recipe's
 
     def __post_init__(self) -> None:
         self.metric, self.function = metric_of(self.recipe)
         self.folds = int(self.recipe["data.folds"])  # type: ignore[arg-type]
         self.base_seed = int(self.recipe["train.seed"])  # type: ignore[arg-type]
+
+    def settle_precision(self, baseline: Sequence[Run]) -> None:
+        """From here on every trial computes as the baseline did, in both arms of every pair.
+
+        `train.precision=auto` might choose another for another network or batch size.
+        """
+        known = (run.environment.get("precision") for run in baseline)
+        self.precision = next((str(p) for p in known if p), "")
 
     def task(self, variant: Variant, repeat: int, fold: int) -> Task:
         return Task(
@@ -96,6 +105,7 @@ class Bench:
             self.seed(repeat),
             variant=variant.name,
             title=variant.title,
+            precision=self.precision,
         )
 
     def seed(self, repeat: int) -> int:

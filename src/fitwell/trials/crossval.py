@@ -1,7 +1,10 @@
 """Cross-validation: one recipe on K folds."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fitwell.data.types import Data
 from fitwell.recipe import Recipe
@@ -85,14 +88,44 @@ def report_trial(progress: Progress, task: Task, run: Run, metric: str) -> None:
     )
 
 
+def write_folds(folder: Path, data: Data, recipe: Recipe) -> None:
+    """`split.parquet`: every example's key, row, part, fold, and the folds whose inner cut it is in.
+
+    It is the partition of repeat 0; the others follow from it by their recorded seeds. Fold -1 is no
+    fold: part "test" (held out of all of it), or "unused" where `data.limit` left it out.
+    """
+    import polars as pl
+
+    from fitwell import store
+    from fitwell.data.split import final_rows, fold_rows
+
+    options, seed = recipe.section("data"), int(recipe["train.seed"])  # type: ignore[arg-type]
+    fold = np.full(len(data), -1)
+    inner: list[list[int]] = [[] for _ in range(len(data))]
+    for k in range(int(recipe["data.folds"])):  # type: ignore[arg-type]
+        rows = fold_rows(data, options, fold=k, repeat=0, seed=seed)
+        fold[rows.held_out] = k
+        for row in rows.validation:
+            inner[row].append(k)
+    part = np.where(fold >= 0, "fold", "unused").astype("<U8")
+    part[final_rows(data, options, seed).held_out] = "test"
+    columns = {
+        "key": data.keys.astype(str),
+        "index": np.arange(len(data)),
+        "part": part,
+        "fold": fold,
+        "validation_of": pl.Series(inner, dtype=pl.List(pl.Int64)),
+    }
+    with store.replacing(folder / "split.parquet") as temporary:
+        pl.DataFrame(columns).write_parquet(temporary)
+
+
 def summary(runs: Sequence[Run]) -> dict[str, Any]:
     """The `cv` JSON document: a fold's "validation" is the fold that it held out."""
     folds: list[dict[str, Scores]] = [
         {"train": _part(r, "train"), "validation": _part(r, "held_out")} for r in runs
     ]
     train = [f["train"] for f in folds]
-    import numpy as np
-
     return {
         "folds": folds,
         "mean": {"train": _over_folds(train, np.mean), "validation": mean_scores(runs)},

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from fitwell import store
 from fitwell.data.types import Data
-from fitwell.errors import Interrupted
+from fitwell.errors import FolderError, Interrupted
 from fitwell.record import Run
 from fitwell.trials.handover import write_data
 from fitwell.trials.process import Worker, stop
@@ -81,10 +82,11 @@ class LocalExecutor:
 
     def _start(self) -> None:
         """Start the workers; they import torch while the parent goes on."""
-        self._temporary = Path(tempfile.mkdtemp(prefix="fitwell-"))
-        self._holder.append(self._temporary)
-        self._pool.extend(self._new_worker() for _ in range(self.workers))
-        write_data(self.data, self._temporary)
+        with store.saying_no_space(Path(tempfile.gettempdir())):
+            self._temporary = Path(tempfile.mkdtemp(prefix="fitwell-"))
+            self._holder.append(self._temporary)
+            self._pool.extend(self._new_worker() for _ in range(self.workers))
+            write_data(self.data, self._temporary)
         for worker in self._pool:
             worker.send({"data": str(self._temporary), "threads": self.threads})
 
@@ -204,6 +206,8 @@ class LocalExecutor:
             open_.appendleft(index)
             self._stay_here(message["unimportable"])
             return
+        if "unwritten" in message:
+            raise FolderError(message["unwritten"], where=str(self.place(task)))
         run = None if "failed" in message else finished(task, self.place(task))
         end(index, run or self._failed(task, message.get("failed", "Its folder is not whole.")))
 

@@ -65,7 +65,7 @@ def _part(run: Run, name: str) -> Scores:
 
 
 def _std(values: Any) -> Any:
-    return np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return np.std(values, ddof=1) if len(values) > 1 else math.nan  # of one there is none
 
 
 def _over_folds(folds: Sequence[Scores], function: Any) -> Scores:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from fitwell import store
 from fitwell.data import split
 from fitwell.data.types import Data
-from fitwell.errors import FitwellError
+from fitwell.errors import FitwellError, FolderError
 from fitwell.recipe import Recipe
 from fitwell.record import Run
 
@@ -34,6 +34,7 @@ class Task:
         kind: "fold" trains on one fold; "final" on everything but the test part, and keeps weights.
         variant: name of the recipe, for the folder; unique in an improvement.
         title: the same for people; by default the variant.
+        precision: that of the other arm, where `train.precision=auto` might choose another.
         epochs: stop after so many epochs of the recipe's schedule; 0: all of them.
     """
 
@@ -45,6 +46,7 @@ class Task:
     variant: str = "baseline"
     epochs: int = 0
     title: str = ""
+    precision: str = ""
 
     @property
     def place(self) -> int | None:
@@ -97,7 +99,7 @@ def run_trial(data: Data, task: Task, folder: Path, *, threads: int) -> Run:
         run = train_once(
             data,
             rows,
-            task.recipe,
+            task.recipe.edit({"train.precision": task.precision or task.recipe["train.precision"]}),
             seed=task.seed,
             fold=None if final else task.fold,
             repeat=task.repeat,
@@ -106,8 +108,8 @@ def run_trial(data: Data, task: Task, folder: Path, *, threads: int) -> Run:
             epochs=task.epochs,
         )
     except FitwellError as error:
-        if error.exit_code == 130:
-            raise
+        if error.exit_code == 130 or isinstance(error, FolderError):
+            raise  # not of the variant: a full disk must not be taken for its failure
         run = Run(spec=data.spec, status="failed", failure=error.message)
     return save(run, task, folder)
 

@@ -5,9 +5,9 @@ imported again, so scripts without a guard and notebook kernels work, and Window
 else.
 
 In:  {"data": folder, "threads": n}, then {"id", "task", "folder"} a trial.
-Out: {"ready": true}, then {"id", "done": true}, {"id", "unimportable": why} or {"id", "failed":
-why}. It ends when stdin closes, also in the middle of a trial: so a killed parent leaves no process
-behind.
+Out: {"ready": true}, then {"id", "done": true}, {"id", "unimportable": why}, {"id", "failed": why} or
+{"id", "unwritten": why} (a full disk, which is not the trial's fault). It ends when stdin closes, also
+in the middle of a trial: so a killed parent leaves no process behind.
 """
 
 import json
@@ -44,6 +44,7 @@ def main() -> None:
 
 
 def _answer(data: Any, message: Message, threads: int) -> Message:
+    from fitwell.errors import FolderError
     from fitwell.trials.trial import Task, run_trial
 
     task = Task.from_json(message["task"])
@@ -54,6 +55,8 @@ def _answer(data: Any, message: Message, threads: int) -> Message:
         run_trial(data, task, Path(message["folder"]), threads=threads)
     except MemoryError:
         raise  # dies, and the parent tries once more in a fresh process
+    except FolderError as error:
+        return {"unwritten": error.message}
     except Exception as error:  # the parent must hear of it: a worker has no terminal
         return {"failed": getattr(error, "message", "") or f"{type(error).__name__}: {error}"}
     return {"done": True}
