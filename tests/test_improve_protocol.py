@@ -20,6 +20,7 @@ from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Predictions, Remedy, Run, Verdict
 from fitwell.resolve import complete
 from fitwell.trials.executor import OnDone, OnStart
+from fitwell.trials.protocol import unequal
 from fitwell.trials.scoring import paired_test
 from fitwell.trials.trial import Task, finished, save
 
@@ -415,3 +416,14 @@ def test_an_effect_on_an_error_is_positive_where_it_fell() -> None:
 
     found = paired_test(off_by(0.3), off_by(0.1), recipe)
     assert found["effect"] == pytest.approx(0.2) and found["low"] > 0
+
+
+def test_arms_that_saw_more_examples_or_steps_say_so() -> None:
+    def run(examples: int, steps: int) -> Run:
+        return Run(epochs=[{"examples": examples}], steps=[{"step": i} for i in range(steps)])
+
+    assert unequal([run(100, 10)], [run(100, 10)]) == unequal([run(0, 0)], [run(5, 5)]) == ""
+    assert unequal([run(100, 10)], [run(200, 20)]) == (
+        "It had 2 times the examples and 2 times the steps of the baseline."
+    )
+    assert unequal([run(100, 10)], [run(100, 5)]) == "It had 0.5 times the steps of the baseline."

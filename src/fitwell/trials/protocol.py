@@ -224,9 +224,28 @@ class _Confirming:
                     p=interval.p,
                     level=interval.level,
                     decision=decision,
+                    why=unequal(self.runs[self.baseline.name], self.runs[variant.name]),
                 )
             )
         return verdicts
+
+
+def unequal(baseline: Sequence[Run], variant: Sequence[Run]) -> str:
+    """In what the arms of a pair differ beside the edit, as a sentence; mostly empty.
+
+    Trained for more epochs a recipe sees more examples, with another batch size it takes another
+    number of steps: part of the edit, and to be known.
+    """
+    said = []
+    for what, count in (("examples", _examples), ("steps", lambda run: len(run.steps))):
+        before, after = (sum(map(count, runs)) for runs in (baseline, variant))
+        if before and abs(after / before - 1) > 0.01:
+            said.append(f"{after / before:.3g} times the {what}")
+    return f"It had {' and '.join(said)} of the baseline." if said else ""
+
+
+def _examples(run: Run) -> int:
+    return sum(int(row.get("examples") or 0) for row in run.epochs)
 
 
 def _common(bench: Bench, variant: Variant, gains: np.ndarray, round_number: int) -> dict[str, Any]:
