@@ -119,6 +119,7 @@ def test_a_batch_larger_than_a_fold_is_refused_before_anything_is_written(
     ("arguments", "word"),
     [
         (["fit", ""], "empty word"),
+        (["--model", "lenet", "fit", "digits"], "after the verb"),
         (["fti", "digits"], "Did you mean fit?"),
         (["fit", "digits", "--epoch", "3"], "Did you mean --epochs?"),
         (["fit"], "SOURCE"),
@@ -237,7 +238,9 @@ def test_list_and_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert set(entry) >= {"name", "formula", "use", "weakness", "source", "settings"}
     assert "momentum" in entry["settings"] and entry["formula"]
-    assert call(capsys, "explain", "dropout")[1]["settings"]["model.dropout"]["default"] == 0.0
+    dropout = call(capsys, "explain", "dropout")[1]
+    assert dropout["kind"] == "settings"  # and not the remedy by that name
+    assert dropout["settings"]["model.dropout"]["default"] == 0.0
 
 
 def test_text_stays_within_80_columns(

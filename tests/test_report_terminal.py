@@ -58,6 +58,12 @@ def test_nothing_wrong_is_said_plainly() -> None:
     assert "Nothing wrong was found." in printed(terminal.findings(Diagnosis()))
 
 
+def test_nothing_wrong_is_not_said_where_nothing_was_looked_at() -> None:
+    from fitwell.findings import diagnose
+
+    assert "Nothing could be assessed" in printed(terminal.findings(diagnose(Run())))
+
+
 def test_names_are_printed_as_they_are() -> None:
     problem = Problem("x", "error", ("[red]dir[/red]/a.png",), "[bold]bad[/bold]", "[link]mend")
     text = printed(terminal.problems([problem]))

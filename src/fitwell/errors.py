@@ -4,6 +4,7 @@ The command line turns `exit_code` into the process's exit code: 2 for input or 
 (said before any training), 1 for a run that failed, 130 for one that was interrupted and can be resumed.
 """
 
+import shlex
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -80,3 +81,12 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
     """
     close = get_close_matches(word, list(options), n=1, cutoff=0.6)
     return f" Did you mean {close[0]}?" if close else ""
+
+
+def going_on(folder: object) -> str:
+    """The command that goes on with a run folder, as a shell takes it.
+
+    >>> going_on("runs/my run")
+    "fitwell resume 'runs/my run'"
+    """
+    return shlex.join(["fitwell", "resume", str(folder)])

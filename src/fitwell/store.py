@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from fitwell.errors import FitwellError, FolderError
+from fitwell.errors import FitwellError, FolderError, going_on
 from fitwell.recipe import Recipe
 from fitwell.record import Predictions, Row, Run, json_ready
 from fitwell.spec import Spec
@@ -135,7 +135,7 @@ def _claim(out: Path) -> Path:
     if out.exists() and any(out.iterdir()):
         raise FolderError(
             f"--out {out} is not empty: a run folder is never overwritten. Choose another folder, "
-            f"or `fitwell resume {out}` to go on with the run in it.",
+            f"or `{going_on(out)}` to go on with the run in it.",
             where=str(out),
         )
     out.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from fitwell.api.results import diagnosis_of
 from fitwell.api.start import Start, begin, given, over, recipe_of
 from fitwell.api.training import Progress
 from fitwell.data import Data, Problem
-from fitwell.errors import FolderError, SettingError
+from fitwell.errors import FolderError, Interrupted, SettingError
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Scores, Verdict
 from fitwell.spec import Spec
@@ -236,9 +236,15 @@ def _trained(start: Start, other: Recipe, name: str, progress: Progress | None) 
             bench = Bench(data, executor, Budget(None), tell, recipe)
             places = [(r, f) for r in range(repeats) for f in range(bench.folds)]
             tell("phase", name="compare", total=2 * len(places))
-            bench.settle_precision(bench.run([bench.task(arms[0], *places[0])]))
-            tasks = [bench.task(arm, r, f) for r, f in places for arm in arms]
-            runs = bench.run(tasks)
+            try:
+                bench.settle_precision(bench.run([bench.task(arms[0], *places[0])]))
+                tasks = [bench.task(arm, r, f) for r, f in places for arm in arms]
+                runs = bench.run(tasks)
+            except Interrupted:
+                raise Interrupted(
+                    "Interrupted. A comparison of recipes keeps no trials: the same command starts "
+                    "again. `fitwell cv` of each keeps them, and compares in no time."
+                ) from None
             tell("end")
             base = bench.baseline_scores(tasks[::2], runs[::2])
             gains = bench.differences(base, runs[1::2])

@@ -11,7 +11,7 @@ from fitwell import record, store
 from fitwell.api.results import Improvement, Run, write_report
 from fitwell.api.start import Model, Start, begin, given, seconds_of
 from fitwell.data import Data, read, split
-from fitwell.errors import FitwellError, FolderError, Interrupted
+from fitwell.errors import FitwellError, FolderError, Interrupted, going_on
 from fitwell.resolve import check_batch
 
 Progress = Callable[..., Any]
@@ -290,7 +290,7 @@ def _resumable(folder: Path) -> Iterator[Path]:
             store.release(folder)
             raise
         raise Interrupted(
-            f"Interrupted; what was finished is saved. Go on with: fitwell resume {folder}",
+            f"Interrupted; what was finished is saved. Go on with: {going_on(folder)}",
             where=str(folder),
         ) from None
     except FitwellError:

@@ -71,6 +71,8 @@ def _dispatch(arguments: Sequence[str]) -> None:
             raise UsageError("Name a verb first: `fitwell --help` shows them.")
         return
     name = words[0]
+    if name not in VERBS and arguments[0].startswith("-"):
+        raise UsageError("Options come after the verb, as in `fitwell fit digits --model lenet`.")
     if name not in VERBS:
         raise UsageError(
             f"There is no verb {name}.{did_you_mean(name, VERBS)} `fitwell --help` shows them all."

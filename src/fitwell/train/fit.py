@@ -16,7 +16,7 @@ from fitwell import store
 from fitwell.data.preprocess import Preprocess
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
-from fitwell.errors import FolderError, Interrupted, TrainingError
+from fitwell.errors import FolderError, Interrupted, TrainingError, going_on
 from fitwell.probes import Probes
 from fitwell.recipe import Recipe
 from fitwell.record import Run
@@ -158,7 +158,7 @@ def _train(
             writer.close()
             raise Interrupted(
                 f"Stopped at epoch {state.epoch + 1} of {job.epochs}; everything is saved. "
-                f"Go on with: fitwell resume {run.folder}",
+                f"Go on with: {going_on(run.folder)}",
                 where=str(run.folder),
             )
         raise Interrupted("Stopped before the end; nothing was written, since no folder was given.")
@@ -240,7 +240,7 @@ def load_model(run: Run) -> tuple[nn.Module, Preprocess]:
     if not path.exists():
         raise FolderError(
             f"{folder} has no weights (best.safetensors): the run is {run.status}. "
-            f"`fitwell resume {folder}` finishes an interrupted one.",
+            f"`{going_on(folder)}` finishes an interrupted one.",
             where=str(path),
         )
     model = build_model(run.recipe, Spec.from_json(run.spec.to_json()))

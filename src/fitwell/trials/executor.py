@@ -18,7 +18,7 @@ from typing import Protocol
 
 from fitwell import store
 from fitwell.data.types import Data
-from fitwell.errors import FolderError, Interrupted
+from fitwell.errors import FolderError, Interrupted, going_on
 from fitwell.record import Run
 from fitwell.trials.handover import write_data
 from fitwell.trials.process import Worker, stop
@@ -147,7 +147,7 @@ class LocalExecutor:
             self.close()
             raise Interrupted(
                 f"Interrupted. {len(runs)} of {len(tasks)} trials of this stage are saved in "
-                f"{self.folder}; `fitwell resume {self.folder}` goes on from there."
+                f"{self.folder}; `{going_on(self.folder)}` goes on from there."
             ) from None
         except BaseException:
             self.close()
