@@ -15,8 +15,8 @@ class MaxPool2d(nn.MaxPool2d):
     Weakness: throws position away
     Source: Riesenhuber and Poggio 1999, Nature Neuroscience 2
 
-    Few channels in bfloat16 are pooled in float32 on a processor: torch's kernel takes half as long
-    for them, and a maximum is exact in either.
+    Few channels in bfloat16 are pooled in float32 on a processor: torch's kernel is quicker for
+    them, and a maximum is exact in either.
 
     >>> MaxPool2d(2)(torch.arange(16.0).view(1, 1, 4, 4)).flatten().tolist()
     [5.0, 7.0, 13.0, 15.0]

@@ -59,8 +59,8 @@ def spare_compiler() -> None:
 def step_of(optimizer: Optimizer) -> Callable[[], object]:
     """The optimizer's published update, which also forgets the gradients it used.
 
-    Without torch's wrappers, which import the compiler and open a profiler's range: on a small MLP
-    they are 3 % of a step.
+    Without torch's wrappers, which import the compiler and open a profiler's range each time: a
+    small MLP feels that (`benchmarks/step.py`).
     """
     update = inspect.unwrap(type(optimizer).step)
 
