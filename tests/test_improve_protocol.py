@@ -19,6 +19,7 @@ from fitwell.improve.final import epochs_found
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Predictions, Remedy, Run, Verdict
 from fitwell.resolve import complete
+from fitwell.trials.bench import Budget
 from fitwell.trials.executor import OnDone, OnStart
 from fitwell.trials.protocol import unequal
 from fitwell.trials.scoring import paired_test
@@ -427,3 +428,13 @@ def test_arms_that_saw_more_examples_or_steps_say_so() -> None:
         "It had 2 times the examples and 2 times the steps of the baseline."
     )
     assert unequal([run(100, 10)], [run(100, 5)]) == "It had 0.5 times the steps of the baseline."
+
+
+def test_trials_cost_what_their_own_recipe_took(recipe: Recipe) -> None:
+    heavy = recipe.edit({"model.width": 512})
+    budget = Budget(100)
+    runs = [Run(status="done", seconds=s, epochs=[{}]) for s in (1.0, 9.0)]
+    budget.learn([Task(recipe), Task(heavy)], runs, 10.0, 1)
+    assert budget.cost([Task(heavy)] * 4, 1) == pytest.approx(36)
+    assert budget.cost([Task(recipe)] * 4, 1) == pytest.approx(4)
+    assert budget.cost([Task(recipe.edit({"model.width": 99}))], 1) == pytest.approx(5)

@@ -36,7 +36,7 @@ class Budget:
     def __init__(self, seconds: float | None, spent: float = 0.0) -> None:
         self.limit = seconds
         self.started = time.monotonic() - spent
-        self.epoch_seconds: list[float] = []
+        self.epoch_seconds: dict[Recipe, list[float]] = {}
         self.overhead = 1.0  # wall time of a batch of trials against what they say they took
         self.reserve: list[Task] = []  # what must still be run at the end, the final models
 
@@ -48,11 +48,15 @@ class Budget:
     def left(self) -> float:
         return math.inf if self.limit is None else self.limit - self.spent
 
-    def learn(self, runs: Sequence[Run], wall_seconds: float, workers: int) -> None:
-        took = [r.seconds for r in runs if r.status == "done" and r.epochs]
-        self.epoch_seconds += [
-            r.seconds / len(r.epochs) for r in runs if r.status == "done" and r.epochs
-        ]
+    def learn(
+        self, tasks: Sequence[Task], runs: Sequence[Run], wall_seconds: float, workers: int
+    ) -> None:
+        done = [(t, r) for t, r in zip(tasks, runs, strict=True) if r.status == "done" and r.epochs]
+        took = [r.seconds for _, r in done]
+        for task, run in done:
+            # By recipe: one network costs ten times what another does.
+            each = self.epoch_seconds.setdefault(task.recipe, [])
+            each.append(run.seconds / len(run.epochs))
         if sum(took) > 0:
             width = min(workers, len(runs))
             self.overhead = min(10.0, max(1.0, wall_seconds * width / sum(took)))
@@ -61,8 +65,12 @@ class Budget:
         """Seconds that the tasks will take; 0 as long as nothing is known."""
         if not self.epoch_seconds or not tasks:
             return 0.0
-        epoch = float(np.median(self.epoch_seconds)) * self.overhead
-        each = [epoch * (t.epochs or int(t.recipe["train.epochs"])) for t in tasks]  # type: ignore[arg-type]
+        known = {recipe: float(np.median(each)) for recipe, each in self.epoch_seconds.items()}
+        usual = float(np.median(list(known.values())))
+        each = [
+            self.overhead * known.get(t.recipe, usual) * (t.epochs or int(t.recipe["train.epochs"]))  # type: ignore[arg-type]
+            for t in tasks
+        ]
         return max(sum(each) / workers, max(each))
 
     def fits(self, tasks: Sequence[Task], executor: Executor) -> bool:
@@ -134,9 +142,11 @@ class Bench:
 
         begin = time.monotonic()
         runs = self.executor.run(tasks, done, started)
-        fresh = [r for t, r in zip(tasks, runs, strict=True) if t in missing]
+        fresh = [(t, r) for t, r in zip(tasks, runs, strict=True) if t in missing]
         if fresh:
-            self.budget.learn(fresh, time.monotonic() - begin, self.executor.workers)
+            done_tasks, done_runs = zip(*fresh, strict=True)
+            seconds = time.monotonic() - begin
+            self.budget.learn(done_tasks, done_runs, seconds, self.executor.workers)
         return runs
 
     def baseline_scores(self, tasks: Sequence[Task], runs: Sequence[Run]) -> np.ndarray:
