@@ -136,7 +136,14 @@ def test_other_data_under_the_same_name_is_refused(
 
 
 def test_the_folder_is_diagnosed_as_the_improvement_is(whole: Path) -> None:
-    folds = fw.diagnose(fw.resume(whole))
+    from fitwell.api.judging import _each
+    from fitwell.api.results import Improvement
+
+    improvement = fw.resume(whole)
+    assert isinstance(improvement, Improvement)
+    assert [r.folder for r in _each(whole)] == [r.folder for r in improvement.final_folds]
+    assert len(_each(whole)) == 3
+    folds = fw.diagnose(improvement)
     assert [f.to_json() for f in fw.diagnose(whole)] == [f.to_json() for f in folds]
 
 

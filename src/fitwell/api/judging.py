@@ -82,8 +82,9 @@ def _each(item: Any) -> list[record.Run]:
         return list(item.final_folds)  # an improvement
     folds = [t for t in item.trials if t.fold is not None]
     if item.folder is not None and (item.folder / "improve.json").is_file():
-        # The folder holds the trials of every variant; of the recipe it ended with, K speak.
-        folds = [t for t in folds if t.recipe == item.recipe and t.repeat == 0]
+        # The folder holds the trials of every variant; the final folds of its recipe speak.
+        repeat = store.read_json(item.folder / "improve.json").get("repeat", 0)
+        folds = [t for t in folds if t.recipe == item.recipe and t.repeat == repeat]
         folds = sorted(folds, key=lambda trial: int(trial.fold or 0))
     return folds or [replace(item, trials=[])]
 

@@ -229,7 +229,7 @@ def resume(
             state = store.read_json(path)
             recipe = type(recipe)(state["baseline_recipe"])
             finished = state["status"] == "done" and reported
-    call = store.read_json(folder / store.CALL) if (folder / store.CALL).is_file() else {}
+    call = store.read_json(folder / store.CALL)
     seconds = call.get("budget_seconds") if budget is None else seconds_of(budget)
     examples = call.get("examples", True) if examples is None else examples
     start = _again(recipe, source)

@@ -76,6 +76,7 @@ class Improvement:
                 },
                 "sentences": self.sentences,
                 "seconds": self.seconds,
+                "repeat": self.final_folds[0].repeat if self.final_folds else 0,
             }
         )
 
