@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import fitwell as fw
+from fitwell import store
 from fitwell.api.start import seconds_of
 from fitwell.errors import DataError, FolderError, SettingError
 
@@ -123,6 +124,30 @@ def test_data_that_changed_is_not_resumed(here: Path) -> None:
     np.savez("data.npz", X=X + 1, y=y)  # as many, under the same keys
     with pytest.raises(FolderError, match="changed"):
         fw.resume(folder)
+
+
+def test_a_folder_that_another_process_writes_into_is_left_alone(here: Path) -> None:
+    run = fw.fit("digits", model="linear", settings=FAST)
+    folder = folder_of(run)
+    text = (folder / "run.json").read_text().replace('"done"', '"interrupted"')
+    (folder / "run.json").write_text(text)
+    with store.locked(folder), pytest.raises(FolderError, match="Another fitwell is writing"):
+        fw.resume(folder)
+    assert fw.resume(folder).status == "done"
+    assert not (folder / store.LOCK).exists()
+
+
+def test_findings_stand_in_the_run_folder(here: Path) -> None:
+    whole = fw.cv("digits", model="linear", settings={**FAST, "data.limit": 200})
+    for run in (fw.fit("digits", model="linear", settings=FAST), whole):
+        document = store.read_json(folder_of(run) / "findings.json")
+        assert document == fw.diagnose(run).to_json()
+        assert document["findings"] or document["not_assessed"]
+
+
+def test_a_source_is_named_once() -> None:
+    with pytest.raises(SettingError, match="Name it once"):
+        fw.fit("digits", settings={**FAST, "source": "wine"})
 
 
 def test_budget_texts() -> None:

@@ -1,5 +1,6 @@
 """Folders of images: any size, mode and rotation; what cannot be used is listed and left out."""
 
+import sys
 import tarfile
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def test_class_folders(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         row(data, "dog/3.png"), np.asarray(picture(103)).transpose(2, 0, 1)
     )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="making links needs a right there")
+def test_a_link_to_nowhere_is_listed(tmp_path: Path) -> None:
+    fill_folder(tmp_path)
+    (tmp_path / "cat" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    _, problems = check(tmp_path)
+    bad = named(problems, "unreadable_files")
+    assert bad.where == ("cat/gone.png",) and "link" in bad.message
 
 
 @pytest.mark.parametrize(("asked", "side"), [(0, 24), (12, 12)])
@@ -140,7 +150,7 @@ def test_bad_files_are_listed_left_out_and_counted(tmp_path: Path) -> None:
     bad = named(problems, "unreadable_files")
     assert sorted(bad.where) == ["cat/cut.jpg", "cat/zero.jpg", "dog/words.png"]
     assert bad.severity == "warning"
-    assert bad.message.startswith("3 image files cannot be read")
+    assert bad.message.startswith("3 image files that cannot be read were left out")
     assert "truncated" in bad.message
     assert "zero bytes" in bad.message
     assert "not an image" in bad.message

@@ -273,6 +273,14 @@ def test_trials_of_a_run_are_its_folds() -> None:
     assert finding.name == "dying_relu" and finding.confidence == "high"
 
 
+def test_rows_of_others_may_lack_the_number_of_the_step() -> None:
+    runs = [a_run(seed, end=2.1, tau=0.5, lr=1e-4) for seed in range(3)]
+    expected = [f.name for f in diagnose(runs).findings]
+    for run in runs:
+        run.steps = [{k: v for k, v in row.items() if k != "step"} for row in run.steps]
+    assert [f.name for f in diagnose(runs).findings] == expected
+
+
 def test_causes_come_before_what_they_explain() -> None:
     runs = folds(
         end=2.29,

@@ -318,6 +318,28 @@ def test_budget_that_ends_before_the_confirm_stage(improving: Improve, tmp_path:
     assert len(executor.ran) == len(set(executor.ran)) and len(executor.ran) > before
 
 
+@pytest.mark.parametrize(("slower", "left"), [(30.0, ["lr 0.3"]), (90.0, [])])
+def test_a_machine_that_slows_down_does_not_overrun_the_budget(
+    improving: Improve, tmp_path: Path, slower: float, left: list[str]
+) -> None:
+    """The confirm stage of both would take 45 x 10 / 2 = 225 s; its trials turn out to take longer."""
+
+    def effect(task: Task) -> float:
+        executor.seconds = 10.0 if task.repeat == 0 else slower
+        return {0.3: 0.05, 0.4: 0.03}.get(float(task.recipe["optim.lr"]), 0.0)  # type: ignore[arg-type]
+
+    executor = Planted(tmp_path / "out", effect)
+    result, _ = improving(effect, [lr(0.3), lr(0.4)], executor=executor, budget_seconds=260.0)
+    found = decisions(result.verdicts)
+    for name in ("lr 0.3", "lr 0.4"):
+        assert found[name] == ("confirm", "helps" if name in left else "unconfirmed")
+    cut = [v for v in result.verdicts if v.round == 1 and v.decision == "unconfirmed"]
+    assert all("budget" in v.why and v.trials == 5 for v in cut)
+    if not left:
+        assert result.recipe == result.baseline_recipe
+        assert any("before the remedies could be confirmed" in s for s in result.sentences)
+
+
 def test_budget_too_small_for_any_trial(improving: Improve, tmp_path: Path) -> None:
     executor = Planted(tmp_path / "out", lambda t: 0.05)
     executor.seconds = 10.0

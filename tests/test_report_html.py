@@ -269,7 +269,7 @@ def test_confusion_is_scikit_learns() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 10, 16, 60])
-@pytest.mark.parametrize("name", ["{}", "a class of a long name {}", "$x_{}$"])
+@pytest.mark.parametrize("name", ["{}", "a class of a long name {}", "$x_{}$", "猫{}"])
 def test_a_matrix_of_any_size_and_names_can_be_drawn(count: int, name: str) -> None:
     names = [name.format(i) for i in range(count)]
     picture = mistakes.confusion_plot(np.eye(count, dtype=int) * 3, names)

@@ -212,8 +212,13 @@ print("statuses", *[r.status for r in runs])
 def run_script(tmp_path: Path, model: str) -> subprocess.Popen[str]:
     (tmp_path / "crashing_nets.py").write_text(textwrap.dedent(CRASHING))
     (tmp_path / "script.py").write_text(SCRIPT.replace("MODEL", repr(model)))
+    (tmp_path / "temporary").mkdir()
     return subprocess.Popen(
-        [sys.executable, "script.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, TMPDIR=str(tmp_path / "temporary")),
     )
 
 
@@ -246,6 +251,7 @@ def test_workers_of_a_killed_parent_end(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGKILL)
     process.stdout.close()
     assert not left
+    assert not list((tmp_path / "temporary").glob("fitwell-*"))
 
 
 def test_a_full_disk_is_not_taken_for_a_failed_trial(

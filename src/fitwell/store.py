@@ -21,6 +21,7 @@ from fitwell.spec import Spec
 
 FORMAT = 1
 CALL = "call.json"  # what was asked for beside the recipe, and the hash of the data
+LOCK = ".lock"
 ROW_FILES = ("steps", "epochs", "probes", "evidence")
 STATE_KEYS = (
     "scores status failure seconds best_epoch seed fold repeat test_looks".split()
@@ -44,7 +45,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def saying_no_space(path: Path) -> Iterator[None]:
+def saying_no_space(
+    path: Path, otherwise: str = "choose another folder with --out"
+) -> Iterator[None]:
     """Turn an OSError of writing into a FolderError that names the file and what to do."""
     try:
         yield
@@ -53,7 +56,7 @@ def saying_no_space(path: Path) -> Iterator[None]:
         step = "Make room" if full else "See that the folder exists and may be written to"
         raise FolderError(
             f"{path} could not be written: {error.strerror or error}. What was saved before is "
-            f"whole. {step}, then resume; or choose another folder with --out.",
+            f"whole. {step}, then resume; or {otherwise}.",
             where=str(path),
         ) from None
 
@@ -123,10 +126,37 @@ def new_folder(out: Path | None, *, source: str, model: str) -> Path:
 
 def release(folder: Path) -> None:
     """Take back what `new_folder` made; a folder that holds more by now is left alone."""
-    if {path.name for path in folder.iterdir()} <= {"format", CALL}:
-        for name in ("format", CALL):
+    if {path.name for path in folder.iterdir()} <= {"format", CALL, LOCK}:
+        for name in ("format", CALL, LOCK):
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second process from writing into the same run folder; a killed one lets go of it.
+
+    Raises:
+        FolderError: another process is at it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FolderError(
+            f"Another fitwell is writing into {folder}. Wait until it has ended, or stop it.",
+            where=str(folder),
+        ) from None
+    except (OSError, NotImplementedError):  # a file system without locks: go without
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):
+            (folder / LOCK).unlink()
 
 
 def _claim(out: Path) -> Path:
@@ -280,7 +310,8 @@ def look_at_test(fingerprint: str, what: str) -> int:
         what: the run that looked, for the ledger's reader.
     """
     path = cache_folder() / "ledger" / f"{fingerprint}.jsonl"
-    with saying_no_space(path):
+    with saying_no_space(path, "name another folder for the ledger in FITWELL_CACHE"):
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     append_rows(path, [{"time": round(time.time()), "run": what}])
     return len(read_rows(path))

@@ -18,8 +18,6 @@ from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Scores, Verdict
 from fitwell.spec import Spec
 
-REPEATS = 3  # of a comparison, each with a partition and seeds of its own
-
 
 @dataclass(frozen=True)
 class Checked:
@@ -222,20 +220,20 @@ def _trained(start: Start, other: Recipe, name: str, progress: Progress | None) 
     from fitwell.resolve import complete
     from fitwell.trials.bench import Bench, Budget, Variant
     from fitwell.trials.executor import LocalExecutor
+    from fitwell.trials.protocol import REPEATS
 
     data, recipe = start.data, start.recipe
     sources = [Recipe({"source": r["source"]}) for r in (recipe, other)]
     _comparable(*sources)  # first, since other data may be of another task
     other = complete(dict(other), data.spec)
     _comparable(recipe, other)
-    repeats = REPEATS
     tell = progress or (lambda event, **facts: None)
     arms = [Variant("first", recipe), Variant("second", other)]
     with tempfile.TemporaryDirectory(prefix="fitwell-compare-") as folder:
         threads = int(recipe["train.threads"])  # type: ignore[arg-type]
         with LocalExecutor(data, Path(folder), threads=threads) as executor:
             bench = Bench(data, executor, Budget(None), tell, recipe)
-            places = [(r, f) for r in range(repeats) for f in range(bench.folds)]
+            places = [(r, f) for r in range(REPEATS) for f in range(bench.folds)]
             tell("phase", name="compare", total=2 * len(places))
             try:
                 bench.settle_precision(bench.run([bench.task(arms[0], *places[0])]))

@@ -98,16 +98,24 @@ class Improvement:
 
 
 def write_report(
-    result: Any, place: Path, *, examples: bool = True, data: Data | None = None
+    result: Any,
+    place: Path,
+    *,
+    examples: bool = True,
+    data: Data | None = None,
+    diagnosis: record.Diagnosis | None = None,
 ) -> Path:
-    """Write the HTML report of a run or an improvement to `place`."""
+    """Write the HTML report of a run or an improvement (which brings its own diagnosis) to `place`."""
     from fitwell.report import html
 
-    diagnosis = None
-    if not hasattr(result, "verdicts"):  # an improvement brings its own
-        folds = [trial for trial in result.trials if trial.fold is not None]
-        diagnosis = diagnosis_of(folds or [result])
+    if diagnosis is None and not hasattr(result, "verdicts"):
+        diagnosis = own_diagnosis(result)
     return html.write_report(result, place, data=data, examples=examples, diagnosis=diagnosis)
+
+
+def own_diagnosis(run: record.Run) -> record.Diagnosis:
+    """Findings of a run: of its folds where it is a cross-validation."""
+    return diagnosis_of([trial for trial in run.trials if trial.fold is not None] or [run])
 
 
 def diagnosis_of(runs: Sequence[record.Run]) -> record.Diagnosis:

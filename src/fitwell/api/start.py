@@ -72,6 +72,12 @@ def begin(source: Any, model: Model = "", settings: Mapping[str, Any] | None = N
                 "recipe's settings as `settings=dict(recipe)`."
             )
     named = isinstance(source, str | Path)
+    if recipe is None and values.get("source", "") not in ("", str(source) if named else ""):
+        raise SettingError(
+            f"source = {values['source']}: the data is {source if named else 'given'} already. Name "
+            "it once.",
+            setting="source",
+        )
     values["source"] = str(source) if named else ""
     options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
     if data is None or options != _same(options, recipe):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fitwell import record, store
-from fitwell.api.results import Improvement, Run, write_report
+from fitwell.api.results import Improvement, Run, own_diagnosis, write_report
 from fitwell.api.start import Model, Start, begin, given, seconds_of
 from fitwell.data import Data, read, split
 from fitwell.errors import FitwellError, FolderError, Interrupted, going_on
@@ -282,9 +282,13 @@ def _folder(start: Start, out: str | Path | None, **call: Any) -> Path:
 
 @contextmanager
 def _resumable(folder: Path) -> Iterator[Path]:
-    """Ctrl-C at any moment names the command that goes on; a folder with nothing in it is removed."""
+    """Ctrl-C at any moment names the command that goes on; a folder with nothing in it is removed.
+
+    No other process may write into it meanwhile.
+    """
     try:
-        yield folder
+        with store.locked(folder):
+            yield folder
     except KeyboardInterrupt:
         if not (folder / "recipe.toml").exists():
             store.release(folder)
@@ -304,9 +308,14 @@ def _log(folder: Path, lines: list[str]) -> None:
 
 
 def _report(result: Any, folder: Path, examples: bool, data: Data) -> None:
-    """Write the report; a run that ended well is not lost to a picture that cannot be drawn."""
+    """Write findings and report; a run that ended well is not lost to a picture that fails."""
+    diagnosis = None
     try:
-        write_report(result, folder / "report.html", examples=examples, data=data)
+        if isinstance(result, Run):  # an improvement has written its own
+            diagnosis = own_diagnosis(result)
+            store.write_json(folder / "findings.json", diagnosis.to_json())
+        place = folder / "report.html"
+        write_report(result, place, examples=examples, data=data, diagnosis=diagnosis)
     except FitwellError:
         raise
     except Exception as error:

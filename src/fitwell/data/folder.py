@@ -186,7 +186,9 @@ def _add_unreadable(problems: list[Problem], bad: list[tuple[str, str]]) -> list
     where = [*(w for p in earlier for w in p.where), *(key for key, _ in bad)]
     reasons = [f"{key} ({why})" for key, why in bad]
     reasons = [*(p.message.split(": ", 1)[1].rstrip(".") for p in earlier), some(reasons, 5)]
-    text = f"{len(where)} image files cannot be read and were left out: {', '.join(reasons)}."
+    what = "1 image file that cannot be read was" if len(where) == 1 else ""
+    what = what or f"{len(where)} image files that cannot be read were"
+    text = f"{what} left out: {', '.join(reasons)}."
     problem = Problem(
         "unreadable_files", "warning", tuple(where), text, "Replace them, or remove them."
     )
@@ -238,7 +240,8 @@ def _files(folder: Path) -> list[Path]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not any(map(is_hidden, [path, *_between(path, folder)])):
+        lost = path.is_symlink() and not path.exists()  # listed, not left out in silence
+        if (path.is_file() or lost) and not any(map(is_hidden, [path, *_between(path, folder)])):
             yield path
 
 

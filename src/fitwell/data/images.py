@@ -42,6 +42,8 @@ def header(path: Path) -> Header | Unreadable:
     """Size and mode of an image file; only its first bytes are read."""
     from PIL import Image
 
+    if not path.exists():
+        return Unreadable("a link to a file that is not there")
     if not path.stat().st_size:
         return Unreadable("zero bytes")
     try:

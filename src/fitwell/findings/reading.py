@@ -71,7 +71,9 @@ def block_medians(values: np.ndarray, blocks: int = 20) -> np.ndarray:
 
 def hot_steps(run: Run) -> set[int]:
     """The steps at half of the highest learning rate or more: no warm-up, no end of a decay."""
-    rates = {row["step"]: _number(row.get("lr")) for row in run.steps}
+    rates = {
+        int(row.get("step", number)): _number(row.get("lr")) for number, row in enumerate(run.steps)
+    }
     peak = max((r for r in rates.values() if math.isfinite(r)), default=0.0)
     return {step for step, rate in rates.items() if rate >= 0.5 * peak}
 
@@ -82,7 +84,9 @@ def by_layer(run: Run, kind: str, key: str) -> dict[str, list[tuple[int, float]]
     rows.sort(key=lambda row: (row.get("index", 0), row.get("step", 0)))
     found: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
-        found.setdefault(str(row["layer"]), []).append((int(row.get("step", 0)), float(row[key])))
+        found.setdefault(str(row.get("layer", "")), []).append(
+            (int(row.get("step", 0)), float(row[key]))
+        )
     return found
 
 

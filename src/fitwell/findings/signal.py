@@ -195,7 +195,7 @@ def _worst(
     layers: dict[str, list[Row]] = {}
     for row in sorted(_activations(run, kinds), key=lambda r: r.get("epoch", 0)):
         if row.get(key) is not None:
-            layers.setdefault(str(row["layer"]), []).append(row)
+            layers.setdefault(str(row.get("layer", "")), []).append(row)
     entries = [
         (layer, float(rows[0][key]), float(rows[-1][key]), int(rows[-1].get("rows", 0)))
         for layer, rows in layers.items()

@@ -69,8 +69,7 @@ def finish(
     result.sentences.append(_closing(bench, result, has_test))
     bench.progress("note", text=result.sentences[-1])
     result.run = publish(chosen, state, result)
-    if state.status != "done":  # going on with a finished improvement only reads it again
-        state.seconds = bench.budget.spent
+    state.spend(bench.budget.spent)
     result.seconds, state.status = state.seconds, "done"
     state.facts = {
         k: v for k, v in result.to_json().items() if k not in ("seconds", "test_looks", "run")

@@ -60,7 +60,7 @@ def improve(
     seed = int(recipe["train.seed"])  # type: ignore[arg-type]
     split.fold_rows(data, options, fold=0, repeat=0, seed=seed)  # refuse before anything is written
     state = open_state(Path(out), recipe)
-    if state.status != "done":
+    if not state.finished:
         write_folds(state.folder, data, recipe)
     threads = int(recipe["train.threads"])  # type: ignore[arg-type]
     own = (
@@ -70,7 +70,7 @@ def improve(
             data,
             Path(out),
             threads=threads,
-            in_process=state.status == "done",  # then all trials are there, and no worker is of use
+            in_process=state.finished,  # then all trials are there, and no worker is of use
         )
     )
     budget = Budget(budget_seconds, spent=state.seconds)
@@ -78,9 +78,7 @@ def improve(
     try:
         return _Improving(bench, state).run()
     finally:
-        if state.status != "done":
-            state.seconds = budget.spent
-            state.save()
+        state.spend(budget.spent)
         if own:
             own.close()
 
@@ -273,9 +271,7 @@ class _Improving:
         for verdict in verdicts:
             self.say(sentence_of(verdict))
             self.bench.progress("verdict", verdict=verdict)
-        if self.state.status != "done":
-            self.state.seconds = self.bench.budget.spent
-            self.state.save()
+        self.state.spend(self.bench.budget.spent)
 
     def adopted(self, verdict: Verdict, carried: Sequence[Proposal], number: int) -> None:
         also = ", ".join(remedy.name for remedy, _ in carried)

@@ -93,6 +93,17 @@ class State:
     evidence: dict[str, list[Row]] = field(default_factory=dict)  # by round
     facts: dict[str, Any] = field(default_factory=dict)  # the results, for readers of the file
 
+    @property
+    def finished(self) -> bool:
+        """Whether it ended before; going on with it then only reads it again."""
+        return self.status == "done"
+
+    def spend(self, seconds: float) -> None:
+        """Note the wall time so far; reading a finished improvement again costs it nothing."""
+        if not self.finished:
+            self.seconds = seconds
+            self.save()
+
     def save(self) -> None:
         store.write_json(
             self.folder / STATE,

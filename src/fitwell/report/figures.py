@@ -7,6 +7,7 @@ import base64
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,12 @@ def power_of_ten(value: float) -> str:
 def as_uri(figure: "Figure") -> str:
     """A figure as the data URI of an SVG picture."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        # Of scripts that Matplotlib's font lacks: the text is drawn by the reader's own fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
     text = re.sub(r"'DejaVu Sans'[^;\"]*", FONT.replace("'", "&apos;"), buffer.getvalue())
     return data_uri(text.encode(), "image/svg+xml")
 

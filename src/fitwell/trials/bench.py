@@ -73,12 +73,17 @@ class Budget:
         ]
         return max(sum(each) / workers, max(each))
 
-    def fits(self, tasks: Sequence[Task], executor: Executor) -> bool:
-        """Whether the tasks not done yet, and the final models after them, end in time."""
+    def fits(self, tasks: Sequence[Task], executor: Executor, *, grace: float = 0.0) -> bool:
+        """Whether the tasks not done yet, and the final models after them, end in time.
+
+        Args:
+            grace: share of the whole budget by which they may be late.
+        """
         if self.limit is None or not (missing := executor.missing(tasks)):
             return True
         needed = self.cost(missing, executor.workers)
-        return needed + self.cost(executor.missing(self.reserve), executor.workers) <= self.left
+        needed += self.cost(executor.missing(self.reserve), executor.workers)
+        return needed <= self.left + grace * self.limit
 
 
 @dataclass

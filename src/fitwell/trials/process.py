@@ -103,4 +103,7 @@ def _environment(threads: int) -> dict[str, str]:
         "POLARS_MAX_THREADS",
     ):
         environment[name] = str(threads)
+    if sys.platform == "linux":  # huge pages for tensors: processes that share cores lose less
+        tunables = [environment.get("GLIBC_TUNABLES", ""), "glibc.malloc.hugetlb=1"]
+        environment["GLIBC_TUNABLES"] = ":".join(filter(None, tunables))
     return environment

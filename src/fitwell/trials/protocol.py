@@ -6,8 +6,9 @@ partitions, and what the screen saw is never pooled with it.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ FIRST_FOLDS = 2
 # costs time and finds nothing; a verdict it never makes easier, since stopping only takes chances
 # to say `helps` away.
 NEGLIGIBLE = 0.5
+GRACE = 0.05  # of the budget: so much late is better than two thirds of a stage thrown away
 
 
 @dataclass
@@ -130,11 +132,12 @@ def judge(
         stage = _Confirming(bench, baseline, finalists, round_number)
         for repeat in repeats:
             stage.run(tasks_of([baseline, *stage.alive], [repeat]))
-            if repeat != repeats[-1]:
+            remaining = range(repeat + 1, repeats[-1] + 1)
+            if remaining:
                 stage.stop_negligible()
+                stage.stop_unaffordable(partial(tasks_of, repeats=remaining))
             if not stage.alive:
                 break
-            remaining = range(repeat + 1, repeats[-1] + 1)
             bench.phase_goes_on(tasks_of([baseline, *stage.alive], remaining))
         verdicts = stage.verdicts()
     confirmed = {v.name for v in finalists}
@@ -162,6 +165,7 @@ class _Confirming:
         self.runs: dict[str, list[Run]] = {}
         self.base = np.empty(0)  # [trial] scores of the baseline
         self.stopped: dict[str, str] = {}  # name -> why
+        self.cut_off: set[str] = set()  # names that the budget did not reach for
 
     def run(self, tasks: Sequence[Task]) -> None:
         runs = self.bench.run(tasks)
@@ -192,6 +196,15 @@ class _Confirming:
                 continue
             self.alive.remove(variant)
 
+    def stop_unaffordable(self, remaining: Callable[[Sequence[Variant]], list[Task]]) -> None:
+        """Variants that cannot be confirmed in time after all: the machine was slower than thought."""
+        while self.alive and not self.bench.budget.fits(
+            remaining([self.baseline, *self.alive]), self.bench.executor, grace=GRACE
+        ):
+            worst = min(self.alive, key=lambda v: float(self.gains(v).mean()))
+            self.alive.remove(worst)
+            self.cut_off.add(worst.name)
+
     def verdicts(self) -> list[Verdict]:
         bench, gains = self.bench, {v.name: self.gains(v) for v in self.finalists}
         whole = [v for v in self.alive if np.isfinite(gains[v.name]).all()]
@@ -209,10 +222,9 @@ class _Confirming:
         for variant in self.finalists:
             values = gains[variant.name]
             if variant.name not in decided:
-                why = self.stopped.get(variant.name, "")
-                decision: Decision = "stopped early" if why else "no evidence"
+                decision, why = self._undecided(variant)
                 verdict = _verdict(bench, variant, values, "confirm", decision, self.round)
-                verdicts.append(_because(verdict, why or _failure(self.runs[variant.name])))
+                verdicts.append(_because(verdict, why))
                 continue
             interval, decision = decided[variant.name]
             verdicts.append(
@@ -228,6 +240,14 @@ class _Confirming:
                 )
             )
         return verdicts
+
+    def _undecided(self, variant: Variant) -> tuple[Decision, str]:
+        """Decision and reason of a finalist that was not tested."""
+        if variant.name in self.stopped:
+            return "stopped early", self.stopped[variant.name]
+        if variant.name in self.cut_off:
+            return "unconfirmed", "The budget ended within the confirm stage."
+        return "no evidence", _failure(self.runs[variant.name])
 
 
 def unequal(baseline: Sequence[Run], variant: Sequence[Run]) -> str:

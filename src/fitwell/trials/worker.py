@@ -13,6 +13,7 @@ in the middle of a trial: so a killed parent leaves no process behind.
 import json
 import os
 import queue
+import shutil
 import signal
 import sys
 import threading
@@ -91,9 +92,15 @@ def _say(replies: TextIO, message: Message) -> None:
 
 
 def _read(messages: "queue.Queue[Message]") -> None:
+    folder = ""
     for line in sys.stdin:
-        messages.put(json.loads(line))
-    os._exit(0)  # the parent closed the pipe, or is gone
+        message = json.loads(line)
+        folder = message.get("data", folder)
+        messages.put(message)
+    # The parent closed the pipe, or was killed: then nobody else removes what it handed over.
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
 
 
 if __name__ == "__main__":
