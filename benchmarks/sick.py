@@ -28,6 +28,7 @@ def main() -> None:
         "sick start": {
             "healthy - final, test accuracy": "at most 0.01",
             "runs with all causes named": "all",
+            "seconds": f"at most {BUDGET_SECONDS}",
         }
     }
     base = {"data.limit": 10_000, "model.name": "lenet"}
@@ -63,6 +64,7 @@ def main() -> None:
         "sick start": {
             "healthy - final, test accuracy": common.spread(gaps),
             "runs with all causes named": f"{sum(named)} of {len(named)}",
+            "seconds": common.spread([row["seconds"] for row in result["rows"]]),
         }
     }
     common.save(result)
