@@ -16,7 +16,6 @@ FLOORS = {"lenet": 0.900, "convnet": 0.925}
 
 def main() -> None:
     result = common.load("accuracy")
-    result["command"] = "python -m benchmarks.accuracy"
     result["limits"] = {
         model: {"test accuracy": f"mean at least {floor}"} for model, floor in FLOORS.items()
     }
@@ -40,9 +39,8 @@ def main() -> None:
                 "precision": run.environment["precision"],
                 "recipe": dict(recipe),
             }
-            result["rows"].append(row)
+            common.add(result, row)
             print({k: v for k, v in row.items() if k != "recipe"}, flush=True)
-            common.save(result)
     for model, floor in FLOORS.items():
         scores = [r["test"] for r in result["rows"] if r["model"] == model]
         figures = common.spread(scores)

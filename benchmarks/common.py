@@ -1,11 +1,13 @@
 """What every benchmark shares: where the data is, what the machine is, and results that are kept.
 
 A benchmark saves each row as it is measured, so that one that is longer than a sitting goes on where
-it stopped: `done` says what is there already.
+it stopped: `done` says what is there already. Seconds of two machines are never mixed: what is timed
+has a file for each processor. Scores may come from several; each row says from which.
 """
 
 import json
 import os
+import re
 import statistics
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -29,16 +31,40 @@ def machine() -> dict[str, Any]:
     return facts
 
 
-def load(name: str) -> dict[str, Any]:
-    path = RESULTS / f"{name}.json"
+def load(name: str, *, timed: bool = False) -> dict[str, Any]:
+    """What was measured so far: by this processor where the figures are seconds or bytes."""
+    facts = machine()
+    file = f"{name}-{_slug(_processor())}.json" if timed else f"{name}.json"
+    path = RESULTS / file
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
-    return {"benchmark": name, "command": "", "machine": machine(), "rows": [], "summary": {}}
+    return {
+        "benchmark": name,
+        "file": file,
+        "command": f"python -m benchmarks.{name}",
+        "machine": facts,
+        "rows": [],
+        "summary": {},
+    }
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"\W+", "-", re.sub(r"\(\w+\)|processor", "", text.lower())).strip("-")
+
+
+def add(result: dict[str, Any], row: dict[str, Any]) -> None:
+    """Keep a row, with the processor that measured it."""
+    result["rows"].append({**row, "processor": _processor()})
+    save(result)
+
+
+def _processor() -> str:
+    return str(machine()["machine"]["processor"])
 
 
 def save(result: dict[str, Any]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{result['benchmark']}.json"
+    path = RESULTS / result["file"]
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)

@@ -27,8 +27,7 @@ def one_after_another(data: Data, recipe: Recipe, seed: int) -> float:
 
 
 def main() -> None:
-    result = common.load("cv")
-    result["command"] = "python -m benchmarks.cv"
+    result = common.load("cv", timed=True)
     result["limits"] = {"5-fold cv": {"workers / one after another": "at most 0.85"}}
     if len(result["rows"]) < ROUNDS:
         data = fitwell_data.read(str(common.FASHION), {"limit": 12_500})
@@ -44,8 +43,7 @@ def main() -> None:
                     workers = time.perf_counter() - started
                     alone = one_after_another(data, recipe, number)
                     row = {"round": number, "workers": workers, "one_after_another": alone}
-                    result["rows"].append(row)
-                    common.save(result)
+                    common.add(result, row)
     ratios = [row["workers"] / row["one_after_another"] for row in result["rows"]]
     result["summary"] = {"5-fold cv": {"workers / one after another": common.spread(ratios)}}
     common.save(result)

@@ -103,7 +103,6 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     result = common.load("healthy")
-    result["command"] = "python -m benchmarks.healthy"
     result["limits"] = {"healthy starts": {"runs with a `helps`": "at most 1 of 20"}}
     everything = None
     for seed in range(STARTS):
@@ -111,7 +110,7 @@ def main() -> None:
             continue
         everything = everything or fitwell_data.read(str(common.FASHION), {})
         row = {"seed": seed, **one_start(sample(everything, seed), seed)}
-        result["rows"].append(row)
+        common.add(result, row)
         result["summary"] = summarise(result["rows"])
         common.save(result)
         print(row, flush=True)

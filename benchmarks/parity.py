@@ -21,7 +21,6 @@ EPOCHS = {"lenet": 15, "convnet": 10}
 
 def main() -> None:
     result = common.load("parity")
-    result["command"] = "python -m benchmarks.parity"
     data = None
     arms = [(m, s, p) for m in EPOCHS for s in range(SEEDS) for p in ("float32", "bfloat16")]
     for model, seed, precision in arms:
@@ -39,9 +38,8 @@ def main() -> None:
         run = train_once(data, rows, recipe, seed=seed, probes=False)
         score = run.scores["test"]["accuracy"]
         row = {"model": model, "seed": seed, "precision": precision, "test": score}
-        result["rows"].append(row)
+        common.add(result, row)
         print(row, flush=True)
-        common.save(result)
     result["summary"] = {
         f"{model}, 10,000 images": compared([r for r in result["rows"] if r["model"] == model])
         for model in EPOCHS

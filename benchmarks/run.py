@@ -23,13 +23,14 @@ def page() -> str:
     ]
     for path in sorted(common.RESULTS.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        machine, versions = result["machine"]["machine"], result["machine"]["versions"]
+        facts = result["machine"]
+        processors = " and ".join(sorted({row["processor"] for row in result["rows"]}))
         lines += [
             "",
-            f"## {result['benchmark']}",
+            f"## {path.stem}",
             "",
-            f"`{result['command']}`, {len(result['rows'])} rows; {machine['processor']}, "
-            f"{machine['cores']} cores, torch {versions['torch']}.",
+            f"`{result['command']}`, {len(result['rows'])} rows; {processors}, "
+            f"{facts['machine']['cores']} cores, torch {facts['versions']['torch']}.",
             "",
             "| case | figure | asked | median | mean | std | least | most | n |",
             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",

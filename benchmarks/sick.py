@@ -23,7 +23,6 @@ CAUSES = ("lr_too_low", "vanishing_gradient")
 
 def main() -> None:
     result = common.load("sick")
-    result["command"] = "python -m benchmarks.sick"
     result["limits"] = {
         "sick start": {
             "healthy - final, test accuracy": "at most 0.01",
@@ -54,9 +53,8 @@ def main() -> None:
             "helps": [v.remedy for v in better.verdicts if v.decision == "helps"],
             "seconds": better.seconds,
         }
-        result["rows"].append(row)
+        common.add(result, row)
         print(row, flush=True)
-        common.save(result)
         shutil.rmtree(folder)
     gaps = [row["healthy"] - row["final"] for row in result["rows"]]
     named = [len(row["causes named"]) == len(CAUSES) for row in result["rows"]]

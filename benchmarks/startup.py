@@ -43,8 +43,7 @@ def printed(code: str) -> float:
 
 
 def main() -> None:
-    result = common.load("startup")
-    result["command"] = "python -m benchmarks.startup"
+    result = common.load("startup", timed=True)
     result["limits"] = {name: {"value": f"at most {most}"} for name, most in LIMITS.items()}
     program = [sys.executable, "-m", "fitwell"]
     path = str(common.FASHION)
@@ -52,17 +51,15 @@ def main() -> None:
         if common.done(result, round=number):
             continue
         bare = printed(BARE)
-        result["rows"].append(
-            {
-                "round": number,
-                "help, s": seconds([*program, "--help"]),
-                "misspelt setting, s": seconds([*program, "fit", "digits", "optim.momentun=1"]),
-                "70,000 IDX images loaded, s": printed(LOAD.format(path=path)),
-                "LeNet on 60,000 above bare import, MB": printed(TRAIN.format(path=path)) - bare,
-            }
-        )
-        common.save(result)
-    names = [name for name in result["rows"][0] if name != "round"]
+        row = {
+            "round": number,
+            "help, s": seconds([*program, "--help"]),
+            "misspelt setting, s": seconds([*program, "fit", "digits", "optim.momentun=1"]),
+            "70,000 IDX images loaded, s": printed(LOAD.format(path=path)),
+            "LeNet on 60,000 above bare import, MB": printed(TRAIN.format(path=path)) - bare,
+        }
+        common.add(result, row)
+    names = list(LIMITS)
     result["summary"] = {
         name: {"value": common.spread([row[name] for row in result["rows"]])} for name in names
     }

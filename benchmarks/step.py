@@ -119,17 +119,16 @@ def summarise(rows: list[dict]) -> dict:
 
 
 def main() -> None:
-    result = common.load("step")
-    result["command"] = "python -m benchmarks.step"
+    result = common.load("step", timed=True)
     result["limits"] = {
         f"{name}, {threads} threads": LIMITS[name] for name in CASES for threads in (1, 2)
     }
     for threads in (1, 2):
         for name in CASES:
             if not common.done(result, model=name, threads=threads):
-                result["rows"] += measure(name, threads)
-                result["summary"] = summarise(result["rows"])
-                common.save(result)
+                for row in measure(name, threads):
+                    common.add(result, row)
+    result["summary"] = summarise(result["rows"])
     common.save(result)
     for key, figures in result["summary"].items():
         print(key, {k: round(v["median"], 3) for k, v in figures.items()})
