@@ -150,6 +150,20 @@ def test_a_source_is_named_once() -> None:
         fw.fit("digits", settings={**FAST, "source": "wine"})
 
 
+def test_pairs_are_not_ended_by_the_clock(here: Path) -> None:
+    settings = {**FAST, "train.max_seconds": 5}
+    for paired in (
+        lambda: fw.improve("wine", settings=settings),
+        lambda: fw.compare(
+            fw.Recipe({"source": "wine"}), fw.Recipe({"source": "wine", **settings})
+        ),
+    ):
+        with pytest.raises(SettingError, match="equal numbers of examples") as caught:
+            paired()
+        assert caught.value.setting == "train.max_seconds"
+    assert not Path("runs").exists()
+
+
 def test_budget_texts() -> None:
     assert seconds_of("10m") == 600 and seconds_of(30) == 30 and seconds_of("1h30m") == 5400
     for wrong in ("soon", "-5", "0", "10x", "5m3"):

@@ -20,7 +20,7 @@ from fitwell.report.evidence import by_layer, picture
 from fitwell.report.facts import gather, held_out_predictions
 from fitwell.report.headline import headline
 from fitwell.report.html import outcomes, proofs, write_report
-from fitwell.report.model import commands, parameters
+from fitwell.report.model import commands, options_of, parameters
 
 
 class Page(HTMLParser):
@@ -379,6 +379,19 @@ def test_commands_can_be_typed_again() -> None:
     assert f"optim.lr={1 / 3!r}" in typed
     assert "data.target=the price" in typed
     assert "augment.crop=[0.5, 1.0]" in typed
+
+
+def test_the_command_asks_for_what_was_asked_for(tmp_path: Path) -> None:
+    from fitwell import store
+
+    assert options_of(None) == options_of(tmp_path) == []
+    store.write_json(tmp_path / store.CALL, {"examples": False, "budget_seconds": 90.0})
+    assert options_of(tmp_path) == ["--budget", "90s", "--no-examples"]
+    recipe = fakes.recipe()
+    better = recipe.edit({"optim.lr": 0.3})
+    again, train = commands("digits", better, recipe, verb="improve", options=options_of(tmp_path))
+    assert again[1].startswith("fitwell improve digits --budget 90s --no-examples ")
+    assert "--budget" not in train[1]
 
 
 def test_parameters_are_read_from_the_weights_file(tmp_path: Path) -> None:

@@ -117,3 +117,19 @@ def check_batch(recipe: Recipe, num_train: int) -> None:
             f"Choose at most {num_train}.",
             setting="train.batch_size",
         )
+
+
+def check_paired(recipe: Recipe) -> None:
+    """Refuse what would part the arms of a paired trial.
+
+    Raises:
+        SettingError: `train.max_seconds` ends a training by the clock, so that two arms would see
+            unequal numbers of examples.
+    """
+    if recipe["train.max_seconds"]:
+        raise SettingError(
+            f"train.max_seconds = {recipe['train.max_seconds']:g}: paired trials see equal numbers of "
+            "examples, and a clock would end each after another number. Leave it out; --budget limits "
+            "an improvement, train.epochs a trial.",
+            setting="train.max_seconds",
+        )

@@ -217,7 +217,7 @@ def _folder_name(trials: Sequence[record.Run]) -> str:
 
 
 def _trained(start: Start, other: Recipe, name: str, progress: Progress | None) -> Verdict:
-    from fitwell.resolve import complete
+    from fitwell.resolve import check_paired, complete
     from fitwell.trials.bench import Bench, Budget, Variant
     from fitwell.trials.executor import LocalExecutor
     from fitwell.trials.protocol import REPEATS
@@ -227,6 +227,8 @@ def _trained(start: Start, other: Recipe, name: str, progress: Progress | None) 
     _comparable(*sources)  # first, since other data may be of another task
     other = complete(dict(other), data.spec)
     _comparable(recipe, other)
+    check_paired(recipe)
+    check_paired(other)
     tell = progress or (lambda event, **facts: None)
     arms = [Variant("first", recipe), Variant("second", other)]
     with tempfile.TemporaryDirectory(prefix="fitwell-compare-") as folder:

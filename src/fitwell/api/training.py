@@ -12,7 +12,7 @@ from fitwell.api.results import Improvement, Run, own_diagnosis, write_report
 from fitwell.api.start import Model, Start, begin, given, seconds_of
 from fitwell.data import Data, read, split
 from fitwell.errors import FitwellError, FolderError, Interrupted, going_on
-from fitwell.resolve import check_batch
+from fitwell.resolve import check_batch, check_paired
 
 Progress = Callable[..., Any]
 CV = "cv.json"  # marks the folder of a cross-validation, and holds its scores once it is done
@@ -162,6 +162,7 @@ def improve(
     seconds = seconds_of(budget)
     start = begin(source, model, settings)
     _check_folds(start)
+    check_paired(start.recipe)
     call = {"examples": examples, "budget_seconds": seconds}
     with _resumable(_folder(start, out, **call)) as folder:
         return _improve(start, folder, seconds, examples, progress)

@@ -81,6 +81,7 @@ def render(
             facts.recipe,
             facts.baseline_recipe,
             verb=VERBS[facts.kind],
+            options=model.options_of(facts.folder),
         ),
         "environment": model.flat(facts.environment),
     }

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fitwell import store
 from fitwell.recipe import Recipe
 from fitwell.report.wording import setting
 
@@ -36,24 +37,43 @@ def parameters(weights: Path) -> list[dict[str, Any]]:
 
 
 def commands(
-    source: str, recipe: Recipe | None, baseline: Recipe | None, *, verb: str
+    source: str,
+    recipe: Recipe | None,
+    baseline: Recipe | None,
+    *,
+    verb: str,
+    options: Sequence[str] = (),
 ) -> list[tuple[str, str]]:
-    """(what for, command) that make this result again, every setting spelled out."""
+    """(what for, command) that make this result again, every setting spelled out.
+
+    Args:
+        options: of the command line, that the result was asked for with.
+    """
     found = []
     if baseline is not None and source:
-        found.append(("The same again, every setting spelled out", _line(verb, source, baseline)))
+        line = _line(verb, source, baseline, options)
+        found.append(("The same again, every setting spelled out", line))
     if recipe is not None and source and recipe != baseline:
         found.append(("Train the better recipe", _line("fit", source, recipe)))
     return found
 
 
-def _line(verb: str, source: str, recipe: Recipe) -> str:
+def options_of(folder: Path | None) -> list[str]:
+    """The options beside the recipe that a run folder keeps of its call."""
+    path = folder / store.CALL if folder is not None else None
+    call = store.read_json(path) if path is not None and path.is_file() else {}
+    seconds = call.get("budget_seconds")
+    asked = ["--budget", f"{seconds:g}s"] if seconds else []
+    return [*asked, *(["--no-examples"] if call.get("examples") is False else [])]
+
+
+def _line(verb: str, source: str, recipe: Recipe, options: Sequence[str] = ()) -> str:
     pairs = [
         f"{name}={_typed(value)}"
         for name, value in recipe.items()
         if name != "source" and value != ""
     ]
-    return shlex.join(["fitwell", verb, source, *pairs])
+    return shlex.join(["fitwell", verb, source, *options, *pairs])
 
 
 def _typed(value: Any) -> str:
