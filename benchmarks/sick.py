@@ -37,12 +37,14 @@ def main() -> None:
             continue
         data = fitwell_data.read(str(common.FASHION), {"limit": 10_000})
         healthy = complete({**base, "train.seed": seed}, data.spec)
-        rows = split.fit_rows(data, healthy.section("data"), seed)
+        rows = split.final_rows(
+            data, healthy.section("data"), seed
+        )  # as the final model is trained
         reference = train_once(data, rows, healthy, seed=seed).scores["test"]["accuracy"]
         folder = Path(tempfile.mkdtemp())
         recipe = complete({**base, **sick, "train.seed": seed}, data.spec)
         better = improve(data, recipe, out=folder / "run", budget_seconds=BUDGET_SECONDS)
-        named = [f.name for diagnosis in better.diagnosis for f in diagnosis.findings]
+        named = [f.name for f in better.diagnosis[0].findings]
         row = {
             "seed": seed,
             "healthy": reference,

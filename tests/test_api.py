@@ -224,3 +224,78 @@ def test_a_notebook_works(here: Path) -> None:
     nbclient.NotebookClient(book, timeout=300, kernel_name="python3").execute(cwd=str(here))
     shown = book.cells[-1].outputs[-1]["data"]
     assert "<table>" in shown["text/html"]
+
+
+def test_a_run_in_memory_is_split_otherwise_but_not_read_otherwise(here: Path) -> None:
+    (here / "images" / "a").mkdir(parents=True)  # what the current folder holds is not its data
+    run = fw.fit(blobs(), settings=FAST)
+    assert len(fw.cv(run, settings={"data.folds": 3}).trials) == 3
+    with pytest.raises(SettingError, match="in memory") as caught:
+        fw.fit(run, settings={"data.limit": 50})
+    assert caught.value.setting == "data.limit"
+    with pytest.raises(DataError, match="No source was named"):
+        fw.fit("", settings=FAST)
+
+
+def table(path: Path, order: np.ndarray) -> None:
+    X, y = blobs()
+    rows = [",".join(map(str, [*X[i], f"c{y[i]}"])) for i in order]
+    path.write_text("\n".join(["a,b,c,d,label", *rows]) + "\n")
+
+
+def test_a_model_is_not_scored_on_what_it_was_trained_on(here: Path) -> None:
+    table(here / "data.csv", np.arange(200))
+    limited = {**FAST, "data.target": "label", "data.limit": 100, "seed": 3}
+    fw.fit("data.csv", settings=limited, out="run")
+    assert fw.evaluate("run")["scores"] == fw.open("run").scores["test"]
+    assert fw.open("run").test_looks == 2  # the second was the evaluation's
+    table(here / "data.csv", np.random.default_rng(0).permutation(200))
+    with pytest.raises(FolderError, match="changed since it was begun"):
+        fw.evaluate("run")
+    assert fw.evaluate("run", "data.csv", settings={"data.target": "label"})["scores"]
+
+
+def test_cross_validations_of_different_data_are_not_compared(here: Path) -> None:
+    settings = {**FAST, "data.target": "label", "data.folds": 2}
+    table(here / "one.csv", np.arange(200))
+    fw.cv("one.csv", settings=settings, out="first")
+    table(here / "one.csv", np.arange(200)[::-1])
+    fw.cv("one.csv", settings=settings, out="second")
+    assert fw.compare("first", "second").trials == 6  # trained again, both on what is there now
+    table(here / "two.csv", np.arange(200))
+    fw.cv("two.csv", settings=settings, out="third")
+    with pytest.raises(SettingError, match="source differs"):
+        fw.compare("second", "third")
+
+
+def test_runs_of_different_recipes_are_not_diagnosed_together() -> None:
+    runs = [fw.fit("wine", settings={**FAST, "lr": lr}) for lr in (0.1, 0.2)]
+    with pytest.raises(SettingError, match=r"optim\.lr is 0\.1 in one run and 0\.2 in another"):
+        fw.diagnose(*runs)
+    assert fw.diagnose(*[fw.fit("wine", settings={**FAST, "seed": s}) for s in (1, 2)]) is not None
+
+
+def test_nothing_is_missing_where_there_are_no_activations() -> None:
+    run = fw.fit("wine", model="linear", settings=FAST)
+    missing = {entry.name for entry in fw.diagnose(run).not_assessed}
+    assert not missing & {"dying_relu", "saturated_activation", "vanishing_gradient"}
+
+
+def test_early_stopping_needs_something_to_stop_by() -> None:
+    settings = {**FAST, "train.patience": 3, "data.validation": 0}
+    with pytest.raises(SettingError, match="no validation part") as caught:
+        fw.fit("wine", settings=settings)
+    assert caught.value.setting == "train.patience" and not Path("runs").exists()
+
+
+def test_a_limit_counts_where_the_number_of_epochs_is_chosen() -> None:
+    everything = fw.fit("digits", settings={"model": "linear"})
+    few = fw.fit("digits", settings={"model": "linear", "data.limit": 300})
+    assert everything.recipe is not None and few.recipe is not None
+    assert few.recipe["train.epochs"] > 1.5 * everything.recipe["train.epochs"]
+
+
+def test_a_cross_validation_has_no_model() -> None:
+    run = fw.cv("wine", settings={**FAST, "data.folds": 2})
+    with pytest.raises(FolderError, match="a cross-validation keeps none"):
+        fw.evaluate(run)

@@ -311,11 +311,17 @@ def test_budget_that_ends_before_the_confirm_stage(improving: Improve, tmp_path:
     assert decisions(result.verdicts) == {"lr 0.3": ("screen", "unconfirmed")}
     assert result.recipe == result.baseline_recipe
     assert {t.repeat for t in executor.ran if t.kind == "fold"} == {0}
-    # With more to spend the same folder goes on: nothing is run twice.
+    # It has ended, and is read; with more to spend it goes on, and nothing is run twice.
     before = len(executor.ran)
-    result, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget_seconds=None)
+    again, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget_seconds=None)
+    assert again.verdicts == result.verdicts and len(executor.ran) == before
+    assert again.test_looks == result.test_looks == 1
+    result, _ = improving(
+        executor.effect, [lr(0.3)], executor=executor, budget_seconds=None, more=True
+    )
     assert decisions(result.verdicts) == {"lr 0.3": ("confirm", "helps")}
     assert len(executor.ran) == len(set(executor.ran)) and len(executor.ran) > before
+    assert result.test_looks == 2  # of another final model
 
 
 @pytest.mark.parametrize(("slower", "left"), [(30.0, ["lr 0.3"]), (90.0, [])])
@@ -456,7 +462,8 @@ def test_trials_cost_what_their_own_recipe_took(recipe: Recipe) -> None:
     heavy = recipe.edit({"model.width": 512})
     budget = Budget(100)
     runs = [Run(status="done", seconds=s, epochs=[{}]) for s in (1.0, 9.0)]
-    budget.learn([Task(recipe), Task(heavy)], runs, 10.0, 1)
+    budget.learn([Task(recipe), Task(heavy, variant="heavy")], runs)
+    budget.learn_overhead(runs, 10.0, 1)
     assert budget.cost([Task(heavy)] * 4, 1) == pytest.approx(36)
     assert budget.cost([Task(recipe)] * 4, 1) == pytest.approx(4)
     assert budget.cost([Task(recipe.edit({"model.width": 99}))], 1) == pytest.approx(5)

@@ -68,6 +68,8 @@ SOURCE = """
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A module in the current folder, named as no other; gone afterwards."""
     name = "own_nets_for_fitwell"
+    own = ("own_broken_net", "own_exiting_net", "own_needy_net", "no_such_module_here")
+    monkeypatch.setenv("FITWELL_TRUST", ",".join((name, f"{name}.sub", "", *own)))
     (tmp_path / f"{name}.py").write_text(dedent(SOURCE))
     (tmp_path / "own_broken_net.py").write_text("1 / 0")
     (tmp_path / "own_exiting_net.py").write_text("raise SystemExit(0)")
@@ -157,3 +159,24 @@ def test_a_users_file_never_shadows_the_standard_library(
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     with pytest.raises(SettingError, match="colorsys has no"):
         load_builder("colorsys:net")
+
+
+def test_code_that_only_a_run_from_elsewhere_names_is_refused(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fitwell as fw
+
+    monkeypatch.setenv("FITWELL_TRUST", "")
+    monkeypatch.setenv("FITWELL_CACHE", str(tmp_path / "cache"))
+    Path("evil.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    Path("recipe.toml").write_text('source = "wine"\n[model]\nname = "evil:net"\n')
+    with pytest.raises(SettingError, match=r"If you trust it, name it yourself: --model evil:net"):
+        fw.show("recipe.toml")
+    assert not Path("ran").exists()
+    quick = {"train.epochs": 1, "data.folds": 2}
+    run = fw.fit("wine", model=f"{module}:by_name", settings=quick, out="mine")
+    assert fw.evaluate("mine")["scores"] and fw.cv(run, settings=quick, out="folds").trials
+    assert (tmp_path / "cache" / "trusted-models.txt").read_text() == f"{module}:by_name\n"
+    monkeypatch.setenv("FITWELL_CACHE", str(tmp_path / "another machine"))
+    with pytest.raises(SettingError, match="FITWELL_TRUST"):
+        fw.evaluate("mine")

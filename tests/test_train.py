@@ -316,3 +316,55 @@ def test_a_clipped_gradient_has_its_norm_in_every_row(digits: Data) -> None:
     run = trained(digits, train__epochs=1, train__clip_norm=0.5)
     norms = [row["grad_norm"] for row in run.steps]
     assert all(norm is not None and norm > 0 for norm in norms) and len(set(norms)) > 3
+
+
+def test_the_last_epoch_is_probed_under_early_stopping(digits: Data) -> None:
+    run = trained(digits, train__epochs=60, train__patience=2, optim__lr=0.2)
+    probed = {row["epoch"] for row in run.probes if row["kind"] == "epoch"}
+    assert 4 < len(run.epochs) < 60 and len(run.epochs) & (len(run.epochs) - 1)
+    assert len(run.epochs) - 1 in probed
+
+
+def test_a_short_training_is_probed_too(digits: Data) -> None:
+    run = trained(digits, train__epochs=1)
+    assert len({row["step"] for row in run.probes if row["kind"] == "step"}) >= 10 > 1
+
+
+def test_weights_that_break_in_the_last_step_fail_the_run(tmp_path: Path) -> None:
+    data = fitwell_data.read("diabetes", {})
+    settings = {"optim.lr": 100, "train.batch_size": 318, "schedule.name": "constant"}
+    recipe = complete({**settings, "model.name": "mlp", "train.epochs": 1}, data.spec)
+    run = train_once(data, parts(data, recipe), recipe, folder=tmp_path / "run")
+    assert run.status == "failed" and "after epoch 1" in run.failure and "layer" in run.failure
+    assert "test" not in run.scores and not (tmp_path / "run" / "best.safetensors").exists()
+
+
+LIMITED = """
+import resource, sys, torch
+from pathlib import Path
+from fitwell.train.checkpoint import write_tensors
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try:
+    write_tensors(Path("weights.safetensors"), {"w": torch.zeros(100_000)}, {})
+except Exception as error:
+    print(type(error).__name__, error)
+print([p.name for p in Path(".").iterdir()])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_weights_that_find_no_room_are_said_and_leave_nothing(tmp_path: Path) -> None:
+    """The system's own refusal, through safetensors, which has an error of its own for it."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stdout.startswith("FolderError weights.safetensors could not be written: File too")
+    assert "Make room" in done.stdout and done.stdout.endswith("[]\n")
+
+
+def test_weights_may_be_read_by_who_may_read_the_rest(digits: Data, tmp_path: Path) -> None:
+    recipe = complete({**SMALL, "train.epochs": 1}, digits.spec)
+    train_once(digits, parts(digits, recipe), recipe, folder=tmp_path)
+    modes = {(tmp_path / n).stat().st_mode for n in ("run.json", "best.safetensors")}
+    assert len(modes) == 1

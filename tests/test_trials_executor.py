@@ -65,6 +65,7 @@ def executor(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
 def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "crashing_nets.py").write_text(CRASHING)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("FITWELL_TRUST", "crashing_nets,made_in_this_process")
 
 
 def alive(pid: int) -> bool:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import (  # type: ignore[attr-defined]  # the stub
     validate_data,  # type: ignore[attr-defined]
 )
 
+from fitwell import store
 from fitwell.data import split
 from fitwell.data.arrays import read_arrays
 from fitwell.data.batches import Batches
@@ -55,6 +56,8 @@ class _Estimator(BaseEstimator):
         if self.epochs is not None:
             given["train.epochs"] = self.epochs
         values = validate(given)
+        if ":" in self.model:
+            store.trust_model(self.model)
         if "train.seed" not in values:
             values["train.seed"] = int(check_random_state(self.random_state).randint(2**31 - 1))
         values.setdefault("train.batch_size", min(32 if count < 5000 else 128, count))

@@ -100,6 +100,8 @@ def evaluate(run: Run, source: Any = None, options: Mapping[str, Any] | None = N
     losses = loss(outputs, y).cpu().numpy()
     name = run.folder.name if run.folder else "a run in memory"
     run.test_looks = store.look_at_test(data.test_fingerprint(rows), f"evaluate {name}")
+    if source is None and run.folder is not None:
+        store.save_state(run, run.folder)
     return score(task_of(spec), target, decoded, losses)
 
 
@@ -113,7 +115,11 @@ def scored_rows(
         return data, np.arange(len(data))
     if not recipe["source"]:
         raise FolderError("This run was trained on arrays in memory: name the data to score it on.")
-    data = read(str(recipe["source"]), recipe.section("data"), like=spec)
+    options = recipe.section("data") | {"seed": recipe["train.seed"]}
+    data = read(str(recipe["source"]), options, like=spec)
+    if run.folder is not None:
+        instead = "Name the data to score the model on, if none of it was trained on."
+        store.check_same_data(run.folder, data.fingerprint, instead)
     rows = split.fit_rows(data, recipe.section("data"), run.seed).held_out
     if not len(rows):
         raise FolderError(

@@ -26,6 +26,10 @@ import numpy as np
 from fitwell.recipe import Recipe
 from fitwell.spec import Spec
 
+# Findings and reports study the first of these parts that a run has. The test part comes last: whoever
+# studies it and then changes something has no test set any more.
+STUDIED = ("held_out", "validation", "test")
+
 Row = dict[str, Any]
 Scores = dict[str, float]
 Confidence = Literal["high", "medium", "low"]
@@ -132,6 +136,12 @@ class Finding:
             "remedies": [r.to_json() for r in self.remedies],
         }
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Finding":
+        settings, remedies = tuple(data["settings"]), tuple(Remedy(**r) for r in data["remedies"])
+        known: dict[str, Any] = {**data, "settings": settings, "remedies": remedies}
+        return cls(**known)
+
 
 @dataclass(frozen=True)
 class NotAssessed:
@@ -165,11 +175,18 @@ class Verdict:
     finding: str = ""
     round: int = 1
     level: float | None = None
-    differences: Sequence[float] = ()
+    differences: Sequence[float | None] = ()
     why: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return json_ready(asdict(self))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Verdict":
+        effect = math.nan if data["effect"] is None else data["effect"]
+        known: dict[str, Any] = dict(data)
+        known |= {"effect": effect, "differences": tuple(data["differences"])}
+        return cls(**known)
 
 
 @dataclass
@@ -195,7 +212,16 @@ class Diagnosis:
         return {
             "findings": [f.to_json() for f in self.findings],
             "not_assessed": [n.to_json() for n in self.not_assessed],
+            "rules": self.rules,
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Diagnosis":
+        return cls(
+            [Finding.from_json(finding) for finding in data["findings"]],
+            [NotAssessed(**row) for row in data["not_assessed"]],
+            data["rules"],
+        )
 
 
 def json_ready(value: Any) -> Any:

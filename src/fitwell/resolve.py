@@ -41,7 +41,7 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
         values |= {f"{section}.{key}": value for key, value in entry.items()}
     for section in PLAIN_SECTIONS:
         values |= {f"{section}.{key}": value for key, value in defaults(section).items()}
-    values |= task_defaults(spec, names)
+    values |= task_defaults(spec, names, limit=int(given.get("data.limit", 0)))
     values |= given
     _suits(values, spec)
     return Recipe({name: value for name, value in values.items() if value is not None})
@@ -54,10 +54,14 @@ def default_model(spec: Spec) -> str:
     return "lenet" if max(spec.input_shape[1:]) <= 32 else "convnet"
 
 
-def task_defaults(spec: Spec, names: Mapping[str, str]) -> dict[str, Any]:
-    """Defaults that depend on the data: enough steps on little data, a score that suits."""
+def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[str, Any]:
+    """Defaults that depend on the data: enough steps on little data, a score that suits.
+
+    Args:
+        limit: at most so many of the examples are trained on; 0: all.
+    """
     # About 1,500 steps at least: a small data set needs more passes to see as many.
-    examples = max(1, spec.num_examples)
+    examples = max(1, min(spec.num_examples, limit or spec.num_examples))
     batch_size = 32 if examples < 5000 else 128
     epochs = min(60, max(10, round(1500 * batch_size / examples)))
     metric = task_of(spec).metric(spec)
@@ -132,4 +136,19 @@ def check_paired(recipe: Recipe) -> None:
             "examples, and a clock would end each after another number. Leave it out; --budget limits "
             "an improvement, train.epochs a trial.",
             setting="train.max_seconds",
+        )
+
+
+def check_patience(recipe: Recipe, num_validation: int) -> None:
+    """Refuse early stopping without anything to stop by.
+
+    Raises:
+        SettingError: `train.patience` counts epochs without a better validation score, and there is
+            no validation part.
+    """
+    if recipe["train.patience"] and not num_validation:
+        raise SettingError(
+            f"train.patience = {recipe['train.patience']}: it waits for a better validation score, and "
+            "there is no validation part. Set data.validation=0.1, or train.patience=0.",
+            setting="train.patience",
         )

@@ -22,6 +22,7 @@ from fitwell.spec import Spec
 FORMAT = 1
 CALL = "call.json"  # what was asked for beside the recipe, and the hash of the data
 LOCK = ".lock"
+TRUSTED = "trusted-models.txt"
 ROW_FILES = ("steps", "epochs", "probes", "evidence")
 STATE_KEYS = (
     "scores status failure seconds best_epoch seed fold repeat test_looks".split()
@@ -52,7 +53,12 @@ def saying_no_space(
     try:
         yield
     except OSError as error:
-        full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)  # None: NumPy wrote a part
+        full = error.errno in (
+            None,
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EFBIG,
+        )  # None: NumPy wrote a part
         step = "Make room" if full else "See that the folder exists and may be written to"
         raise FolderError(
             f"{path} could not be written: {error.strerror or error}. What was saved before is "
@@ -132,6 +138,20 @@ def release(folder: Path) -> None:
         folder.rmdir()
 
 
+def check_same_data(folder: Path, fingerprint: str, instead: str) -> None:
+    """Refuse data other than the run was begun with: rows are known by their place.
+
+    Raises:
+        FolderError: they have changed; `instead` is the next step.
+    """
+    if read_json(folder / CALL).get("data", fingerprint) != fingerprint:
+        raise FolderError(
+            f"The data of {folder} has changed since it was begun (other examples, values or order): "
+            f"training and test examples would be mixed. {instead}",
+            where=str(folder),
+        )
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second process from writing into the same run folder; a killed one lets go of it.
@@ -206,6 +226,11 @@ def save_run(run: Run, folder: Path, *, rows: bool = True) -> None:
                 append_rows(temporary, getattr(run, name))
     for part, predictions in run.predictions.items():
         write_predictions(folder / "predictions" / f"{part}.parquet", predictions, run.spec)
+    save_state(run, folder)
+
+
+def save_state(run: Run, folder: Path) -> None:
+    """Write scores, status and the like alone."""
     write_json(folder / "run.json", {key: getattr(run, key) for key in STATE_KEYS})
 
 
@@ -300,6 +325,28 @@ def cache_folder() -> Path:
 
     named = os.environ.get("FITWELL_CACHE")
     return Path(named) if named else user_cache_path("fitwell", appauthor=False)
+
+
+def trust_model(path: str) -> None:
+    """Remember that the user named this code of theirs as a model, `package.module:name`."""
+    if not is_trusted(path):
+        place = cache_folder() / TRUSTED
+        with saying_no_space(place, "name another folder for it in FITWELL_CACHE"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with place.open("a", encoding="utf-8") as file:
+                file.write(f"{path}\n")
+
+
+def is_trusted(path: str) -> bool:
+    """Whether the user named it on this machine, or it or its module in FITWELL_TRUST.
+
+    Several stand there with a comma between.
+    """
+    trusted = os.environ.get("FITWELL_TRUST", "").split(",")
+    if path in trusted or path.partition(":")[0] in trusted:
+        return True
+    place = cache_folder() / TRUSTED
+    return place.is_file() and path in place.read_text(encoding="utf-8").splitlines()
 
 
 def look_at_test(fingerprint: str, what: str) -> int:

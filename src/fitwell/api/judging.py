@@ -14,6 +14,7 @@ from fitwell.api.start import Start, begin, given, over, recipe_of
 from fitwell.api.training import Progress
 from fitwell.data import Data, Problem
 from fitwell.errors import FolderError, Interrupted, SettingError
+from fitwell.improve.state import STATE, read_improvement
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Scores, Verdict
 from fitwell.spec import Spec
@@ -68,6 +69,15 @@ def diagnose(*runs: Any) -> Diagnosis:
     flat = [run for item in runs for run in _each(item)]
     if not flat:
         raise FolderError("Name at least one run to diagnose.")
+    known = [run.recipe for run in flat if run.recipe is not None]
+    for recipe in known:
+        if changes := {n: v for n, v in known[0].changes(recipe).items() if n != "train.seed"}:
+            name, (one, other) = next(iter(changes.items()))
+            raise SettingError(
+                f"{name} is {one} in one run and {other} in another: runs of different recipes are "
+                "no evidence for each other. Diagnose them one by one.",
+                setting=name,
+            )
     return diagnosis_of(flat)
 
 
@@ -76,15 +86,11 @@ def _each(item: Any) -> list[record.Run]:
         return [run for part in item for run in _each(part)]
     if isinstance(item, str | Path):
         item = store.open_run(Path(item))
+    if getattr(item, "folder", None) is not None and (item.folder / STATE).is_file():
+        item = read_improvement(item.folder)  # the folder holds the trials of every variant
     if not isinstance(item, record.Run):
         return list(item.final_folds)  # an improvement
-    folds = [t for t in item.trials if t.fold is not None]
-    if item.folder is not None and (item.folder / "improve.json").is_file():
-        # The folder holds the trials of every variant; the final folds of its recipe speak.
-        repeat = store.read_json(item.folder / "improve.json").get("repeat", 0)
-        folds = [t for t in folds if t.recipe == item.recipe and t.repeat == repeat]
-        folds = sorted(folds, key=lambda trial: int(trial.fold or 0))
-    return folds or [replace(item, trials=[])]
+    return [t for t in item.trials if t.fold is not None] or [replace(item, trials=[])]
 
 
 def evaluate(
@@ -148,8 +154,8 @@ def compare(
     extra = given("", settings)
     runs = [_recorded(item) for item in (first, second)]
     if not extra and runs[0] is not None and runs[1] is not None:
-        verdict = _from_record(runs[0], runs[1])
-        if verdict is not None:
+        same = _same_conditions(runs[0], runs[1])
+        if same and (verdict := _from_record(runs[0], runs[1])) is not None:
             return verdict
     recipes = [recipe_of(item) for item in (first, second)]
     for item, recipe in zip((first, second), recipes, strict=True):
@@ -184,6 +190,17 @@ def _recorded(item: Any) -> list[record.Run] | None:
     trials = [t for t in getattr(item, "trials", []) if t.fold is not None]
     done = bool(trials) and all(t.status == "done" and "held_out" in t.predictions for t in trials)
     return trials if done else None
+
+
+def _same_conditions(first: Sequence[record.Run], second: Sequence[record.Run]) -> bool:
+    """Whether both were trained on the same data, with equal threads and precision."""
+    runs = [*first, *second]
+    keys = ("machine", "threads", "precision")
+    places = {run.folder.parent.parent for run in runs if run.folder is not None}
+    data = {store.read_json(place / store.CALL).get("data") for place in places}
+    return len(data) <= 1 and all(
+        run.environment.get(key) == runs[0].environment.get(key) for run in runs for key in keys
+    )
 
 
 def _from_record(first: Sequence[record.Run], second: Sequence[record.Run]) -> Verdict | None:

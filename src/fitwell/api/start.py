@@ -8,6 +8,7 @@ from typing import Any
 
 from fitwell import record, store
 from fitwell.data import Data, read
+from fitwell.data.options import READING
 from fitwell.errors import FolderError, SettingError
 from fitwell.recipe import Recipe
 from fitwell.resolve import complete
@@ -47,7 +48,10 @@ def given(model: Model = "", settings: Mapping[str, Any] | None = None) -> dict[
     values = dict(settings or {})
     if model:
         values["model.name"] = model if isinstance(model, str) else _import_path(model)
-    return validate(values)
+    checked = validate(values)
+    if ":" in checked.get("model.name", ""):
+        store.trust_model(checked["model.name"])  # a run from elsewhere may not name code to run
+    return checked
 
 
 def begin(source: Any, model: Model = "", settings: Mapping[str, Any] | None = None) -> Start:
@@ -80,16 +84,24 @@ def begin(source: Any, model: Model = "", settings: Mapping[str, Any] | None = N
         )
     values["source"] = str(source) if named else ""
     options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
-    if data is None or options != _same(options, recipe):
+    changed = _read_otherwise(options, recipe)
+    if data is not None and changed and not source:
+        raise SettingError(
+            f"data.{changed[0]}: the data is in memory, and was read without it. Give the data itself "
+            "once more, with this setting.",
+            setting=f"data.{changed[0]}",
+        )
+    if data is None or changed:
         data = read(
             str(source) if named else source, {**options, "seed": values.get("train.seed", 0)}
         )
     return Start(data, values, complete(values, data.spec))
 
 
-def _same(options: dict[str, Any], recipe: Recipe | None) -> dict[str, Any]:
-    section = recipe.section("data") if recipe is not None else {}
-    return {k: section.get(k) for k in options}
+def _read_otherwise(options: Mapping[str, Any], recipe: Recipe | None) -> list[str]:
+    """The options that change what is read (and not only how it is split), and differ."""
+    before = recipe.section("data") if recipe is not None else {}
+    return [k for k in READING if k in options and options[k] != before.get(k)]
 
 
 def recipe_of(source: Any) -> Recipe | None:

@@ -12,7 +12,7 @@ from fitwell.api.results import Improvement, Run, own_diagnosis, write_report
 from fitwell.api.start import Model, Start, begin, given, seconds_of
 from fitwell.data import Data, read, split
 from fitwell.errors import FitwellError, FolderError, Interrupted, going_on
-from fitwell.resolve import check_batch, check_paired
+from fitwell.resolve import check_batch, check_paired, check_patience
 
 Progress = Callable[..., Any]
 CV = "cv.json"  # marks the folder of a cross-validation, and holds its scores once it is done
@@ -49,6 +49,7 @@ def fit(
     start = begin(source, model, settings)
     rows = split.fit_rows(start.data, start.options, start.seed)
     check_batch(start.recipe, len(rows.train))
+    check_patience(start.recipe, len(rows.validation))
     with _resumable(_folder(start, out, examples=examples)) as folder:
         run = train_once(
             start.data, rows, start.recipe, seed=start.seed, folder=folder, progress=progress
@@ -92,8 +93,9 @@ def _check_folds(start: Start) -> None:
     """Refuse more folds than examples, and a batch that is larger than the smallest fold's rest."""
     data, options, seed = start.data, start.options, start.seed
     folds = range(int(start.recipe["data.folds"]))  # type: ignore[arg-type]
-    rows = (split.fold_rows(data, options, fold=f, repeat=0, seed=seed) for f in folds)
+    rows = [split.fold_rows(data, options, fold=f, repeat=0, seed=seed) for f in folds]
     check_batch(start.recipe, min(len(part.train) for part in rows))
+    check_patience(start.recipe, min(len(part.validation) for part in rows))
 
 
 def _cross_validate(start: Start, folder: Path, examples: bool, progress: Progress | None) -> Run:
@@ -175,16 +177,15 @@ def _improve(
     examples: bool,
     progress: Progress | None,
     *,
-    finished: bool = False,
+    more: bool = False,
 ) -> Improvement:
     from fitwell.improve import improve as run_improve
 
     result = run_improve(
-        start.data, start.recipe, out=folder, budget_seconds=seconds, progress=progress
+        start.data, start.recipe, out=folder, budget_seconds=seconds, progress=progress, more=more
     )
-    if not finished:
-        _log(folder, result.sentences)
-        _report(result, folder, examples, start.data)
+    _log(folder, result.sentences)
+    _report(result, folder, examples, start.data)
     return Improvement(result, start.data)
 
 
@@ -201,7 +202,8 @@ def resume(
     Args:
         run: a run folder, or a Run that has one.
         source: the data, where the recipe does not name it (arrays in memory).
-        budget: of an improvement, earlier time included; as it was asked for by default.
+        budget: of an improvement, earlier time included; as it was asked for by default. One that
+            has ended goes on where this is more than it had.
         examples: whether the report may hold examples; as it was asked for by default.
 
     Raises:
@@ -223,23 +225,31 @@ def resume(
             f"{folder} has no recipe.toml, so it cannot go on. Start again with `fitwell {kind}`.",
             where=str(folder),
         )
-    recipe, finished = old.recipe, False
+    recipe, more = old.recipe, False
+    call = store.read_json(folder / store.CALL)
+    asked, seconds = call.get("budget_seconds"), seconds_of(budget)
     if kind == "improve":
         path = folder / "improve.json"
         with store.reading(path):
             state = store.read_json(path)
             recipe = type(recipe)(state["baseline_recipe"])
-            finished = state["status"] == "done" and reported
-    call = store.read_json(folder / store.CALL)
-    seconds = call.get("budget_seconds") if budget is None else seconds_of(budget)
+        more = seconds is not None and asked is not None and seconds > asked
+        if state["status"] == "done" and not more and (reported or not named):
+            from fitwell.improve import read_improvement
+
+            return Improvement(read_improvement(folder))
     examples = call.get("examples", True) if examples is None else examples
     start = _again(recipe, source)
-    _same_data(folder, call, start.data, kind)
+    instead = f"Start again with `fitwell {kind}`."
+    store.check_same_data(folder, start.data.fingerprint, instead)
     with _resumable(folder):
         if kind == "cv":
             return _cross_validate(start, folder, examples, progress)
         if kind == "improve":
-            return _improve(start, folder, seconds, examples, progress, finished=finished)
+            if seconds is not None:  # what is asked for now is what a later call goes on with
+                store.write_json(folder / store.CALL, {**call, "budget_seconds": seconds})
+            seconds = asked if seconds is None else seconds
+            return _improve(start, folder, seconds, examples, progress, more=more)
         rows = split.fit_rows(start.data, start.options, start.seed)
         run = go_on(folder, start.data, rows, progress=progress)
         return _ended(run, start.data, rows, examples)
@@ -259,15 +269,6 @@ def _again(recipe: Any, source: Any) -> Start:
     options = recipe.section("data") | {"seed": recipe["train.seed"]}
     data = read(named if source is None else source, options)
     return Start(data, dict(recipe), recipe)
-
-
-def _same_data(folder: Path, call: Mapping[str, Any], data: Data, verb: str) -> None:
-    if call.get("data", data.fingerprint) != data.fingerprint:
-        raise FolderError(
-            f"The data of {folder} has changed since it was begun (other examples, values or order). "
-            f"Going on would mix training and test examples; start again with `fitwell {verb}`.",
-            where=str(folder),
-        )
 
 
 def _folder(start: Start, out: str | Path | None, **call: Any) -> Path:

@@ -71,6 +71,10 @@ def data_settings(
     return dict(locals())
 
 
+# The settings that change what is read; the others say how it is split.
+READING = ("target", "task", "group", "image_size", "root", "limit")
+
+
 def fill(options: Mapping[str, Any]) -> dict[str, Any]:
     """`options` with the defaults of `data_settings`; `seed` may be among them.
 

@@ -113,6 +113,8 @@ def _open(source: Any, options: dict[str, Any], like: Spec | None) -> Data:
 
 
 def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) -> Data:
+    if not str(source).strip():
+        raise refuse("no_source", "No source was named.", "Name a path or a source.", "source")
     path = Path(source).expanduser()
     if not path.exists():
         if str(source) in SOURCES:

@@ -17,7 +17,7 @@ from fitwell.findings.reading import (
     metric_of,
     rounded,
 )
-from fitwell.record import Finding, NotAssessed, Predictions, Run
+from fitwell.record import STUDIED, Finding, NotAssessed, Predictions, Run
 
 _GAP = 0.03  # in a score up to 1
 _RELATIVE_GAP = 0.1  # of the validation score, for errors in the target's own unit
@@ -186,8 +186,8 @@ def _against_trivial(
         if not np.isfinite(model).all():
             model = np.where(np.isfinite(model), model, 1e12)
         gain = base - model
-        signs = random.choice([-1.0, 1.0], size=(999, len(gain)))
-        hits = int(np.sum((signs @ gain) >= gain.sum()))
+        drawn = [gain @ random.choice([-1.0, 1.0], size=len(gain)) for _ in range(999)]
+        hits = int(np.sum(np.array(drawn) >= gain.sum()))
         score, trivial = float(np.sqrt(model.mean())), float(np.sqrt(base.mean()))
         return {"metric": "rmse", "score": score, "trivial": trivial, "p": (hits + 1) / 1000}
     classes, codes = np.unique(target, return_inverse=True)
@@ -218,10 +218,7 @@ def _against_trivial(
 
 
 def _held_out(run: Run) -> Predictions | None:
-    return next(
-        (run.predictions[part] for part in ("held_out", "test") if part in run.predictions),
-        run.predictions.get("validation"),
-    )
+    return next((run.predictions[part] for part in STUDIED if part in run.predictions), None)
 
 
 def _ends(run: Run, part: str, key: str) -> np.ndarray:
@@ -243,8 +240,9 @@ def _gap(run: Run, metric: str) -> float:
 
 
 def _kept_gap(run: Run, metric: str) -> float:
-    """The same for the weights that were kept, on the part that was never selected with."""
-    train, held_out = run.scores.get("train"), run.scores.get("held_out") or run.scores.get("test")
+    """The same for the weights that were kept."""
+    train = run.scores.get("train")
+    held_out = next((run.scores[part] for part in STUDIED if part in run.scores), None)
     if not train or not held_out or metric not in train or metric not in held_out:
         return float("nan")
     gap = float(goodness(metric, train[metric]) - goodness(metric, held_out[metric]))

@@ -210,6 +210,7 @@ def _worst(
 
 
 def _no_activations(name: str, runs: Sequence[Run]) -> NotAssessed | None:
-    """Nothing to say where other activations were measured; not assessed where none was."""
-    measured = any(row.get("kind") == "epoch" for run in folds_of(runs) for row in run.probes)
+    """Nothing to say of a network without such activations; not assessed where none were probed."""
+    # Probed from its first steps, a network without rows after its first epoch has no activations.
+    measured = any(run.probes and run.epochs for run in folds_of(runs))
     return None if measured else NotAssessed(name, "probe rows of activations")

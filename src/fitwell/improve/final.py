@@ -6,7 +6,7 @@ from statistics import median
 
 from fitwell import store
 from fitwell.data import split
-from fitwell.improve.state import Improvement, State
+from fitwell.improve.state import Improvement, State, add_evidence
 from fitwell.record import Run
 from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.scoring import mean_scores, paired_test
@@ -68,8 +68,9 @@ def finish(
     result.test_effect = paired_test(reference, chosen, result.recipe)
     result.sentences.append(_closing(bench, result, has_test))
     bench.progress("note", text=result.sentences[-1])
+    add_evidence(result, state.evidence)
     result.run = publish(chosen, state, result)
-    state.spend(bench.budget.spent)
+    state.spend(bench.budget)
     result.seconds, state.status = state.seconds, "done"
     state.facts = {
         k: v for k, v in result.to_json().items() if k not in ("seconds", "test_looks", "run")

@@ -15,7 +15,7 @@ from fitwell.data.types import Data
 from fitwell.errors import TrainingError
 from fitwell.improve.evidence import gather
 from fitwell.improve.final import epochs_found, finish
-from fitwell.improve.state import Improvement, State, open_state
+from fitwell.improve.state import Improvement, State, open_state, read_improvement, rows_of_round
 from fitwell.improve.variants import Proposal, proposals, variants_of
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Remedy, Run, Verdict, json_ready
@@ -39,16 +39,19 @@ def improve(
     budget_seconds: float | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    more: bool = False,
 ) -> Improvement:
     """Find what holds the recipe back, prove what helps, and train the final model.
 
     Args:
         recipe: complete: the baseline.
-        out: the run folder: new, or that of an improvement of the same recipe, which goes on.
+        out: the run folder: new, or that of an improvement of the same recipe, which goes on; one
+            that has ended is read.
         budget_seconds: wall time, with that of earlier calls for this folder; None is no limit. The
             baseline and the final models are trained in any case.
         progress: called with an event and its facts, see `fitwell.report.progress`.
         executor: by default a LocalExecutor with a worker a core, closed at the end.
+        more: go on with one that has ended, too: its budget has grown.
 
     Raises:
         SettingError: data.folds does not suit the data.
@@ -60,25 +63,19 @@ def improve(
     seed = int(recipe["train.seed"])  # type: ignore[arg-type]
     split.fold_rows(data, options, fold=0, repeat=0, seed=seed)  # refuse before anything is written
     state = open_state(Path(out), recipe)
-    if not state.finished:
-        write_folds(state.folder, data, recipe)
+    if state.finished and not more:
+        return read_improvement(state.folder)
+    if state.finished:
+        state.reopen()
+    write_folds(state.folder, data, recipe)
     threads = int(recipe["train.threads"])  # type: ignore[arg-type]
-    own = (
-        None
-        if executor
-        else LocalExecutor(
-            data,
-            Path(out),
-            threads=threads,
-            in_process=state.finished,  # then all trials are there, and no worker is of use
-        )
-    )
-    budget = Budget(budget_seconds, spent=state.seconds)
+    own = None if executor else LocalExecutor(data, Path(out), threads=threads)
+    budget = Budget(budget_seconds, spent=state.seconds, overhead=state.overhead)
     bench = Bench(data, executor or own, budget, progress or silent, recipe)  # type: ignore[arg-type]
     try:
         return _Improving(bench, state).run()
     finally:
-        state.spend(budget.spent)
+        state.spend(budget)
         if own:
             own.close()
 
@@ -138,7 +135,7 @@ class _Improving:
             self.say(f"Stopped after {MOST_ROUNDS} rounds, the most there are.")
         final_folds = baseline_folds
         if current != self.first:
-            # Not on the screen's folds, by which the recipe was selected: those flatter it.
+            # Not on the screen's folds, by which the recipe was chosen among all: those flatter it.
             baseline_folds = bench.run(self.folds(self.first, repeat))
             final_folds = bench.run(self.folds(current, repeat))
         return finish(
@@ -211,11 +208,9 @@ class _Improving:
                 )
             )
             self.state.save()
-        # Reference models are of the data and serve every round, a range test is of its recipe.
-        reference = [r for r in self.state.evidence["1"] if r["experiment"] == "reference"]
-        own = [r for r in self.state.evidence[key] if r["experiment"] != "reference"]
-        runs[0].evidence = [*reference, *own]
-        diagnosis = with_remedies(diagnose(runs), runs[0].recipe, runs[0].spec)
+        rows = rows_of_round(self.state.evidence, number)
+        told = [replace(runs[0], evidence=[*runs[0].evidence, *rows]), *runs[1:]]
+        diagnosis = with_remedies(diagnose(told), runs[0].recipe, runs[0].spec)
         self.diagnoses.append(diagnosis)
         documents = [d.to_json() for d in self.diagnoses]
         store.write_json(
@@ -271,7 +266,7 @@ class _Improving:
         for verdict in verdicts:
             self.say(sentence_of(verdict))
             self.bench.progress("verdict", verdict=verdict)
-        self.state.spend(self.bench.budget.spent)
+        self.state.spend(self.bench.budget)
 
     def adopted(self, verdict: Verdict, carried: Sequence[Proposal], number: int) -> None:
         also = ", ".join(remedy.name for remedy, _ in carried)

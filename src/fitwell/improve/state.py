@@ -1,5 +1,6 @@
 """What an improvement gives, and the file from which an interrupted one goes on."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from fitwell import store
 from fitwell.errors import FolderError
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Row, Run, Scores, Verdict, json_ready
+from fitwell.trials.bench import Budget
 
 STATE = "improve.json"
 PART_SCORES = ("validation", "test")
@@ -89,19 +91,25 @@ class State:
     recipe: Recipe
     status: str = "running"
     seconds: float = 0.0
+    overhead: float = 1.0  # see Budget
     test_looks: int = 0
     evidence: dict[str, list[Row]] = field(default_factory=dict)  # by round
     facts: dict[str, Any] = field(default_factory=dict)  # the results, for readers of the file
 
     @property
     def finished(self) -> bool:
-        """Whether it ended before; going on with it then only reads it again."""
+        """Whether it has ended."""
         return self.status == "done"
 
-    def spend(self, seconds: float) -> None:
-        """Note the wall time so far; reading a finished improvement again costs it nothing."""
+    def reopen(self) -> None:
+        """Go on with what had ended; another final model will be another look at the test part."""
+        self.status, self.test_looks = "running", 0
+        self.save()
+
+    def spend(self, budget: Budget) -> None:
+        """Note the wall time so far, and how far trials take longer than they say."""
         if not self.finished:
-            self.seconds = seconds
+            self.seconds, self.overhead = budget.spent, budget.overhead
             self.save()
 
     def save(self) -> None:
@@ -111,6 +119,7 @@ class State:
                 "format": 1,
                 "status": self.status,
                 "seconds": self.seconds,
+                "overhead": self.overhead,
                 "test_looks": self.test_looks,
                 "baseline_recipe": dict(self.recipe),
                 "evidence": self.evidence,
@@ -143,6 +152,7 @@ def open_state(folder: Path, recipe: Recipe) -> State:
                 recipe,
                 known["status"],
                 known["seconds"],
+                known["overhead"],
                 known["test_looks"],
                 known["evidence"],
             )
@@ -156,3 +166,62 @@ def open_state(folder: Path, recipe: Recipe) -> State:
     state = State(folder, recipe)
     state.save()
     return state
+
+
+def rows_of_round(evidence: Mapping[str, Sequence[Row]], number: int) -> list[Row]:
+    """What experiments say of a round's baseline.
+
+    Reference models are of the data and serve every round, a range test is of its recipe.
+    """
+    reference = [r for r in evidence.get("1", ()) if r["experiment"] == "reference"]
+    own = [r for r in evidence.get(str(number), ()) if r["experiment"] != "reference"]
+    return [*reference, *own]
+
+
+def add_evidence(result: Improvement, evidence: Mapping[str, Sequence[Row]]) -> None:
+    """Give the folds before and after what experiments say of them, so that they can be diagnosed."""
+    adopted = len({v.round for v in result.helped})
+    arms = [(result.final_folds, 1 + adopted)]
+    if result.final_folds is not result.baseline_folds:
+        arms.append((result.baseline_folds, 1))
+    for folds, number in arms:
+        if folds:
+            folds[0].evidence += rows_of_round(evidence, number)
+
+
+def read_improvement(folder: Path) -> Improvement:
+    """An improvement as far as it is, from its files alone: no data is read, nothing is trained.
+
+    Raises:
+        FolderError: a file is damaged.
+    """
+    path = folder / STATE
+    run, known = store.open_run(folder, trials=False), store.read_json(path)
+    findings = store.read_json(folder / "findings.json")
+    with store.reading(path):
+        before, repeat = Recipe(known["baseline_recipe"]), known.get("repeat", 0)
+        places = sorted(folder.glob(f"trials/*-r{repeat}-f*/run.json"))
+        trials = [store.open_run(place.parent, trials=False) for place in places]
+        trials.sort(key=lambda trial: trial.fold or 0)
+        final = [trial for trial in trials if trial.recipe == run.recipe]
+        result = Improvement(
+            run=run,
+            recipe=run.recipe or before,
+            baseline_recipe=before,
+            diagnosis=[Diagnosis.from_json(row) for row in findings.get("rounds", ())],
+            verdicts=[Verdict.from_json(row) for row in known.get("verdicts", ())],
+            baseline_folds=[trial for trial in trials if trial.recipe == before]
+            if run.recipe != before
+            else final,
+            final_folds=final,
+            baseline=known.get("baseline", {}),
+            final=known.get("final", {}),
+            test_effect=known.get("test_effect", {}),
+            sentences=known.get("sentences", []),
+            seconds=known["seconds"],
+            folder=folder,
+            test_looks=known["test_looks"],
+        )
+        add_evidence(result, known["evidence"])
+    run.trials = list(final)
+    return result

@@ -15,6 +15,7 @@ from fitwell.models.lenet import lenet
 from fitwell.models.linear import linear
 from fitwell.models.mlp import mlp
 from fitwell.spec import Spec
+from fitwell.store import is_trusted
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "linear": linear,
@@ -28,9 +29,16 @@ def builder(name: str) -> Callable[..., nn.Module]:
     """The builder of a name in the table, or of an import path `package.module:name`.
 
     Raises:
-        SettingError: no such model.
+        SettingError: no such model, or code that only a run or recipe from elsewhere names.
     """
     if ":" in name:
+        if not is_trusted(name):
+            raise SettingError(
+                f"model.name: {name} is code, and nobody named it on this machine: the run or recipe "
+                "comes from elsewhere, and to build its model is to run that code. If you trust it, "
+                f"name it yourself: --model {name}, or FITWELL_TRUST={name} in the environment.",
+                setting="model.name",
+            )
         return load_builder(name)
     if name not in MODELS:
         raise SettingError(

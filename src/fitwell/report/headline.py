@@ -99,7 +99,10 @@ def _unchanged(facts: Facts) -> Headline:
         return Headline(
             "open",
             "Not decided: the budget ended first",
-            (f"Still to confirm: {open_ones}. A larger --budget decides it.", *standing),
+            (
+                f"Still to confirm: {open_ones}. `fitwell resume` with a larger --budget decides it.",
+                *standing,
+            ),
         )
     if not found and not tried:
         return Headline(

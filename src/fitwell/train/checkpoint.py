@@ -1,6 +1,8 @@
 """All that going on needs, in one safetensors file: replaced in one move, no code in it."""
 
 import json
+import os
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -44,12 +46,15 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     """Write tensors atomically; tied ones are stored once a name, as plain copies."""
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with replacing(path) as temporary:
+        mode = temporary.stat().st_mode
         try:
             save_file(plain, temporary, metadata)
-        except Exception as error:  # safetensors has its own error for a full disk
-            if "space" in str(error).lower():
-                raise OSError(28, "No space left on device") from None
-            raise
+        except Exception as error:  # safetensors has an error of its own for those of the system
+            code = re.search(r"\(os error (\d+)\)", str(error))
+            if code is None:
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from None
+        temporary.chmod(mode)  # its file is private (0600)
 
 
 def load_checkpoint(folder: Path, job: Job) -> State:

@@ -162,7 +162,7 @@ def _train(
                 where=str(run.folder),
             )
         raise Interrupted("Stopped before the end; nothing was written, since no folder was given.")
-    if state.best:
+    if state.best and run.status == "done":
         _score(data, rows, job, state, run, part)
     if writer:
         writer.close(weights=state.best)
@@ -239,8 +239,12 @@ def load_model(run: Run) -> tuple[nn.Module, Preprocess]:
     path = folder / "best.safetensors"
     if not path.exists():
         raise FolderError(
-            f"{folder} has no weights (best.safetensors): the run is {run.status}. "
-            f"`{going_on(folder)}` finishes an interrupted one.",
+            f"{folder} has no weights (best.safetensors): "
+            + (
+                "a cross-validation keeps none. `fitwell fit` trains a model to use."
+                if run.status == "done"
+                else f"the run is {run.status}. `{going_on(folder)}` finishes an interrupted one."
+            ),
             where=str(path),
         )
     model = build_model(run.recipe, Spec.from_json(run.spec.to_json()))

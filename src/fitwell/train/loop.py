@@ -19,6 +19,7 @@ from fitwell.train.machine import autocast
 Progress = Callable[..., None]
 # Each of these costs about one more step, so they are rare (`benchmarks/step.py` measures it).
 PROBE_EVERY = 50
+FEWEST_PROBES = 10  # of a short training
 # On an accelerator losses are read in blocks: reading one waits for the device.
 READ_EVERY = 25
 
@@ -59,6 +60,7 @@ def train(
     settings = job.recipe.section("train")
     losses = Losses(job, run)
     model = job.model
+    probe_every = min(PROBE_EVERY, max(1, job.total_steps // FEWEST_PROBES))
     before = state.seconds
     started = time.perf_counter()
     while state.epoch < last_epoch:
@@ -77,7 +79,7 @@ def train(
             if batch is None:
                 break
             lr = set_lr(job, state.total_step)
-            probing = probes is not None and state.total_step % PROBE_EVERY == 0
+            probing = probes is not None and state.total_step % probe_every == 0
             if probes is not None and probing:
                 probes.before_step()
             with autocast(job.precision, job.device):
@@ -101,11 +103,25 @@ def train(
             seen += len(batch.y)
         losses.read()
         seconds = time.perf_counter() - epoch_started
-        row = epoch_row(job, run, state, probes, seconds=seconds, waiting=waiting, seen=seen)
+        row: dict[str, Any] = {
+            "epoch": state.epoch,
+            "seconds": seconds,
+            "waiting": waiting / seconds,
+            "lr": run.steps[-1]["lr"],
+            "examples": seen,
+        }
+        state.epoch, state.step = state.epoch + 1, 0
+        state.seconds = before + time.perf_counter() - started
+        validation = evaluate_part(job, "validation").scores if "validation" in job.parts else None
+        better = is_better(job, state, validation)
+        if ends_early(job, state, settings):
+            last_epoch = state.epoch
+        train = train_scores(job, run, state, probes, last=state.epoch == last_epoch)
+        row |= {"train": train, "validation": validation}
         run.epochs.append(row)
-        keep_best(job, state, row)
-        state.epoch += 1
-        state.step = 0
+        refuse_nonfinite(job, row)
+        if better:
+            state.best = copy_of(job.evaluated)
         state.seconds = before + time.perf_counter() - started
         left = (last_epoch - state.epoch) * (time.perf_counter() - epoch_started)
         progress(
@@ -119,9 +135,6 @@ def train(
             waiting=row["waiting"],
             seconds_left=left,
         )
-        ended = _ends_early(job, state, settings)
-        if ended:
-            last_epoch = state.epoch
         after_epoch()
     run.status = "done"
 
@@ -194,67 +207,69 @@ class Losses:
         for row, value in zip(rows, values, strict=True):
             row["loss"] = value if math.isfinite(value) else None
             if not math.isfinite(value):
-                layer = name_nonfinite(self.job.model, self.x)
-                raise TrainingError(
-                    f"The loss is {value} at step {row['step']} (epoch {row['epoch'] + 1}, learning "
-                    f"rate {row['lr']:.3g}); the first layer that is not finite: "
-                    f"{layer or 'none, the loss itself'}. "
-                    "What was saved before is whole. Try a lower optim.lr or train.clip_norm=1.",
-                    setting="optim.lr",
-                    where=layer,
-                )
+                what = f"The loss is {value} at step {row['step']} of epoch {row['epoch'] + 1}"
+                raise broken(self.job, what, row["lr"], self.x)
 
 
-def epoch_row(
-    job: Job,
-    run: Run,
-    state: State,
-    probes: Probes | None,
-    *,
-    seconds: float,
-    waiting: float,
-    seen: int,
-) -> dict[str, Any]:
-    """The epoch's row; activations are probed on the way, over the training sample."""
+def train_scores(
+    job: Job, run: Run, state: State, probes: Probes | None, *, last: bool
+) -> dict[str, float]:
+    """Scores on the training sample; activations are probed on the way, now and then."""
     # Powers of two and the last: units that die do so early, and what counts is the end.
-    number = state.epoch + 1
-    if probes is not None and (number & (number - 1) == 0 or number == job.epochs):
-        with probes.watch_activations(job.evaluated) as activations:
-            train = evaluate_part(job, "train")
-        run.probes += activations.rows(state.total_step, state.epoch)
-    else:
-        train = evaluate_part(job, "train")
-    validation = evaluate_part(job, "validation") if "validation" in job.parts else None
-    return {
-        "epoch": state.epoch,
-        "seconds": seconds,
-        "waiting": waiting / seconds if seconds else 0.0,
-        "lr": run.steps[-1]["lr"] if run.steps else 0.0,
-        "examples": seen,
-        "train": train.scores,
-        "validation": validation.scores if validation else None,
-    }
+    if probes is None or not (state.epoch & (state.epoch - 1) == 0 or last):
+        return evaluate_part(job, "train").scores
+    with probes.watch_activations(job.evaluated) as activations:
+        scores = evaluate_part(job, "train").scores
+    run.probes += activations.rows(state.total_step, state.epoch - 1)
+    return scores
 
 
-def keep_best(job: Job, state: State, row: dict[str, Any]) -> None:
-    """Keep the weights that count: the last ones, or with `train.patience` the best ones so far.
+def refuse_nonfinite(job: Job, row: dict[str, Any]) -> None:
+    """The last step of an epoch may break the weights, and only their scores show it.
 
-    Without early stopping the schedule has annealed the last weights, and choosing among epochs by
-    a small validation part only adds its noise (docs/decisions.md). With it, a tie goes to the later
-    epoch.
+    Raises:
+        TrainingError: a loss is not finite; names the layer.
     """
-    score = row["validation"] and row["validation"][job.metric_name]
-    chooses = job.recipe["train.patience"] and score is not None
-    if not chooses or state.best_score is None or job.metric.gain(state.best_score, score) >= 0:
-        state.best_score = score
-        state.best_epoch = row["epoch"]
-        state.best = {
-            name: tensor.detach().cpu().clone()
-            for name, tensor in job.evaluated.state_dict().items()
-        }
+    for part in ("train", "validation"):
+        loss = (row[part] or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            what = f"The {part} loss is {loss} after epoch {row['epoch'] + 1}"
+            raise broken(job, what, row["lr"], next(job.parts[part].epoch(0)).x)
 
 
-def _ends_early(job: Job, state: State, settings: dict[str, Any]) -> bool:
+def broken(job: Job, what: str, lr: float, x: Tensor) -> TrainingError:
+    """The error of a training that is not finite any more."""
+    layer = name_nonfinite(job.model, x)
+    return TrainingError(
+        f"{what} (learning rate {lr:.3g}); the first layer that is not finite: "
+        f"{layer or 'none, the loss itself'}. "
+        "What was saved before is whole. Try a lower optim.lr or train.clip_norm=1.",
+        setting="optim.lr",
+        where=layer,
+    )
+
+
+def is_better(job: Job, state: State, validation: dict[str, float] | None) -> bool:
+    """Whether the weights of the epoch that just ended are to be kept; notes their score.
+
+    The last ones are, or with `train.patience` the best ones so far. Without early stopping the
+    schedule has annealed the last weights, and choosing among epochs by a small validation part only
+    adds its noise (docs/decisions.md). With it, a tie goes to the later epoch.
+    """
+    score = validation[job.metric_name] if validation else None
+    if job.recipe["train.patience"] and score is not None and state.best_score is not None:
+        if job.metric.gain(state.best_score, score) < 0:
+            return False
+    state.best_score, state.best_epoch = score, state.epoch - 1
+    return True
+
+
+def copy_of(model: nn.Module) -> dict[str, Tensor]:
+    """The weights as they are now, in the processor's memory."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def ends_early(job: Job, state: State, settings: dict[str, Any]) -> bool:
     patience = settings["patience"]
     late = bool(settings["max_seconds"]) and state.seconds >= settings["max_seconds"]
     stale = state.epoch - 1 - state.best_epoch >= patience

@@ -33,11 +33,11 @@ class Variant:
 class Budget:
     """Seconds left, and what trials cost as far as was seen. Without a limit everything fits."""
 
-    def __init__(self, seconds: float | None, spent: float = 0.0) -> None:
+    def __init__(self, seconds: float | None, spent: float = 0.0, overhead: float = 1.0) -> None:
         self.limit = seconds
         self.started = time.monotonic() - spent
-        self.epoch_seconds: dict[Recipe, list[float]] = {}
-        self.overhead = 1.0  # wall time of a batch of trials against what they say they took
+        self.epoch_seconds: dict[Recipe, dict[str, float]] = {}  # by trial
+        self.overhead = overhead  # wall time of a batch of trials against what they say they took
         self.reserve: list[Task] = []  # what must still be run at the end, the final models
 
     @property
@@ -48,24 +48,31 @@ class Budget:
     def left(self) -> float:
         return math.inf if self.limit is None else self.limit - self.spent
 
-    def learn(
-        self, tasks: Sequence[Task], runs: Sequence[Run], wall_seconds: float, workers: int
-    ) -> None:
-        done = [(t, r) for t, r in zip(tasks, runs, strict=True) if r.status == "done" and r.epochs]
-        took = [r.seconds for _, r in done]
-        for task, run in done:
-            # By recipe: one network costs ten times what another does.
-            each = self.epoch_seconds.setdefault(task.recipe, [])
-            each.append(run.seconds / len(run.epochs))
-        if sum(took) > 0:
+    def learn(self, tasks: Sequence[Task], runs: Sequence[Run]) -> None:
+        """What an epoch costs, by recipe: one network costs ten times what another does.
+
+        Trials of an earlier call count too: taken up again, an improvement plans as it did before.
+        """
+        for task, run in zip(tasks, runs, strict=True):
+            if run.status == "done" and run.epochs:
+                each = self.epoch_seconds.setdefault(task.recipe, {})
+                each[task.folder_name] = run.seconds / len(run.epochs)
+
+    def learn_overhead(self, runs: Sequence[Run], wall_seconds: float, workers: int) -> None:
+        """From trials that were run just now, side by side."""
+        took = sum(run.seconds for run in runs if run.status == "done" and run.epochs)
+        if took > 0:
             width = min(workers, len(runs))
-            self.overhead = min(10.0, max(1.0, wall_seconds * width / sum(took)))
+            self.overhead = min(10.0, max(1.0, wall_seconds * width / took))
 
     def cost(self, tasks: Sequence[Task], workers: int) -> float:
         """Seconds that the tasks will take; 0 as long as nothing is known."""
         if not self.epoch_seconds or not tasks:
             return 0.0
-        known = {recipe: float(np.median(each)) for recipe, each in self.epoch_seconds.items()}
+        known = {
+            recipe: float(np.median([*each.values()]))
+            for recipe, each in self.epoch_seconds.items()
+        }
         usual = float(np.median(list(known.values())))
         each = [
             self.overhead * known.get(t.recipe, usual) * (t.epochs or int(t.recipe["train.epochs"]))  # type: ignore[arg-type]
@@ -147,11 +154,10 @@ class Bench:
 
         begin = time.monotonic()
         runs = self.executor.run(tasks, done, started)
-        fresh = [(t, r) for t, r in zip(tasks, runs, strict=True) if t in missing]
-        if fresh:
-            done_tasks, done_runs = zip(*fresh, strict=True)
-            seconds = time.monotonic() - begin
-            self.budget.learn(done_tasks, done_runs, seconds, self.executor.workers)
+        seconds = time.monotonic() - begin
+        self.budget.learn(tasks, runs)
+        fresh = [r for t, r in zip(tasks, runs, strict=True) if t in missing]
+        self.budget.learn_overhead(fresh, seconds, self.executor.workers)
         return runs
 
     def baseline_scores(self, tasks: Sequence[Task], runs: Sequence[Run]) -> np.ndarray:

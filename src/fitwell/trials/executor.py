@@ -51,7 +51,8 @@ class LocalExecutor:
         workers: processes; 0 chooses, see `num_workers`. With 1 worker there is still a process of
             its own, so that a crash costs a trial and not the session.
         threads: threads a worker; 0 shares the cores out evenly.
-        trials: how many trials are expected: no worker is started for nothing, no core idle early.
+        trials: how many trials are expected, if that is known: no worker is started for nothing, no
+            core idle early.
         in_process: run everything here, without workers and without a warning.
     """
 
@@ -62,13 +63,14 @@ class LocalExecutor:
         *,
         workers: int = 0,
         threads: int = 0,
-        trials: int = 1_000_000,
+        trials: int = 0,
         in_process: bool = False,
     ) -> None:
         cores = num_cores()
         self.data = data
         self.folder = Path(folder)
-        self.workers = 1 if in_process else min(workers or num_workers(cores, trials), trials)
+        wanted = 1 if in_process else workers or num_workers(cores, trials)
+        self.workers = min(wanted, trials) if trials else wanted
         self.threads = threads or max(1, cores // self.workers)
         self.in_process = in_process
         self._temporary: Path | None = None
@@ -262,14 +264,16 @@ class LocalExecutor:
 
 
 def num_workers(cores: int, trials: int) -> int:
-    """One a core; a few more where the last round of trials would leave cores idle.
+    """One a core; a few more where the last round of so many trials would leave cores idle.
 
     Five trials on two cores are 2.5 rounds of work, but two workers need three: the third trial of
     one worker runs while the other waits. Three workers share the cores until all is done.
 
-    >>> num_workers(2, 5), num_workers(2, 4), num_workers(4, 5), num_workers(8, 5)
-    (3, 2, 5, 5)
+    >>> num_workers(2, 5), num_workers(2, 4), num_workers(4, 5), num_workers(8, 5), num_workers(6, 0)
+    (3, 2, 5, 5, 6)
     """
+    if not trials:
+        return cores
     for workers in range(cores, 2 * cores):
         if trials % workers == 0 or trials % workers >= cores:
             return min(workers, trials)
