@@ -13,7 +13,7 @@ import numpy as np
 
 from fitwell.metrics import METRICS
 from fitwell.recipe import Recipe
-from fitwell.record import Diagnosis, Predictions, Run, Scores, Verdict
+from fitwell.record import STUDIED, Diagnosis, Predictions, Row, Run, Scores, Verdict
 from fitwell.report.wording import in_order, score_name, words
 from fitwell.spec import Spec
 from fitwell.trials.statistics import default_min_effect
@@ -182,17 +182,22 @@ def _min_effect(recipe: Recipe | None, baseline: Scores) -> float:
 def held_out_predictions(facts: Facts) -> tuple[Predictions | None, str]:
     """The predictions to learn from, and in words what they are.
 
-    Out-of-fold predictions come first and the test set last: whoever studies the mistakes on a test
-    set and then changes something has no test set any more.
+    Out-of-fold predictions come first, then the parts of `fitwell.record.STUDIED` in their order.
     """
     folds = [r.predictions["held_out"] for r in facts.final_folds if "held_out" in r.predictions]
     if folds:
         count = f"{len(folds)} folds" if len(folds) > 1 else "one fold"
         return join(folds), f"held-out predictions of {count}"
-    for part in ("held_out", "validation", "test"):
+    for part in STUDIED:
         if part in facts.run.predictions:
             return facts.run.predictions[part], f"the {words(part)} part"
     return None, ""
+
+
+def explained_mistakes(facts: Facts) -> dict[str, Row]:
+    """Key -> row of Grad-CAM, by the model that made the prediction of this example."""
+    rows = [row for run in facts.final_folds for row in run.evidence]
+    return {row["key"]: row for row in rows if row.get("experiment") == "gradcam"}
 
 
 def join(parts: Sequence[Predictions]) -> Predictions:
