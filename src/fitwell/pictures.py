@@ -23,8 +23,10 @@ from fitwell.report.sheet import Panel, Sheet, resized, signed, tiled, wrapped
 from fitwell.train import load_model
 
 MOST_LAYERS = 8  # of a sheet: the first, the last, and others evenly between
-MOST_FILTERS = 64  # of the first layer
-MOST_SLICES = 16  # filters of a deeper layer, and channels of each
+MOST_FILTERS = 64  # of the first layer, or of a depthwise one
+MOST_COLUMNS = 16  # filters of a deeper layer
+MOST_ROWS = 8  # channels of each
+ZOOM = 5  # pixels of a weight: the lines between filters are thinner than a weight
 MOST_CHANNELS = 12  # feature maps of a stage
 NUM_EXAMPLES = 3
 TILE = 64  # pixels of the longer side of an example, and of each of its maps
@@ -59,11 +61,13 @@ def write_pictures(run: Run, data: Data | None = None) -> list[dict[str, Any]]:
     found = [{"name": "filters", "path": path.as_posix(), "layers": shown}]
     try:
         rows, predictions, data = examples_of(run, data)
+        images = data.inputs[predictions.index[rows]]
+        stages = feature_maps(model, torch.from_numpy(preprocess.inputs(images)))
+        if not stages:
+            raise DataError("those of this model have a single place.")
     except FitwellError as error:
         warnings.warn(f"No feature maps: {error.message}", stacklevel=2)
         return found
-    images = data.inputs[predictions.index[rows]]
-    stages = feature_maps(model, torch.from_numpy(preprocess.inputs(images)))
     some = evenly(stages, MOST_LAYERS)
     lines = [_said(predictions, row, run.spec.classes) for row in rows]
     panels = [map_panel(stage, images) for stage in some]
@@ -95,24 +99,26 @@ def filter_panel(name: str, layer: nn.Conv2d) -> Panel:
     weight = layer.weight.detach().float().cpu().numpy()  # [filter, channel, height, width]
     count, channels, height, width = weight.shape
     limit = float(np.abs(weight).max()) or 1.0
-    shares = weight / limit
+    shares = weight[:MOST_FILTERS, :MOST_ROWS] / limit
+    shares = shares.repeat(ZOOM, axis=2).repeat(ZOOM, axis=3)
     title = f"{name}: {count} filters of {channels} × {height} × {width}"
-    colours = f"red positive, blue negative, white zero; largest |weight| {limit:.2g}"
-    if channels == layer.in_channels and channels in (1, 3) and height * width > 1:
-        tiles = np.broadcast_to(0.5 + 0.5 * shares.transpose(0, 2, 3, 1), (count, height, width, 3))
+    note = f"red positive, blue negative, white zero; largest |weight| {limit:.2g}"
+    single = height * width == 1
+    if channels == layer.in_channels and channels in (1, 3) and not single:
+        colours = shares.transpose(0, 2, 3, 1)
+        tiles = 0.5 + 0.5 * np.broadcast_to(colours, (*colours.shape[:3], 3))
         note = f"mid-grey is zero, brighter positive, darker negative; largest |weight| {limit:.2g}"
     elif channels == 1:
-        tiles, note = signed(shares[:, 0]), colours
+        tiles = signed(shares[:, 0])
     else:
-        kept = shares[:MOST_SLICES, :MOST_SLICES].swapaxes(0, 1)
+        kept = shares[:MOST_COLUMNS].swapaxes(0, 1)
         title = _first(title, kept.shape[1], count, "filters")
         title = _first(title, kept.shape[0], channels, "channels")
-        gap = 1 if height * width > 1 else 0
-        unit = min(0.12, 0.45 / (width + gap))
-        note = f"a column a filter, a row an input channel; {colours}"
-        return Panel(title, note, tiled(signed(kept), gap=gap), unit)
-    title = _first(title, min(MOST_FILTERS, count), count, "filters")
-    return Panel(title, note, wrapped(tiles[:MOST_FILTERS], columns=12), 0.55 / width)
+        note = f"a column a filter, a row an input channel; {note}"
+        grid = tiled(signed(kept), gap=0 if single else 1)
+        return Panel(title, note, grid, min(0.12, 0.4 / width) / ZOOM)
+    title = _first(title, len(tiles), count, "filters")
+    return Panel(title, note, wrapped(tiles, columns=12), 0.55 / width / ZOOM)
 
 
 def map_panel(stage: Stage, images: np.ndarray) -> Panel:
@@ -130,7 +136,7 @@ def map_panel(stage: Stage, images: np.ndarray) -> Panel:
     title = f"{stage.convolution}{after}: {count} maps of {maps.shape[2]} × {maps.shape[3]}"
     which = " (those that differ most)" if len(kept) < count else ""
     note = f"channels {', '.join(str(i) for i in kept)}{which}; full colour is a channel's largest value"
-    grid = tiled(np.concatenate([inputs[:, None], drawn], axis=1), gap=4)
+    grid = tiled(np.concatenate([inputs[:, None], drawn], axis=1), gap=2)
     return Panel(title, note, grid, 0.6 / TILE)
 
 

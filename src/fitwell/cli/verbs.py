@@ -131,7 +131,7 @@ def explain(given: Given, words: list[str]) -> None:
 
 
 def show(given: Given, words: list[str]) -> None:
-    """Parameter table of a run, a recipe, or a source's model; a run's filters as pictures."""
+    """Layers and parameters of a model; what a run's filters learned."""
     (source,) = exactly(words, "SOURCE")
     from fitwell.api.looking import show as work
     from fitwell.cli import output

@@ -214,7 +214,8 @@ class _Improving:
         # Reference models are of the data and serve every round, a range test is of its recipe.
         reference = [r for r in self.state.evidence["1"] if r["experiment"] == "reference"]
         own = [r for r in self.state.evidence[key] if r["experiment"] != "reference"]
-        runs[0].evidence = [*reference, *own]
+        trained = [r for r in runs[0].evidence if r["experiment"] == "gradcam"]
+        runs[0].evidence = [*trained, *reference, *own]
         diagnosis = with_remedies(diagnose(runs), runs[0].recipe, runs[0].spec)
         self.diagnoses.append(diagnosis)
         documents = [d.to_json() for d in self.diagnoses]

@@ -29,7 +29,9 @@ def gradcam(model: nn.Module, x: Tensor, classes: Tensor) -> ClassMaps | None:
     Formula: w_k = mean over i, j of dy / dA_k[i, j]; L = ReLU(sum over k of w_k A_k), with y the
     class's raw output and A_k the k-th feature map of the layer
     Use: to see whether a network looked at the object, or at what happens to stand beside it
-    Weakness: as coarse as the layer's maps; says where the network looked, and not what it saw there
+    Weakness: as coarse as the layer's maps; where, and not what; a head that flattens weighs each place
+    by itself, so that averaged gradients may leave an empty map (Draelos and Carin 2020, arXiv
+    2011.08891)
     Source: Selvaraju et al. 2017, ICCV, equations 1 and 2
 
     The layer is the last one before the head with maps of more than one row and column; pooling is

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fitwell import store
 from fitwell.record import Diagnosis, Finding, Verdict
 from fitwell.report import mistakes, model, wording
@@ -230,12 +232,15 @@ def errors(facts: Facts, data: Any, examples: bool) -> dict[str, Any]:
         "residuals": [],
         "examples": [],
         "looked": {},
+        "blank": 0,
     }
     if examples:
         explained = explained_mistakes(facts)
         shown = mistakes.examples(predictions, facts.spec, data, explained=explained)
         found["examples"] = shown
-        found["looked"] = next((explained[e.key] for e in shown if e.looked), {})
+        looked = [explained[e.key] for e in shown if e.looked]
+        found["looked"] = looked[0] if looked else {}
+        found["blank"] = sum(not np.any(row["map"]) for row in looked)
     if found["classified"]:
         names = mistakes.class_names(facts.spec, predictions)
         counts = mistakes.confusion(predictions, len(names))

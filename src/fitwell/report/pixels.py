@@ -57,7 +57,7 @@ def _uri(drawn: Any) -> str:
 
     side = max(drawn.size)
     buffer = io.BytesIO()
-    if side > SMALLEST:
+    if side >= SMALLEST:
         drawn.thumbnail((LARGEST, LARGEST))
         drawn.save(buffer, "JPEG", quality=QUALITY)
         return data_uri(buffer.getvalue(), "image/jpeg")

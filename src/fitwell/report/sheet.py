@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fitwell import store
-from fitwell.report.figures import BLUE, RED, RULE, STYLE
+from fitwell.report.figures import BLUE, GREY, RED, STYLE, any_script
 
 WIDTH = 8.0  # inches
 _MARGIN = 0.25
@@ -54,7 +54,11 @@ def wrapped(tiles: np.ndarray, *, columns: int) -> np.ndarray:
     rows = -(-len(tiles) // columns)
     full = np.ones((rows * columns, *tiles.shape[1:]))
     full[: len(tiles)] = tiles
-    return tiled(full.reshape(rows, columns, *tiles.shape[1:]))
+    picture = tiled(full.reshape(rows, columns, *tiles.shape[1:]))
+    empty = rows * columns - len(tiles)
+    if empty:
+        picture[-tiles.shape[1] :, -empty * (tiles.shape[2] + 1) :] = 1
+    return picture
 
 
 def tiled(tiles: np.ndarray, gap: int = 1) -> np.ndarray:
@@ -63,7 +67,7 @@ def tiled(tiles: np.ndarray, gap: int = 1) -> np.ndarray:
 
     rows, columns, height, width, colours = tiles.shape
     shape = (rows, height + gap, columns, width + gap, colours)
-    picture = np.broadcast_to(np.array(to_rgb(RULE)), shape).copy()
+    picture = np.broadcast_to(np.array(to_rgb(GREY)), shape).copy()
     picture[:, :height, :, :width] = tiles.transpose(0, 2, 1, 3, 4)
     picture = picture.reshape(rows * (height + gap), columns * (width + gap), colours)
     return picture[: picture.shape[0] - gap, : picture.shape[1] - gap]
@@ -89,8 +93,9 @@ class Sheet:
             figure = Figure(figsize=(WIDTH, total))
 
             def say(text: str, top: float, *, size: float = 9, bold: bool = False) -> None:
-                style = {"weight": "bold"} if bold else {}
-                figure.text(_MARGIN / WIDTH, 1 - top / total, text, va="top", size=size, **style)
+                weight = "bold" if bold else "normal"
+                at = (_MARGIN / WIDTH, 1 - top / total)
+                figure.text(*at, text, va="top", size=size, weight=weight)
 
             top = _MARGIN
             say(self.heading, top, size=12, bold=True)
@@ -107,5 +112,5 @@ class Sheet:
                 axes = figure.add_axes(place)
                 axes.set_axis_off()
                 axes.imshow(panel.image, interpolation="nearest", aspect="auto")
-            with store.replacing(path) as temporary:
+            with store.replacing(path) as temporary, any_script():
                 figure.savefig(temporary, format="png", dpi=144, metadata={"Software": None})

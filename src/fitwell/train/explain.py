@@ -52,7 +52,7 @@ def explain_mistakes(job: Job, run: Run, data: Data) -> list[Row]:
 def _shares(places: torch.Tensor) -> list[list[float]]:
     """A map as shares of its largest value, to two places, at most `_FINEST` a side."""
     if max(places.shape) > _FINEST:
-        sides = tuple(min(side, _FINEST) for side in places.shape)
-        places = functional.adaptive_avg_pool2d(places[None], sides)[0]
+        height, width = (min(side, _FINEST) for side in places.shape)
+        places = functional.adaptive_avg_pool2d(places[None], (height, width))[0]
     largest = places.max().clamp_min(torch.finfo(places.dtype).tiny)
     return [[round(value, 2) for value in row] for row in (places / largest).tolist()]
