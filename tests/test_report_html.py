@@ -21,6 +21,7 @@ from fitwell.report.facts import gather, held_out_predictions
 from fitwell.report.headline import headline
 from fitwell.report.html import outcomes, proofs, write_report
 from fitwell.report.model import commands, options_of, parameters
+from fitwell.report.pixels import picture as picture_of
 
 
 class Page(HTMLParser):
@@ -126,7 +127,7 @@ def test_pictures_are_the_examples_that_the_text_names(sick: str) -> None:
     shown = page.pictures("image/png")
     predictions, _ = held_out_predictions(gather(fakes.improvement(data=data)))
     assert predictions is not None
-    rows = mistakes.worst(predictions, 24)
+    rows = predictions.worst()
     assert len(shown) == len(rows) > 5
     for content, row in zip(shown, rows, strict=True):
         pixels = np.asarray(Image.open(io.BytesIO(content)))
@@ -289,7 +290,7 @@ def test_each_round_of_verdicts_has_a_picture_of_its_own_scale() -> None:
 
 def test_worst_mistakes_are_wrong_and_the_surest_first() -> None:
     given = fakes.predicted(fakes.digits(), np.arange(300), share_right=0.6, seed=3)
-    rows = mistakes.worst(given, 10)
+    rows = given.worst(10)
     assert (given.target[rows] != given.prediction[rows]).all()
     assert given.probabilities is not None
     sure = given.probabilities[rows, given.prediction[rows]]
@@ -305,7 +306,8 @@ def test_float_and_colour_images_become_pictures() -> None:
         np.zeros((3, 400, 300), np.uint8),
         np.zeros((2, 5, 7), np.uint8),
     ):
-        assert mistakes.picture(image).startswith("data:image/png;base64,")
+        kind = "jpeg" if image.shape[-1] == 300 else "png"
+        assert picture_of(image).startswith(f"data:image/{kind};base64,")
 
 
 def test_curves_of_folds_that_stopped_at_different_epochs() -> None:

@@ -13,6 +13,8 @@ runs can be diagnosed. The keys below are the contract between training, experim
           activation (its class name, lower case), dead (share of units inactive on all rows),
           saturated (share of units whose mean derivative is under 5 % of its maximum), rows
 `evidence` experiment, and what that experiment measured (see `fitwell.experiments`)
+          experiment "gradcam", one row a confident mistake: key, index, class (the one chosen), layer,
+          map: [height][width] shares of its largest value
 """
 
 import math
@@ -29,6 +31,7 @@ from fitwell.spec import Spec
 # Findings and reports study the first of these parts that a run has. The test part comes last: whoever
 # studies it and then changes something has no test set any more.
 STUDIED = ("held_out", "validation", "test")
+MOST_MISTAKES = 24  # that are shown and explained
 
 Row = dict[str, Any]
 Scores = dict[str, float]
@@ -55,6 +58,18 @@ class Predictions:
     prediction: np.ndarray
     probabilities: np.ndarray | None
     loss: np.ndarray
+
+    @property
+    def sureness(self) -> np.ndarray:
+        """[example] the probability of the class chosen, or the size of the residual."""
+        if self.probabilities is None:
+            return np.abs(self.prediction.astype(float) - self.target.astype(float))
+        return self.probabilities[np.arange(len(self.prediction)), self.prediction.astype(int)]
+
+    def worst(self, limit: int = MOST_MISTAKES) -> np.ndarray:
+        """Rows of the most confident mistakes: by probability of the wrong class, or by residual."""
+        wrong = np.flatnonzero(self.target != self.prediction)
+        return wrong[np.argsort(-self.sureness[wrong], kind="stable")][:limit]
 
 
 @dataclass

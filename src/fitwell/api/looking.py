@@ -146,13 +146,23 @@ def _explained_setting(name: str, schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(
-    source: Any, *, model: Any = "", settings: Mapping[str, Any] | None = None
+    source: Any,
+    *,
+    model: Any = "",
+    settings: Mapping[str, Any] | None = None,
+    filters: bool = False,
 ) -> dict[str, Any]:
     """What the model is made of: `{"layers", "parameters", "multiply_adds", "table"}`.
 
     Args:
         source: a run or run folder, a recipe or its file, or a source, whose default model (or
             `model`) is shown.
+        filters: also write pictures of what a run's convolutions learned into its folder, and list
+            them: `"pictures": [{"name", "path", "layers"}]`.
+
+    Raises:
+        SettingError: filters of what is no run, or of a model without convolutions.
+        FolderError: filters of a run without weights.
     """
     from fitwell import record, store
     from fitwell.api.start import begin, given
@@ -165,15 +175,26 @@ def show(
         run = source
     elif isinstance(source, str | Path) and (Path(source) / "format").is_file():
         run = store.open_run(Path(source), trials=False)
+    if filters and (run is None or values):
+        raise SettingError(
+            "filters: they are learned, so they belong to a run as it was trained. Name a run folder, "
+            "and no setting: `fitwell show RUN --filters`.",
+            setting="filters",
+        )
     if run is not None and run.recipe is not None and run.spec is not None and not values:
         recipe, spec = run.recipe, run.spec  # the data need not be there any more
     else:
         start = begin(source, "", values)
         recipe, spec = start.recipe, start.data.spec
     built = show_model(build_model(recipe, spec), spec, str(recipe.get("model.init", "")))
-    return {
+    shown = {
         "model": recipe["model.name"],
         "input_shape": list(spec.input_shape),
         **built,
         "recipe": dict(recipe),
     }
+    if filters and run is not None:
+        from fitwell.pictures import write_pictures
+
+        shown["pictures"] = write_pictures(run, getattr(run, "data", None))
+    return shown

@@ -38,6 +38,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "out": ("", "DIR", "the run folder itself (new or empty)"),
     "budget": ("", "TIME", "such as 90s, 10m, 1h30m"),
     "no-examples": ("", "", "no pictures or texts of the data in the report"),
+    "filters": ("", "", "write pictures of a run's learned filters and feature maps"),
     "json": ("", "", "one JSON document on stdout"),
     "quiet": ("q", "", "no progress"),
     "verbose": ("v", "", "progress as lines, whole tracebacks"),
@@ -58,6 +59,7 @@ class Given:
     quiet: bool = False
     verbose: bool = False
     examples: bool = True
+    filters: bool = False
 
 
 class Parser(argparse.ArgumentParser):
@@ -126,6 +128,7 @@ def parse(
         quiet=bool(values["quiet"]),
         verbose=bool(values["verbose"]),
         examples=not values.get("no-examples"),
+        filters=bool(values.get("filters")),
     )
     return given, [w for w in found.words if not (takes_settings and is_pair(w))]
 

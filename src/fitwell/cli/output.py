@@ -234,6 +234,11 @@ def shown(result: Mapping[str, Any], given: Given) -> None:
     if given.json:
         document(result)
         return
+    if "pictures" in result:
+        for picture in result["pictures"]:
+            print(f"{picture['name'].replace('_', ' ')} of {', '.join(picture['layers'])}:")
+            print(f"  {picture['path']}")
+        return
     from fitwell.report import terminal
 
     shape = "x".join(str(n) for n in result["input_shape"])

@@ -131,12 +131,14 @@ def explain(given: Given, words: list[str]) -> None:
 
 
 def show(given: Given, words: list[str]) -> None:
-    """Parameter table of a run, a recipe, or a source's model."""
+    """Layers and parameters of a model; what a run's filters learned."""
     (source,) = exactly(words, "SOURCE")
     from fitwell.api.looking import show as work
     from fitwell.cli import output
 
-    output.shown(work(source, settings=given.settings), given)
+    with output.notes():
+        result = work(source, settings=given.settings, filters=given.filters)
+    output.shown(result, given)
 
 
 def _training(given: Given) -> dict[str, Any]:
@@ -168,5 +170,5 @@ VERBS: dict[str, Verb] = {
     "resume": Verb(resume, "RUN", ("budget", "no-examples", *SAYING)),
     "list": Verb(list_, "KIND", SAYING),
     "explain": Verb(explain, "NAME", SAYING),
-    "show": Verb(show, "SOURCE|RUN|RECIPE", (*SETTING, *SAYING)),
+    "show": Verb(show, "SOURCE|RUN|RECIPE", (*SETTING, "filters", *SAYING)),
 }

@@ -113,7 +113,7 @@ def publish(chosen: Run, state: State, result: Improvement) -> Run:
     run = Run(**vars(chosen))
     run.folder = folder
     run.test_looks = state.test_looks
-    run.evidence = [row for rows in state.evidence.values() for row in rows]
+    run.evidence = [*chosen.evidence, *(row for rows in state.evidence.values() for row in rows)]
     run.scores = dict(chosen.scores)
     if result.final["validation"]:
         run.scores["validation"] = result.final["validation"]

@@ -1,4 +1,5 @@
-"""Read-only measurements of a training: gradients, real updates, dead and saturated units.
+"""Read-only measurements of a training: gradients, real updates, dead and saturated units; and of
+what a convolution network learned: feature maps, Grad-CAM.
 
 A step is measured as `after - before`, never as `lr * gradient`: for momentum, Adam and weight
 decay the two differ by a factor of ten and more. Everything is taken with plain hooks, which are
@@ -7,7 +8,17 @@ and without.
 """
 
 from fitwell.probes.activations import Activations, is_activation
+from fitwell.probes.feature_maps import feature_maps
+from fitwell.probes.gradcam import gradcam
 from fitwell.probes.nonfinite import name_nonfinite
 from fitwell.probes.steps import Probes, weight_layers
 
-__all__ = ["Activations", "Probes", "is_activation", "name_nonfinite", "weight_layers"]
+__all__ = [
+    "Activations",
+    "Probes",
+    "feature_maps",
+    "gradcam",
+    "is_activation",
+    "name_nonfinite",
+    "weight_layers",
+]

@@ -13,7 +13,7 @@ import numpy as np
 
 from fitwell.metrics import METRICS
 from fitwell.recipe import Recipe
-from fitwell.record import STUDIED, Diagnosis, Predictions, Run, Scores, Verdict
+from fitwell.record import STUDIED, Diagnosis, Predictions, Row, Run, Scores, Verdict
 from fitwell.report.wording import in_order, score_name, words
 from fitwell.spec import Spec
 from fitwell.trials.statistics import default_min_effect
@@ -192,6 +192,12 @@ def held_out_predictions(facts: Facts) -> tuple[Predictions | None, str]:
         if part in facts.run.predictions:
             return facts.run.predictions[part], f"the {words(part)} part"
     return None, ""
+
+
+def explained_mistakes(facts: Facts) -> dict[str, Row]:
+    """Key -> row of Grad-CAM, by the model that made the prediction of this example."""
+    rows = [row for run in facts.final_folds for row in run.evidence]
+    return {row["key"]: row for row in rows if row.get("experiment") == "gradcam"}
 
 
 def join(parts: Sequence[Predictions]) -> Predictions:

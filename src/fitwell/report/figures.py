@@ -8,7 +8,8 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -103,14 +104,20 @@ def power_of_ten(value: float) -> str:
 def as_uri(figure: "Figure") -> str:
     """A figure as the data URI of an SVG picture."""
     buffer = io.StringIO()
-    with warnings.catch_warnings():
-        # Of scripts that Matplotlib's font lacks: the text is drawn by the reader's own fonts.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with any_script():  # the text is drawn by the reader's own fonts
         figure.savefig(
             buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
         )
     text = re.sub(r"'DejaVu Sans'[^;\"]*", FONT.replace("'", "&apos;"), buffer.getvalue())
     return data_uri(text.encode(), "image/svg+xml")
+
+
+@contextmanager
+def any_script() -> Iterator[None]:
+    """No warning of letters that Matplotlib's own font lacks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def data_uri(content: bytes, kind: str) -> str:

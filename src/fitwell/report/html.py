@@ -6,15 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fitwell import store
 from fitwell.record import Diagnosis, Finding, Verdict
 from fitwell.report import mistakes, model, wording
 from fitwell.report.curves import learning_curve, shared_limits, verdict_plot
 from fitwell.report.evidence import picture
-from fitwell.report.facts import Facts, gather, held_out_predictions
+from fitwell.report.facts import Facts, explained_mistakes, gather, held_out_predictions
 from fitwell.report.headline import headline
 
-MOST_EXAMPLES = 24
 VERBS = {"improvement": "improve", "cv": "cv", "fit": "fit"}
 
 
@@ -229,10 +230,17 @@ def errors(facts: Facts, data: Any, examples: bool) -> dict[str, Any]:
         "matrix": "",
         "pairs": [],
         "residuals": [],
-        "examples": mistakes.examples(predictions, facts.spec, data, MOST_EXAMPLES)
-        if examples
-        else [],
+        "examples": [],
+        "looked": {},
+        "blank": 0,
     }
+    if examples:
+        explained = explained_mistakes(facts)
+        shown = mistakes.examples(predictions, facts.spec, data, explained=explained)
+        found["examples"] = shown
+        looked = [explained[e.key] for e in shown if e.looked]
+        found["looked"] = looked[0] if looked else {}
+        found["blank"] = sum(not np.any(row["map"]) for row in looked)
     if found["classified"]:
         names = mistakes.class_names(facts.spec, predictions)
         counts = mistakes.confusion(predictions, len(names))

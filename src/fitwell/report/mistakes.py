@@ -1,14 +1,14 @@
 """Where the model errs: confusion matrix or residuals, and the most confident mistakes."""
 
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fitwell.record import Predictions
-from fitwell.report.figures import BLUE, INK, MUTED, data_uri, draw
+from fitwell.record import MOST_MISTAKES, Predictions, Row
+from fitwell.report.figures import BLUE, INK, MUTED, draw
+from fitwell.report.pixels import overlay, picture
 from fitwell.report.wording import number
 from fitwell.spec import Spec
 
@@ -24,7 +24,7 @@ class Example:
     """One example that the model got wrong.
 
     `picture` is a data URI; `cells` are (column, value) of a table's row. Both are empty where the
-    data is not at hand.
+    data is not at hand. `looked` is the picture with its Grad-CAM over it, where there is one.
     """
 
     key: str
@@ -32,6 +32,7 @@ class Example:
     prediction: str
     sure: str
     picture: str = ""
+    looked: str = ""
     cells: tuple[tuple[str, str], ...] = ()
 
 
@@ -136,38 +137,32 @@ def _dots(axes: "Axes", x: np.ndarray, y: np.ndarray) -> None:
     axes.plot(x, y, "o", color=BLUE, markersize=4.6, alpha=0.5, markeredgewidth=0)
 
 
-def worst(predictions: Predictions, limit: int) -> np.ndarray:
-    """Rows of the most confident mistakes: by probability of the wrong class, or by residual."""
-    wrong = np.flatnonzero(predictions.target != predictions.prediction)
-    return wrong[np.argsort(-_sureness(predictions)[wrong], kind="stable")][:limit]
-
-
-def _sureness(predictions: Predictions) -> np.ndarray:
-    if predictions.probabilities is None:
-        return np.abs(predictions.prediction.astype(float) - predictions.target.astype(float))
-    rows = np.arange(len(predictions.prediction))
-    return predictions.probabilities[rows, predictions.prediction.astype(int)]
-
-
 def examples(
-    predictions: Predictions, spec: Spec | None, data: Any, limit: int = 24
+    predictions: Predictions,
+    spec: Spec | None,
+    data: Any,
+    limit: int = MOST_MISTAKES,
+    explained: Mapping[str, Row] | None = None,
 ) -> list[Example]:
     """The most confident mistakes with their pictures or rows.
 
     Args:
         data: the `Data` the predictions' indices speak of, or None.
+        explained: key -> evidence row of Grad-CAM.
     """
     classified = predictions.probabilities is not None
     names = class_names(spec, predictions) if classified else []
-    sure = _sureness(predictions)
+    sure = predictions.sureness
+    explained = explained or {}
 
     def named(value: Any) -> str:
         return names[int(value)] if classified else number(float(value))
 
     found = []
-    for row in worst(predictions, limit):
+    for row in predictions.worst(limit):
         key, index = str(predictions.keys[row]), int(predictions.index[row])
         shown = _show(data, index, key)
+        looked = explained.get(key, {}).get("map") if isinstance(shown, str) and shown else None
         found.append(
             Example(
                 key=key,
@@ -177,6 +172,7 @@ def examples(
                 if classified
                 else f"off by {number(sure[row])}",
                 picture=shown if isinstance(shown, str) else "",
+                looked=overlay(data.inputs[index], looked) if looked else "",
                 cells=shown if isinstance(shown, tuple) else (),
             )
         )
@@ -190,30 +186,6 @@ def _show(data: Any, index: int, key: str) -> str | tuple[tuple[str, str], ...]:
     if data.spec.kind == "images":
         return picture(data.inputs[index])
     return cells(data.inputs[index], data.spec)
-
-
-def picture(image: np.ndarray) -> str:
-    """[channel, height, width] as the data URI of a PNG; small ones are enlarged without blur."""
-    from PIL import Image
-
-    pixels = np.asarray(image, dtype=np.float32)
-    if image.dtype != np.uint8:
-        finite = pixels[np.isfinite(pixels)]
-        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-        pixels = np.nan_to_num((pixels.clip(low, high) - low) / ((high - low) or 1) * 255)
-    channels = pixels.shape[0]
-    shown = pixels[:3] if channels >= 3 else np.repeat(pixels[:1], 3, axis=0)
-    drawn = Image.fromarray(shown.transpose(1, 2, 0).astype(np.uint8))
-    side = max(drawn.size)
-    if side < 96:
-        factor = -(-96 // side)
-        size = (drawn.width * factor, drawn.height * factor)
-        drawn = drawn.resize(size, Image.Resampling.NEAREST)
-    elif side > 192:
-        drawn.thumbnail((192, 192))
-    buffer = io.BytesIO()
-    (drawn.convert("L") if channels < 3 else drawn).save(buffer, "PNG", optimize=True)
-    return data_uri(buffer.getvalue(), "image/png")
 
 
 def cells(row: np.ndarray, spec: Spec) -> tuple[tuple[str, str], ...]:

@@ -29,6 +29,8 @@ def number(value: float | int | None, *, signed: bool = False) -> str:
     ('0.967', '+0.012', '54,322', '–')
     >>> number(0.00012), number(-0.0001, signed=True), number(12.345)
     ('0.00012', '-0.0001', '12.35')
+    >>> number(-1e-17, signed=True)  # a difference that is zero but for rounding
+    '+0.000'
     """
     if value is None or not math.isfinite(value):
         return "–"
@@ -36,6 +38,8 @@ def number(value: float | int | None, *, signed: bool = False) -> str:
         return f"{value:+,}" if signed else f"{value:,}"
     sign = "+" if signed else ""
     size = abs(value)
+    if signed and size < 0.00005:
+        return "+0.000"
     if size >= 1000:
         return f"{value:{sign},.0f}"
     if size >= 10:
@@ -87,9 +91,13 @@ def evidence(value: Any) -> str:
 
     >>> evidence([0.1, 0.25, 0.5]), evidence("conv1"), evidence(True), evidence({"low": 1.5})
     ('0.100, 0.250, 0.500', 'conv1', 'yes', 'low 1.500')
+    >>> evidence(40.0)  # a mean of whole numbers that is one itself
+    '40'
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float) and value.is_integer():
+        return number(int(value))
     if isinstance(value, int | float):
         return number(value)
     if isinstance(value, Mapping):

@@ -24,6 +24,7 @@ from fitwell.resolve import check_batch
 from fitwell.spec import Spec
 from fitwell.train import checkpoint, machine
 from fitwell.train.evaluate import as_predictions, evaluate_part
+from fitwell.train.explain import explain_mistakes
 from fitwell.train.job import Job, build_job, build_model
 from fitwell.train.loop import Progress, State, train
 
@@ -112,6 +113,7 @@ def resume(folder: Path, data: Data, rows: Rows, *, progress: Progress | None = 
         # Rows after the checkpoint are written again.
         run.steps = [r for r in run.steps if r["step"] < state.total_step]
         run.epochs = [r for r in run.epochs if r["epoch"] < state.epoch]
+        run.evidence = [r for r in run.evidence if r["experiment"] != "gradcam"]
         run.probes = [
             r
             for r in run.probes
@@ -181,6 +183,7 @@ def _score(data: Data, rows: Rows, job: Job, state: State, run: Run, part: str) 
         evaluated = evaluate_part(job, "held_out")
         run.scores[part] = evaluated.scores
         run.predictions[part] = as_predictions(evaluated, rows.held_out, data.keys)
+    run.evidence += explain_mistakes(job, run, data)
 
 
 class Writer:
