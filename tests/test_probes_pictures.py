@@ -174,18 +174,19 @@ def test_weights_gradients_statistics_modes_and_hooks_are_left_alone(
 
 
 def test_stages_end_with_their_activation_before_it_is_overwritten() -> None:
-    model = body(nn.MaxPool2d(2), nn.ReLU(inplace=True), nn.Conv2d(4, 6, 3), nn.Conv2d(6, 2, 1))
+    low = nn.Hardtanh(0.0, 0.1, inplace=True)  # a second one in place, over what the first gave
+    model = body(nn.MaxPool2d(2), nn.ReLU(True), low, nn.Conv2d(4, 6, 3), nn.Conv2d(6, 2, 1))
     x = torch.randn(2, 2, 10, 10)
     stages = feature_maps(model, x)
     names = [(s.convolution, s.activation) for s in stages]
-    assert names == [("0", "3"), ("4", ""), ("5", "")]
+    assert names == [("0", "3"), ("5", ""), ("6", "")]
     model.eval()
     with torch.no_grad():
         first = functional.max_pool2d(model[1](model[0](x)), 2).relu()
-        second = model[4](first)
+        second = model[5](first.clamp(0.0, 0.1))
     torch.testing.assert_close(stages[0].maps, first)
     torch.testing.assert_close(stages[1].maps, second)
-    torch.testing.assert_close(stages[2].maps, model[5](second).detach())
+    torch.testing.assert_close(stages[2].maps, model[6](second).detach())
 
 
 def test_one_activation_at_several_places_ends_several_stages() -> None:
