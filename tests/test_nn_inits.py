@@ -10,9 +10,13 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import nn
 
-from fitwell.nn.inits import INITS, named_weights
+from fitwell.errors import SettingError
+from fitwell.models import build
+from fitwell.nn.inits import INITS, draw_weights, init_of, named_weights
 from fitwell.nn.norms import norm_1d, norm_2d, num_groups
 from fitwell.nn.types import InitName
+from fitwell.settings import choices, known, validate
+from fitwell.spec import Spec
 
 _VARIANCE = {  # of a weight, by (n_in, n_out)
     "default": lambda n_in, n_out: 1 / (3 * n_in),
@@ -22,6 +26,8 @@ _VARIANCE = {  # of a weight, by (n_in, n_out)
     "orthogonal": lambda n_in, n_out: 1 / max(n_in, n_out),
     "truncated_normal": lambda n_in, n_out: 1 / n_in,
     "zeros": lambda n_in, n_out: 0.0,
+    "ones": lambda n_in, n_out: 0.0,
+    "constant": lambda n_in, n_out: 0.0,
 }
 _LAYERS = {  # with n_in and n_out, receptive field included
     "linear": (lambda: nn.Linear(400, 200), 400, 200),
@@ -46,7 +52,8 @@ def test_variance_is_the_papers(name: str, layer: str) -> None:
     weight = module.weight.detach().double().numpy()
     # 12,800 draws at least: a variance is known to 2.5 % then (2 standard errors of a normal's).
     assert weight.var() == pytest.approx(_VARIANCE[name](n_in, n_out), rel=0.06)
-    assert abs(weight.mean()) <= 4 * weight.std() / math.sqrt(weight.size)
+    mean = {"ones": 1.0, "constant": np.float32(0.1)}.get(name, 0.0)
+    assert abs(weight.mean() - mean) <= 4 * weight.std() / math.sqrt(weight.size) + 1e-12
     assert bool((module.bias == 0).all()) == (name != "default")
 
 
@@ -96,7 +103,7 @@ def test_same_seed_same_weights(name: str) -> None:
         INITS[name](layer)
         layers.append(layer.weight.detach())
     assert torch.equal(layers[0], layers[1])
-    assert torch.equal(layers[0], layers[2]) == (name == "zeros")
+    assert torch.equal(layers[0], layers[2]) == (name in ("zeros", "ones", "constant"))
 
 
 def test_named_weights_takes_each_parameter_once() -> None:
@@ -127,6 +134,97 @@ def test_he_keeps_the_signal_through_relu_and_default_does_not() -> None:
             second_moment[name] = model[:-1](torch.randn(256, 256)).square().mean().item()
     assert 0.5 < second_moment["he"] < 8  # 2 in the mean; one draw of ten layers varies
     assert second_moment["default"] < 0.05
+
+
+def test_equal_weights_stay_equal_units_until_dropout_parts_them() -> None:
+    """Symmetry: stochastic descent on batches does not break it, dropout does."""
+    for dropout, equal in ((0.0, True), (0.5, False)):
+        torch.manual_seed(0)
+        layers = [nn.Linear(4, 6), nn.Tanh(), nn.Dropout(dropout), nn.Linear(6, 2)]
+        model: Any = nn.Sequential(*layers)
+        INITS["constant"](model)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(20):
+            x = torch.randn(8, 4)
+            F.cross_entropy(model(x), (x[:, 0] > 0).long()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        hidden = model[0].weight.detach()
+        assert not torch.equal(hidden, torch.full_like(hidden, 0.1))  # it learned
+        assert torch.allclose(hidden, hidden[:1].expand_as(hidden)) == equal
+
+
+class _Blocks(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(3, 3)
+        self.block1 = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
+        self.block2 = nn.Sequential(nn.Linear(3, 3))
+        self.attention = nn.MultiheadAttention(4, 2)  # weights of its own, and below it
+        self.head = nn.Linear(3, 2)
+
+
+def _drawn_as(init: str | list[str]) -> dict[str, str]:
+    """weight -> "ones", "constant", "zeros", "built" or "random"."""
+    torch.manual_seed(0)
+    model = _Blocks()
+    built = {n: p.detach().clone() for n, p in model.named_parameters()}
+    draw_weights(model, init)
+    kinds = {}
+    for name, p in model.named_parameters():
+        if p.dim() >= 2:
+            flat = {0.0: "zeros", 1.0: "ones", np.float32(0.1).item(): "constant"}
+            same = p.unique().tolist()
+            kind = flat.get(same[0], "random") if len(same) == 1 else "random"
+            kinds[name] = "built" if torch.equal(p, built[name]) else kind
+    return kinds
+
+
+def test_rules_draw_what_fits_and_later_ones_win() -> None:
+    init = ["ones", "block?=constant", "block1.2=he", "*.out_proj=zeros", "head=default"]
+    kinds = _drawn_as(init)
+    assert kinds == {
+        "stem.weight": "ones",
+        "block1.0.weight": "constant",
+        "block1.2.weight": "random",
+        "block2.0.weight": "constant",
+        "attention.in_proj_weight": "ones",
+        "attention.out_proj.weight": "zeros",
+        "head.weight": "built",
+    }
+    named = {name: init_of(name.rpartition(".")[0], init) for name in kinds}
+    assert named == {n: {"random": "he", "built": "default"}.get(k, k) for n, k in kinds.items()}
+    assert _drawn_as(["zeros", "block1=ones", "*=constant"]) == dict.fromkeys(kinds, "constant")
+    assert _drawn_as("ones") == _drawn_as(["ones"]) == dict.fromkeys(kinds, "ones")
+
+
+@pytest.mark.parametrize(
+    ("init", "says"),
+    [
+        (["he", "tail=zeros"], r"'tail' fits no module\. There are: .*block1\.2.*head"),
+        (["he", "block1.1=zeros"], "fits no module"),  # a ReLU has nothing to draw
+        (["he", "head=zero"], "'zero' is no way to draw weights. Did you mean zeros"),
+        (["he", "zeros"], "no way to draw"),
+        (["head=zeros"], "no way to draw"),
+        ([], "no way to draw"),
+    ],
+)
+def test_a_rule_that_says_nothing_is_refused(init: list[str], says: str) -> None:
+    with pytest.raises(SettingError, match=says) as caught:
+        draw_weights(_Blocks(), init)
+    assert caught.value.setting == "model.init"
+
+
+def test_rules_are_a_setting_of_every_family() -> None:
+    spec = Spec("images", "classification", (1, 8, 8), ("a", "b"))
+    for name in ("linear", "mlp", "lenet", "convnet"):
+        model: Any = build(name, spec, {"init": ["he", "head=zeros"]})
+        weights = {n: p for n, p in model.named_parameters() if p.dim() >= 2}
+        assert not weights.pop("head.weight").any()
+        assert all(w.any() for w in weights.values())
+    given = validate({"model.name": "mlp", "model.init": "[he, head=zeros]"})
+    assert given["model.init"] == ["he", "head=zeros"]
+    assert choices(known()["model"]["mlp"]["init"]) == list(INITS)
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(64, 8), (32, 8), (6, 1), (12, 3), (1, 1)])

@@ -17,6 +17,9 @@ def train_settings(
     clip_value: Annotated[
         float, Field(ge=0, description="largest absolute entry of the gradient; 0: no limit")
     ] = 0.0,
+    normalise_gradient: Annotated[
+        bool, Field(description="divide the gradient by its L2 norm before the step")
+    ] = False,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         Field(description="auto: bfloat16 for convolutions where the processor has it"),

@@ -88,16 +88,14 @@ def evaluate(run: Run, source: Any = None, options: Mapping[str, Any] | None = N
     """
     import torch
 
-    from fitwell.nn.losses import LOSSES
+    from fitwell.train.job import build_loss
 
     spec, recipe = _known(run)
     data, rows = scored_rows(run, source, options)
     decoded, outputs, preprocess = _outputs(run, data.inputs[rows])
-    loss_settings = {k: v for k, v in recipe.section("loss").items() if k != "name"}
-    loss = LOSSES[str(recipe["loss.name"])](**loss_settings)
     target = data.targets[rows]
     y = torch.from_numpy(preprocess.targets(target)).to(outputs.device)
-    losses = loss(outputs, y).cpu().numpy()
+    losses = build_loss(recipe)(outputs, y).cpu().numpy()
     name = run.folder.name if run.folder else "a run in memory"
     run.test_looks = store.look_at_test(data.test_fingerprint(rows), f"evaluate {name}")
     if source is None and run.folder is not None:

@@ -94,12 +94,20 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             f"{', '.join(task.losses)}.",
             setting="loss.name",
         )
+    task.head(spec, values["loss.name"])
     metrics = [name for name, metric in METRICS.items() if metric.task == task.name]
     if values["score.name"] not in metrics:
         raise SettingError(
             f"score.name = {values['score.name']}: does not suit {task.name}. Choose one of: "
             f"{', '.join(metrics)}.",
             setting="score.name",
+        )
+    clipped = [name for name in ("train.clip_norm", "train.clip_value") if values[name]]
+    if values["train.normalise_gradient"] and clipped:
+        raise SettingError(
+            f"train.normalise_gradient makes every gradient of norm 1, so {clipped[0]} = "
+            f"{values[clipped[0]]:g} has no meaning beside it. Leave one of them out.",
+            setting="train.normalise_gradient",
         )
 
 

@@ -25,6 +25,14 @@ ALIASES = {
     "device": "train.device",
 }
 
+# Why a setting is in one place only, where that is worth a sentence.
+_WHY_ELSEWHERE = {
+    "optim.l1": (
+        "it cannot give weights of exactly 0, which need a proximal step, and sgd alone takes one. "
+        "Set optim.name=sgd."
+    ),
+}
+
 _TYPE_NAMES = {
     "number": "a number",
     "integer": "a whole number",
@@ -111,13 +119,22 @@ def _checked(
     if ":" in entry and section not in custom:
         return value  # a user's own builder: checked once its signature is known (resolve)
     if key not in schemas:
-        owner = entry or section
-        raise SettingError(
-            f"{name}: {owner} has no such setting.{did_you_mean(key, schemas)} "
-            f"It has: {', '.join(schemas) or 'none'}.",
-            setting=name,
-        )
+        raise _no_such(name, entry or section, schemas)
     return check_value(name, value, schemas[key])
+
+
+def _no_such(name: str, owner: str, schemas: Mapping[str, Schema]) -> SettingError:
+    section, _, key = name.partition(".")
+    if name in _WHY_ELSEWHERE:
+        why = f": {_WHY_ELSEWHERE[name]}"
+    else:
+        has = [entry for entry, settings in known()[section].items() if key in settings]
+        other = f" {', '.join(has)} {'has' if len(has) == 1 else 'have'} it." if has else ""
+        why = f".{other or did_you_mean(key, schemas)}"
+    return SettingError(
+        f"{name}: {owner} has no such setting{why} It has: {', '.join(schemas) or 'none'}.",
+        setting=name,
+    )
 
 
 def _entry_name(section: str, value: str) -> str:
@@ -147,7 +164,11 @@ def check_value(name: str, value: Any, schema: Schema) -> Any:
     """
     if "anyOf" in schema:
         errors = []
-        for option in schema["anyOf"]:
+        # A text that is no list is not taken for a list of one: it would hide a misspelt name.
+        text_of_list = isinstance(value, str) and (value.startswith("[") or "," in value)
+        is_list = isinstance(value, list | tuple) or text_of_list
+        options = [o for o in schema["anyOf"] if (o.get("type") == "array") == is_list]
+        for option in options or schema["anyOf"]:
             try:
                 return check_value(name, value, option)
             except SettingError as error:
@@ -221,6 +242,12 @@ def _convert(name: str, value: Any, schema: Schema) -> Any:
     if not isinstance(value, str):
         raise wrong
     return value
+
+
+def choices(schema: Schema) -> list[Any]:
+    """The names that a setting may hold, whether it may hold something else too or not."""
+    options = schema.get("anyOf", [schema])
+    return [name for option in options for name in option.get("enum", ())]
 
 
 def defaults(section: str, entry: str = "") -> dict[str, Any]:

@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from fitwell.nn.inits import init_of
 from fitwell.spec import Spec
 
 
-def parameter_table(model: nn.Module, init: str = "") -> list[dict[str, Any]]:
+def parameter_table(model: nn.Module, init: str | list[str] = "") -> list[dict[str, Any]]:
     """One row a parameter: name, shape, count, tied_to, trainable, init.
 
     A parameter that two layers share is counted once: the second one has count 0 and names the first.
@@ -21,6 +22,7 @@ def parameter_table(model: nn.Module, init: str = "") -> list[dict[str, Any]]:
     for name, parameter in model.named_parameters(remove_duplicate=False):
         tied = first.get(id(parameter), "")
         first.setdefault(id(parameter), name)
+        drawn = parameter.ndim > 1 and init
         rows.append(
             {
                 "name": name,
@@ -29,7 +31,7 @@ def parameter_table(model: nn.Module, init: str = "") -> list[dict[str, Any]]:
                 "tied_to": tied or None,
                 "trainable": parameter.requires_grad,
                 # Inits draw the weights of linear and convolution layers; the rest is PyTorch's.
-                "init": init if parameter.ndim > 1 and init else "default",
+                "init": init_of(name.rpartition(".")[0], init) if drawn else "default",
             }
         )
     return rows
@@ -95,7 +97,7 @@ def multiply_adds(module: nn.Module, output: Any) -> int:
     return 0
 
 
-def show_model(model: nn.Module, spec: Spec, init: str = "") -> dict[str, Any]:
+def show_model(model: nn.Module, spec: Spec, init: str | list[str] = "") -> dict[str, Any]:
     """`{"layers", "parameters", "multiply_adds", "table"}` of a model for one example."""
     layers = layer_table(model, spec)
     table = parameter_table(model, init)
@@ -106,3 +108,31 @@ def show_model(model: nn.Module, spec: Spec, init: str = "") -> dict[str, Any]:
         "multiply_adds": sum(layer["multiply_adds"] for layer in layers),
         "table": table,
     }
+
+
+def surviving_features(model: nn.Module, spec: Spec) -> list[dict[str, Any]]:
+    """The inputs of a linear model of a table whose weight is not 0, the heaviest first.
+
+    `{"name", "weight"}`; a category is one input a value. Weights are those of standardised columns
+    (and a standardised target), so their sizes compare; of several outputs they are a list.
+
+    >>> from fitwell.spec import Column
+    >>> spec = Spec("table", "regression", (2,), columns=(Column("age"), Column("height")))
+    >>> layer = nn.Linear(2, 1)
+    >>> layer.weight.data = torch.tensor([[0.0, -0.5]])
+    >>> surviving_features(layer, spec)
+    [{'name': 'height', 'weight': -0.5}]
+    """
+    names = [
+        name
+        for column in spec.columns
+        for name in ([f"{column.name}={v}" for v in column.categories] or [column.name])
+    ]
+    [layer] = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    weights = layer.weight.detach().T + 0.0  # [feature, output]; + 0.0 turns -0.0 into 0.0
+    order = weights.abs().amax(1).argsort(descending=True, stable=True).tolist()
+    return [
+        {"name": names[i], "weight": row[0] if len(row) == 1 else row}
+        for i in order
+        if any(row := weights[i].tolist())
+    ]

@@ -30,6 +30,8 @@ class Spec:
         columns: the input columns of a table; empty for images.
         num_examples: examples in the source, all parts together.
         class_counts: examples a class, in the order of `classes`.
+        head: units of the model's head where its loss wants another number than one a class, or
+            one for a number.
     """
 
     kind: Kind
@@ -40,11 +42,12 @@ class Spec:
     columns: tuple[Column, ...] = ()
     num_examples: int = 0
     class_counts: tuple[int, ...] = field(default=())
+    head: int = 0
 
     @property
     def num_outputs(self) -> int:
-        """Units of the head: one a class, or one for a number."""
-        return len(self.classes) or 1
+        """Units of the head: one a class, or one for a number, unless `head` says how many."""
+        return self.head or len(self.classes) or 1
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

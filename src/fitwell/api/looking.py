@@ -154,6 +154,8 @@ def show(
 ) -> dict[str, Any]:
     """What the model is made of: `{"layers", "parameters", "multiply_adds", "table"}`.
 
+    Of a trained linear model of a table also `features`: those that have a weight.
+
     Args:
         source: a run or run folder, a recipe or its file, or a source, whose default model (or
             `model`) is shown.
@@ -166,7 +168,8 @@ def show(
     """
     from fitwell import record, store
     from fitwell.api.start import begin, given
-    from fitwell.show import show_model
+    from fitwell.show import show_model, surviving_features
+    from fitwell.train import load_model
     from fitwell.train.job import build_model
 
     values = given(model, settings)
@@ -185,8 +188,13 @@ def show(
         recipe, spec = run.recipe, run.spec  # the data need not be there any more
     else:
         start = begin(source, "", values)
-        recipe, spec = start.recipe, start.data.spec
-    built = show_model(build_model(recipe, spec), spec, str(recipe.get("model.init", "")))
+        run, recipe, spec = None, start.recipe, start.data.spec
+    own = ":" not in str(recipe["model.name"])  # a user's `init` is their own business
+    init = recipe.get("model.init", "") if own else ""
+    built = show_model(build_model(recipe, spec), spec, init)
+    linear = recipe["model.name"] == "linear" and spec.kind == "table"
+    if linear and run is not None and run.folder and (run.folder / "best.safetensors").is_file():
+        built["features"] = surviving_features(load_model(run)[0], spec)
     shown = {
         "model": recipe["model.name"],
         "input_shape": list(spec.input_shape),

@@ -249,3 +249,14 @@ def shown(result: Mapping[str, Any], given: Given) -> None:
     for layer in result["layers"]:
         output = "x".join(str(n) for n in layer["output"] or ())
         print(f"{layer['name']:<24}{layer['kind']:<16}{output:<18}{layer['multiply_adds']:>14,}")
+    if "features" in result:
+        _features(result)
+
+
+def _features(result: Mapping[str, Any]) -> None:
+    found, total = result["features"], result["table"][0]["shape"][1]
+    print(f"\n{len(found)} of {total} features have a weight (of standardised columns):")
+    for feature in found:
+        weight = feature["weight"]
+        said = weight if isinstance(weight, list) else [weight]
+        print(f"{feature['name']:<24}" + " ".join(f"{w:>10.4g}" for w in said))

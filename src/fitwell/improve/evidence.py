@@ -72,7 +72,7 @@ def range_starter(
                 group["lr"] = lr
             with autocast(job.precision, job.device):
                 outputs = job.model(batch.x)
-            values = job.loss(outputs.float(), batch.y)
+            values = job.training_loss(outputs.float(), batch.y)
             loss = values.sum() / job.task.normaliser(values, batch.y)
             loss.backward()
             clip(job.model, settings, measure=False)

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from fitwell.errors import SettingError
-from fitwell.nn.inits import INITS
+from fitwell.nn.inits import draw_weights
+from fitwell.nn.types import Init
 from fitwell.spec import Spec
 
 
@@ -50,13 +51,13 @@ def dropout_rates(dropout: float | Sequence[float], places: int, what: str) -> l
     return rates
 
 
-def assemble(layers: Mapping[str, nn.Module | None], init: str) -> nn.Sequential:
+def assemble(layers: Mapping[str, nn.Module | None], init: Init) -> nn.Sequential:
     """The layers in order under their names, without those that are None, their weights drawn."""
     model = nn.Sequential()
     for name, layer in layers.items():
         if layer is not None:
             model.add_module(name, layer)
-    INITS[init](model)
+    draw_weights(model, init)
     return model
 
 

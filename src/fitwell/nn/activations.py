@@ -117,7 +117,8 @@ def elu() -> nn.Module:
 def selu() -> nn.Module:
     """Scaled ELU: keeps mean 0 and variance 1 from layer to layer.
 
-    Formula: 1.0507 x for x > 0, else 1.0507 * 1.6733 (exp(x) - 1)
+    Formula: 1.0507 x for x > 0, else 1.0507 * 1.6733 (exp(x) - 1); derivative 1.0507 for x > 0,
+        else 1.7581 exp(x)
     Use: deep fully connected networks without normalisation
     Weakness: the promise holds for weights of variance 1/n_in (`truncated_normal`) and no dropout
     Source: Klambauer, Unterthiner, Mayr and Hochreiter 2017, NeurIPS
@@ -132,7 +133,7 @@ def selu() -> nn.Module:
 def prelu() -> nn.Module:
     """ReLU whose negative slope is learned, one for the layer.
 
-    Formula: max(x, 0) + a min(x, 0), a learned from 0.25
+    Formula: max(x, 0) + a min(x, 0), a learned from 0.25; derivative 1 for x > 0, else a
     Use: instead of ReLU where units die and there is data enough to learn the slope
     Weakness: one more parameter a layer, which must not be decayed
     Source: He, Zhang, Ren and Sun 2015, ICCV
@@ -162,7 +163,8 @@ def hardswish() -> nn.Module:
 def mish() -> nn.Module:
     """Smooth, not monotone relative of SiLU.
 
-    Formula: x tanh(log(1 + exp(x)))
+    Formula: x tanh(u) with u = log(1 + exp(x)); derivative tanh(u) + x s (1 - tanh(u)^2), s the
+        sigmoid of x
     Use: detectors, and deep networks where SiLU is used
     Weakness: the dearest of all, and rarely better than SiLU
     Source: Misra 2020, BMVC

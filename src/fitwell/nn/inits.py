@@ -7,9 +7,12 @@ unit, receptive field included. Random numbers come from torch's global generato
 
 import math
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
+
+from fitwell.errors import SettingError, did_you_mean
 
 # Standard deviation of a standard normal number that is cut off at two standard deviations.
 _CUT_NORMAL_STD = 0.8796256610342398
@@ -120,6 +123,38 @@ def zeros(model: nn.Module) -> None:
     _draw(model, nn.init.zeros_)
 
 
+def ones(model: nn.Module) -> None:
+    """All weights one, to show what symmetry does.
+
+    Formula: w = 1
+    Use: demonstrations
+    Weakness: all units of a layer compute and learn the same, and signals grow n_in times a layer
+    Source: Goodfellow, Bengio and Courville 2016, Deep Learning, section 8.4
+
+    >>> layer = nn.Linear(2, 1)
+    >>> ones(layer)
+    >>> layer.weight.tolist()
+    [[1.0, 1.0]]
+    """
+    _draw(model, nn.init.ones_)
+
+
+def constant(model: nn.Module) -> None:
+    """All weights 0.1, to show what symmetry does.
+
+    Formula: w = 0.1
+    Use: demonstrations: training goes on, but a layer stays one unit, until dropout parts its units
+    Weakness: all units of a layer compute and learn the same
+    Source: Goodfellow, Bengio and Courville 2016, Deep Learning, section 8.4
+
+    >>> layer = nn.Linear(2, 1)
+    >>> constant(layer)
+    >>> [round(w, 1) for w in layer.weight[0].tolist()]
+    [0.1, 0.1]
+    """
+    _draw(model, lambda w: nn.init.constant_(w, 0.1))
+
+
 INITS: dict[str, Callable[[nn.Module], None]] = {
     "default": default,
     "xavier_normal": xavier_normal,
@@ -128,7 +163,85 @@ INITS: dict[str, Callable[[nn.Module], None]] = {
     "orthogonal": orthogonal,
     "truncated_normal": truncated_normal,
     "zeros": zeros,
+    "ones": ones,
+    "constant": constant,
 }
+
+
+def draw_weights(model: nn.Module, init: str | list[str]) -> None:
+    """Draw the weights of a model in the way that is named, or by rules: later ones win.
+
+    A rule is `pattern=name`: what the modules that fit the pattern (`*`, `?`, `[abc]`, as in file
+    names) hold, and all below them, is drawn so.
+
+    Args:
+        init: a name of the table; or a list of one for the whole model, and of rules.
+
+    Raises:
+        SettingError: no such name, or a pattern that fits no module with parameters.
+
+    >>> model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    >>> draw_weights(model, ["he", "1=zeros"])
+    >>> bool(model[0].weight.any()), bool(model[1].weight.any())
+    (True, False)
+    """
+    first, rules = _parsed(init)
+    # `default` of a rule is what the layer was built with, and not what an earlier rule drew.
+    built = {name: p.detach().clone() for name, p in model.named_parameters()} if rules else {}
+    INITS[first](model)
+    held = {n: m for n, m in model.named_modules() if n and any(True for _ in m.parameters())}
+    for pattern, name in rules:
+        fitting = [n for n in held if fnmatchcase(n, pattern)]
+        if not fitting:
+            raise SettingError(
+                f"model.init: {pattern!r} fits no module. There are: {', '.join(held)}.",
+                setting="model.init",
+            )
+        for module in fitting:
+            if any(module.startswith(f"{above}.") for above in fitting):
+                continue  # drawn with what holds it
+            if name == "default":
+                _restore(model, module, built)
+            else:
+                INITS[name](held[module])
+
+
+def init_of(module: str, init: str | list[str]) -> str:
+    """The way in which `draw_weights` draws the module of this name.
+
+    >>> init_of("block1.conv", ["he", "block*=orthogonal", "head=zeros"])
+    'orthogonal'
+    """
+    first, rules = _parsed(init)
+    path = module.split(".")
+    chain = [".".join(path[:i]) for i in range(1, len(path) + 1)]  # it, and what holds it
+    fitting = [how for rule, how in rules if any(fnmatchcase(n, rule) for n in chain)]
+    return fitting[-1] if fitting else first
+
+
+def _parsed(init: str | list[str]) -> tuple[str, list[tuple[str, str]]]:
+    """(name for all, [(pattern, name)])."""
+    first, *others = [init] if isinstance(init, str) else init or [""]
+    rules = []
+    for rule in others:
+        pattern, _, name = rule.rpartition("=")
+        rules.append((pattern, name))
+    for pattern, name in [("*", first), *rules]:
+        if name not in INITS or not pattern:
+            raise SettingError(
+                f"model.init = {init}: {name!r} is no way to draw weights.{did_you_mean(name, INITS)} "
+                f"Give one of {', '.join(INITS)}, or a list of one for all and of rules "
+                "pattern=name.",
+                setting="model.init",
+            )
+    return first, rules
+
+
+@torch.no_grad()
+def _restore(model: nn.Module, module: str, built: dict[str, Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        if name.startswith(f"{module}."):
+            parameter.copy_(built[name])
 
 
 def is_norm(module: nn.Module) -> bool:

@@ -30,6 +30,8 @@ InitName = Literal[
     "orthogonal",
     "truncated_normal",
     "zeros",
+    "ones",
+    "constant",
 ]
 PoolName = Literal["max", "avg"]
 Rate: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
@@ -46,7 +48,11 @@ Dropout: TypeAlias = Annotated[
     Field(description="share of units zeroed at random while training: one number, or one a layer"),
 ]
 Init: TypeAlias = Annotated[
-    InitName, Field(description="how the weights are drawn; default is PyTorch's own")
+    InitName | list[str],
+    Field(
+        description="how the weights are drawn; default is PyTorch's own. By rule: a name for all, "
+        "then pattern=name for the modules that a pattern fits: [he, head=zeros]"
+    ),
 ]
 Pool: TypeAlias = Annotated[
     PoolName, Field(description="how each 2x2 patch of a feature map becomes one value")

@@ -17,7 +17,7 @@ from fitwell.spec import Spec
 FOR: dict[str, tuple[str, ...]] = {
     "lr_too_high": ("lower_lr", "warmup", "clip_norm", "batch_norm"),
     "lr_too_low": ("higher_lr", "adam"),
-    "stopped_too_early": ("more_epochs", "patience", "slightly_higher_lr"),
+    "stopped_too_early": ("more_epochs", "patience", "slightly_higher_lr", "lr_decay"),
     "vanishing_gradient": ("relu", "batch_norm", "suited_init", "adam"),
     "saturated_activation": ("relu", "batch_norm", "lower_lr", "suited_init"),
     "dying_relu": ("lower_lr", "leaky_units", "suited_init", "batch_norm"),
@@ -29,7 +29,7 @@ FOR: dict[str, tuple[str, ...]] = {
         "deeper",
         "more_epochs",
     ),
-    "overfitting": ("weight_decay", "dropout", "label_smoothing", "narrower"),
+    "overfitting": ("weight_decay", "dropout", "label_smoothing", "l1", "narrower"),
     "no_better_than_trivial": ("relu", "adam", "lower_lr", "slightly_higher_lr", "other_family"),
 }
 # Tried where nothing is wrong: so that "nothing helps" is tested too.

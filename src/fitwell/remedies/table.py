@@ -10,14 +10,15 @@ from typing import Any, TypeAlias
 
 from fitwell.recipe import Recipe
 from fitwell.record import Finding
-from fitwell.settings import defaults, known
+from fitwell.settings import choices, defaults, known
 from fitwell.spec import Spec
 
 Edit: TypeAlias = dict[str, Any]
 Guess: TypeAlias = Callable[[Recipe, Spec, Finding], list[Edit]]
 
-# Learning rates outside of this have no use for the optimizer; SGD is with momentum.
-_SGD_RANGE, _ADAPTIVE_RANGE = (1e-4, 1.0), (1e-6, 0.03)
+# Learning rates outside of this have no use; SGD is with momentum, the others' is a multiple of
+# their default: 1e-6 to 0.03 for Adam.
+_SGD_RANGE, _ADAPTIVE_RANGE = (1e-4, 1.0), (1e-3, 30.0)
 _GOOD_UPDATE = 3e-3  # of a layer's norm a step, in the middle of what healthy runs show
 _RECTIFIERS = frozenset({"relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish"})
 
@@ -196,6 +197,19 @@ def weight_decay(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     return _useful(recipe, [{"optim.weight_decay": _two_digits(min(0.1, 10 * decay or 5e-4), 2)}])
 
 
+def l1(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """A penalty on absolute weights of 1e-4, or ten times the one there is.
+
+    Use: overfitting, above all on tables with columns that do not matter
+    Weakness: sgd alone has it; too much of it underfits
+    Source: Tibshirani 1996, Journal of the Royal Statistical Society B 58
+    """
+    penalty = recipe.get("optim.l1")
+    if not isinstance(penalty, int | float):
+        return []
+    return _useful(recipe, [{"optim.l1": _two_digits(min(0.1, 10 * penalty or 1e-4), 2)}])
+
+
 def dropout(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     """More dropout: 0.3, or 0.2 more.
 
@@ -249,6 +263,16 @@ def more_epochs(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     return [{"train.epochs": factor * epochs} for factor in factors]
 
 
+def lr_decay(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Let a constant learning rate fall, along half a cosine.
+
+    Use: stopped_too_early, where the noise of a high rate hides what was learned
+    Weakness: the length of training must be known
+    Source: Loshchilov and Hutter 2017, ICLR
+    """
+    return [{"schedule.name": "cosine"}] if recipe.get("schedule.name") == "constant" else []
+
+
 def patience(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     """Wait longer before stopping early.
 
@@ -267,7 +291,9 @@ def clip_norm(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Weakness: hides a rate that is too high rather than mends it
     Source: Pascanu, Mikolov and Bengio 2013, ICML
     """
-    return [{"train.clip_norm": 1.0}] if recipe.get("train.clip_norm") == 0 else []
+    if recipe.get("train.clip_norm") != 0 or recipe.get("train.normalise_gradient"):
+        return []
+    return [{"train.clip_norm": 1.0}]
 
 
 def warmup(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
@@ -295,10 +321,12 @@ REMEDIES: dict[str, Guess] = {
     "deeper": deeper,
     "other_family": other_family,
     "weight_decay": weight_decay,
+    "l1": l1,
     "dropout": dropout,
     "label_smoothing": label_smoothing,
     "less_regularisation": less_regularisation,
     "more_epochs": more_epochs,
+    "lr_decay": lr_decay,
     "patience": patience,
     "clip_norm": clip_norm,
     "warmup": warmup,
@@ -313,7 +341,10 @@ def _scaled_lr(recipe: Recipe, factors: Sequence[float], breaks_at: float | None
     rate = recipe.get("optim.lr")
     if not isinstance(rate, int | float) or rate <= 0:
         return []
-    low, high = _SGD_RANGE if recipe.get("optim.name") == "sgd" else _ADAPTIVE_RANGE
+    low, high = _SGD_RANGE
+    if (optimizer := str(recipe.get("optim.name", "sgd"))) != "sgd":
+        usual = defaults("optim", optimizer)["lr"]
+        low, high = (usual * bound for bound in _ADAPTIVE_RANGE)
     if breaks_at:
         high = min(high, breaks_at / 3)
     edits = []
@@ -339,8 +370,7 @@ def _useful(recipe: Recipe, edits: Sequence[Edit]) -> list[Edit]:
 
 def _is_choice(recipe: Recipe, key: str) -> bool:
     """Whether `model.key` holds one of our own names: a user's builder may mean another thing."""
-    choices = known()["model"]["mlp"].get(key, {}).get("enum", ())
-    return recipe.get(f"model.{key}") in choices
+    return recipe.get(f"model.{key}") in choices(known()["model"]["mlp"].get(key, {}))
 
 
 def _is_count(value: object) -> bool:

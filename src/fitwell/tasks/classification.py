@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fitwell.errors import SettingError
 from fitwell.spec import Spec
 from fitwell.tasks.kind import Decoded, Task, per_example
 
@@ -18,19 +19,39 @@ def default_metric(spec: Spec) -> str:
 
 
 def decode(outputs: np.ndarray, restore: Callable[[np.ndarray], np.ndarray]) -> Decoded:
-    """Softmax and its largest entry.
+    """Softmax and its largest entry; of one logit, the softmax of 0 and this, which is its sigmoid.
 
     >>> decoded = decode(np.array([[0.0, 2.0]]), lambda numbers: numbers)
     >>> decoded.prediction, decoded.probabilities.round(2)
     (array([1]), array([[0.12, 0.88]]))
     """
+    if outputs.shape[1] == 1:
+        outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
     shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return Decoded(outputs.argmax(axis=1), shifted / shifted.sum(axis=1, keepdims=True))
 
 
+def head(spec: Spec, loss: str) -> int:
+    """One unit a class; one logit for binary cross-entropy.
+
+    Raises:
+        SettingError: binary cross-entropy, and not two classes.
+    """
+    if loss != "binary_cross_entropy":
+        return len(spec.classes)
+    if len(spec.classes) != 2:
+        raise SettingError(
+            f"loss.name = {loss}: has one logit, for two classes, and there are "
+            f"{len(spec.classes)}. Set loss.name=cross_entropy.",
+            setting="loss.name",
+        )
+    return 1
+
+
 CLASSIFICATION = Task(
     name="classification",
-    losses=("cross_entropy",),
+    losses=("cross_entropy", "binary_cross_entropy", "focal", "hinge", "gce"),
+    head=head,
     metric=default_metric,
     decode=decode,
     normaliser=per_example,

@@ -29,6 +29,7 @@ class Task:
     Args:
         name: its name in `Spec.task`.
         losses: the losses that suit it, its default first.
+        head: (spec, loss's name) -> units of the model's head.
         metric: the default score for data of this spec.
         decode: (outputs [example, output] float32, restore) -> Decoded; `restore` brings numbers
             back to the target's own unit.
@@ -37,6 +38,7 @@ class Task:
 
     name: TaskName
     losses: tuple[str, ...]
+    head: Callable[[Spec, str], int]
     metric: Callable[[Spec], str]
     decode: Callable[[np.ndarray, Callable[[np.ndarray], np.ndarray]], Decoded]
     normaliser: Callable[[Tensor, Tensor], float]

@@ -18,7 +18,8 @@ def decode(outputs: np.ndarray, restore: Callable[[np.ndarray], np.ndarray]) -> 
 
 REGRESSION = Task(
     name="regression",
-    losses=("mse", "mae", "huber", "log_cosh"),
+    losses=("mse", "mae", "huber", "log_cosh", "quantile"),
+    head=lambda spec, loss: 1,
     metric=lambda spec: "rmse",
     decode=decode,
     normaliser=per_example,

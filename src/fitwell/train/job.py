@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,10 +17,10 @@ from fitwell.data.preprocess import Preprocess
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
 from fitwell.metrics import METRICS, Metric
-from fitwell.nn.losses import LOSSES
+from fitwell.nn.losses import LOSSES, Loss, training_loss
 from fitwell.optim import OPTIMIZERS, parameter_groups
 from fitwell.recipe import Recipe
-from fitwell.schedules import SCHEDULES
+from fitwell.schedules import SCHEDULES, Schedule
 from fitwell.spec import Spec
 from fitwell.tasks import Task, task_of
 from fitwell.train.machine import (
@@ -41,6 +41,8 @@ class Job:
     Args:
         average: the averaged copy of the weights (EMA), or None; where there is one, it is what is
             evaluated and kept.
+        loss: what is recorded of every part; `training_loss` is what is minimised, with its class
+            weights.
         parts: the parts that are evaluated, in their own order: train (a fixed sample as large as
             the validation part), validation, held_out; each only where it has rows.
     """
@@ -51,10 +53,11 @@ class Job:
     metric_name: str
     model: nn.Module
     average: AveragedModel | None
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Loss
+    training_loss: Loss
     optimizer: Optimizer
     step: Callable[[], object]  # of the optimizer
-    schedule: Callable[[float], float]
+    schedule: Schedule
     batches: Batches
     parts: dict[str, Batches]
     preprocess: Preprocess
@@ -108,6 +111,7 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
     pixels = batches.batch_size * math.prod(data.spec.input_shape[1:])
     metric = str(recipe["score.name"])
     optimizer = OPTIMIZERS[str(optim["name"])](groups, **_settings(recipe, "optim"))
+    loss = build_loss(recipe)
     return Job(
         recipe=recipe,
         task=task,
@@ -115,7 +119,8 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
         metric_name=metric,
         model=model,
         average=average,
-        loss=LOSSES[str(recipe["loss.name"])](**_settings(recipe, "loss")),
+        loss=loss,
+        training_loss=training_loss(loss, class_counts(data, rows.train).to(device)),
         optimizer=optimizer,
         step=step_of(optimizer),
         schedule=SCHEDULES[str(recipe["schedule.name"])](**_settings(recipe, "schedule")),
@@ -134,14 +139,34 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
 
 
 def check_buildable(recipe: Recipe, spec: Spec) -> None:
-    """Refuse a device that is not there and a model that cannot be built, before anything is written."""
+    """Refuse a device that is not there, and a model, loss or optimizer that cannot be built, before
+    anything is written.
+    """
     choose_device(str(recipe["train.device"]))
     with torch.random.fork_rng():
-        build_model(recipe, spec)
+        model = build_model(recipe, spec)
+    OPTIMIZERS[str(recipe["optim.name"])](model.parameters(), **_settings(recipe, "optim"))
+    training_loss(build_loss(recipe), torch.tensor(spec.class_counts))
 
 
 def build_model(recipe: Recipe, spec: Spec) -> nn.Module:
-    return models.build(str(recipe["model.name"]), spec, _settings(recipe, "model"))
+    """The model of the recipe, with a head as its loss wants it."""
+    head = task_of(spec).head(spec, str(recipe["loss.name"]))
+    return models.build(
+        str(recipe["model.name"]), replace(spec, head=head), _settings(recipe, "model")
+    )
+
+
+def build_loss(recipe: Recipe) -> Loss:
+    """The loss of the recipe as it is recorded: without class weights."""
+    return LOSSES[str(recipe["loss.name"])](**_settings(recipe, "loss"))
+
+
+def class_counts(data: Data, rows: np.ndarray) -> Tensor:
+    """[class] examples among `rows`; empty for numbers."""
+    classes = len(data.spec.classes)
+    counted = data.targets[rows] if classes else np.empty(0, np.int64)
+    return torch.from_numpy(np.bincount(counted, minlength=classes))
 
 
 def train_sample(rows: Rows, seed: int) -> np.ndarray:

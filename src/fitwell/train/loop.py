@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fitwell.errors import TrainingError
 from fitwell.probes import Probes, name_nonfinite
 from fitwell.record import Run
+from fitwell.schedules import Losses
 from fitwell.train.evaluate import evaluate_part
 from fitwell.train.job import Job
 from fitwell.train.machine import autocast
@@ -58,13 +59,14 @@ def train(
     """
     last_epoch = state.stop_after or job.epochs
     settings = job.recipe.section("train")
-    losses = Losses(job, run)
+    losses = StepLosses(job, run)
     model = job.model
     probe_every = min(PROBE_EVERY, max(1, job.total_steps // FEWEST_PROBES))
     before = state.seconds
     started = time.perf_counter()
     while state.epoch < last_epoch:
         model.train()
+        watched = [(row["validation"] or row["train"])["loss"] for row in run.epochs]
         epoch_started, waiting, seen = time.perf_counter(), 0.0, 0
         batches = job.batches.epoch(state.epoch, state.step)
         while True:
@@ -78,21 +80,21 @@ def train(
             waiting += time.perf_counter() - asked
             if batch is None:
                 break
-            lr = set_lr(job, state.total_step)
+            lr = set_lr(job, state.total_step, watched)
             probing = probes is not None and state.total_step % probe_every == 0
             if probes is not None and probing:
                 probes.before_step()
             with autocast(job.precision, job.device):
                 outputs = model(batch.x)
-            values = job.loss(outputs.float(), batch.y)
+            values = job.training_loss(outputs.float(), batch.y)
             loss = values.sum() / job.task.normaliser(values, batch.y)
             losses.add(loss, state, lr, len(batch.y), batch.x)
             loss.backward()
+            if probes is not None and probing:
+                probes.after_backward()
             grad_norm = clip(model, settings, measure=probing)
             if grad_norm is not None:
                 losses.add_norm(grad_norm)
-            if probes is not None and probing:
-                probes.after_backward()
             job.step()  # and forget the gradients
             if job.average is not None:
                 job.average.update_parameters(model)
@@ -139,29 +141,41 @@ def train(
     run.status = "done"
 
 
-def set_lr(job: Job, total_step: int) -> float:
-    """The learning rate of this step, set in every group and returned."""
+def set_lr(job: Job, total_step: int, watched: Losses) -> float:
+    """The learning rate of this step, set in every group and returned.
+
+    Args:
+        watched: the validation loss of each epoch before (the training loss where there is none).
+    """
     progress = total_step / max(1, job.total_steps - 1)
-    lr = float(job.recipe["optim.lr"]) * job.schedule(min(1.0, progress))  # type: ignore[arg-type]
+    lr = float(job.recipe["optim.lr"]) * job.schedule(progress, watched)
     for group in job.optimizer.param_groups:
         group["lr"] = lr
     return lr
 
 
 def clip(model: nn.Module, settings: dict[str, Any], *, measure: bool) -> Tensor | None:
-    """Clip the gradient by value, then by norm; its norm before clipping where that is known."""
+    """Clip the gradient by value, then by norm, or make its norm 1.
+
+    Returns:
+        The norm before, where it is known: clipping and normalising need it, `measure` asks for it.
+    """
     norm = None
     if settings["clip_value"]:
         nn.utils.clip_grad_value_(model.parameters(), settings["clip_value"])
     if settings["clip_norm"]:
         norm = nn.utils.clip_grad_norm_(model.parameters(), settings["clip_norm"])
-    elif measure:
+    elif measure or settings["normalise_gradient"]:
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
+        if settings["normalise_gradient"]:
+            length = norm.clamp(min=torch.finfo(norm.dtype).tiny)  # a gradient of zeros stays so
+            for gradient in gradients:
+                gradient.div_(length)
     return norm
 
 
-class Losses:
+class StepLosses:
     """Losses on their way into the step rows: at once on a processor, in blocks elsewhere."""
 
     def __init__(self, job: Job, run: Run) -> None:
