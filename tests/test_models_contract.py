@@ -1,6 +1,7 @@
 """What every model of the table must do, on images and tables, for classes and numbers."""
 
 import inspect
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -18,7 +19,18 @@ from fitwell.probes import is_activation
 from fitwell.spec import Spec
 
 CLASSES = ("a", "b", "c")
-IMAGES = ["lenet", "convnet"]
+NAMES = [name for name in MODELS if name != "inception"]  # another name of googlenet
+IMAGES = [name for name in NAMES if name not in ("linear", "mlp")]
+# Small enough to be quick; the default size elsewhere.
+SMALL: dict[str, dict[str, Any]] = {
+    "alexnet": {"width": 12},
+    "vgg": {"width": 4},
+    "nin": {"width": 8},
+    "googlenet": {"width": 16},
+    "resnet": {"width": 4},
+    "densenet": {"growth": 4},
+    "vit": {"width": 16, "depth": 2},
+}
 SPECS = {
     "image classes": Spec("images", "classification", (1, 8, 8), CLASSES),
     "image number": Spec("images", "regression", (3, 12, 10)),
@@ -27,11 +39,21 @@ SPECS = {
 }
 PAIRS = [
     (model, what)
-    for model in MODELS
+    for model in NAMES
     for what in SPECS
     if not (model in IMAGES and what.startswith("table"))
 ]
 every_pair = pytest.mark.parametrize(("name", "what"), PAIRS)
+
+
+def small(name: str, spec: Spec, **settings: Any) -> nn.Module:
+    return build(name, spec, {**SMALL.get(name, {}), **settings})
+
+
+def accepts(name: str, **settings: Any) -> dict[str, Any]:
+    """Those of the settings that the model has."""
+    own = inspect.signature(MODELS[name]).parameters
+    return {key: value for key, value in settings.items() if key in own}
 
 
 def _batch(spec: Spec, n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,7 +72,7 @@ def _loss(spec: Spec, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tens
 @every_pair
 def test_output_has_one_row_an_example(name: str, what: str) -> None:
     spec = SPECS[what]
-    model = build(name, spec, {})
+    model = small(name, spec)
     for n in (2, 7):
         output = model(torch.randn(n, *spec.input_shape))
         assert output.shape == (n, spec.num_outputs) and output.isfinite().all()
@@ -62,7 +84,7 @@ def test_output_has_one_row_an_example(name: str, what: str) -> None:
 def test_gradient_reaches_every_parameter(name: str, what: str) -> None:
     torch.manual_seed(0)
     spec = SPECS[what]
-    model = build(name, spec, {})
+    model = small(name, spec)
     x, y = _batch(spec, 16)
     _loss(spec, model(x), y).backward()
     for own, p in model.named_parameters():
@@ -76,10 +98,16 @@ def test_gradient_reaches_every_parameter(name: str, what: str) -> None:
 def test_eight_examples_can_be_overfitted(name: str, what: str) -> None:
     torch.manual_seed(0)
     spec = SPECS[what]
-    model = build(name, spec, {})
+    lr, steps = 0.01, 150
+    if name == "googlenet":
+        # On small images two thirds of its layers see one position: over eight values the variance in
+        # training and that in evaluation differ by 8/7 a layer. Larger ones take longer.
+        spec = replace(spec, input_shape=(spec.input_shape[0], 32, 32))
+        lr, steps = 0.003, 60
+    model = small(name, spec, **accepts(name, dropout=0.0))
     x, y = _batch(spec, 8)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for _ in range(150):
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    for _ in range(steps):
         optimizer.zero_grad()
         _loss(spec, model(x), y).backward()
         optimizer.step()
@@ -88,12 +116,11 @@ def test_eight_examples_can_be_overfitted(name: str, what: str) -> None:
 
 
 @every_pair
-@pytest.mark.parametrize("norm", [*get_args(NormName)])
+@pytest.mark.parametrize("norm", get_args(NormName))
 def test_evaluation_rows_do_not_depend_on_one_another(name: str, what: str, norm: str) -> None:
     torch.manual_seed(0)
     spec = SPECS[what]
-    accepts = "norm" in inspect.signature(MODELS[name]).parameters
-    model = build(name, spec, {"norm": norm, "dropout": 0.3} if accepts else {})
+    model = small(name, spec, **accepts(name, norm=norm, dropout=0.3))
     x, _ = _batch(spec, 6)
     model(x)  # moves the running statistics
     model.eval()
@@ -111,28 +138,44 @@ CHANGED: dict[str, Any] = {
     "activation": "tanh",
     "norm": "layer",
     "dropout": 0.4,
-    "init": "he",
+    "init": "orthogonal",
     "pool": "avg",
+    "stem": "large",
+    "version": "torchvision",
+    "growth": 6,
+    "drop_path": 0.5,
+    "heads": 2,
+    "patch": 3,
+}
+CHANGED_OF: dict[str, dict[str, Any]] = {
+    "vgg": {"depth": 13},
+    "resnet": {"depth": 34},
+    "densenet": {"depth": 40},
+    "vit": {"width": 20},
 }
 
 
 @every_pair
 def test_every_setting_moves_the_output(name: str, what: str) -> None:
-    spec = SPECS[what]
-
-    def output(**settings: Any) -> torch.Tensor:
+    def output(spec: Spec, **settings: Any) -> torch.Tensor:
         torch.manual_seed(0)
-        model = build(name, spec, settings)
+        model = small(name, spec, **settings)
         torch.manual_seed(1)
         return model(torch.randn(8, *spec.input_shape)).detach()
 
     settings = [n for n in inspect.signature(MODELS[name]).parameters if n != "spec"]
     assert set(settings) <= set(CHANGED)
+    usual = output(SPECS[what])
     for setting in settings:
-        assert not torch.equal(output(), output(**{setting: CHANGED[setting]})), setting
+        value = CHANGED_OF.get(name, {}).get(setting, CHANGED[setting])
+        if setting == "stem":  # the large one wants larger images
+            spec = replace(SPECS[what], input_shape=(1, 70, 68))
+            assert not torch.equal(output(spec), output(spec, stem=value))
+        else:
+            assert not torch.equal(usual, output(SPECS[what], **{setting: value})), setting
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_settings_are_annotated_with_a_range_and_meaning(name: str) -> None:
     for own, parameter in inspect.signature(MODELS[name]).parameters.items():
         if own == "spec":
@@ -148,14 +191,27 @@ def test_settings_are_annotated_with_a_range_and_meaning(name: str) -> None:
                 adapter.validate_python(bad)
 
 
+ACTIVATION_COUNTS = {
+    "mlp": 2,
+    "lenet": 4,
+    "convnet": 3,
+    "alexnet": 7,
+    "vgg": 10,
+    "nin": 11,
+    "googlenet": 3 + 9 * 6,
+    "resnet": 1 + 8 * 2,
+    "densenet": 9 * 2 + 2 + 1,
+    "vit": 2,
+}
+
+
 @pytest.mark.parametrize("name", ["mlp", *IMAGES])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations_are_modules_that_hooks_see(name: str, activation: str) -> None:
     spec = SPECS["image classes"]
-    model = build(name, spec, {"activation": activation})
+    model = small(name, spec, activation=activation)
     acts = [m for m in model.modules() if is_activation(m)]
-    expected = {"mlp": 2, "lenet": 4, "convnet": 3}[name]
-    assert len(acts) == expected == len({id(a) for a in acts})
+    assert len(acts) == ACTIVATION_COUNTS[name] == len({id(a) for a in acts})
     called: list[nn.Module] = []
     for act in acts:
         act.register_forward_hook(lambda module, *_: called.append(module))
@@ -163,41 +219,50 @@ def test_activations_are_modules_that_hooks_see(name: str, activation: str) -> N
     assert called == acts  # once each, in the order of the model
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("init", INITS)
 def test_init_reaches_every_weight(name: str, init: str) -> None:
     spec = SPECS["image classes"]
     weights = []
     for chosen in ("default", init):
         torch.manual_seed(0)
-        model = build(name, spec, {"init": chosen})
+        model = small(name, spec, init=chosen)
         weights.append([p.detach() for p in model.parameters() if p.dim() >= 2])
     same = [torch.equal(a, b) for a, b in zip(*weights, strict=True)]
     assert all(same) if init == "default" else not any(same)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_weights_travel(name: str) -> None:
     spec = SPECS["image classes"]
-    one, two = (build(name, spec, {}).eval() for _ in range(2))
+    one, two = (small(name, spec).eval() for _ in range(2))
     x, _ = _batch(spec, 4)
     assert not torch.equal(one(x), two(x))
     two.load_state_dict(one.state_dict())
     assert torch.equal(one(x), two(x))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_memory_layout_and_precision_keep_the_result(name: str) -> None:
     torch.manual_seed(0)
     spec = Spec("images", "classification", (3, 16, 16), CLASSES)
-    model = build(name, spec, {}).eval()
+    model = small(name, spec).eval()
     x, _ = _batch(spec, 8)
     expected = model(x)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = x.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(model(x), expected, atol=1e-5, rtol=1e-4)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(model(x).float(), expected, atol=0.05, rtol=0.1)
+        error = (model(x).float() - expected).abs().max()
+    assert error < 0.05 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("shape", [(1, 8, 9), (2, 15, 11), (3, 31, 33), (4, 97, 99)])
+def test_odd_sizes_and_any_number_of_channels(name: str, shape: tuple[int, int, int]) -> None:
+    model = small(name, Spec("images", "classification", shape, CLASSES)).eval()
+    output = model(torch.randn(2, *shape))
+    assert output.shape == (2, 3) and output.isfinite().all()
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -211,3 +276,7 @@ def test_unknown_models_get_a_suggestion() -> None:
     with pytest.raises(SettingError, match="Did you mean lenet") as caught:
         build("lent", SPECS["image classes"], {})
     assert caught.value.setting == "model.name" and caught.value.exit_code == 2
+
+
+def test_inception_is_another_name_of_googlenet() -> None:
+    assert MODELS["inception"] is MODELS["googlenet"]

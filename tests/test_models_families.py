@@ -7,9 +7,12 @@ import torch
 from torch import nn
 
 from fitwell.errors import SettingError
-from fitwell.models import build, convnet, lenet, linear, mlp
+from fitwell.models import alexnet, build, convnet, lenet, linear, mlp, vit
 from fitwell.nn.activations import ACTIVATIONS, MONOTONE
+from fitwell.nn.droppath import DropPath
 from fitwell.nn.pooling import MaxPool2d
+from fitwell.settings import validate
+from fitwell.show import layer_table
 from fitwell.spec import Spec
 
 TEN = tuple("0123456789")
@@ -39,10 +42,38 @@ def test_any_shape_and_depth(name: str, shape: tuple[int, int, int], depth: int)
     assert sum(isinstance(m, nn.Conv2d) for m in model.modules()) == depth
 
 
-@pytest.mark.parametrize(("name", "size"), [("lenet", 3), ("convnet", 1)])
-def test_too_small_is_said(name: str, size: int) -> None:
-    with pytest.raises(SettingError, match=r"data\.image_size"):
-        build(name, images(1, size, 28), {})
+# The smallest side that each can take, with its large stem where it has one.
+SMALLEST: list[tuple[str, dict[str, Any], int]] = [
+    ("lenet", {"width": 2}, 4),
+    ("convnet", {"width": 2}, 2),
+    ("alexnet", {"width": 6, "stem": "large"}, 65),
+    ("alexnet", {"width": 6, "stem": "large", "version": "torchvision"}, 63),
+    ("vgg", {"width": 2, "stem": "large"}, 32),
+    ("nin", {"width": 6, "stem": "large"}, 67),
+    ("googlenet", {"width": 4}, 8),
+    ("googlenet", {"width": 4, "stem": "large"}, 15),
+    ("densenet", {"growth": 2}, 4),
+    ("densenet", {"growth": 2, "depth": 121}, 8),
+    ("densenet", {"growth": 2, "depth": 121, "stem": "large"}, 29),
+    ("vit", {"width": 8, "depth": 1, "patch": 5}, 5),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "size"), SMALLEST)
+def test_too_small_is_said(name: str, settings: dict[str, Any], size: int) -> None:
+    model = build(name, images(1, size, size), settings).eval()
+    assert model(torch.zeros(2, 1, size, size)).shape == (2, 10)
+    with pytest.raises(SettingError, match=rf"at least {size}x{size}.*data\.image_size") as caught:
+        build(name, images(1, size - 1, 100), settings)
+    assert f"model.name={name}" in caught.value.message
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize("name", ["alexnet", "vgg", "nin", "resnet", "vit"])
+def test_small_stems_take_any_size(name: str, side: int) -> None:
+    settings = {"width": 8, "depth": 1} if name == "vit" else {"width": 4}
+    model = build(name, images(1, side, side), settings).eval()
+    assert model(torch.zeros(2, 1, side, side)).shape == (2, 10)
 
 
 def test_lenet_has_the_textbook_shapes() -> None:
@@ -140,6 +171,95 @@ def test_counts() -> None:
     assert count(linear(table)) == 4 * 3 + 3
     assert count(mlp(table, width=8, depth=2)) == (4 + 1) * 8 + (8 + 1) * 8 + (8 + 1) * 3
     assert count(mlp(table, width=8, depth=1, norm="batch")) == 4 * 8 + 2 * 8 + 9 * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "parameters"),
+    [
+        ("alexnet", {"version": "torchvision"}, 61_100_840),
+        ("vgg", {"depth": 11, "norm": "none"}, 132_863_336),
+        ("vgg", {"depth": 16, "norm": "none"}, 138_357_544),
+        ("googlenet", {}, 6_624_904),
+        ("inception", {}, 6_624_904),
+        ("resnet", {"depth": 18}, 11_689_512),
+        ("resnet", {"depth": 50}, 25_557_032),
+        ("resnet", {"depth": 152}, 60_192_808),
+        ("densenet", {"depth": 121}, 7_978_856),
+        ("densenet", {"depth": 201}, 20_013_928),
+        ("vit", {"width": 768, "depth": 12, "heads": 12, "patch": 16}, 86_567_656),
+    ],
+)
+def test_published_counts(name: str, settings: dict[str, Any], parameters: int) -> None:
+    """At 224x224 and 1,000 classes."""
+    classes = tuple(str(i) for i in range(1000))
+    with torch.device("meta"):
+        model = build(name, Spec("images", "classification", (3, 224, 224), classes), settings)
+    assert count(model) == parameters
+
+
+def test_counts_of_the_papers_small_networks() -> None:
+    """ResNet-20 to 110 have 0.27 to 1.7 million (table 6), DenseNet-BC-100 with k = 12 0.8 (table 2)."""
+
+    def millions(name: str, **settings: Any) -> float:
+        with torch.device("meta"):
+            return count(build(name, images(3, 32, 32), settings)) / 1e6
+
+    sizes = {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85, 110: 1.7}
+    for depth, size in sizes.items():
+        # Ours has a 1x1 convolution on two shortcuts, where the paper's have no parameters.
+        assert millions("resnet", depth=depth, width=16) == pytest.approx(size, rel=0.03)
+    assert millions("densenet", depth=100, growth=12) == pytest.approx(0.8, abs=0.05)
+
+
+def test_alexnet_has_the_textbook_shapes() -> None:
+    rows = layer_table(alexnet(images(1, 224, 224)), images(1, 224, 224))
+    kinds = ("Conv2d", "MaxPool2d", "Flatten", "Linear")
+    shapes = ["x".join(map(str, row["output"])) for row in rows if row["kind"] in kinds]
+    assert shapes == [
+        *("96x54x54", "96x26x26", "256x26x26", "256x12x12", "384x12x12", "384x12x12"),
+        *("256x12x12", "256x5x5", "6400", "4096", "4096", "10"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg", "nin", "googlenet", "resnet", "densenet"])
+def test_the_stem_is_chosen_by_size(name: str) -> None:
+    def first(side: int, stem: str) -> tuple[int, ...]:
+        with torch.device("meta"):
+            model = build(name, images(3, side, 128), {"stem": stem})
+        return tuple(tuple(p.shape) for p in model.parameters())
+
+    assert first(95, "auto") == first(95, "small") != first(95, "large")
+    assert first(96, "auto") == first(96, "large") != first(96, "small")
+
+
+@pytest.mark.parametrize(("name", "depth"), [("resnet", 19), ("vgg", 12), ("densenet", 50)])
+def test_depths_that_a_family_lacks_are_refused_with_the_list(name: str, depth: int) -> None:
+    with pytest.raises(SettingError, match=r"Choose one of: \d+, \d+") as caught:
+        validate({"model.name": name, "model.depth": depth})
+    assert caught.value.setting == "model.depth"
+
+
+def test_vit_pads_what_patches_do_not_cover() -> None:
+    torch.manual_seed(0)
+    model = vit(images(1, 9, 14), width=8, depth=1, heads=2, patch=4).eval()
+    x = torch.randn(2, 1, 9, 14)
+    even = vit(images(1, 12, 16), width=8, depth=1, heads=2, patch=4).eval()
+    even.load_state_dict(model.state_dict())
+    assert torch.equal(model(x), even(nn.functional.pad(x, (0, 2, 0, 3))))
+
+
+def test_vit_heads_must_share_the_width() -> None:
+    with pytest.raises(SettingError, match=r"model\.width=12") as caught:
+        vit(images(1, 8, 8), width=11, heads=4)
+    assert caught.value.setting == "model.heads"
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit"])
+def test_drop_path_rises_in_a_straight_line(name: str) -> None:
+    depth = {"resnet": 18, "vit": 8}[name]
+    model = build(name, images(1, 8, 8), {"depth": depth, "width": 8, "drop_path": 0.4})
+    rates = [m.rate for m in model.modules() if isinstance(m, DropPath)]
+    assert rates == pytest.approx([0.05 * i for i in range(1, 9)])
 
 
 def test_linear_is_a_matrix_product() -> None:

@@ -171,6 +171,57 @@ def test_another_family_brings_its_own_size() -> None:
     assert edited(linear, found[0], TABLE)["model.width"] == 256
 
 
+def edits_of(name: str, model: str, finding: str = "underfitting", **settings: Any) -> list[Any]:
+    recipe = complete(
+        {"model.name": model, **{f"model.{k}": v for k, v in settings.items()}}, IMAGES
+    )
+    edits = REMEDIES[name](recipe, IMAGES, a_finding(finding))
+    for edit in edits:
+        edited(recipe, edit, IMAGES)  # validates
+    return edits
+
+
+@pytest.mark.parametrize(
+    ("model", "depths"),
+    [
+        ("resnet", (18, 34, 50, 101, 152)),
+        ("resnet", (20, 32, 44, 56, 110)),  # three stages: never on to one of four
+        ("vgg", (11, 13, 16, 19)),
+        ("densenet", (22, 40, 100, 121, 169, 201)),
+        ("vit", (6, 7)),
+        ("convnet", (2, 3)),
+    ],
+)
+def test_deeper_takes_the_familys_next_depth(model: str, depths: tuple[int, ...]) -> None:
+    for depth, following in itertools.pairwise(depths):
+        assert edits_of("deeper", model, depth=depth) == [{"model.depth": following}]
+    if model not in ("vit", "convnet"):
+        assert edits_of("deeper", model, depth=depths[-1]) == []
+
+
+def test_width_of_a_densenet_is_its_growth() -> None:
+    assert edits_of("wider", "densenet", growth=12) == [{"model.growth": 24}]
+    assert edits_of("narrower", "densenet", growth=12) == [{"model.growth": 6}]
+    assert edits_of("wider", "resnet") == [{"model.width": 128}]
+
+
+def test_a_convnet_gives_way_to_a_small_resnet_only_where_capacity_is_short() -> None:
+    small = {"model.name": "resnet", "model.depth": 20, "model.width": 16}
+    assert edits_of("other_family", "convnet") == [small]
+    assert edits_of("other_family", "convnet", "nothing_wrong") == []
+    assert edits_of("other_family", "resnet") == []
+    assert edits_of("other_family", "alexnet") == [
+        {"model.name": "resnet", "model.width": 16, "model.norm": "batch"}
+    ]
+
+
+def test_remedies_reach_the_settings_of_every_family() -> None:
+    assert edits_of("batch_norm", "alexnet") == [{"model.norm": "batch"}]
+    assert edits_of("dropout", "vit") == [{"model.dropout": 0.3}]
+    assert edits_of("suited_init", "nin") == [{"model.init": "he"}]
+    assert edits_of("leaky_units", "googlenet")[0] == {"model.activation": "leaky_relu"}
+
+
 def test_an_edit_that_is_half_done_is_not_listed_twice() -> None:
     recipe = complete({"model.activation": "sigmoid", "model.init": "he"}, IMAGES)
     found = settings_of(remedies_for(a_finding("vanishing_gradient"), recipe, IMAGES))

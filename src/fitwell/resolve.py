@@ -1,11 +1,11 @@
 """Recipe + spec -> complete recipe: every setting that the user left open gets its default.
 
-The defaults are chosen per task and kind of data, are printed, and stand in `recipe.toml`. No torch,
-except where a user's own model has to be asked for its settings.
+The defaults are chosen per task, kind of data and model family, are printed, and stand in
+`recipe.toml`. No torch, except where a user's own model has to be asked for its settings.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
@@ -15,6 +15,33 @@ from fitwell.spec import Spec
 from fitwell.tasks import task_of
 
 
+class Family(NamedTuple):
+    """What a model family trains well with, where that differs from all others.
+
+    Args:
+        epochs: at least so many passes, on data so large that one of them takes long.
+        settings: defaults of `optim.*` and `schedule.*`; they hold where the user names no other
+            optimizer or schedule.
+    """
+
+    epochs: int = 10
+    settings: Mapping[str, Any] = {}
+
+
+# The large ones learn in few passes, and take long for each.
+FAMILIES: dict[str, Family] = {
+    "alexnet": Family(10, {"optim.lr": 0.01}),  # not normalised
+    "vgg": Family(6),
+    "nin": Family(10),
+    "googlenet": Family(6),
+    "inception": Family(6),
+    "resnet": Family(3),
+    "densenet": Family(4),
+    # Transformers want Adam's scaling, and more passes than convolutions.
+    "vit": Family(15, {"optim.name": "adamw", "optim.lr": 1e-3, "optim.weight_decay": 0.05}),
+}
+
+
 def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
     """The recipe that runs: `settings` validated, everything else by default.
 
@@ -22,11 +49,13 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
         SettingError: a name or value that is wrong, or that does not suit the data.
     """
     settings = dict(settings)
+    model = str(settings.get("model.name") or settings.get("model") or default_model(spec))
+    usual = {"optim.name": "sgd", "schedule.name": "one_cycle", **family_of(model).settings}
     names = {
-        "model": str(settings.get("model.name") or settings.get("model") or default_model(spec)),
+        "model": model,
         "loss": str(settings.get("loss.name") or task_of(spec).losses[0]),
-        "optim": str(settings.get("optim.name") or "sgd"),
-        "schedule": str(settings.get("schedule.name") or "one_cycle"),
+        "optim": str(settings.get("optim.name") or usual["optim.name"]),
+        "schedule": str(settings.get("schedule.name") or usual["schedule.name"]),
     }
     custom = {"model": own_schemas(names["model"])} if ":" in names["model"] else {}
     named = {f"{section}.name": name for section, name in names.items()}
@@ -41,6 +70,9 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
         values |= {f"{section}.{key}": value for key, value in entry.items()}
     for section in PLAIN_SECTIONS:
         values |= {f"{section}.{key}": value for key, value in defaults(section).items()}
+    for section in ("optim", "schedule"):
+        if names[section] == usual[f"{section}.name"]:
+            values |= {k: v for k, v in usual.items() if k.startswith(f"{section}.")}
     values |= task_defaults(spec, names, limit=int(given.get("data.limit", 0)))
     values |= given
     _suits(values, spec)
@@ -54,6 +86,15 @@ def default_model(spec: Spec) -> str:
     return "lenet" if max(spec.input_shape[1:]) <= 32 else "convnet"
 
 
+def family_of(model: str) -> Family:
+    """What the model's family trains well with.
+
+    >>> family_of("vit").settings["optim.name"], family_of("mlp").epochs
+    ('adamw', 10)
+    """
+    return FAMILIES.get(model, Family())
+
+
 def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[str, Any]:
     """Defaults that depend on the data: enough steps on little data, a score that suits.
 
@@ -63,7 +104,8 @@ def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[
     # About 1,500 steps at least: a small data set needs more passes to see as many.
     examples = max(1, min(spec.num_examples, limit or spec.num_examples))
     batch_size = 32 if examples < 5000 else 128
-    epochs = min(60, max(10, round(1500 * batch_size / examples)))
+    least = family_of(names["model"]).epochs
+    epochs = min(60, max(least, round(1500 * batch_size / examples)))
     metric = task_of(spec).metric(spec)
     values: dict[str, Any] = {
         "train.batch_size": batch_size,

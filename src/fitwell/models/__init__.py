@@ -9,11 +9,18 @@ from typing import Any
 from torch import nn
 
 from fitwell.errors import SettingError, did_you_mean
+from fitwell.models.alexnet import alexnet
 from fitwell.models.convnet import convnet
 from fitwell.models.custom import check_output, load_builder
+from fitwell.models.densenet import densenet
+from fitwell.models.googlenet import googlenet
 from fitwell.models.lenet import lenet
 from fitwell.models.linear import linear
 from fitwell.models.mlp import mlp
+from fitwell.models.nin import nin
+from fitwell.models.resnet import resnet
+from fitwell.models.vgg import vgg
+from fitwell.models.vit import vit
 from fitwell.spec import Spec
 from fitwell.store import is_trusted
 
@@ -22,6 +29,14 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "lenet": lenet,
     "convnet": convnet,
+    "alexnet": alexnet,
+    "vgg": vgg,
+    "nin": nin,
+    "googlenet": googlenet,
+    "inception": googlenet,  # its modules' name
+    "resnet": resnet,
+    "densenet": densenet,
+    "vit": vit,
 }
 
 

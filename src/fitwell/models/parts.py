@@ -1,6 +1,7 @@
 """What the model families share: reading the spec, dropout by layer, drawing the weights."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from torch import nn
 
@@ -8,6 +9,8 @@ from fitwell.errors import SettingError
 from fitwell.nn.inits import draw_weights
 from fitwell.nn.types import Init
 from fitwell.spec import Spec
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def image_shape(spec: Spec, model: str, *, smallest: int) -> tuple[int, int, int]:
@@ -51,12 +54,22 @@ def dropout_rates(dropout: float | Sequence[float], places: int, what: str) -> l
     return rates
 
 
-def assemble(layers: Mapping[str, nn.Module | None], init: Init) -> nn.Sequential:
-    """The layers in order under their names, without those that are None, their weights drawn."""
+def in_order(layers: Mapping[str, nn.Module | None]) -> nn.Sequential:
+    """The layers in order under their names, without those that are None."""
     model = nn.Sequential()
     for name, layer in layers.items():
         if layer is not None:
             model.add_module(name, layer)
+    return model
+
+
+def assemble(layers: Mapping[str, nn.Module | None], init: Init) -> nn.Sequential:
+    """The layers in order, their weights drawn: a whole model."""
+    return draw(in_order(layers), init)
+
+
+def draw(model: Network, init: Init) -> Network:
+    """The model, its weights drawn."""
     draw_weights(model, init)
     return model
 

@@ -5,7 +5,7 @@ apply.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from fitwell.recipe import Recipe
@@ -20,6 +20,21 @@ Guess: TypeAlias = Callable[[Recipe, Spec, Finding], list[Edit]]
 # their default: 1e-6 to 0.03 for Adam.
 _SGD_RANGE, _ADAPTIVE_RANGE = (1e-4, 1.0), (1e-3, 30.0)
 _GOOD_UPDATE = 3e-3  # of a layer's norm a step, in the middle of what healthy runs show
+_WIDEST = {"model.width": 2048, "model.growth": 256}
+# What is put on trial in place of each; small enough for the time that a trial has.
+_CONVNET = {"model.name": "convnet"}
+_RESNET = {"model.name": "resnet", "model.depth": 20, "model.width": 16}
+_STRONGER: dict[str, dict[str, Edit]] = {
+    "images": {
+        "linear": _CONVNET,
+        "mlp": _CONVNET,
+        "lenet": _CONVNET,
+        "convnet": _RESNET,
+        "alexnet": _RESNET,
+        "nin": _RESNET,
+    },
+    "table": {"linear": {"model.name": "mlp"}},
+}
 _RECTIFIERS = frozenset({"relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish"})
 
 
@@ -137,8 +152,8 @@ def wider(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Weakness: four times the work in the hidden layers
     Source: Zagoruyko and Komodakis 2016, BMVC
     """
-    width: Any = recipe.get("model.width")
-    return [{"model.width": 2 * width}] if _is_count(width) and width <= 2048 else []
+    name, width = _width(recipe)
+    return [{name: 2 * width}] if _is_count(width) and width <= _WIDEST[name] else []
 
 
 def narrower(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
@@ -148,40 +163,46 @@ def narrower(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Weakness: often costs more than it brings; regularise first
     Source: Geman, Bienenstock and Doursat 1992
     """
-    width: Any = recipe.get("model.width")
-    return [{"model.width": width // 2}] if _is_count(width) and width >= 8 else []
+    name, width = _width(recipe)
+    return [{name: width // 2}] if _is_count(width) and width >= 8 else []
 
 
 def deeper(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """One hidden layer, or block, more.
+    """One hidden layer, or block, more; the family's next depth where it has only some.
 
     Use: underfitting
     Weakness: gradients have further to go
     Source: Simonyan and Zisserman 2015, ICLR
     """
     depth: Any = recipe.get("model.depth")
-    return [{"model.depth": depth + 1}] if _is_count(depth) and depth < 20 else []
+    if not _is_count(depth):
+        return []
+    if choices := _schema(recipe, "depth").get("enum"):
+        # In the order of the family's own list: what stands behind a depth is of its kind.
+        following = choices[choices.index(depth) + 1 :][:1] if depth in choices else []
+        return [{"model.depth": more} for more in following if more > depth]
+    return [{"model.depth": depth + 1}] if depth < 20 else []
 
 
 def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """A stronger family of models: the convolution network for images, an MLP for tables.
+    """A stronger family of models: a convnet, then a small ResNet for images; an MLP for tables.
 
     Use: underfitting, or when nothing else is wrong
     Weakness: slower; settings found for the old family may not suit the new one
-    Source: LeCun et al. 1998, Proceedings of the IEEE 86; Ioffe and Szegedy 2015, ICML
+    Source: LeCun et al. 1998, Proceedings of the IEEE 86; Ioffe and Szegedy 2015, ICML; He et al.
+        2016, CVPR
     """
-    weaker = {
-        "images": {"linear": "convnet", "mlp": "convnet", "lenet": "convnet"},
-        "table": {"linear": "mlp"},
-    }
-    name = weaker[spec.kind].get(str(recipe.get("model.name")))
-    if name is None or name not in known()["model"]:
+    model = str(recipe.get("model.name"))
+    change = _STRONGER[spec.kind].get(model)
+    # A residual network costs several times a convnet: only where more capacity is asked for.
+    if change is None or (model == "convnet" and finding.name != "underfitting"):
         return []
+    name = change["model.name"]
     # Its size and normalisation are its own: LeNet's 6 channels would make a poor convnet.
     own = defaults("model", name)
     sizes = {f"model.{key}": own[key] for key in ("width", "depth", "norm") if key in own}
-    changed = {key: v for key, v in sizes.items() if key in recipe and recipe[key] != v}
-    return [{"model.name": name, **changed}]
+    wanted = {**sizes, **change}
+    return [{key: v for key, v in wanted.items() if key in recipe and recipe[key] != v}]
 
 
 def weight_decay(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
@@ -366,6 +387,17 @@ def _useful(recipe: Recipe, edits: Sequence[Edit]) -> list[Edit]:
         if changed and changed not in kept:
             kept.append(changed)
     return kept
+
+
+def _schema(recipe: Recipe, key: str) -> Mapping[str, Any]:
+    """The schema of `model.key`; empty for a user's own model."""
+    return known()["model"].get(str(recipe.get("model.name")), {}).get(key, {})
+
+
+def _width(recipe: Recipe) -> tuple[str, Any]:
+    """The setting that scales the model's channels, and its value."""
+    name = "model.growth" if _schema(recipe, "growth") else "model.width"
+    return name, recipe.get(name)
 
 
 def _is_choice(recipe: Recipe, key: str) -> bool:

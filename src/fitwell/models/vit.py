@@ -1,0 +1,167 @@
+"""ViT: an image as a sequence of patches, read by a transformer."""
+
+from typing import Annotated, TypeAlias
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from fitwell.errors import SettingError
+from fitwell.models.parts import draw, dropout_1d, dropout_rates, image_shape, in_order
+from fitwell.models.stems import DropPathRate
+from fitwell.nn.activations import ACTIVATIONS
+from fitwell.nn.attention import SelfAttention
+from fitwell.nn.droppath import drop_path as path
+from fitwell.nn.types import Activation, Depth, Dropout, Init, Width
+from fitwell.spec import Spec
+
+Patch: TypeAlias = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=256,
+        description="side of a patch in pixels; 0: the largest power of two of which seven fit "
+        "along the shorter side",
+    ),
+]
+Heads: TypeAlias = Annotated[
+    int, Field(ge=1, le=256, description="attention heads; they share model.width evenly")
+]
+Tokens: TypeAlias = Float[Tensor, "batch token feature"]
+
+_EPSILON = 1e-6  # of the layer normalisation, as in the paper's code
+_PATCHES = 7  # along the shorter side, at least
+_STD = 0.02  # of the first positions and class token
+
+
+class EncoderLayer(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)); figure 1 on the right."""
+
+    def __init__(
+        self, width: int, heads: int, *, activation: str, rate: float, drop: float
+    ) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width, eps=_EPSILON)
+        self.self_attention = SelfAttention(width, heads)
+        self.dropout = dropout_1d(rate) or nn.Identity()
+        self.ln_2 = nn.LayerNorm(width, eps=_EPSILON)
+        mlp: dict[str, nn.Module | None] = {
+            "0": nn.Linear(width, 4 * width),
+            "1": ACTIVATIONS[activation](),
+            "2": dropout_1d(rate),
+            "3": nn.Linear(4 * width, width),
+            "4": dropout_1d(rate),
+        }
+        self.mlp = in_order(mlp)
+        self.drop_path = path(drop)
+
+    def forward(self, x: Tokens) -> Tokens:
+        x = x + self.drop_path(self.dropout(self.self_attention(self.ln_1(x))))
+        return x + self.drop_path(self.mlp(self.ln_2(x)))
+
+
+class Encoder(nn.Module):
+    """The tokens with their positions, through all layers."""
+
+    def __init__(self, layers: nn.Sequential, *, tokens: int, width: int, rate: float) -> None:
+        super().__init__()
+        self.pos_embedding = nn.Parameter(_STD * torch.randn(1, tokens, width))
+        self.dropout = dropout_1d(rate) or nn.Identity()
+        self.layers = layers
+        self.ln = nn.LayerNorm(width, eps=_EPSILON)
+
+    def forward(self, x: Tokens) -> Tokens:
+        return self.ln(self.layers(self.dropout(x + self.pos_embedding)))
+
+
+class VisionTransformer(nn.Module):
+    """Patches become tokens behind a class token, whose last state goes to the head."""
+
+    def __init__(
+        self,
+        *,
+        pad: nn.Module,
+        conv_proj: nn.Conv2d,
+        encoder: Encoder,
+        head: nn.Linear,
+    ) -> None:
+        super().__init__()
+        self.class_token = nn.Parameter(_STD * torch.randn(1, 1, conv_proj.out_channels))
+        self.pad = pad
+        self.conv_proj = conv_proj
+        self.encoder = encoder
+        self.heads = in_order({"head": head})
+
+    def forward(
+        self, x: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch output"]:
+        patches = self.conv_proj(self.pad(x)).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(len(x), -1, -1), patches], 1)
+        return self.heads(self.encoder(tokens)[:, 0])
+
+
+def vit(
+    spec: Spec,
+    *,
+    width: Width = 96,
+    depth: Depth = 6,
+    heads: Heads = 4,
+    patch: Patch = 0,
+    activation: Activation = "gelu",
+    dropout: Dropout = 0.0,
+    drop_path: DropPathRate = 0.0,
+    init: Init = "xavier_uniform",
+) -> VisionTransformer:
+    """Vision transformer: each patch of the image is a token that attends to all others.
+
+    Formula: z = [class; E p_1; ...; E p_n] + positions; depth times z = z + attention(norm(z)),
+        z = z + mlp(norm(z)) with 4 width hidden units; the head reads norm(z)[class]
+    Use: large data sets, or fine-tuning; small images to learn how it works
+    Weakness: knows nothing of neighbourhood, so on few images it falls behind convolutions
+    Source: Dosovitskiy et al. 2021, ICLR, equations 1 to 4; Vaswani et al. 2017, NeurIPS
+
+    ViT-B/16 is width 768, depth 12, heads 12, patch 16; its parameters have torchvision's names. Where
+    patches do not cover the image evenly, zeros are added on the right and below. A list of `dropout`
+    has one rate a layer.
+
+    Ours differs: small by default, and the head is drawn like every other weight rather than zero.
+
+    >>> import torch
+    >>> model = vit(Spec("images", "regression", (1, 9, 7)), width=8, depth=1)
+    >>> model(torch.zeros(5, 1, 9, 7)).shape
+    torch.Size([5, 1])
+    """
+    channels, height, across = image_shape(spec, "vit", smallest=max(1, patch))
+    if width % heads:
+        raise SettingError(
+            f"model.heads={heads} do not share model.width={width} evenly. "
+            f"Set model.width={heads * max(1, round(width / heads))}.",
+            setting="model.heads",
+        )
+    rates = dropout_rates(dropout, depth, "layers (model.depth)")
+    side = patch or patch_for(min(height, across))
+    rows, columns = -(-height // side), -(-across // side)
+    missing = (0, columns * side - across, 0, rows * side - height)  # left, right, above, below
+    layers: dict[str, nn.Module | None] = {
+        f"encoder_layer_{i}": EncoderLayer(
+            width, heads, activation=activation, rate=rate, drop=drop_path * (i + 1) / depth
+        )
+        for i, rate in enumerate(rates)
+    }
+    model = VisionTransformer(
+        pad=nn.ZeroPad2d(missing) if any(missing) else nn.Identity(),
+        conv_proj=nn.Conv2d(channels, width, side, stride=side),
+        encoder=Encoder(in_order(layers), tokens=1 + rows * columns, width=width, rate=rates[0]),
+        head=nn.Linear(width, spec.num_outputs),
+    )
+    return draw(model, init)
+
+
+def patch_for(side: int) -> int:
+    """The largest power of two of which seven fit along `side`; at least 1.
+
+    >>> [patch_for(side) for side in (5, 8, 28, 32, 64, 224)]
+    [1, 1, 4, 4, 8, 32]
+    """
+    return 2 ** max(0, (side // _PATCHES).bit_length() - 1)
