@@ -324,6 +324,32 @@ def test_budget_that_ends_before_the_confirm_stage(improving: Improve, tmp_path:
     assert result.test_looks == 2  # of another final model
 
 
+def test_the_screen_leaves_room_to_confirm(improving: Improve, tmp_path: Path) -> None:
+    """All six would be screened in 5 x 7 x 10 / 2 = 175 s, and 150 s more confirm one of them."""
+    executor = Planted(tmp_path / "out", lambda t: 0.05 * (t.recipe["optim.lr"] == 0.3))
+    executor.seconds = 10.0
+    remedies = [lr(value) for value in (0.3, 0.31, 0.32, 0.33, 0.34, 0.35)]
+    result, _ = improving(executor.effect, remedies, executor=executor, budget_seconds=260.0)
+    assert decisions(result.verdicts)["lr 0.3"] == ("confirm", "helps")
+    assert len(decisions(result.verdicts)) < 6
+    assert any("budget does not reach for a trial of" in s for s in result.sentences)
+
+
+def test_a_variant_that_turns_out_dear_gives_way(improving: Improve, tmp_path: Path) -> None:
+    """It takes eight times as long as was thought when the screen was planned."""
+
+    def effect(task: Task) -> float:
+        executor.seconds = 80.0 if task.recipe["optim.lr"] == 0.4 else 10.0
+        return 0.05 * (task.recipe["optim.lr"] == 0.3)
+
+    executor = Planted(tmp_path / "out", effect)
+    result, _ = improving(effect, [lr(0.3), lr(0.4)], executor=executor, budget_seconds=300.0)
+    assert decisions(result.verdicts)["lr 0.3"] == ("confirm", "helps")
+    dear = next(v for v in result.verdicts if v.remedy == "lr 0.4")
+    assert dear.decision == "stopped early" and "budget has no room" in dear.why
+    assert dear.trials == 2
+
+
 @pytest.mark.parametrize(("slower", "left"), [(30.0, ["lr 0.3"]), (90.0, [])])
 def test_a_machine_that_slows_down_does_not_overrun_the_budget(
     improving: Improve, tmp_path: Path, slower: float, left: list[str]

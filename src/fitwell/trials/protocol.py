@@ -52,15 +52,22 @@ def screen(
     """Every variant on the same K folds and seed as the baseline.
 
     Variants come in the order of their promise; where the budget is short, the last are left
-    untried.
+    untried. A screen decides nothing, so room is kept to confirm one of them.
     """
     base_tasks = [bench.task(baseline, repeat, fold) for fold in range(bench.folds)]
     everything = {v.name: [bench.task(v, repeat, f) for f in range(bench.folds)] for v in variants}
+
+    def fits(some: Sequence[Variant], confirmed: Sequence[Variant]) -> bool:
+        tasks = [*base_tasks, *(t for v in some for t in everything[v.name])]
+        # The repeats of the confirm stage are others; they cost the same.
+        later = _tasks_of(bench, [baseline, *confirmed], range(repeat + 1, repeat + 1 + REPEATS))
+        return bench.budget.fits([*tasks, *(later if confirmed else [])], bench.executor)
+
     chosen = list(variants)
-    while chosen and not bench.budget.fits(
-        [*base_tasks, *(t for v in chosen for t in everything[v.name])], bench.executor
-    ):
+    while chosen and not fits(chosen, chosen[:1]):
         chosen.pop()
+    if not chosen and fits(variants[:1], []):
+        chosen = list(variants[:1])  # it will not be confirmed, and a later call can go on from it
     untried = [v for v in variants if v not in chosen]
     result = Screening({}, [], untried, {})
     if not chosen:
@@ -93,6 +100,14 @@ def screen(
             result.stopped.append(_because(verdict, why))
         else:
             alive.append(variant)
+    alive.sort(key=lambda v: -bench.differences(base[: len(first)], result.runs[v.name]).mean())
+    while len(alive) > 1 and not fits(alive, alive[:1]):
+        # Now it is known what each costs: one network takes ten times what another does.
+        variant = alive.pop()
+        gains = bench.differences(base[: len(first)], result.runs[variant.name])
+        verdict = _verdict(bench, variant, gains, "screen", "stopped early", round_number)
+        why = "The budget has no room for it beside those that did better on their first folds."
+        result.stopped.append(_because(verdict, why))
     if alive and len(first) < bench.folds:
         batch(alive, range(len(first), bench.folds))
     found = {}
@@ -116,16 +131,17 @@ def judge(
     promising = [
         v for v, gains in screening.effects.values() if gains.mean() >= screening.negligible
     ]
-    finalists = promising[:FINALISTS]
     repeats = range(first_repeat, first_repeat + REPEATS)
-
-    def tasks_of(arms: Sequence[Variant], repeats: Iterable[int]) -> list[Task]:
-        return [bench.task(a, r, f) for r in repeats for f in range(bench.folds) for a in arms]
-
-    while finalists and not bench.budget.fits(
-        tasks_of([baseline, *finalists], repeats), bench.executor
-    ):
-        finalists.pop()
+    tasks_of = partial(_tasks_of, bench)
+    both = promising[:FINALISTS]
+    finalists = next(
+        (
+            some
+            for some in (both, *([variant] for variant in both))
+            if bench.budget.fits(tasks_of([baseline, *some], repeats), bench.executor)
+        ),
+        [],
+    )
     verdicts: list[Verdict] = []
     if finalists:
         bench.phase("confirm", tasks_of([baseline, *finalists], repeats), round=round_number)
@@ -152,6 +168,10 @@ def judge(
         why = "The budget ended before the confirm stage." if cut_off else ""
         verdicts.append(_because(verdict, why))
     return [*verdicts, *screening.stopped]
+
+
+def _tasks_of(bench: Bench, arms: Sequence[Variant], repeats: Iterable[int]) -> list[Task]:
+    return [bench.task(a, r, f) for r in repeats for f in range(bench.folds) for a in arms]
 
 
 class _Confirming:
