@@ -113,6 +113,7 @@ CHANGED: dict[str, Any] = {
     "dropout": 0.4,
     "init": "he",
     "pool": "avg",
+    "layers": ["flatten", "linear(9)", "tanh"],
 }
 
 

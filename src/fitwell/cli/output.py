@@ -228,6 +228,14 @@ def explained(entry: Mapping[str, Any], given: Given) -> None:
             said = f"{name} = {default}" if default not in (None, "") else name
             text = f"{said}: {schema.get('description', '')}"
             print(textwrap.fill(text, 80, initial_indent="    ", subsequent_indent="      "))
+    if entry.get("also"):
+        print(f"  Also: {', '.join(entry['also'])}")
+    from fitwell.textbook import sketch
+
+    lines = sketch(entry)
+    print("\n" * bool(lines), end="")
+    for line in lines:
+        print(f"  {line}".rstrip())
 
 
 def shown(result: Mapping[str, Any], given: Given) -> None:
@@ -240,7 +248,6 @@ def shown(result: Mapping[str, Any], given: Given) -> None:
     print(f"{result['model']} for inputs of {shape}: {result['parameters']:,} parameters, ", end="")
     print(f"{result['multiply_adds']:,} multiply-adds an example")
     _print(terminal.parameters(result["table"]))
-    print(f"{'layer':<24}{'kind':<16}{'output':<18}{'multiply-adds':>14}")
-    for layer in result["layers"]:
-        output = "x".join(str(n) for n in layer["output"] or ())
-        print(f"{layer['name']:<24}{layer['kind']:<16}{output:<18}{layer['multiply_adds']:>14,}")
+    print()
+    _print(terminal.layers(result["layers"]))
+    print(f"Signal and gradient: variance at the start, on {result['measured_on']}.")

@@ -14,6 +14,7 @@ from fitwell.models.custom import check_output, load_builder
 from fitwell.models.lenet import lenet
 from fitwell.models.linear import linear
 from fitwell.models.mlp import mlp
+from fitwell.models.sequential import sequential
 from fitwell.spec import Spec
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -21,6 +22,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "lenet": lenet,
     "convnet": convnet,
+    "sequential": sequential,
 }
 
 

@@ -238,5 +238,44 @@ def parameters(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
+def layers(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The layers of `show` in the order of computation, with their work and their signal."""
+    table = _table()
+    table.add_column("layer", overflow="fold")
+    table.add_column("kind", overflow="fold")
+    table.add_column("output", no_wrap=True)
+    for name in ("weights", "multiply-\nadds", "signal", "gradient"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        seen = row.get("variance") or {}
+        functions = ", ".join(row["functions"])
+        table.add_row(
+            Text(row["name"]),
+            Text(row["kind"] + (f": {functions}" if functions else "")),
+            "×".join(str(n) for n in row["output"] or ()),
+            _counted(row["parameters"]),
+            _counted(row["multiply_adds"]),
+            _power(seen.get("forward")),
+            _power(seen.get("gradient")),
+        )
+    return table
+
+
+def _counted(value: int) -> str:
+    """At most five letters: 61.7k, 1.24M.
+
+    >>> _counted(0), _counted(850), _counted(61706), _counted(3_858_000_000)
+    ('', '850', '61.7k', '3.86G')
+    """
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return str(value or "")
+
+
+def _power(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
+
+
 def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")

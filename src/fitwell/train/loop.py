@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fitwell.errors import TrainingError
+from fitwell.nn.tying import state_of
 from fitwell.probes import Probes, name_nonfinite
 from fitwell.record import Run
 from fitwell.train.evaluate import evaluate_part
@@ -249,8 +250,7 @@ def keep_best(job: Job, state: State, row: dict[str, Any]) -> None:
         state.best_score = score
         state.best_epoch = row["epoch"]
         state.best = {
-            name: tensor.detach().cpu().clone()
-            for name, tensor in job.evaluated.state_dict().items()
+            name: tensor.detach().cpu().clone() for name, tensor in state_of(job.evaluated).items()
         }
 
 
