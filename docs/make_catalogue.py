@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fitwell.api.looking import explain
-from fitwell.settings import summaries
+from fitwell.settings import summaries, typed
 from fitwell.textbook import sketch
 
 PAGE = Path(__file__).with_name("catalogue.md")
@@ -56,16 +56,15 @@ def section(kind: str, name: str) -> str:
             text = _plain(entry[label]) if label != "formula" else f"`{entry[label]}`"
             lines.append(f"- **{label.capitalize()}:** {text}")
     lines += [f"- **{setting}**: {said}" for setting, said in _settings(entry)]
-    if drawn := sketch(entry):
+    # The last dot of an init's histogram differs from machine to machine.
+    if kind != "inits" and (drawn := sketch(entry)):
         lines += ["", "```text", *drawn, "```"]
     return "\n".join(lines) + "\n"
 
 
 def _settings(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, schema in entry["settings"].items():
-        default = schema.get("default")
-        shown = f" = {default}" if default not in (None, "") else ""
-        yield f"`{name}{shown}`", _plain(schema.get("description", ""))
+        yield f"`{typed(name, schema.get('default'))}`", _plain(schema.get("description", ""))
 
 
 def _plain(text: str) -> str:

@@ -160,9 +160,11 @@ def test_the_picture_shows_what_the_window_reads(
     if any(r > n + 2 * padding for r, n in zip(reach, size, strict=True)):
         return
     positions = [w.positions(n) for w, n in zip(sliding, size, strict=True)]
-    rows = [line.split() for line in picture((1, *size), values)[: size[0] + 2 * padding]]
-    grid = np.array(rows)
-    assert grid.shape == (size[0] + 2 * padding, size[1] + 2 * padding)
+    lines = picture((1, *size), values)
+    width = 2 * (size[1] + 2 * padding) - 1
+    rows = [line.split() for line in lines if len(line) == width and line != "⋮"]
+    grid = np.full((size[0] + 2 * padding, size[1] + 2 * padding), "·")  # what is cut is input
+    grid[: len(rows)] = rows
     # Independent: convolve marked positions with unfold, one window a column.
     numbered = torch.arange(grid.size, dtype=torch.float32).view(1, 1, *grid.shape)
     read = torch.nn.functional.unfold(numbered, kernel, dilation=dilation, stride=stride)[0].T

@@ -85,6 +85,17 @@ def with_defaults(
     return values | {key: check_value(key, v, schemas[key]) for key, v in given.items()}
 
 
+def typed(name: str, value: Any) -> str:
+    """A setting with its value, as a person types it; the name alone where there is no value.
+
+    >>> typed("bias", True), typed("kernel", [2, 3]), typed("model.name", "")
+    ('bias = true', 'kernel = [2, 3]', 'model.name')
+    """
+    if value in (None, ""):
+        return name
+    return f"{name} = {str(value).lower() if isinstance(value, bool) else value}"
+
+
 def _no_such(name: str, owner: str, key: str, schemas: Mapping[str, Schema]) -> SettingError:
     return SettingError(
         f"{name}: {owner} has no such setting.{did_you_mean(key, schemas)} "

@@ -94,7 +94,8 @@ def explain(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, A
     """The textbook entry: `{"name", "formula", "use", "weakness", "source", "settings"}`.
 
     Layers also have `input`, `output`, `parameters` and `multiply_adds` for one example, computed
-    without running anything; activations, losses, schedules and inits a `curve`.
+    without running anything; activations, losses, schedules and inits a `curve`. `values` are all
+    settings that these belong to.
 
     Args:
         name: of anything in the catalogue, or of a setting (`dropout`, `optim.lr`). Where several
@@ -184,16 +185,17 @@ def _worked(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         shape = tuple(values.pop("input") or example(name))
         gives = cost(name, shape, values)
         return {
+            "values": values,
             "input": list(shape),
             "output": list(gives.output),
             "parameters": gives.parameters,
             "multiply_adds": gives.multiply_adds,
-            "values": values,
         }
     if kind in ("activations", "losses", "schedules", "inits"):
         from fitwell.textbook.curves import curve
 
-        return {"curve": drawn} if (drawn := curve(kind, name, values)) else {}
+        drawn = curve(kind, name, values)
+        return {"values": values, **({"curve": drawn} if drawn else {})}
     return {}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fitwell.cli.options import Given
 from fitwell.errors import DataError, TrainingError
+from fitwell.settings import typed
 
 
 @contextmanager
@@ -215,7 +216,7 @@ def explained(entry: Mapping[str, Any], given: Given) -> None:
         return
     import textwrap
 
-    print(f"{entry['name']}: {entry.get('summary', '')}")
+    print(textwrap.fill(f"{entry['name']}: {entry.get('summary', '')}", 80, subsequent_indent="  "))
     labels = ("formula", "use", "weakness", "symptom", "mechanism", "threshold", "source")
     for label in labels:
         if entry.get(label):
@@ -224,9 +225,8 @@ def explained(entry: Mapping[str, Any], given: Given) -> None:
     if entry["settings"]:
         print("  Settings:")
         for name, schema in entry["settings"].items():
-            default = schema.get("default")
-            said = f"{name} = {default}" if default not in (None, "") else name
-            text = f"{said}: {schema.get('description', '')}"
+            value = entry.get("values", {}).get(name, schema.get("default"))
+            text = f"{typed(name, value)}: {schema.get('description', '')}"
             print(textwrap.fill(text, 80, initial_indent="    ", subsequent_indent="      "))
     if entry.get("also"):
         print(f"  Also: {', '.join(entry['also'])}")
@@ -245,8 +245,11 @@ def shown(result: Mapping[str, Any], given: Given) -> None:
     from fitwell.report import terminal
 
     shape = "x".join(str(n) for n in result["input_shape"])
-    print(f"{result['model']} for inputs of {shape}: {result['parameters']:,} parameters, ", end="")
-    print(f"{result['multiply_adds']:,} multiply-adds an example")
+    print(f"{result['model']} for inputs of {shape}:")
+    print(
+        f"{result['parameters']:,} parameters, {result['multiply_adds']:,} multiply-adds an example"
+    )
+    print()
     _print(terminal.parameters(result["table"]))
     print()
     _print(terminal.layers(result["layers"]))

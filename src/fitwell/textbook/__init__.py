@@ -36,10 +36,10 @@ def _curve(name: str, curve: Mapping[str, Any]) -> list[str]:
         panel(x, curve["y"], name, across=across),
         panel(x, curve["derivative"], "its derivative", across=across),
     )
-    if dead := curve.get("dead"):
-        lines.append(f"Dead {_where(dead, x)}: no gradient at all.")
-    nearly = [stretch for stretch in curve.get("saturated", ()) if stretch not in dead]
-    if nearly:
+    dead = curve.get("dead", [])
+    if dead:
+        lines.append(f"Dead {_where(dead, x)}: not a millionth of its largest gradient.")
+    if nearly := [stretch for stretch in curve.get("saturated", []) if stretch not in dead]:
         lines.append(f"Saturated {_where(nearly, x)}: less than 5 % of its largest gradient.")
     return lines
 

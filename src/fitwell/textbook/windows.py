@@ -54,11 +54,13 @@ def _grid(sizes: Sequence[int], sliding: Sequence[Window]) -> list[str]:
         return "·" if inside else "░"
 
     rows, columns = (n + 2 * w.padding for n, w in zip(sizes, sliding, strict=True))
+    # A little more than what the two windows read says it all.
+    most = min(_MOST_ROWS, max(i for i, _ in first | following) + 3)
     lines = []
-    for i in range(min(rows, _MOST_ROWS)):
+    for i in range(min(rows, most)):
         line = " ".join(cell(i, j) for j in range(min(columns, _MOST_COLUMNS)))
         lines.append(line + (" …" if columns > _MOST_COLUMNS else ""))
-    return lines + ["⋮"] * (rows > _MOST_ROWS)
+    return lines + ["⋮"] * (rows > most)
 
 
 def _pairs(rows: int, columns: int) -> list[tuple[int, int]]:
