@@ -57,7 +57,8 @@ def test_attention_is_counted_also_where_torch_would_fuse_it() -> None:
     by_name = {row["name"]: row for row in rows}
     assert by_name["self_attn"]["multiply_adds"] == 4 * 5 * 16**2 + 2 * 5**2 * 16
     assert by_name["self_attn"]["parameters"] == 4 * (16 * 16 + 16)
-    assert "bmm" in by_name["self_attn"]["functions"] and "add" in by_name["model"]["functions"]
+    assert by_name["self_attn"]["output"] == [5, 16] and by_name["self_attn"]["functions"] == []
+    assert by_name["model"]["functions"] == ["add", "relu"]  # residual connections, no module each
 
 
 def test_what_is_no_layer_is_shown_too() -> None:
@@ -111,6 +112,22 @@ def test_the_signal_leaves_model_and_random_numbers_alone() -> None:
     assert all(torch.equal(before[n], v) for n, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
     assert seen["1"]["forward"] == pytest.approx(1, rel=0.1)  # over the batch, as in training
+
+
+def test_a_layer_that_cuts_the_gradient_is_seen_to() -> None:
+    class Cut(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            return nn.functional.linear(input, self.weight.data, self.bias.data)
+
+    behind = signal(nn.Sequential(nn.Linear(6, 6), Cut(6, 6)), torch.randn(8, 6))
+    assert behind["0"]["gradient"] and behind["1"]["gradient"]  # it passes on, and never learns
+
+    class Stop(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.detach()
+
+    stopped = signal(nn.Sequential(nn.Linear(6, 6), Stop()), torch.randn(8, 6))
+    assert stopped["0"] == {"forward": stopped["1"]["forward"], "gradient": None}
 
 
 def test_show_starts_from_the_weights_of_fit() -> None:

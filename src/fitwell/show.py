@@ -19,8 +19,10 @@ from fitwell.spec import Spec
 
 # Examples that the signal is measured on: fewer of large ones, so that it takes seconds at most.
 _MOST_EXAMPLES, _MOST_NUMBERS = 64, 2**19
+# One layer, although torch builds it of several modules.
+_WHOLE = (nn.MultiheadAttention,)
 # What moves numbers about and computes nothing.
-_MOVING = frozenset({"clone", "copy", "detach", "empty", "_to_copy", "_unsafe_view"})
+_MOVING = frozenset({"clone", "copy", "detach", "empty", "to_copy", "unsafe_view"})
 
 
 def show_model(
@@ -108,7 +110,7 @@ def layer_table(model: nn.Module, spec: Spec) -> list[dict[str, Any]]:
     for call in work.done:
         own = [p for p in _own_parameters(call.module, work.called) if id(p) not in counted]
         counted |= {id(p) for p in own}
-        leaf = not any(True for _ in call.module.children())
+        leaf = not any(True for _ in call.module.children()) or isinstance(call.module, _WHOLE)
         functions = [] if leaf else sorted(call.functions)
         if not (leaf or own or call.multiply_adds or functions):
             continue
@@ -143,20 +145,28 @@ def signal(model: nn.Module, x: Tensor) -> dict[str, dict[str, float | None]]:
     seen: dict[str, dict[str, float | None]] = {}
 
     def measure(label: str, module: nn.Module, output: Any) -> None:
-        if not isinstance(output, Tensor) or not output.is_floating_point():
+        tensor = _tensor(output)
+        if tensor is None or not tensor.is_floating_point():
             return
-        row = seen[label] = {"forward": _variance(output), "gradient": None}
-        if output.requires_grad:
-            output.register_hook(lambda g: row.update(gradient=_variance(g)))
+        row = seen[label] = {"forward": _variance(tensor), "gradient": None}
+        if tensor.requires_grad:
+            tensor.register_hook(lambda g: row.update(gradient=_variance(g)))
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         trained = copy.deepcopy(model).train()
         with torch.enable_grad(), _calls(trained, lambda label, module: None, measure):
             # A clone, since an activation in place may not touch a leaf.
-            output = trained(x.clone().requires_grad_().clone())
-        output.backward(torch.randn_like(output))
+            output = _tensor(trained(x.clone().requires_grad_().clone()))
+        if output is not None and output.requires_grad:  # not where a layer computes with `.data`
+            output.backward(torch.randn_like(output))
     return seen
+
+
+def _tensor(output: Any) -> Tensor | None:
+    """What a layer gives; the first of several, as of torch's attention."""
+    first = output[0] if isinstance(output, tuple) and output else output
+    return first if isinstance(first, Tensor) else None
 
 
 def _variance(values: Tensor) -> float | None:
@@ -189,14 +199,15 @@ class _Work(TorchDispatchMode):
 
     def end(self, label: str, module: nn.Module, output: Any) -> None:
         call = self.running.pop()
-        call.output = list(output.shape[1:]) if isinstance(output, Tensor) else None
+        tensor = _tensor(output)
+        call.output = None if tensor is None else list(tensor.shape[1:])
         self.done.append(call)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__.rstrip("_")
+        name = func.overloadpacket.__name__.strip("_")
         if self.running and not func.is_view and name not in _MOVING:
             call = self.running[-1]
             call.functions.add(name)

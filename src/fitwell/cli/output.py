@@ -242,7 +242,7 @@ def shown(result: Mapping[str, Any], given: Given) -> None:
     if given.json:
         document(result)
         return
-    from fitwell.report import terminal
+    from fitwell.report import structure
 
     shape = "x".join(str(n) for n in result["input_shape"])
     print(f"{result['model']} for inputs of {shape}:")
@@ -250,7 +250,7 @@ def shown(result: Mapping[str, Any], given: Given) -> None:
         f"{result['parameters']:,} parameters, {result['multiply_adds']:,} multiply-adds an example"
     )
     print()
-    _print(terminal.parameters(result["table"]))
+    print(structure.parameters(result["table"]))
     print()
-    _print(terminal.layers(result["layers"]))
+    print(structure.layers(result["layers"]))
     print(f"Signal and gradient: variance at the start, on {result['measured_on']}.")
