@@ -80,12 +80,20 @@ def test_settings_json_equals_the_signatures() -> None:
     assert fresh == committed, "run: python -m fitwell.catalog --write"
 
 
+# A finding is described by symptom, mechanism and threshold instead (tests/test_findings.py).
+WITHOUT: dict[str, tuple[str, ...]] = {
+    "sources": ("formula",),
+    "remedies": ("formula",),
+    "findings": ("formula", "use", "weakness"),
+}
+
+
 def test_every_entry_of_the_catalogue_says_what_it_is() -> None:
     for kind, entries in settings.summaries().items():
         for name, entry in entries.items():
-            assert entry["summary"], (kind, name)
-            if kind in ("models", "activations", "losses", "optimizers", "schedules"):
-                assert all(entry[part] for part in ("formula", "use", "weakness", "source")), name
+            parts = {"summary", "formula", "use", "weakness", "source"} - {*WITHOUT.get(kind, ())}
+            missing = [part for part in sorted(parts) if not entry[part]]
+            assert not missing, (kind, name, missing)
 
 
 def test_every_setting_has_a_meaning_and_a_default_that_it_accepts() -> None:
@@ -95,6 +103,10 @@ def test_every_setting_has_a_meaning_and_a_default_that_it_accepts() -> None:
                 assert schema.get("description"), (section, entry, name)
                 default = schema["default"]
                 assert settings.check_value(name, default, schema) == default
+    for kind, table in settings.signatures().items():
+        for entry, schemas in table.items():
+            assert all(schema.get("description") for schema in schemas.values()), (kind, entry)
+            assert settings.arguments(kind, entry, {}).keys() == schemas.keys()
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:

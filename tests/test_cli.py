@@ -127,6 +127,12 @@ def test_a_batch_larger_than_a_fold_is_refused_before_anything_is_written(
         (["improve", "digits", "--budget", "soon"], "10m"),
         (["list", "modles"], "Did you mean models?"),
         (["explain", "dropuot"], "Did you mean dropout?"),
+        (["explain", "conv2d", "kernal=3"], "Did you mean kernel?"),
+        (["explain", "conv2d", "input=[28,28]"], "[channel, height, width], and gets [28, 28]"),
+        (["explain", "conv2d", "input=[1,28,0]"], "at least 1"),
+        (["explain", "conv2d", "input=[1,28,28]", "kernel=40"], "does not fit"),
+        (["explain", "adam", "optim.lr=0.1"], "explained without settings"),
+        (["explain", "optim.lr", "optim.lr=0.1"], "explained without settings"),
         (["fit", "digtis"], "Did you mean digits?"),
         (["diagnose", "nowhere"], "not a run folder"),
         (["predict", "nowhere"], "at least one file"),
@@ -239,7 +245,7 @@ def test_list_and_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(entry) >= {"name", "formula", "use", "weakness", "source", "settings"}
     assert "momentum" in entry["settings"] and entry["formula"]
     dropout = call(capsys, "explain", "dropout")[1]
-    assert dropout["kind"] == "settings"  # and not the remedy by that name
+    assert dropout["kind"] == "layers" and dropout["formula"]  # and not the remedy by that name
     assert dropout["settings"]["model.dropout"]["default"] == 0.0
 
 
@@ -252,7 +258,10 @@ def test_text_stays_within_80_columns(
         ["fit", "--help"],
         ["list", "settings"],
         ["explain", "adam"],
+        ["explain", "gelu"],
+        ["explain", "conv2d", "input=[1,64,64]", "dilation=3"],
         ["show", str(fitted)],
+        ["show", "digits", "--model", "convnet", "model.depth=9"],
         ["check", "digits"],
         ["evaluate", str(fitted)],
         ["resume", str(fitted), "-q"],

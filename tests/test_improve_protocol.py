@@ -343,7 +343,7 @@ def test_a_variant_that_turns_out_dear_gives_way(improving: Improve, tmp_path: P
         return 0.05 * (task.recipe["optim.lr"] == 0.3)
 
     executor = Planted(tmp_path / "out", effect)
-    result, _ = improving(effect, [lr(0.3), lr(0.4)], executor=executor, budget_seconds=300.0)
+    result, _ = improving(effect, [lr(0.3), lr(0.4)], executor=executor, budget_seconds=250.0)
     assert decisions(result.verdicts)["lr 0.3"] == ("confirm", "helps")
     dear = next(v for v in result.verdicts if v.remedy == "lr 0.4")
     assert dear.decision == "stopped early" and "budget has no room" in dear.why

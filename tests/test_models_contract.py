@@ -146,6 +146,7 @@ CHANGED: dict[str, Any] = {
     "drop_path": 0.5,
     "heads": 2,
     "patch": 3,
+    "layers": ["flatten", "linear(9)", "tanh"],
 }
 CHANGED_OF: dict[str, dict[str, Any]] = {
     "vgg": {"depth": 13},

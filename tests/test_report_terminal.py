@@ -101,13 +101,3 @@ def test_an_absent_score_is_no_zero() -> None:
 @pytest.mark.parametrize("status", ["failed", "interrupted", "new"])
 def test_a_run_without_scores_can_be_printed(status: str) -> None:
     assert printed(terminal.run(Run(status=status, failure="The loss is nan at step 3.")))
-
-
-def test_parameters_end_with_their_sum() -> None:
-    rows = [
-        {"name": "w", "shape": [2, 3], "count": 6, "init": "he", "trainable": True},
-        {"name": "v", "shape": [2, 3], "count": 0, "tied_to": "w", "trainable": True},
-    ]
-    lines = printed(terminal.parameters(rows)).splitlines()
-    assert "2 × 3" in lines[2]
-    assert lines[-1].split() == ["all", "6"]

@@ -18,6 +18,7 @@ from fitwell.metrics import METRICS, score_settings
 from fitwell.models import MODELS
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.inits import INITS
+from fitwell.nn.layers import LAYERS
 from fitwell.nn.losses import LOSSES
 from fitwell.optim import OPTIMIZERS
 from fitwell.options import train_settings
@@ -28,6 +29,7 @@ Table = Mapping[str, Any]
 KINDS: dict[str, Table] = {
     "sources": SOURCES,
     "models": MODELS,
+    "layers": LAYERS,
     "activations": ACTIVATIONS,
     "inits": INITS,
     "losses": LOSSES,
@@ -45,6 +47,8 @@ SECTIONS: dict[str, Table] = {
     "train": {"": train_settings},
     "score": {"": score_settings},
 }
+# What is written with its settings behind its name, and is no section of a recipe.
+WRITTEN: dict[str, Table] = {"layers": LAYERS, "activations": ACTIVATIONS}
 _PARTS = ("Formula", "Use", "Weakness", "Symptom", "Mechanism", "Threshold", "Source")
 
 
@@ -86,6 +90,10 @@ def gather(above: Mapping[str, Table] | None = None) -> dict[str, Any]:
         "settings": {
             section: {name: schemas_of(item) for name, item in table.items()}
             for section, table in SECTIONS.items()
+        },
+        "signatures": {
+            kind: {name: schemas_of(item) for name, item in table.items()}
+            for kind, table in WRITTEN.items()
         },
         "catalogue": {
             kind: {name: entry_of(item) for name, item in table.items()}

@@ -2,7 +2,8 @@
 
 The facts stand in the signatures of models, losses, optimizers ...; `settings.json` is generated from
 them (`python -m fitwell.catalog --write`) and committed, so that the command line can refuse a misspelt
-setting without importing torch.
+setting without importing torch. Layers and activations have settings too, which are no part of a
+recipe: they are written behind the name, as in `conv2d(6, kernel=5)`.
 """
 
 import json
@@ -45,17 +46,62 @@ Schema = dict[str, Any]
 
 
 @cache
+def _document() -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    text = files("fitwell").joinpath("settings.json").read_text(encoding="utf-8")
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
 def known() -> dict[str, dict[str, dict[str, Schema]]]:
     """section -> entry ("" where a section has no names) -> setting -> JSON schema."""
-    text = files("fitwell").joinpath("settings.json").read_text(encoding="utf-8")
-    return json.loads(text)["settings"]  # type: ignore[no-any-return]
+    return _document()["settings"]
 
 
-@cache
 def summaries() -> dict[str, dict[str, dict[str, Any]]]:
     """kind -> name -> textbook entry (summary, formula, use, weakness, source)."""
-    text = files("fitwell").joinpath("settings.json").read_text(encoding="utf-8")
-    return json.loads(text)["catalogue"]  # type: ignore[no-any-return]
+    return _document()["catalogue"]
+
+
+def signatures() -> dict[str, dict[str, dict[str, Schema]]]:
+    """kind (layers, activations) -> name -> setting -> JSON schema."""
+    return _document()["signatures"]
+
+
+def arguments(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a layer or activation: those given, checked, over its defaults.
+
+    Raises:
+        SettingError: no such setting, or a value that is wrong.
+
+    >>> arguments("layers", "avgpool2d", {"kernel": "[2, 3]"})
+    {'kernel': [2, 3], 'stride': 0, 'padding': 0}
+    """
+    return with_defaults(name, signatures()[kind][name], given)
+
+
+def with_defaults(
+    owner: str, schemas: Mapping[str, Schema], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The values given, checked against the schemas, over the schemas' defaults.
+
+    Raises:
+        SettingError: a setting that is not among them, or a value that is wrong.
+    """
+    for key in given:
+        if key not in schemas:
+            raise _no_such(key, owner, schemas)
+    values = {key: schema["default"] for key, schema in schemas.items()}
+    return values | {key: check_value(key, v, schemas[key]) for key, v in given.items()}
+
+
+def typed(name: str, value: Any) -> str:
+    """A setting with its value, as a person types it; the name alone where there is no value.
+
+    >>> typed("bias", True), typed("kernel", [2, 3]), typed("model.name", "")
+    ('bias = true', 'kernel = [2, 3]', 'model.name')
+    """
+    if value in (None, ""):
+        return name
+    return f"{name} = {str(value).lower() if isinstance(value, bool) else value}"
 
 
 def dotted(name: str) -> str:
@@ -124,11 +170,11 @@ def _checked(
 
 
 def _no_such(name: str, owner: str, schemas: Mapping[str, Schema]) -> SettingError:
-    section, _, key = name.partition(".")
+    section, _, key = name.rpartition(".")  # a layer's settings have no section
     if name in _WHY_ELSEWHERE:
         why = f": {_WHY_ELSEWHERE[name]}"
     else:
-        has = [entry for entry, settings in known()[section].items() if key in settings]
+        has = [entry for entry, settings in known().get(section, {}).items() if key in settings]
         other = f" {', '.join(has)} {'has' if len(has) == 1 else 'have'} it." if has else ""
         why = f".{other or did_you_mean(key, schemas)}"
     return SettingError(
@@ -163,6 +209,7 @@ def check_value(name: str, value: Any, schema: Schema) -> Any:
     0.1
     """
     if "anyOf" in schema:
+        about = {k: schema[k] for k in ("description", "default") if k in schema}
         errors = []
         # A text that is no list is not taken for a list of one: it would hide a misspelt name.
         text_of_list = isinstance(value, str) and (value.startswith("[") or "," in value)
@@ -170,10 +217,10 @@ def check_value(name: str, value: Any, schema: Schema) -> Any:
         options = [o for o in schema["anyOf"] if (o.get("type") == "array") == is_list]
         for option in options or schema["anyOf"]:
             try:
-                return check_value(name, value, option)
+                return check_value(name, value, {**about, **option})
             except SettingError as error:
                 errors.append(error)
-        raise errors[0]
+        raise errors[-1 if is_list else 0]
     converted = _convert(name, value, schema)
     if "enum" in schema and converted not in schema["enum"]:
         options = [str(o) for o in schema["enum"]]
@@ -185,17 +232,19 @@ def check_value(name: str, value: Any, schema: Schema) -> Any:
     for key, holds, rule in _BOUNDS:
         if key in schema and not holds(converted, schema[key]):
             raise SettingError(
-                f"{name} = {value}: must be {rule} {schema[key]:g}. {_range(schema)}",
+                f"{name} = {value}: must be {rule.format(schema[key])}. {_range(schema)}",
                 setting=name,
             )
     return converted
 
 
 _BOUNDS: tuple[tuple[str, Callable[[Any, Any], bool], str], ...] = (
-    ("exclusiveMinimum", lambda v, b: v > b, "more than"),
-    ("minimum", lambda v, b: v >= b, "at least"),
-    ("exclusiveMaximum", lambda v, b: v < b, "less than"),
-    ("maximum", lambda v, b: v <= b, "at most"),
+    ("exclusiveMinimum", lambda v, b: v > b, "more than {:g}"),
+    ("minimum", lambda v, b: v >= b, "at least {:g}"),
+    ("exclusiveMaximum", lambda v, b: v < b, "less than {:g}"),
+    ("maximum", lambda v, b: v <= b, "at most {:g}"),
+    ("minItems", lambda v, b: len(v) >= b, "a list of at least {}"),
+    ("maxItems", lambda v, b: len(v) <= b, "a list of at most {}"),
 )
 
 
@@ -233,9 +282,7 @@ def _convert(name: str, value: Any, schema: Schema) -> Any:
             return int(number)
         return number
     if kind == "array":
-        items = value
-        if isinstance(value, str):
-            items = [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
+        items = listed(value) if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
             raise wrong
         return [check_value(name, item, schema.get("items", {})) for item in items]
@@ -248,6 +295,33 @@ def choices(schema: Schema) -> list[Any]:
     """The names that a setting may hold, whether it may hold something else too or not."""
     options = schema.get("anyOf", [schema])
     return [name for option in options for name in option.get("enum", ())]
+
+
+def listed(text: str) -> list[str]:
+    """The items of a list as a person types it: brackets and quotes around may be left out.
+
+    >>> listed('[conv2d(6, kernel=[2, 3]), "relu"]')
+    ['conv2d(6, kernel=[2, 3])', 'relu']
+    """
+    text = text.strip()
+    text = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    items, depth, quote = [""], 0, ""
+    for letter in text:
+        if not quote:
+            depth += (letter in "([{") - (letter in ")]}")
+        if letter == quote:
+            quote = ""
+        elif letter in "'\"" and not quote and (depth or not items[-1].strip()):
+            quote = letter  # within a word it is an apostrophe
+        if letter == "," and depth == 0 and not quote:
+            items.append("")
+        else:
+            items[-1] += letter
+    return [_unquoted(item.strip()) for item in items if item.strip()]
+
+
+def _unquoted(item: str) -> str:
+    return item[1:-1] if len(item) > 1 and item[0] == item[-1] and item[0] in "'\"" else item
 
 
 def defaults(section: str, entry: str = "") -> dict[str, Any]:

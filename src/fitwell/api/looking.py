@@ -5,13 +5,27 @@ from pathlib import Path
 from typing import Any
 
 from fitwell.errors import SettingError, did_you_mean
-from fitwell.settings import NAMED_SECTIONS, all_names, known, summaries
+from fitwell.settings import (
+    NAMED_SECTIONS,
+    all_names,
+    known,
+    signatures,
+    summaries,
+    with_defaults,
+)
 
 KINDS = (
     "sources models layers activations inits losses optimizers schedules augmentations metrics "
     "findings remedies executors runs settings"
 ).split()
 EXECUTORS = {"local": "processes on this machine, each with its share of the threads"}
+_INPUT = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 1},
+    "minItems": 1,
+    "description": "shape of one example that comes in, such as [1,28,28]",
+    "default": None,
+}
 _SECTION_OF = {"models": "model", "losses": "loss", "optimizers": "optim", "schedules": "schedule"}
 
 
@@ -76,37 +90,113 @@ def _setting(name: str) -> dict[str, Any]:
     }
 
 
-def explain(name: str) -> dict[str, Any]:
+def explain(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The textbook entry: `{"name", "formula", "use", "weakness", "source", "settings"}`.
 
+    Layers also have `input`, `output`, `parameters` and `multiply_adds` for one example, computed
+    without running anything; activations, losses, schedules and inits a `curve`. `values` are all
+    settings that these belong to.
+
     Args:
-        name: of anything in the catalogue, or of a setting (`dropout`, `optim.lr`).
+        name: of anything in the catalogue, or of a setting (`dropout`, `optim.lr`). Where several
+            kinds have the name, the kind may stand before it (`layers.linear`).
+        settings: of a layer, also the shape `input`; of an activation, a loss or a schedule.
 
     Raises:
-        SettingError: nothing has this name.
+        SettingError: nothing has this name, or it has no such setting.
 
     >>> explain("relu")["name"]
     'relu'
+    >>> lenet = {"input": [1, 28, 28], "kernel": 5, "padding": 2, "stride": 2}
+    >>> entry = explain("conv2d", lenet)
+    >>> entry["output"], entry["parameters"], entry["multiply_adds"]
+    ([1, 14, 14], 26, 4900)
     """
+    given = dict(settings or {})
     plain = name.replace("-", "_")
-    for kind, entries in summaries().items():
-        found = name if name in entries else plain if plain in entries else ""
-        if kind == "remedies" and _settings_called(plain):
-            continue  # `dropout` is what it does first, and a remedy by that name second
-        if found:
-            section = _SECTION_OF.get(kind, "")
-            schemas = known().get(section, {}).get(found, {}) or _settings_called(plain)
-            entry = dict.fromkeys(("formula", "use", "weakness", "source"), "") | entries[found]
-            return {"name": found, "kind": kind, **entry, "settings": schemas}
-    if schemas := _settings_called(plain):
-        return _explained_setting(plain, schemas)
-    every = [n for entries in summaries().values() for n in entries]
-    every += [n.partition(".")[2] for n in all_names()] + all_names()
-    raise SettingError(
-        f"explain {name}: nothing has this name.{did_you_mean(plain, every)} "
-        "`fitwell list KIND` shows what there is.",
-        setting="name",
+    found = _called(name)
+    if not found:
+        if schemas := _settings_called(plain):
+            _refuse_settings(name, given)
+            return _explained_setting(plain, schemas)
+        every = [n for entries in summaries().values() for n in entries]
+        every += [n.partition(".")[2] for n in all_names()] + all_names()
+        raise SettingError(
+            f"explain {name}: nothing has this name.{did_you_mean(plain, every)} "
+            "`fitwell list KIND` shows what there is.",
+            setting="name",
+        )
+    # `linear` is a model, a layer and a schedule: the first that has the settings that are given.
+    takes = [(kind, entry) for kind, entry in found if given.keys() <= _takes(kind, entry).keys()]
+    kind, entry = (takes or found)[0]
+    schemas = known().get(_SECTION_OF.get(kind, ""), {}).get(entry, {})
+    schemas = schemas or signatures().get(kind, {}).get(entry, {})
+    return {
+        "name": entry,
+        "kind": kind,
+        **dict.fromkeys(("formula", "use", "weakness", "source"), ""),
+        **summaries()[kind][entry],
+        "settings": {**schemas, **_settings_called(entry)},
+        "also": [f"{other}.{same}" for other, same in found if other != kind],
+        **_worked(kind, entry, given),
+    }
+
+
+def _called(name: str) -> list[tuple[str, str]]:
+    """(kind, name) of every entry with this name, `kind.name` being one of them."""
+    kind, dot, bare = name.rpartition(".")
+    plain = bare.replace("-", "_")
+    return [
+        (one, own)
+        for one, entries in summaries().items()
+        for own in dict.fromkeys((bare, plain))
+        if own in entries
+        and (one == kind if dot else not (one == "remedies" and _settings_called(plain)))
+    ]
+
+
+def _takes(kind: str, name: str) -> dict[str, Any]:
+    """The settings that an entry can be explained with: those that change its curve or its shapes."""
+    if kind in ("losses", "schedules"):
+        return known()[_SECTION_OF[kind]][name]
+    return signatures().get(kind, {}).get(name, {}) | (
+        {"input": _INPUT} if kind == "layers" else {}
     )
+
+
+def _refuse_settings(name: str, given: Mapping[str, Any]) -> None:
+    for key in given:
+        raise SettingError(
+            f"explain {name} {key}={given[key]}: {name} is explained without settings. Layers, "
+            "activations, losses and schedules take theirs.",
+            setting=key,
+        )
+
+
+def _worked(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer's shapes and work, or a curve: what its settings lead to."""
+    schemas = _takes(kind, name)
+    if not schemas:
+        _refuse_settings(name, given)
+    values = with_defaults(name, schemas, given)
+    if kind == "layers":
+        from fitwell.nn.arithmetic import cost, example
+
+        shape = tuple(values.pop("input") or example(name))
+        gives = cost(name, shape, values)
+        return {
+            "values": values,
+            "input": list(shape),
+            "output": list(gives.output),
+            "parameters": gives.parameters,
+            "multiply_adds": gives.multiply_adds,
+        }
+    if kind in ("activations", "losses", "schedules", "inits"):
+        from fitwell.textbook.curves import curve
+
+        drawn = curve(kind, name, values)
+        return {"values": values, **({"curve": drawn} if drawn else {})}
+    return {}
 
 
 def _settings_called(name: str) -> dict[str, Any]:
@@ -154,7 +244,10 @@ def show(
 ) -> dict[str, Any]:
     """What the model is made of: `{"layers", "parameters", "multiply_adds", "table"}`.
 
-    Of a trained linear model of a table also `features`: those that have a weight.
+    Of a trained linear model of a table also `features`: those that have a weight. Each layer also has
+    the `variance` of its output and of the gradient that comes back to it, with the weights as training
+    starts: on examples of the source, or on standard normal numbers where a run's data is not read
+    again.
 
     Args:
         source: a run or run folder, a recipe or its file, or a source, whose default model (or
@@ -166,6 +259,8 @@ def show(
         SettingError: filters of what is no run, or of a model without convolutions.
         FolderError: filters of a run without weights.
     """
+    import torch
+
     from fitwell import record, store
     from fitwell.api.start import begin, given
     from fitwell.show import show_model, surviving_features
@@ -186,19 +281,25 @@ def show(
         )
     if run is not None and run.recipe is not None and run.spec is not None and not values:
         recipe, spec = run.recipe, run.spec  # the data need not be there any more
+        examples, measured_on = None, "standard normal numbers"
     else:
         start = begin(source, "", values)
         run, recipe, spec = None, start.recipe, start.data.spec
+        examples = _examples(start.data)
+        measured_on = f"{len(examples)} examples of the data"
     own = ":" not in str(recipe["model.name"])  # a user's `init` is their own business
     init = recipe.get("model.init", "") if own else ""
-    built = show_model(build_model(recipe, spec), spec, init)
+    with torch.random.fork_rng():
+        torch.manual_seed(int(recipe.get("train.seed", 0)))  # the weights that `fit` starts with
+        shown = show_model(build_model(recipe, spec), spec, init, examples)
     linear = recipe["model.name"] == "linear" and spec.kind == "table"
     if linear and run is not None and run.folder and (run.folder / "best.safetensors").is_file():
-        built["features"] = surviving_features(load_model(run)[0], spec)
+        shown["features"] = surviving_features(load_model(run)[0], spec)
     shown = {
         "model": recipe["model.name"],
         "input_shape": list(spec.input_shape),
-        **built,
+        **shown,
+        "measured_on": measured_on,
         "recipe": dict(recipe),
     }
     if filters and run is not None:
@@ -206,3 +307,17 @@ def show(
 
         shown["pictures"] = write_pictures(run, getattr(run, "data", None))
     return shown
+
+
+def _examples(data: Any) -> Any:
+    """A few examples from all over the data, as the model gets them: [example, *input] float32."""
+    import numpy as np
+    import torch
+
+    from fitwell.data import preprocess
+    from fitwell.show import num_examples
+
+    count = min(num_examples(data.spec), len(data.inputs))
+    rows = np.linspace(0, len(data.inputs) - 1, count).astype(int)
+    fitted = preprocess.fit(data, np.arange(len(data.inputs)))
+    return torch.from_numpy(fitted.inputs(data.inputs[rows]))

@@ -84,7 +84,7 @@ def _dispatch(arguments: Sequence[str]) -> None:
     if set(rest) & {"-h", "--help"}:
         parser.print_help()
         return
-    verb.work(*parse(parser, rest, verb.options))
+    verb.work(*parse(parser, rest, verb.options, verb.check))
 
 
 def _document(kind: str, message: str) -> dict[str, dict[str, str]]:

@@ -5,7 +5,7 @@ it converts; `fitwell --help` and a misspelt setting must end in 0.3 s on a busy
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -43,6 +43,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "quiet": ("q", "", "no progress"),
     "verbose": ("v", "", "progress as lines, whole tracebacks"),
 }
+Check = Callable[[dict[str, Any]], dict[str, Any]]
 SAYING = ("json", "quiet", "verbose")
 SETTING = (*FLAGS, "set")
 TRAINING = (*SETTING, "out", "no-examples", *SAYING)
@@ -98,9 +99,12 @@ def parser_of(verb: str, summary: str, words: str, options: Sequence[str]) -> Pa
 
 
 def parse(
-    parser: Parser, arguments: Sequence[str], options: Sequence[str]
+    parser: Parser, arguments: Sequence[str], options: Sequence[str], check: Check = validate
 ) -> tuple["Given", list[str]]:
     """(what the options say, the words that are no settings).
+
+    Args:
+        check: what the settings must be: those of a recipe, or any (`dict`).
 
     Raises:
         UsageError: an option that the verb does not have, or one without its value.
@@ -121,7 +125,7 @@ def parse(
     pairs = [*values.get("set", []), *(w for w in found.words if takes_settings and is_pair(w))]
     flags_given = {FLAGS[name]: values[name] for name in FLAGS if values.get(name)}
     given = Given(
-        settings=settings_of(pairs, flags_given),
+        settings=settings_of(pairs, flags_given, check),
         out=Path(values["out"]) if values.get("out") else None,
         budget=values.get("budget") or None,
         json=bool(values["json"]),
@@ -144,8 +148,10 @@ def is_pair(word: str) -> bool:
     return plain and not Path(word).exists()
 
 
-def settings_of(pairs: Sequence[str], flags: dict[str, str]) -> dict[str, Any]:
-    """The settings of `key=value` words and flags, validated; a later word wins.
+def settings_of(
+    pairs: Sequence[str], flags: dict[str, str], check: Check = validate
+) -> dict[str, Any]:
+    """The settings of `key=value` words and flags, checked; a later word wins.
 
     Raises:
         SettingError: a word without "=", a name or value that is wrong, or one setting given both as
@@ -156,14 +162,14 @@ def settings_of(pairs: Sequence[str], flags: dict[str, str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise SettingError(f"--set {pair}: write key=value, such as --set optim.lr=0.1.")
-        name = dotted(key.strip())
+        name = dotted(key.strip()) if check is validate else key.strip()
         if name in flags and flags[name] != value:
             raise SettingError(
                 f"{name} is given twice, as {flags[name]} and as {value}. Give it once.",
                 setting=name,
             )
         values[name] = value
-    return validate(values)
+    return check(values)
 
 
 def exactly(words: Sequence[str], names: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fitwell.cli.options import Given
 from fitwell.errors import DataError, TrainingError
+from fitwell.settings import typed
 
 
 @contextmanager
@@ -215,7 +216,7 @@ def explained(entry: Mapping[str, Any], given: Given) -> None:
         return
     import textwrap
 
-    print(f"{entry['name']}: {entry.get('summary', '')}")
+    print(textwrap.fill(f"{entry['name']}: {entry.get('summary', '')}", 80, subsequent_indent="  "))
     labels = ("formula", "use", "weakness", "symptom", "mechanism", "threshold", "source")
     for label in labels:
         if entry.get(label):
@@ -224,10 +225,17 @@ def explained(entry: Mapping[str, Any], given: Given) -> None:
     if entry["settings"]:
         print("  Settings:")
         for name, schema in entry["settings"].items():
-            default = schema.get("default")
-            said = f"{name} = {default}" if default not in (None, "") else name
-            text = f"{said}: {schema.get('description', '')}"
+            value = entry.get("values", {}).get(name, schema.get("default"))
+            text = f"{typed(name, value)}: {schema.get('description', '')}"
             print(textwrap.fill(text, 80, initial_indent="    ", subsequent_indent="      "))
+    if entry.get("also"):
+        print(f"  Also: {', '.join(entry['also'])}")
+    from fitwell.textbook import sketch
+
+    lines = sketch(entry)
+    print("\n" * bool(lines), end="")
+    for line in lines:
+        print(f"  {line}".rstrip())
 
 
 def shown(result: Mapping[str, Any], given: Given) -> None:
@@ -239,16 +247,18 @@ def shown(result: Mapping[str, Any], given: Given) -> None:
             print(f"{picture['name'].replace('_', ' ')} of {', '.join(picture['layers'])}:")
             print(f"  {picture['path']}")
         return
-    from fitwell.report import terminal
+    from fitwell.report import structure
 
     shape = "x".join(str(n) for n in result["input_shape"])
-    print(f"{result['model']} for inputs of {shape}: {result['parameters']:,} parameters, ", end="")
-    print(f"{result['multiply_adds']:,} multiply-adds an example")
-    _print(terminal.parameters(result["table"]))
-    print(f"{'layer':<24}{'kind':<16}{'output':<18}{'multiply-adds':>14}")
-    for layer in result["layers"]:
-        output = "x".join(str(n) for n in layer["output"] or ())
-        print(f"{layer['name']:<24}{layer['kind']:<16}{output:<18}{layer['multiply_adds']:>14,}")
+    print(f"{result['model']} for inputs of {shape}:")
+    print(
+        f"{result['parameters']:,} parameters, {result['multiply_adds']:,} multiply-adds an example"
+    )
+    print()
+    print(structure.parameters(result["table"]))
+    print()
+    print(structure.layers(result["layers"]))
+    print(f"Signal and gradient: variance at the start, on {result['measured_on']}.")
     if "features" in result:
         _features(result)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fitwell.cli.options import SAYING, SETTING, TRAINING, Given, UsageError, exactly
+from fitwell.settings import validate
 
 
 def check(given: Given, words: list[str]) -> None:
@@ -122,12 +123,12 @@ def list_(given: Given, words: list[str]) -> None:
 
 
 def explain(given: Given, words: list[str]) -> None:
-    """The textbook entry: formula, use, weakness, source."""
+    """The textbook entry: formula, use, weakness, source; curve or shapes."""
     (name,) = exactly(words, "NAME")
     from fitwell.api.looking import explain as explain_name
     from fitwell.cli import output
 
-    output.explained(explain_name(name), given)
+    output.explained(explain_name(name, given.settings), given)
 
 
 def show(given: Given, words: list[str]) -> None:
@@ -147,11 +148,13 @@ def _training(given: Given) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb: what it does, its words for the help, and the options it takes."""
+    """One verb: what it does, its words for the help, the options it takes, and what its
+    `key=value` words must be: settings of a recipe, or those of the thing it is asked about."""
 
     work: Callable[[Given, list[str]], None]
     words: str
     options: tuple[str, ...]
+    check: Callable[[dict[str, Any]], dict[str, Any]] = validate
 
     @property
     def summary(self) -> str:
@@ -169,6 +172,6 @@ VERBS: dict[str, Verb] = {
     "predict": Verb(predict, "RUN INPUT...", SAYING),
     "resume": Verb(resume, "RUN", ("budget", "no-examples", *SAYING)),
     "list": Verb(list_, "KIND", SAYING),
-    "explain": Verb(explain, "NAME", SAYING),
+    "explain": Verb(explain, "NAME", ("set", *SAYING), dict),
     "show": Verb(show, "SOURCE|RUN|RECIPE", (*SETTING, "filters", *SAYING)),
 }

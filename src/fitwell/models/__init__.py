@@ -19,6 +19,7 @@ from fitwell.models.linear import linear
 from fitwell.models.mlp import mlp
 from fitwell.models.nin import nin
 from fitwell.models.resnet import resnet
+from fitwell.models.sequential import sequential
 from fitwell.models.vgg import vgg
 from fitwell.models.vit import vit
 from fitwell.spec import Spec
@@ -37,6 +38,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet": resnet,
     "densenet": densenet,
     "vit": vit,
+    "sequential": sequential,
 }
 
 

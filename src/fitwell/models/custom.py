@@ -79,7 +79,7 @@ def _import(path: str, module_name: str) -> Any:
 def _wrap(path: str, target: Callable[..., Any]) -> Builder:
     takes_spec, settings = _parameters(path, target)
 
-    def build(spec: Spec, **values: Any) -> nn.Module:
+    def build(spec: Any, **values: Any) -> nn.Module:  # of a layer (sequential): its input's shape
         unknown = [n for n in values if n not in settings]
         if unknown:
             raise SettingError(

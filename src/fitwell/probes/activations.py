@@ -19,8 +19,8 @@ _NOT_ELEMENTWISE = (
     nn.GLU,
 )
 # A unit counts as dead only where it gives no gradient at all; 1e-6 absorbs rounding.
-_DEAD = 1e-6
-_SATURATED = 0.05
+DEAD = 1e-6
+SATURATED = 0.05
 
 
 @dataclass
@@ -134,8 +134,8 @@ def _add(seen: _Units, slope: Tensor, features_last: bool) -> None:
 
 def _activation_row(step: int, epoch: int, name: str, index: int, seen: _Units) -> Row:
     assert seen.largest is not None and seen.total is not None
-    dead = (seen.largest <= _DEAD * seen.maximum).float().mean()
-    saturated = (seen.total / seen.values < _SATURATED * seen.maximum).float().mean()
+    dead = (seen.largest <= DEAD * seen.maximum).float().mean()
+    saturated = (seen.total / seen.values < SATURATED * seen.maximum).float().mean()
     return {
         "step": step,
         "epoch": epoch,

@@ -222,21 +222,5 @@ def problems(found: Iterable[Any], *, places: int = 8) -> RenderableType:
     return Group(*parts)
 
 
-def parameters(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """The table of `show`: a row a parameter."""
-    table = _table()
-    for name, justify in (("parameter", "left"), ("shape", "left"), ("count", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    extra = [k for k in ("trainable", "tied_to", "init") if any(r.get(k) for r in rows)]
-    for key in extra:
-        table.add_column(key.replace("_", " "))
-    for row in rows:
-        shape = " × ".join(str(n) for n in row.get("shape", ())) or "1"
-        rest = [setting(row.get(key)) if row.get(key) is not None else "" for key in extra]
-        table.add_row(Text(str(row["name"])), shape, f"{row['count']:,}", *rest)
-    table.add_row("all", "", f"{sum(r['count'] for r in rows):,}", *["" for _ in extra])
-    return table
-
-
 def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")

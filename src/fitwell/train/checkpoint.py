@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from fitwell.errors import FolderError
+from fitwell.nn.tying import load_state, state_of
 from fitwell.store import replacing
 from fitwell.train.job import Job
 from fitwell.train.loop import State
@@ -22,9 +23,9 @@ NAME = "last/state.safetensors"
 
 def save_checkpoint(folder: Path, job: Job, state: State) -> None:
     """Weights, averaged weights, best weights, optimizer, random state, position: one file."""
-    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in job.model.state_dict().items()}
+    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in state_of(job.model).items()}
     if job.average is not None:
-        tensors |= {f"average.{k}": v for k, v in job.average.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in state_of(job.average).items()}
     tensors |= {f"best.{k}": v for k, v in state.best.items()}
     optimizer = job.optimizer.state_dict()
     numbers: dict[str, dict[str, Any]] = {}
@@ -43,7 +44,7 @@ def save_checkpoint(folder: Path, job: Job, state: State) -> None:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors atomically; tied ones are stored once a name, as plain copies."""
+    """Write tensors atomically, as plain copies (safetensors refuses memory that is shared)."""
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with replacing(path) as temporary:
         mode = temporary.stat().st_mode
@@ -79,9 +80,9 @@ def load_checkpoint(folder: Path, job: Job) -> State:
             f"{path} cannot be read ({error}). It may be damaged; train again with `fitwell fit`.",
             where=str(path),
         ) from None
-    job.model.load_state_dict(_below(tensors, "model."))
+    load_state(job.model, _below(tensors, "model."))
     if job.average is not None:
-        job.average.load_state_dict(_below(tensors, "average."))
+        load_state(job.average, _below(tensors, "average."))
     optimizer = job.optimizer.state_dict()
     slots: dict[int, dict[str, Any]] = {}
     for name, tensor in _below(tensors, "optim.").items():

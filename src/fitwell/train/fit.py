@@ -17,6 +17,7 @@ from fitwell.data.preprocess import Preprocess
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
 from fitwell.errors import FolderError, Interrupted, TrainingError, going_on
+from fitwell.nn.tying import load_state
 from fitwell.probes import Probes
 from fitwell.recipe import Recipe
 from fitwell.record import Run
@@ -172,7 +173,7 @@ def _train(
 
 
 def _score(data: Data, rows: Rows, job: Job, state: State, run: Run, part: str) -> None:
-    job.evaluated.load_state_dict(state.best)
+    load_state(job.evaluated, state.best)
     best = run.epochs[state.best_epoch]
     run.scores["train"] = best["train"]
     if best["validation"] is not None:
@@ -252,7 +253,7 @@ def load_model(run: Run) -> tuple[nn.Module, Preprocess]:
         )
     model = build_model(run.recipe, Spec.from_json(run.spec.to_json()))
     try:
-        model.load_state_dict(load_file(path))
+        load_state(model, load_file(path))
     except Exception as error:
         reason = str(error).strip().split("\n")[-1].strip()
         raise FolderError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fitwell.errors import TrainingError
+from fitwell.nn.tying import state_of
 from fitwell.probes import Probes, name_nonfinite
 from fitwell.record import Run
 from fitwell.schedules import Losses
@@ -280,7 +281,7 @@ def is_better(job: Job, state: State, validation: dict[str, float] | None) -> bo
 
 def copy_of(model: nn.Module) -> dict[str, Tensor]:
     """The weights as they are now, in the processor's memory."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    return {name: tensor.detach().cpu().clone() for name, tensor in state_of(model).items()}
 
 
 def ends_early(job: Job, state: State, settings: dict[str, Any]) -> bool:

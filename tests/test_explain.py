@@ -1,0 +1,197 @@
+"""What `explain` adds to an entry: shapes, curves, pictures; and the page that is made of it."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+
+import fitwell as fw
+from fitwell.cli.main import run
+from fitwell.nn.activations import ACTIVATIONS
+from fitwell.nn.arithmetic import windows
+from fitwell.nn.inits import INITS
+from fitwell.nn.layers import LAYERS
+from fitwell.nn.losses import LOSSES
+from fitwell.schedules import SCHEDULES
+from fitwell.settings import arguments, summaries
+from fitwell.textbook import sketch
+from fitwell.textbook.plot import panel
+from fitwell.textbook.windows import picture
+
+
+def explained(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert run(["explain", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("words", "output", "parameters", "multiply_adds"),
+    [
+        (("conv2d", "--set", "input=[1,28,28]", "kernel=5", "padding=2", "stride=2"),
+         [1, 14, 14], 26, 4900),
+        (("conv2d", "input=[3,32,32]", "out_channels=8", "kernel=[3,5]", "stride=[1,2]"),
+         [8, 30, 14], 368, 151200),
+        (("conv2d", "input=1,28,28", "dilation=2"), [1, 24, 24], 10, 5184),
+        (("conv2d", "input=[4,8,8]", "groups=4", "out_channels=8", "padding=1"), [8, 8, 8], 80, 4608),
+        (("maxpool2d", "input=[1,28,28]", "kernel=[2,3]", "stride=[2,3]"), [1, 14, 9], 0, 0),
+        (("conv1d", "input=[1,16000]", "kernel=400", "stride=160"), [1, 98], 401, 39200),
+        (("linear", "input=[784]", "out_features=10"), [10], 7850, 7840),
+        (("attention", "input=[197,768]", "heads=12"), [197, 768], 2362368, 524391936),
+    ],
+)  # fmt: skip
+def test_shapes_are_said_before_anything_runs(
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    output: list[int],
+    parameters: int,
+    multiply_adds: int,
+) -> None:
+    said = explained(capsys, *words)
+    got = (said["output"], said["parameters"], said["multiply_adds"])
+    assert got == (output, parameters, multiply_adds)
+    assert said["kind"] == "layers"
+    assert run(["explain", *words]) == 0
+    text = capsys.readouterr().out
+    assert f"-> output {output}, {parameters:,} parameters, {multiply_adds:,} multiply-adds" in text
+
+
+def test_a_name_of_several_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explained(capsys, "linear")["kind"] == "models"
+    assert set(explained(capsys, "linear")["also"]) == {"layers.linear", "schedules.linear"}
+    assert explained(capsys, "schedules.linear")["curve"]["y"][0] == 1.0
+    assert explained(capsys, "linear", "warmup=0.5")["kind"] == "schedules"
+
+
+def test_what_needs_no_torch_imports_none() -> None:
+    code = (
+        "import sys; from fitwell.cli.main import run\n"
+        "for words in (['conv2d', 'input=[1,28,28]'], ['adam'], ['optim.lr'], ['cosine', '--help']):\n"
+        "    assert run(['explain', *words]) == 0\n"
+        "assert not {'torch', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_an_activations_curve_and_where_it_has_no_gradient() -> None:
+    for name in ACTIVATIONS:
+        curve = fw.explain(name)["curve"]
+        x, y = np.array(curve["x"]), np.array(curve["y"])
+        middle = (curve["x"][1:-1], np.gradient(y, x)[1:-1])
+        kinks = np.isin(x[1:-1], [-3, 0, 3])  # a difference straddles them
+        np.testing.assert_allclose(
+            np.array(curve["derivative"])[1:-1][~kinks], middle[1][~kinks], atol=6e-3
+        )
+    sigmoid = fw.explain("sigmoid")["curve"]
+    np.testing.assert_allclose(sigmoid["y"], expit(sigmoid["x"]), atol=1e-5)
+    edge = np.log((1 + np.sqrt(0.95)) / (1 - np.sqrt(0.95)))  # where s (1 - s) = 0.05 / 4
+    (left, right) = sigmoid["saturated"]
+    assert left[0] == -6 and right[1] == 6 and sigmoid["dead"] == []
+    assert left[1] == pytest.approx(-edge, abs=0.11) and right[0] == pytest.approx(edge, abs=0.11)
+    assert fw.explain("hardswish")["curve"]["dead"] == [[-6.0, -3.0]]
+    assert fw.explain("leaky_relu")["curve"]["dead"] == []
+
+
+def test_curves_follow_their_settings() -> None:
+    cosine = fw.explain("cosine", {"floor": 0.5, "warmup": 0.1})["curve"]
+    assert cosine["y"][-1] == 0.5 and max(cosine["y"]) == pytest.approx(1, abs=1e-2)
+    huber = fw.explain("huber", {"delta": 0.5})["curve"]
+    assert huber["derivative"][-1] == 0.5 and huber["x"][-1] == 3
+    crossed = fw.explain("cross_entropy")["curve"]
+    np.testing.assert_allclose(crossed["y"], -np.log(expit(crossed["x"])), rtol=1e-4)
+    np.testing.assert_allclose(crossed["derivative"], expit(crossed["x"]) - 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", INITS)
+def test_an_inits_curve_is_a_density(name: str) -> None:
+    before = torch.get_rng_state()
+    curve = fw.explain(f"inits.{name}")["curve"]
+    assert torch.equal(before, torch.get_rng_state())
+    x, y = np.array(curve["x"]), np.array(curve["y"])
+    assert (y * (x[1] - x[0])).sum() == pytest.approx(1)
+    if name == "xavier_normal":
+        assert (y * x**2 * (x[1] - x[0])).sum() == pytest.approx(2 / 512, rel=0.02)
+
+
+@pytest.mark.parametrize("name", [*ACTIVATIONS, *LOSSES, *SCHEDULES, *INITS, *LAYERS])
+def test_sketches_fit_a_terminal(name: str) -> None:
+    for kind in [kind for kind, entries in summaries().items() if name in entries]:
+        lines = sketch(fw.explain(f"{kind}.{name}"))
+        drawn = kind in ("activations", "losses", "schedules", "inits", "layers")
+        assert bool(lines) == drawn and all(len(line) <= 78 for line in lines), (kind, name)
+
+
+def test_a_large_picture_is_cut() -> None:
+    values = arguments("layers", "conv2d", {"kernel": 50, "padding": 3, "dilation": 3})
+    lines = picture((1, 224, 224), values)
+    assert len(lines) <= 17 and max(map(len, lines)) <= 78 and lines[0].endswith("…")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 7), st.integers(1, 9)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    padding=st.integers(0, 2),
+    dilation=st.integers(1, 2),
+)
+def test_the_picture_shows_what_the_window_reads(
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: int,
+    dilation: int,
+) -> None:
+    values: dict[str, Any] = {
+        "kernel": list(kernel),
+        "stride": list(stride),
+        "padding": padding,
+        "dilation": dilation,
+    }
+    sliding = windows(values, 2)
+    reach = [w.dilation * (w.kernel - 1) + 1 for w in sliding]
+    if any(r > n + 2 * padding for r, n in zip(reach, size, strict=True)):
+        return
+    positions = [w.positions(n) for w, n in zip(sliding, size, strict=True)]
+    lines = picture((1, *size), values)
+    width = 2 * (size[1] + 2 * padding) - 1
+    rows = [line.split() for line in lines if len(line) == width and line != "⋮"]
+    grid = np.full((size[0] + 2 * padding, size[1] + 2 * padding), "·")  # what is cut is input
+    grid[: len(rows)] = rows
+    # Independent: convolve marked positions with unfold, one window a column.
+    numbered = torch.arange(grid.size, dtype=torch.float32).view(1, 1, *grid.shape)
+    read = torch.nn.functional.unfold(numbered, kernel, dilation=dilation, stride=stride)[0].T
+    assert len(read) == positions[0] * positions[1]
+    first = {*read[0].int().tolist()}
+    second = {*read[1].int().tolist()} if len(read) > 1 else set()
+    marks = grid.flatten()
+    assert {*np.flatnonzero(np.isin(marks, ["■", "▣"])).tolist()} == first
+    assert {*np.flatnonzero(np.isin(marks, ["□", "▣"])).tolist()} == second
+
+
+def test_a_panel_puts_each_dot_where_the_curve_is() -> None:
+    x = [i / 50 for i in range(101)]
+    lines = panel(x, [v * v for v in x], "square", width=48, height=8)
+    assert len(lines) == 11 and {len(line) for line in lines} == {48}
+    tops = []
+    for column in range(8, 48):
+        tops.append(min(4 * i for i, line in enumerate(lines[1:9]) if line[column] != " "))
+    assert all(a >= b for a, b in pairwise(tops)) and tops[0] == 28 and tops[-1] == 0
+    assert lines[1].lstrip().startswith("4│") and lines[8].lstrip().startswith("0│")
+
+
+def test_the_page_of_the_catalogue_is_written_from_the_tables() -> None:
+    from docs.make_catalogue import PAGE, TITLES, page
+
+    assert set(TITLES) == set(summaries())
+    text = page()
+    assert PAGE.read_text(encoding="utf-8") == text, "run: python docs/make_catalogue.py"
+    for kind, entries in summaries().items():
+        assert all(f"\n### {name}\n" in text for name in entries), kind
