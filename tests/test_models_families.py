@@ -223,7 +223,7 @@ def test_alexnet_has_the_textbook_shapes() -> None:
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg", "nin", "googlenet", "resnet", "densenet"])
 def test_the_stem_is_chosen_by_size(name: str) -> None:
-    def first(side: int, stem: str) -> tuple[int, ...]:
+    def first(side: int, stem: str) -> tuple[tuple[int, ...], ...]:
         with torch.device("meta"):
             model = build(name, images(3, side, 128), {"stem": stem})
         return tuple(tuple(p.shape) for p in model.parameters())

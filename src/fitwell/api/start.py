@@ -49,9 +49,16 @@ def given(model: Model = "", settings: Mapping[str, Any] | None = None) -> dict[
     if model:
         values["model.name"] = model if isinstance(model, str) else _import_path(model)
     checked = validate(values)
-    if ":" in checked.get("model.name", ""):
-        store.trust_model(checked["model.name"])  # a run from elsewhere may not name code to run
+    for path in _own_code(checked):
+        store.trust_model(path)  # what a run from elsewhere names is not
     return checked
+
+
+def _own_code(settings: Mapping[str, Any]) -> list[str]:
+    """Import paths among the settings: of a model, or of layers."""
+    name = settings.get("model.name", "")
+    layers = " ".join(map(str, settings.get("model.layers", ())))
+    return [*([name] if ":" in name else []), *re.findall(r"[\w.]+:\w+", layers)]
 
 
 def begin(source: Any, model: Model = "", settings: Mapping[str, Any] | None = None) -> Start:

@@ -11,7 +11,7 @@ from torch import nn
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.models.alexnet import alexnet
 from fitwell.models.convnet import convnet
-from fitwell.models.custom import check_output, load_builder
+from fitwell.models.custom import check_output, load_builder, refuse_untrusted
 from fitwell.models.densenet import densenet
 from fitwell.models.googlenet import googlenet
 from fitwell.models.lenet import lenet
@@ -23,7 +23,6 @@ from fitwell.models.sequential import sequential
 from fitwell.models.vgg import vgg
 from fitwell.models.vit import vit
 from fitwell.spec import Spec
-from fitwell.store import is_trusted
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "linear": linear,
@@ -49,13 +48,7 @@ def builder(name: str) -> Callable[..., nn.Module]:
         SettingError: no such model, or code that only a run or recipe from elsewhere names.
     """
     if ":" in name:
-        if not is_trusted(name):
-            raise SettingError(
-                f"model.name: {name} is code, and nobody named it on this machine: the run or recipe "
-                "comes from elsewhere, and to build its model is to run that code. If you trust it, "
-                f"name it yourself: --model {name}, or FITWELL_TRUST={name} in the environment.",
-                setting="model.name",
-            )
+        refuse_untrusted(name)
         return load_builder(name)
     if name not in MODELS:
         raise SettingError(

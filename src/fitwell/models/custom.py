@@ -17,6 +17,7 @@ from torch import nn
 
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.spec import Spec
+from fitwell.store import is_trusted
 
 Builder = Callable[..., nn.Module]
 
@@ -52,6 +53,20 @@ def load_builder(path: str) -> Builder:
     if inspect.isclass(target) and not issubclass(target, nn.Module):
         raise _error(f"{path} is a class, but not one of torch.nn.Module.")
     return _wrap(path, target)
+
+
+def refuse_untrusted(path: str) -> None:
+    """Refuse code that only a run or recipe from elsewhere names.
+
+    Raises:
+        SettingError: nobody named it on this machine.
+    """
+    if not is_trusted(path):
+        raise _error(
+            f"{path} is code, and nobody named it on this machine: the run or recipe comes from "
+            "elsewhere, and to build its model is to run that code. If you trust it, name it yourself "
+            f"(such as --model {path}), or set FITWELL_TRUST={path} in the environment."
+        )
 
 
 def _import(path: str, module_name: str) -> Any:

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import nn
 
 from fitwell.errors import SettingError, did_you_mean
-from fitwell.models.custom import load_builder
+from fitwell.models.custom import load_builder, refuse_untrusted
 from fitwell.models.parts import assemble
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.layers import LAYERS, layer
@@ -168,6 +168,7 @@ def _own(entry: Entry, shape: tuple[int, ...]) -> nn.Module:
     first, _, rest = entry.what.partition(":")
     if rest in LAYERS or rest in ACTIVATIONS:
         raise SettingError(f'to name a layer, put a blank after the colon: "{first}: {rest}".')
+    refuse_untrusted(entry.what)
     build: Callable[..., nn.Module] = load_builder(entry.what)
     names = list(inspect.signature(build).parameters)[1:]
     return build(shape, **_settings(entry, names))
