@@ -11,6 +11,7 @@ from torch import nn
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.models.convnet import convnet
 from fitwell.models.custom import check_output, load_builder
+from fitwell.models.from_torchvision import PREFIX
 from fitwell.models.lenet import lenet
 from fitwell.models.linear import linear
 from fitwell.models.mlp import mlp
@@ -25,7 +26,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 
 def builder(name: str) -> Callable[..., nn.Module]:
-    """The builder of a name in the table, or of an import path `package.module:name`.
+    """The builder of a name in the table, of `torchvision:NAME`, or of `package.module:name`.
 
     Raises:
         SettingError: no such model.
@@ -35,7 +36,8 @@ def builder(name: str) -> Callable[..., nn.Module]:
     if name not in MODELS:
         raise SettingError(
             f"model.name: there is no model {name!r}.{did_you_mean(name, MODELS)} Known are "
-            f"{', '.join(MODELS)}, and your own as package.module:name.",
+            f"{', '.join(MODELS)}, torchvision's as torchvision:NAME, and your own as "
+            "package.module:name.",
             setting="model.name",
         )
     return MODELS[name]
@@ -51,7 +53,7 @@ def build(name: str, spec: Spec, settings: Mapping[str, Any]) -> nn.Module:
     Linear(in_features=2, out_features=1, bias=True)
     """
     model = builder(name)(spec, **settings)
-    if ":" in name:
+    if ":" in name and not name.startswith(PREFIX):  # torchvision's are tried while they are built
         check_output(model, spec, name)
     return model
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, safe_open, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from fitwell.errors import FolderError
-from fitwell.store import replacing
 from fitwell.train.job import Job
 from fitwell.train.loop import State
+from fitwell.weights import read_tensors, write_tensors
 
 NAME = "last/state.safetensors"
 
@@ -40,18 +39,6 @@ def save_checkpoint(folder: Path, job: Job, state: State) -> None:
     write_tensors(folder / NAME, tensors, metadata)
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors atomically; tied ones are stored once a name, as plain copies."""
-    plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(plain, temporary, metadata)
-        except Exception as error:  # safetensors has its own error for a full disk
-            if "space" in str(error).lower():
-                raise OSError(28, "No space left on device") from None
-            raise
-
-
 def load_checkpoint(folder: Path, job: Job) -> State:
     """Put everything back into `job` and give the position.
 
@@ -66,9 +53,7 @@ def load_checkpoint(folder: Path, job: Job) -> State:
             where=str(path),
         )
     try:
-        tensors = load_file(path)
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
+        tensors, metadata = read_tensors(path)
     except Exception as error:
         raise FolderError(
             f"{path} cannot be read ({error}). It may be damaged; train again with `fitwell fit`.",

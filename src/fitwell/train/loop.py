@@ -15,6 +15,7 @@ from fitwell.record import Run
 from fitwell.train.evaluate import evaluate_part
 from fitwell.train.job import Job
 from fitwell.train.machine import autocast
+from fitwell.weights import copies
 
 Progress = Callable[..., None]
 # Each of these costs about one more step, so they are rare (`benchmarks/step.py` measures it).
@@ -62,7 +63,7 @@ def train(
     before = state.seconds
     started = time.perf_counter()
     while state.epoch < last_epoch:
-        model.train()
+        job.start_epoch(state.epoch)
         epoch_started, waiting, seen = time.perf_counter(), 0.0, 0
         batches = job.batches.epoch(state.epoch, state.step)
         while True:
@@ -127,11 +128,10 @@ def train(
 
 
 def set_lr(job: Job, total_step: int) -> float:
-    """The learning rate of this step, set in every group and returned."""
+    """The learning rate of this step, set and returned."""
     progress = total_step / max(1, job.total_steps - 1)
     lr = float(job.recipe["optim.lr"]) * job.schedule(min(1.0, progress))  # type: ignore[arg-type]
-    for group in job.optimizer.param_groups:
-        group["lr"] = lr
+    job.set_lr(lr)
     return lr
 
 
@@ -248,10 +248,7 @@ def keep_best(job: Job, state: State, row: dict[str, Any]) -> None:
     if not chooses or state.best_score is None or job.metric.gain(state.best_score, score) >= 0:
         state.best_score = score
         state.best_epoch = row["epoch"]
-        state.best = {
-            name: tensor.detach().cpu().clone()
-            for name, tensor in job.evaluated.state_dict().items()
-        }
+        state.best = copies(job.evaluated.state_dict())
 
 
 def _ends_early(job: Job, state: State, settings: dict[str, Any]) -> bool:
