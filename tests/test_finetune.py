@@ -291,7 +291,7 @@ def test_bad_weights_are_refused_before_training(
 
     refused("does not exist", model__pretrained=str(tmp_path / "gone.pth"))
     refused("other shapes: conv1.weight is .4, 1, 3, 3. there", model__width=8)
-    refused("missing in it: .*norm1", model__name="lenet", model__norm="batch")
+    refused("missing in it: linear4.weight, norm4.weight", model__name="lenet", model__norm="batch")
     refused("no weights for model.name=convnet", SettingError, model__pretrained="torchvision")
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()
@@ -325,3 +325,47 @@ def test_frozen_layers_are_not_called_sick(target: Data, source: Path) -> None:
     assert layers == {"head"}
     named = {finding.name for finding in diagnose([run]).findings}
     assert not named & {"vanishing_gradient", "lr_too_low", "dying_relu", "saturated_activation"}
+
+
+def test_the_command_line_refuses_before_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fitwell.cli.main import run
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    said = {
+        "model.pretrained=broken.pth": "broken.pth",
+        "model.pretrained=gone.npz": "gone.npz does not exist",
+        "model.candidate=gone.npz": "NAME=WEIGHTS",
+        "model.candidate=lenet=gone.npz": "gone.npz does not exist",
+        "model.name=torchvision:resnet81": "Did you mean resnet18",
+    }
+    for setting, expected in said.items():
+        assert run(["improve", "digits", setting]) == 2
+        assert expected in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.pth"]
+
+
+@pytest.mark.slow
+def test_improve_proposes_and_proves_fine_tuning(
+    target: Data, source: Path, tmp_path: Path
+) -> None:
+    from fitwell.improve import improve
+
+    # Three digits a class and few of them: what the source knows of digits is worth much.
+    recipe = complete(
+        {
+            **SMALL,
+            "model.candidate": str(source),
+            "train.epochs": 3,
+            "data.test": 0.2,
+            "score.min_effect": 0.01,
+        },
+        target.spec,
+    )
+    better = improve(target, recipe, out=tmp_path / "improve", budget_seconds=240)
+    proved = [v for v in better.verdicts if "model.pretrained" in v.settings]
+    assert proved and proved[-1].decision == "helps", better.sentences
+    assert better.recipe["model.pretrained"] == str(source)
+    assert load_model(better.run)[0] is not None

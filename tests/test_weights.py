@@ -358,7 +358,7 @@ def test_the_families_are_named_as_torchvision_names_them() -> None:
 def test_old_densenet_names_are_understood() -> None:
     from torchvision.models import DenseNet
 
-    model = DenseNet(4, (1, 1), 4, num_classes=3)
+    model = DenseNet(4, (1, 1, 1, 1), 4, num_classes=3)
     old = {
         name.replace("norm1.", "norm.1.").replace("conv2.", "conv.2.")
         if "denselayer" in name
@@ -366,7 +366,7 @@ def test_old_densenet_names_are_understood() -> None:
         for name, tensor in model.state_dict().items()
     }
     assert set(old) != set(model.state_dict())
-    other = DenseNet(4, (1, 1), 4, num_classes=3)
+    other = DenseNet(4, (1, 1, 1, 1), 4, num_classes=3)
     assert fit_weights(other, old).new == ()
     assert all(
         torch.equal(a, b) for a, b in zip(other.parameters(), model.parameters(), strict=True)

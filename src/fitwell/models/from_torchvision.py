@@ -79,7 +79,7 @@ def _build(name: str, num_outputs: int, channels: int, side: int) -> nn.Module:
     if hasattr(model, "transform_input"):
         # Their published weights read colours from -1 to 1; this takes them there from ImageNet's
         # normalisation, as torchvision does where it loads the weights itself.
-        model.transform_input = channels == 3
+        model.transform_input = channels == 3  # type: ignore[bad-argument-type]
     if channels != 3:
         _read_channels(model, channels)
     return model

@@ -95,7 +95,7 @@ class Freezing:
         The model is in training mode; of a parameter that several layers share the deepest decides.
         """
         thawed = min(1.0, epoch / self.thaw_epochs) if self.thaw_epochs else 1.0
-        border = 1 - (1 - self.share) * thawed
+        border = 1 - (1 - self.share) * thawed - 1e-9  # thirds are not exact
         for module, depth, parameters in self.layers:
             for parameter in parameters:
                 parameter.requires_grad_(depth >= border)

@@ -89,6 +89,8 @@ def _taken_apart(value: Any, place: str, tensors: Tensors) -> Any:
         value = value.state_dict()
     if isinstance(value, Tensor):
         name = place or "tensor"
+        while name in tensors:  # {"a.b": ..., "a": {"b": ...}}
+            name += "_"
         tensors[name] = value
         return {"tensor": name}
     if isinstance(value, Mapping):
