@@ -10,7 +10,7 @@ import sys
 
 from benchmarks import common
 
-NAMES = ("startup", "step", "cv", "accuracy", "parity", "healthy", "sick")
+NAMES = ("startup", "step", "cv", "accuracy", "parity", "finetune", "healthy", "sick")
 PAGE = common.ROOT / "docs" / "benchmarks.md"
 
 

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from fitwell.catalog import entry_of
+from fitwell.errors import SettingError
 from fitwell.findings import RULES
-from fitwell.improve.variants import edited
+from fitwell.improve.variants import candidate_recipe, edited
 from fitwell.models import MODELS
 from fitwell.optim import OPTIMIZERS
+from fitwell.options import FINE_TUNING
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Remedy
 from fitwell.remedies import (
@@ -260,3 +262,43 @@ def test_without_a_recipe_there_is_advice() -> None:
     recipe = complete({}, IMAGES)
     edits = with_remedies(Diagnosis([a_finding("dying_relu")]), recipe, IMAGES).findings[0].remedies
     assert all(r.settings for r in edits)
+
+
+def with_candidate(candidate: str, spec: Spec = IMAGES, **settings: Any) -> Recipe:
+    return complete({"model.name": "lenet", "model.candidate": candidate, **settings}, spec)
+
+
+def test_a_pretrained_candidate_is_one_edit_and_leads() -> None:
+    recipe = with_candidate("torchvision:squeezenet1_0=weights.npz")
+    for finding in ("overfitting", "underfitting", "no_better_than_trivial"):
+        first = remedies_for(a_finding(finding), recipe, IMAGES)[0]
+        assert first.settings["model.name"] == "torchvision:squeezenet1_0"
+        assert first.settings["model.pretrained"] == "weights.npz"
+    ranked = rank_remedies(Diagnosis([], []), recipe, IMAGES)
+    assert ranked[0].settings["model.pretrained"] == "weights.npz"
+    changed = edited(recipe, ranked[0].settings, IMAGES)
+    assert {name: changed[name] for name in FINE_TUNING} == FINE_TUNING
+    # The old network's settings, and the old optimizer's, are left behind.
+    assert not {"model.width", "model.pool", "optim.momentum"} & set(changed)
+    assert changed["model.candidate"] == recipe["model.candidate"]
+
+
+def test_nothing_that_pretrained_weights_would_not_fit_is_tried() -> None:
+    recipe = complete({"model.name": "convnet", "model.pretrained": "weights.npz"}, IMAGES)
+    edits = [r.settings for name in FOR for r in remedies_for(a_finding(name), recipe, IMAGES)]
+    edits += [r.settings for r in rank_remedies(Diagnosis([], []), recipe, IMAGES)]
+    changed = {name for edit in edits for name in edit if name.startswith("model.")}
+    assert changed <= {"model.dropout"} and any(edits)
+
+
+@pytest.mark.parametrize("candidate", ["torchvision:resnet18", "weights.npz", "=weights.npz"])
+def test_a_candidate_that_names_nothing_is_said(candidate: str) -> None:
+    recipe = with_candidate(candidate)
+    assert not REMEDIES["pretrained"](recipe, IMAGES, a_finding("overfitting"))
+    with pytest.raises(SettingError, match="must be NAME=WEIGHTS") as caught:
+        candidate_recipe(recipe, IMAGES)
+    assert caught.value.setting == "model.candidate"
+    assert candidate_recipe(complete({}, IMAGES), IMAGES) is None
+    table = complete({"model.candidate": "mlp=weights.npz"}, TABLE)
+    with pytest.raises(SettingError, match="tried on images"):
+        candidate_recipe(table, TABLE)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from fitwell.estimators import Regressor as Regressor
     from fitwell.recipe import Recipe as Recipe
     from fitwell.spec import Spec as Spec
+    from fitwell.weights import fit_weights as fit_weights
+    from fitwell.weights import load as load
+    from fitwell.weights import save as save
 
 __version__ = "0.1.0"
 
@@ -44,6 +47,7 @@ _PUBLIC = {
     **{n: ("fitwell.api.looking", n) for n in "catalog explain show".split()},
     **{n: ("fitwell.api.results", n) for n in "Improvement Run".split()},
     **{n: ("fitwell.api.training", n) for n in "cv fit improve resume".split()},
+    **{n: ("fitwell.weights", n) for n in "fit_weights load save".split()},
     "open": ("fitwell.api.results", "open_run"),
     "list": ("fitwell.api.looking", "list_kind"),
     "Classifier": ("fitwell.estimators", "Classifier"),

@@ -21,7 +21,7 @@ from fitwell.nn.inits import INITS
 from fitwell.nn.layers import LAYERS
 from fitwell.nn.losses import LOSSES
 from fitwell.optim import OPTIMIZERS
-from fitwell.options import train_settings
+from fitwell.options import model_settings, train_settings
 from fitwell.schedules import SCHEDULES
 from fitwell.settings import Schema
 
@@ -68,6 +68,12 @@ def schemas_of(function: Callable[..., Any]) -> dict[str, Schema]:
     return schemas
 
 
+def settings_of(section: str, item: Callable[..., Any]) -> dict[str, Schema]:
+    """The settings of an entry of a section; models have some in common beside their own."""
+    own = schemas_of(item)
+    return {**own, **schemas_of(model_settings)} if section == "model" else own
+
+
 def entry_of(item: Any) -> dict[str, str]:
     """The textbook entry of a table's item: its docstring, cut at its named parts."""
     text = inspect.cleandoc(getattr(item, "__doc__", None) or "")
@@ -88,7 +94,7 @@ def gather(above: Mapping[str, Table] | None = None) -> dict[str, Any]:
     kinds = {**KINDS, **(above or {})}
     return {
         "settings": {
-            section: {name: schemas_of(item) for name, item in table.items()}
+            section: {name: settings_of(section, item) for name, item in table.items()}
             for section, table in SECTIONS.items()
         },
         "signatures": {

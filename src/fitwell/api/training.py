@@ -98,6 +98,15 @@ def _check_folds(start: Start) -> None:
     check_patience(start.recipe, min(len(part.validation) for part in rows))
 
 
+def _check_candidate(start: Start) -> None:
+    """Refuse a pretrained network to be tried whose weights are not there or do not fit."""
+    from fitwell.improve.variants import candidate_recipe
+    from fitwell.train.job import check_buildable
+
+    if candidate := candidate_recipe(start.recipe, start.data.spec):
+        check_buildable(candidate, start.data.spec)
+
+
 def _cross_validate(start: Start, folder: Path, examples: bool, progress: Progress | None) -> Run:
     from fitwell.trials.crossval import cross_validate, summary, write_folds
     from fitwell.trials.executor import LocalExecutor
@@ -165,6 +174,7 @@ def improve(
     start = begin(source, model, settings)
     _check_folds(start)
     check_paired(start.recipe)
+    _check_candidate(start)
     call = {"examples": examples, "budget_seconds": seconds}
     with _resumable(_folder(start, out, **call)) as folder:
         return _improve(start, folder, seconds, examples, progress)

@@ -56,6 +56,13 @@ def data_settings(
             "0: the median short side, from 8 to 64",
         ),
     ] = 0,
+    normalise: Annotated[
+        Literal["train", "pretrained"],
+        Field(
+            description="mean and scale of each channel of images: of the training part, or those "
+            "that the weights of model.pretrained were trained with (ImageNet's, or a run's own)"
+        ),
+    ] = "train",
     root: Annotated[
         str, Field(description="folder that already holds the files of a named source; no download")
     ] = "",

@@ -1,18 +1,21 @@
 """Raw inputs to what the model sees, fitted on training rows only and kept with the run. No torch.
 
-Images: (value - mean) / scale a channel. Tables: a missing number becomes the median, numbers are
-standardised, categories become one-hot (a missing or unseen one is all zeros). Regression targets
-are standardised for training and restored to their own unit afterwards.
+Images: (value - mean) / scale a channel, of the training rows or as pretrained weights had them.
+Tables: a missing number becomes the median, numbers are standardised, categories become one-hot (a
+missing or unseen one is all zeros). Regression targets are standardised for training and restored
+to their own unit afterwards.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from fitwell.data.types import Data
 from fitwell.spec import Column
+
+Moments: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]  # mean, scale: one a channel
 
 CHUNK_VALUES = 1 << 20  # values worked on at once: bounds the memory of the fit to a few megabytes
 
@@ -90,14 +93,18 @@ class Preprocess:
         return cls(**known)
 
 
-def fit(data: Data, rows: np.ndarray) -> Preprocess:
-    """The preprocessing of `data`, from its training `rows` only."""
+def fit(data: Data, rows: np.ndarray, moments: Moments | None = None) -> Preprocess:
+    """The preprocessing of `data`, from its training `rows` only.
+
+    Args:
+        moments: what images are normalised with instead, in the raw unit.
+    """
     target_mean, target_scale = 0.0, 1.0
     if data.spec.task == "regression":
         targets = data.targets[rows].astype(np.float64)
         target_mean, target_scale = float(targets.mean()), _usable(float(targets.std()))
     if data.spec.kind == "images":
-        mean, scale = _channel_moments(data.inputs, rows)
+        mean, scale = moments or _channel_moments(data.inputs, rows)
         return Preprocess("images", mean, scale, target_mean=target_mean, target_scale=target_scale)
     means, scales, fills = [], [], []
     for i, column in enumerate(data.spec.columns):
@@ -128,9 +135,7 @@ def _usable(deviation: float, largest: float = 0.0) -> float:
     return deviation if deviation > 1e-7 * largest and deviation > 0 else 1.0
 
 
-def _channel_moments(
-    inputs: np.ndarray, rows: np.ndarray
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _channel_moments(inputs: np.ndarray, rows: np.ndarray) -> Moments:
     """Mean and standard deviation a channel over `rows`, in bounded memory.
 
     uint8 is counted, which is exact; floats are summed around a first guess of the mean, which

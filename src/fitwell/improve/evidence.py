@@ -64,12 +64,11 @@ def range_starter(
     def start(run_seed: int) -> Callable[[float], float]:
         job = build_job(data, parts, recipe, seed=seed + run_seed)
         batches = (batch for epoch in range(10**9) for batch in job.batches.epoch(epoch))
-        job.model.train()
+        job.start_epoch(job.epochs)  # whatever is trained in the end
 
         def step(lr: float) -> float:
             batch = next(batches)
-            for group in job.optimizer.param_groups:
-                group["lr"] = lr
+            job.set_lr(lr)
             with autocast(job.precision, job.device):
                 outputs = job.model(batch.x)
             values = job.training_loss(outputs.float(), batch.y)

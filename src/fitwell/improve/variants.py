@@ -6,7 +6,7 @@ from typing import Any
 from fitwell.errors import SettingError
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Remedy
-from fitwell.resolve import complete
+from fitwell.resolve import complete, own_schemas
 from fitwell.settings import NAMED_SECTIONS, known
 from fitwell.spec import Spec
 from fitwell.trials.bench import Variant
@@ -79,11 +79,27 @@ def edited(recipe: Recipe, settings: Mapping[str, Any], spec: Spec) -> Recipe:
     values: dict[str, Any] = {**recipe, **settings}
     for section in NAMED_SECTIONS:
         name = str(values.get(f"{section}.name", ""))
-        if name == recipe.get(f"{section}.name") or name not in known()[section]:
+        if name == recipe.get(f"{section}.name"):
+            continue
+        own = own_schemas(name) if ":" in name else known()[section].get(name)
+        if own is None:
             continue
         for key in recipe.section(section):
             dotted = f"{section}.{key}"
-            foreign = key != "name" and key not in known()[section][name]
+            foreign = key != "name" and key not in own
             if dotted not in settings and (foreign or dotted == "optim.lr"):
                 values.pop(dotted, None)
     return complete(values, spec)
+
+
+def candidate_recipe(recipe: Recipe, spec: Spec) -> Recipe | None:
+    """The recipe that the remedy `pretrained` would make of this one; None without a candidate.
+
+    Raises:
+        SettingError: `model.candidate` names nothing that could be put on trial.
+    """
+    from fitwell.remedies import pretrained_edit
+
+    if not recipe["model.candidate"]:
+        return None
+    return edited(recipe, pretrained_edit(recipe, spec), spec)

@@ -13,6 +13,7 @@ from fitwell.models.alexnet import alexnet
 from fitwell.models.convnet import convnet
 from fitwell.models.custom import check_output, load_builder, refuse_untrusted
 from fitwell.models.densenet import densenet
+from fitwell.models.from_torchvision import PREFIX
 from fitwell.models.googlenet import googlenet
 from fitwell.models.lenet import lenet
 from fitwell.models.linear import linear
@@ -42,18 +43,20 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 
 def builder(name: str) -> Callable[..., nn.Module]:
-    """The builder of a name in the table, or of an import path `package.module:name`.
+    """The builder of a name in the table, of `torchvision:NAME`, or of `package.module:name`.
 
     Raises:
         SettingError: no such model, or code that only a run or recipe from elsewhere names.
     """
     if ":" in name:
-        refuse_untrusted(name)
+        if not name.startswith(PREFIX):
+            refuse_untrusted(name)
         return load_builder(name)
     if name not in MODELS:
         raise SettingError(
             f"model.name: there is no model {name!r}.{did_you_mean(name, MODELS)} Known are "
-            f"{', '.join(MODELS)}, and your own as package.module:name.",
+            f"{', '.join(MODELS)}, torchvision's as torchvision:NAME, and your own as "
+            "package.module:name.",
             setting="model.name",
         )
     return MODELS[name]
@@ -69,7 +72,7 @@ def build(name: str, spec: Spec, settings: Mapping[str, Any]) -> nn.Module:
     Linear(in_features=2, out_features=1, bias=True)
     """
     model = builder(name)(spec, **settings)
-    if ":" in name:
+    if ":" in name and not name.startswith(PREFIX):  # torchvision's are tried while they are built
         check_output(model, spec, name)
     return model
 

@@ -1,4 +1,4 @@
-"""A user's own model, named by import path: `my_package.nets:tiny`.
+"""A user's own model, named by import path: `my_package.nets:tiny`; or torchvision's, by name.
 
 The name is a class of `torch.nn.Module` or a function that gives one. What it may be called with
 becomes `model.*` settings: its keyword-only arguments, and others that have a default. An argument
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from fitwell.errors import SettingError, did_you_mean
+from fitwell.models.from_torchvision import PREFIX, torchvision_builder
 from fitwell.spec import Spec
 from fitwell.store import is_trusted
 
@@ -25,8 +26,9 @@ Builder = Callable[..., nn.Module]
 def load_builder(path: str) -> Builder:
     """A builder `(spec, *, settings) -> nn.Module` for the import path `package.module:name`.
 
-    The current folder is importable. The builder's signature lists the user's settings as
-    keyword-only arguments, typed by annotation or by default.
+    `torchvision:NAME` is one of torchvision's networks. The current folder is importable. The
+    builder's signature lists the user's settings as keyword-only arguments, typed by annotation or
+    by default.
 
     Raises:
         SettingError: not such a path, cannot be imported, no such name, or no builder of a model.
@@ -35,6 +37,8 @@ def load_builder(path: str) -> Builder:
     >>> builder(Spec("table", "regression", (1,)))
     Identity()
     """
+    if path.startswith(PREFIX):
+        return torchvision_builder(path)
     module_name, colon, name = path.partition(":")
     if not colon or not module_name or not name.isidentifier():
         raise _error(f"{path!r} is no import path. Write package.module:name.")

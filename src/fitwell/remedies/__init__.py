@@ -10,7 +10,7 @@ from typing import Any
 
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Remedy
-from fitwell.remedies.table import REMEDIES, Edit
+from fitwell.remedies.table import REMEDIES, Edit, pretrained_edit
 from fitwell.spec import Spec
 
 # finding -> entries of the table, the best guess first.
@@ -22,6 +22,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "saturated_activation": ("relu", "batch_norm", "lower_lr", "suited_init"),
     "dying_relu": ("lower_lr", "leaky_units", "suited_init", "batch_norm"),
     "underfitting": (
+        "pretrained",
         "less_regularisation",
         "other_family",
         "wider",
@@ -29,11 +30,18 @@ FOR: dict[str, tuple[str, ...]] = {
         "deeper",
         "more_epochs",
     ),
-    "overfitting": ("weight_decay", "dropout", "label_smoothing", "l1", "narrower"),
-    "no_better_than_trivial": ("relu", "adam", "lower_lr", "slightly_higher_lr", "other_family"),
+    "overfitting": ("pretrained", "weight_decay", "dropout", "label_smoothing", "l1", "narrower"),
+    "no_better_than_trivial": (
+        "pretrained",
+        "relu",
+        "adam",
+        "lower_lr",
+        "slightly_higher_lr",
+        "other_family",
+    ),
 }
 # Tried where nothing is wrong: so that "nothing helps" is tested too.
-GENERIC = ("wider", "other_family", "slightly_higher_lr", "weight_decay", "dropout")
+GENERIC = ("pretrained", "wider", "other_family", "slightly_higher_lr", "weight_decay", "dropout")
 GENERIC_LIMIT = 4
 
 ADVICE: dict[str, str] = {
@@ -51,6 +59,9 @@ ADVICE: dict[str, str] = {
 }
 # Advice that no edit can stand for is given beside the edits.
 _BESIDE = frozenset({"overfitting", "no_better_than_trivial"})
+
+# These make another network of it, which pretrained weights no longer fit.
+_REBUILDS = frozenset(f"model.{key}" for key in "name width depth norm init activation".split())
 
 _NOTHING = Finding("nothing_wrong", "low", {}, "Nothing wrong was found.")
 
@@ -127,6 +138,8 @@ def name_of(edit: Edit, recipe: Recipe) -> str:
 def _edits(names: Sequence[str], finding: Finding, recipe: Recipe, spec: Spec) -> list[Edit]:
     """The first guess of each entry, then the second guesses, and so on; each edit once."""
     guesses = [REMEDIES[name](recipe, spec, finding) for name in names]
+    if recipe.get("model.pretrained"):
+        guesses = [[edit for edit in g if not _REBUILDS & edit.keys()] for g in guesses]
     found: list[Edit] = []
     for depth in range(max((len(g) for g in guesses), default=0)):
         found += [g[depth] for g in guesses if len(g) > depth and g[depth] not in found]
@@ -141,4 +154,13 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-__all__ = ["ADVICE", "FOR", "REMEDIES", "name_of", "rank_remedies", "remedies_for", "with_remedies"]
+__all__ = [
+    "ADVICE",
+    "FOR",
+    "REMEDIES",
+    "name_of",
+    "pretrained_edit",
+    "rank_remedies",
+    "remedies_for",
+    "with_remedies",
+]

@@ -1,22 +1,19 @@
 """All that going on needs, in one safetensors file: replaced in one move, no code in it."""
 
 import json
-import os
-import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, safe_open, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from fitwell.errors import FolderError
 from fitwell.nn.tying import load_state, state_of
-from fitwell.store import replacing
 from fitwell.train.job import Job
 from fitwell.train.loop import State
+from fitwell.weights import read_tensors, write_tensors
 
 NAME = "last/state.safetensors"
 
@@ -43,21 +40,6 @@ def save_checkpoint(folder: Path, job: Job, state: State) -> None:
     write_tensors(folder / NAME, tensors, metadata)
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors atomically, as plain copies (safetensors refuses memory that is shared)."""
-    plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    with replacing(path) as temporary:
-        mode = temporary.stat().st_mode
-        try:
-            save_file(plain, temporary, metadata)
-        except Exception as error:  # safetensors has an error of its own for those of the system
-            code = re.search(r"\(os error (\d+)\)", str(error))
-            if code is None:
-                raise
-            raise OSError(int(code[1]), os.strerror(int(code[1]))) from None
-        temporary.chmod(mode)  # its file is private (0600)
-
-
 def load_checkpoint(folder: Path, job: Job) -> State:
     """Put everything back into `job` and give the position.
 
@@ -72,9 +54,7 @@ def load_checkpoint(folder: Path, job: Job) -> State:
             where=str(path),
         )
     try:
-        tensors = load_file(path)
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
+        tensors, metadata = read_tensors(path)
     except Exception as error:
         raise FolderError(
             f"{path} cannot be read ({error}). It may be damaged; train again with `fitwell fit`.",

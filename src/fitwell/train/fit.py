@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from fitwell import store
@@ -28,6 +27,7 @@ from fitwell.train.evaluate import as_predictions, evaluate_part
 from fitwell.train.explain import explain_mistakes
 from fitwell.train.job import Job, build_job, build_model
 from fitwell.train.loop import Progress, State, train
+from fitwell.weights import RUN_WEIGHTS, read_tensors, write_tensors
 
 # A checkpoint costs a write of all weights; more often than this it would slow small models.
 CHECKPOINT_SECONDS = 1.0
@@ -74,6 +74,8 @@ def train_once(
     with _own_random_state(), machine.thread_count(threads or int(recipe["train.threads"])):  # type: ignore[arg-type]
         job = build_job(data, rows, recipe, seed=seed)
         run.environment = machine.environment(job.device, job.precision)
+        if job.fitted is not None:
+            run.evidence.append({"experiment": "pretrained", **vars(job.fitted)})
         state = State(stop_after=epochs)
         writer = Writer(folder, run, job, state) if folder else None
         if folder:
@@ -109,7 +111,7 @@ def resume(folder: Path, data: Data, rows: Rows, *, progress: Progress | None = 
             threads=int(run.environment.get("threads", 0)),
         )
     with _own_random_state(), machine.thread_count(int(run.environment.get("threads", 0))):
-        job = build_job(data, rows, run.recipe, seed=run.seed)
+        job = build_job(data, rows, run.recipe, seed=run.seed, going_on=_preprocess(folder))
         state = checkpoint.load_checkpoint(folder, job)
         # Rows after the checkpoint are written again.
         run.steps = [r for r in run.steps if r["step"] < state.total_step]
@@ -207,7 +209,7 @@ class Writer:
         self._rows()
         if weights is not None:
             if weights:
-                checkpoint.write_tensors(self.folder / "best.safetensors", weights, {})
+                write_tensors(self.folder / RUN_WEIGHTS, weights, {})
         if self.run.status != "failed":  # the last good checkpoint stays
             checkpoint.save_checkpoint(self.folder, self.job, self.state)
         store.save_run(self.run, self.folder, rows=False)
@@ -240,10 +242,10 @@ def load_model(run: Run) -> tuple[nn.Module, Preprocess]:
     folder = run.folder
     if folder is None or run.recipe is None or run.spec is None:
         raise FolderError("This run has no folder with recipe and spec, so no model to load.")
-    path = folder / "best.safetensors"
+    path = folder / RUN_WEIGHTS
     if not path.exists():
         raise FolderError(
-            f"{folder} has no weights (best.safetensors): "
+            f"{folder} has no weights ({RUN_WEIGHTS}): "
             + (
                 "a cross-validation keeps none. `fitwell fit` trains a model to use."
                 if run.status == "done"
@@ -253,7 +255,7 @@ def load_model(run: Run) -> tuple[nn.Module, Preprocess]:
         )
     model = build_model(run.recipe, Spec.from_json(run.spec.to_json()))
     try:
-        load_state(model, load_file(path))
+        load_state(model, read_tensors(path)[0])
     except Exception as error:
         reason = str(error).strip().split("\n")[-1].strip()
         raise FolderError(
@@ -261,9 +263,13 @@ def load_model(run: Run) -> tuple[nn.Module, Preprocess]:
             "again into a new folder.",
             where=str(path),
         ) from None
-    preprocess = folder / "preprocess" / "preprocess.json"
-    with store.reading(preprocess):
-        return model.eval(), Preprocess.from_json(store.read_json(preprocess))
+    return model.eval(), _preprocess(folder)
+
+
+def _preprocess(folder: Path) -> Preprocess:
+    path = folder / "preprocess" / "preprocess.json"
+    with store.reading(path):
+        return Preprocess.from_json(store.read_json(path))
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Recipe + data + rows -> everything that a training needs, built and ready."""
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,16 +15,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fitwell import models
 from fitwell.data import preprocess
 from fitwell.data.batches import Batches
-from fitwell.data.preprocess import Preprocess
+from fitwell.data.preprocess import Moments, Preprocess
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
 from fitwell.metrics import METRICS, Metric
 from fitwell.nn.losses import LOSSES, Loss, training_loss
 from fitwell.optim import OPTIMIZERS, parameter_groups
+from fitwell.options import model_settings
 from fitwell.recipe import Recipe
 from fitwell.schedules import SCHEDULES, Schedule
 from fitwell.spec import Spec
 from fitwell.tasks import Task, task_of
+from fitwell.train.finetune import RATE, Freezing, with_rates
 from fitwell.train.machine import (
     choose_device,
     choose_precision,
@@ -30,6 +34,7 @@ from fitwell.train.machine import (
     spare_compiler,
     step_of,
 )
+from fitwell.weights import Fitted, load_pretrained, moments, poor_source
 
 EVALUATION_BATCH = 512
 
@@ -43,6 +48,8 @@ class Job:
             evaluated and kept.
         loss: what is recorded of every part; `training_loss` is what is minimised, with its class
             weights.
+        freezing: which layers are trained when, or None: all of them, always.
+        fitted: what became of the pretrained weights, where there are any.
         parts: the parts that are evaluated, in their own order: train (a fixed sample as large as
             the validation part), validation, held_out; each only where it has rows.
     """
@@ -65,25 +72,47 @@ class Job:
     precision: str
     epochs: int
     total_steps: int
+    freezing: Freezing | None = None
+    fitted: Fitted | None = None
 
     @property
     def evaluated(self) -> nn.Module:
         return self.model if self.average is None else self.average.module
 
+    def start_epoch(self, epoch: int) -> None:
+        """Training mode, but for the layers that stand still in this epoch."""
+        self.model.train()
+        if self.freezing is not None:
+            self.freezing.start_epoch(epoch)
 
-def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
-    """Seed, build the model, and lay the data out for it."""
+    def set_lr(self, lr: float) -> None:
+        """The learning rate, in every group its share of it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr * group.get(RATE, 1.0)
+
+
+def build_job(
+    data: Data, rows: Rows, recipe: Recipe, *, seed: int, going_on: Preprocess | None = None
+) -> Job:
+    """Seed, build the model, and lay the data out for it.
+
+    Args:
+        going_on: the preprocessing of a run that goes on from a checkpoint, which holds its
+            weights too: what they were once started from need not be there any more.
+    """
     spare_compiler()
     torch.manual_seed(seed)
     device = choose_device(str(recipe["train.device"]))
-    model = build_model(recipe, data.spec).to(device)
+    model = build_model(recipe, data.spec)
+    fitted = start_from(model, recipe) if going_on is None else None
+    model = model.to(device)
     convolutional = has_convolutions(model) and len(data.spec.input_shape) == 3
     if convolutional:
         model = model.to(memory_format=torch.channels_last)
     settings = recipe.section("train")
     ema = float(settings["ema"])
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
-    fitted = preprocess.fit(data, rows.train)
+    prepared = going_on or preprocess.fit(data, rows.train, moments_of(recipe, data, rows.train))
 
     def part(rows: np.ndarray, *, batch_size: int, shuffle: bool) -> Batches:
         return Batches(
@@ -93,7 +122,7 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
             batch_size=batch_size,
             seed=seed,
             device=device,
-            preprocess=fitted,
+            preprocess=prepared,
             channels_last=convolutional,
             shuffle=shuffle,
         )
@@ -104,7 +133,9 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
         "held_out": rows.held_out,
     }
     optim = recipe.section("optim")
+    freezing = freezing_of(model, settings)
     groups = parameter_groups(model, float(optim.get("weight_decay", 0.0)))
+    groups = with_rates(groups, model, float(settings["first_lr"]))
     epochs = int(settings["epochs"])
     batches = part(rows.train, batch_size=int(settings["batch_size"]), shuffle=True)
     task = task_of(data.spec)
@@ -130,36 +161,66 @@ def build_job(data: Data, rows: Rows, recipe: Recipe, *, seed: int) -> Job:
             for name, chosen in evaluated.items()
             if len(chosen)
         },
-        preprocess=fitted,
+        preprocess=prepared,
         device=device,
         precision=choose_precision(str(settings["precision"]), device, model, pixels),
         epochs=epochs,
         total_steps=epochs * len(batches),
+        freezing=freezing,
+        fitted=fitted,
     )
 
 
 def check_buildable(recipe: Recipe, spec: Spec) -> None:
-    """Refuse a device that is not there, and a model, loss or optimizer that cannot be built, before
-    anything is written.
-    """
+    """Refuse, before anything is written, a device that is not there, a model, loss or optimizer that
+    cannot be built and pretrained weights that do not fit; warn of some that hardly help."""
     choose_device(str(recipe["train.device"]))
     with torch.random.fork_rng():
         model = build_model(recipe, spec)
+        start_from(model, recipe)
     OPTIMIZERS[str(recipe["optim.name"])](model.parameters(), **_settings(recipe, "optim"))
     training_loss(build_loss(recipe), torch.tensor(spec.class_counts))
+    source = str(recipe["model.pretrained"])
+    if source and (why := poor_source(source, spec)):
+        warnings.warn(why, stacklevel=2)
 
 
 def build_model(recipe: Recipe, spec: Spec) -> nn.Module:
-    """The model of the recipe, with a head as its loss wants it."""
+    """The model of the recipe, with a head as its loss wants it, its weights as they are drawn."""
     head = task_of(spec).head(spec, str(recipe["loss.name"]))
-    return models.build(
-        str(recipe["model.name"]), replace(spec, head=head), _settings(recipe, "model")
-    )
+    settings = _settings(recipe, "model")
+    own = {k: v for k, v in settings.items() if k not in model_settings()}
+    return models.build(str(recipe["model.name"]), replace(spec, head=head), own)
 
 
 def build_loss(recipe: Recipe) -> Loss:
     """The loss of the recipe as it is recorded: without class weights."""
     return LOSSES[str(recipe["loss.name"])](**_settings(recipe, "loss"))
+
+
+def start_from(model: nn.Module, recipe: Recipe) -> Fitted | None:
+    """Load the pretrained weights that the recipe names, if any."""
+    settings = recipe.section("model")
+    if not settings["pretrained"]:
+        return None
+    return load_pretrained(model, str(recipe["model.name"]), settings)
+
+
+def moments_of(recipe: Recipe, data: Data, rows: np.ndarray) -> Moments | None:
+    """How images are normalised where it is not by the training part."""
+    if recipe["data.normalise"] == "train":
+        return None
+    return moments(str(recipe["model.pretrained"]), data, rows)
+
+
+def freezing_of(model: nn.Module, settings: Mapping[str, Any]) -> Freezing | None:
+    """What stands still while the model is trained; what always does takes no more gradient now."""
+    share, thaw_epochs = float(settings["freeze"]), int(settings["thaw_epochs"])
+    if not share and not thaw_epochs:
+        return None
+    freezing = Freezing.of(model, share, thaw_epochs)
+    freezing.start_epoch(thaw_epochs)
+    return freezing
 
 
 def class_counts(data: Data, rows: np.ndarray) -> Tensor:

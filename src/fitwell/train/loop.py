@@ -66,7 +66,7 @@ def train(
     before = state.seconds
     started = time.perf_counter()
     while state.epoch < last_epoch:
-        model.train()
+        job.start_epoch(state.epoch)
         watched = [(row["validation"] or row["train"])["loss"] for row in run.epochs]
         epoch_started, waiting, seen = time.perf_counter(), 0.0, 0
         batches = job.batches.epoch(state.epoch, state.step)
@@ -143,15 +143,14 @@ def train(
 
 
 def set_lr(job: Job, total_step: int, watched: Losses) -> float:
-    """The learning rate of this step, set in every group and returned.
+    """The learning rate of this step, set and returned.
 
     Args:
         watched: the validation loss of each epoch before (the training loss where there is none).
     """
     progress = total_step / max(1, job.total_steps - 1)
     lr = float(job.recipe["optim.lr"]) * job.schedule(progress, watched)
-    for group in job.optimizer.param_groups:
-        group["lr"] = lr
+    job.set_lr(lr)
     return lr
 
 

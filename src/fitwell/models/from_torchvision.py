@@ -1,0 +1,131 @@
+"""torchvision's classification networks by name: `torchvision:squeezenet1_0`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from fitwell.errors import SettingError, did_you_mean
+from fitwell.spec import Spec
+
+PREFIX = "torchvision:"
+# Auxiliary classifiers serve the first training on ImageNet alone, and change what forward returns.
+_WITHOUT_AUXILIARY = {"aux_logits": False, "init_weights": True}
+_EXTRA: dict[str, dict[str, Any]] = {
+    "googlenet": _WITHOUT_AUXILIARY,
+    "inception_v3": _WITHOUT_AUXILIARY,
+}
+_LARGEST = (
+    320  # sides up to which the least one is looked for; the largest wanted is Inception's 75
+)
+
+
+def torchvision_builder(path: str) -> Callable[..., nn.Module]:
+    """A builder of one of torchvision's networks, with a new head for the data.
+
+    Other than three channels: the first convolution is drawn anew for as many. Networks that read
+    one size only (vision transformers) are built for the size of the images.
+
+    Raises:
+        SettingError: torchvision has no classification network of this name.
+
+    >>> build = torchvision_builder("torchvision:squeezenet1_0")
+    >>> build(Spec("images", "regression", (1, 32, 32)))(torch.zeros(2, 1, 32, 32)).shape
+    torch.Size([2, 1])
+    """
+    from torchvision import models
+
+    name = path.removeprefix(PREFIX)
+    names = models.list_models(module=models)
+    if name not in names:
+        raise SettingError(
+            f"model.name: torchvision has no classification network {name!r}."
+            f"{did_you_mean(name, names)} torchvision.models.list_models() shows all it has.",
+            setting="model.name",
+        )
+
+    def build(spec: Spec) -> nn.Module:
+        if len(spec.input_shape) != 3:
+            raise SettingError(
+                f"model.name={path} needs images, and the input is a table of shape "
+                f"{spec.input_shape}. Set model.name=mlp.",
+                setting="model.name",
+            )
+        channels, height, width = spec.input_shape
+        model = _build(name, spec.num_outputs, channels, height)
+        why = _fails(model, (channels, height, width))
+        if why:
+            least = _least(name, spec.num_outputs, channels, max(height, width))
+            raise SettingError(
+                f"model.name={path} cannot read images of {height}x{width} ({why}). "
+                + (f"Set data.image_size={least}, the least that it reads." if least else ""),
+                setting="model.name",
+            )
+        return model
+
+    build.__name__ = name
+    build.__doc__ = f"torchvision's {name}."
+    return build
+
+
+def _build(name: str, num_outputs: int, channels: int, side: int) -> nn.Module:
+    from torchvision.models import get_model
+
+    extra = dict(_EXTRA.get(name, {}))
+    if name.startswith("vit_"):
+        extra["image_size"] = side
+    model = get_model(name, weights=None, num_classes=num_outputs, **extra)
+    if hasattr(model, "transform_input"):
+        # Their published weights read colours from -1 to 1; this takes them there from ImageNet's
+        # normalisation, as torchvision does where it loads the weights itself.
+        model.transform_input = channels == 3  # type: ignore[bad-argument-type]
+    if channels != 3:
+        _read_channels(model, channels)
+    return model
+
+
+def _read_channels(model: nn.Module, channels: int) -> None:
+    """Draw the first convolution anew for so many input channels."""
+    name, old = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
+    parent = model.get_submodule(name.rpartition(".")[0])
+    new = nn.Conv2d(
+        channels,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        old.stride,  # type: ignore[arg-type]
+        old.padding,  # type: ignore[arg-type]
+        old.dilation,  # type: ignore[arg-type]
+        bias=old.bias is not None,
+    )
+    setattr(parent, name.rpartition(".")[2], new)
+
+
+@torch.no_grad()
+def _fails(model: nn.Module, shape: tuple[int, int, int]) -> str:
+    """Why two images of zeros do not pass; empty where they do."""
+    model.eval()
+    try:
+        model(torch.zeros(2, *shape))
+    except Exception as error:  # too small for a kernel, or not the one size: torch has many words
+        return str(error).split("\n")[0].rstrip(".") or type(error).__name__
+    finally:
+        model.train()
+    return ""
+
+
+def _least(name: str, num_outputs: int, channels: int, side: int) -> int:
+    """The least larger square that the network reads; 0 where there is none."""
+
+    def reads(size: int) -> bool:
+        try:
+            return not _fails(_build(name, num_outputs, channels, size), (channels, size, size))
+        except (AssertionError, ValueError, RuntimeError):  # refused while it is built
+            return False
+
+    coarse = next((s for s in range(32 * (side // 32) + 32, _LARGEST + 1, 32) if reads(s)), 0)
+    low, high = max(side, coarse - 32), coarse
+    while high - low > 1:  # halve the step of 32 in which it begins to read
+        middle = (low + high) // 2
+        low, high = (low, middle) if reads(middle) else (middle, high)
+    return high

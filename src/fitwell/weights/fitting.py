@@ -1,0 +1,148 @@
+"""Weights into a model: by name, with every name that does not fit said."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fitwell.errors import DataError
+from fitwell.nn.inits import named_weights
+from fitwell.nn.tying import tied_names
+from fitwell.weights.files import Tensors, some
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What became of the weights.
+
+    Args:
+        loaded: parameters and buffers that were taken over.
+        new: those of the head, which stay as they were drawn, since it has other outputs.
+        notes: what was done to make them fit.
+    """
+
+    loaded: tuple[str, ...]
+    new: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def fit_weights(
+    model: nn.Module, tensors: Mapping[str, Tensor], *, source: str = "the file", setting: str = ""
+) -> Fitted:
+    """Load the weights of another task into `model`, by name; a head of another shape stays new.
+
+    The head is the last layer that has weights. Weights of a first convolution that reads three
+    channels are summed for a model that reads one: a grey image is then seen as its three equal
+    channels were. Auxiliary classifiers that only serve training are left out.
+
+    Raises:
+        DataError: any other name or shape that does not fit; names them.
+
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    >>> source = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 10))
+    >>> fit_weights(model, source.state_dict()).new
+    ('1.weight', '1.bias')
+    """
+    own = model.state_dict()
+    renamed = {_current(name): value for name, value in tensors.items()}
+    given = {name: t for name, t in renamed.items() if name in own or not _is_auxiliary(name)}
+    weights = [(name, p) for name, p, is_weight in named_weights(model) if is_weight]
+    if not weights:
+        raise DataError(f"The model has no weights that {source} could be for.", setting=setting)
+    (first, stem), (last, _) = weights[0], weights[-1]
+    notes = []
+    value = given.get(first)
+    if value is not None and value.shape != stem.shape and _sums_to(value, stem):
+        given[first] = value.sum(1, keepdim=True)
+        notes.append(f"{first} is summed over its three channels, to read one.")
+    heads = [name for name in own if name.rpartition(".")[0] == last.rpartition(".")[0]]
+    fits = all(name in given and given[name].shape == own[name].shape for name in heads)
+    new = () if fits else tuple(heads)
+    # Buffers that older files did not have: how many batches a normalisation has seen.
+    counts = {n: own[n] for n in own if n.endswith("num_batches_tracked") and n not in given}
+    rest = {name: value for name, value in given.items() if name not in new}
+    load_exactly(model, {**rest, **counts, **{name: own[name] for name in new}}, source, setting)
+    return Fitted(tuple(name for name in own if name not in new), new, tuple(notes))
+
+
+def load_exactly(
+    model: nn.Module, tensors: Mapping[str, Tensor], source: str = "the file", setting: str = ""
+) -> None:
+    """Load weights into `model`, name by name.
+
+    Names that the model ties may be in the file once or, with equal values, several times.
+
+    Raises:
+        DataError: names that are missing or too many, other shapes or types, or tied names with
+            different values.
+    """
+    own = model.state_dict()
+    given: Tensors = dict(tensors)
+    for names in _ties(model):
+        here = [name for name in names if name in given]
+        for name in here[1:]:
+            if not torch.equal(given[here[0]], given[name]):
+                raise DataError(
+                    f"{here[0]} and {name} are one parameter in this model, and {source} has "
+                    "different values for them. Load it into a model that does not tie them.",
+                    setting=setting,
+                    where=f"{here[0]}, {name}",
+                )
+        given |= {name: given[here[0]] for name in names if here}
+    missing = [name for name in own if name not in given]
+    unknown = [name for name in given if name not in own]
+    unlike = [name for name in own if name in given and not _alike(own[name], given[name])]
+    if not (missing or unknown or unlike):
+        model.load_state_dict(given)
+        return
+    shapes = [f"{n} is {_shown(given[n])} there and {_shown(own[n])} here" for n in unlike]
+    said = [
+        f"other shapes: {'; '.join(shapes[:5])}{_more(shapes)}" if unlike else "",
+        f"missing in it: {some(missing)}" if missing else "",
+        f"unknown to the model: {some(unknown)}" if unknown else "",
+    ]
+    raise DataError(
+        f"The weights in {source} are not of this model ({'; '.join(filter(None, said))}). Name the "
+        "network that they were saved from, with its settings.",
+        setting=setting,
+        where=", ".join([*unlike, *missing, *unknown][:20]),
+    )
+
+
+def _ties(model: nn.Module) -> list[list[str]]:
+    """The names of each parameter or buffer that has several."""
+    groups: dict[str, list[str]] = {}
+    for name, first in tied_names(model).items():
+        groups.setdefault(first, [first]).append(name)
+    return [*groups.values()]
+
+
+def _alike(own: Tensor, value: Tensor) -> bool:
+    return own.shape == value.shape and own.is_floating_point() == value.is_floating_point()
+
+
+def _sums_to(value: Tensor, stem: Tensor) -> bool:
+    """Whether a convolution over three channels is wanted as one over a single channel."""
+    grey = (value.shape[0], 1, *value.shape[2:])
+    return value.ndim == 4 and value.shape[1] == 3 and tuple(stem.shape) == grey
+
+
+def _is_auxiliary(name: str) -> bool:
+    """Whether a name is of GoogLeNet's or Inception's classifiers half-way up."""
+    return bool(re.match(r"(aux\d*|AuxLogits)\.", name))
+
+
+def _current(name: str) -> str:
+    """The name as it is now: torchvision's DenseNet files have `norm.1` for `norm1`."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
+
+
+def _shown(tensor: Tensor) -> str:
+    kind = "" if tensor.is_floating_point() else f" {str(tensor.dtype).removeprefix('torch.')}"
+    return f"{list(tensor.shape)}{kind}"
+
+
+def _more(items: list[str], most: int = 5) -> str:
+    return f" and {len(items) - most} more" if len(items) > most else ""
