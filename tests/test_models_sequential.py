@@ -80,7 +80,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     name = "own_layers_for_fitwell"
     (tmp_path / f"{name}.py").write_text(dedent(SOURCE))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FITWELL_TRUST", "own_layers_for_fitwell")
+    monkeypatch.setenv("FITWELL_TRUST", "own_layers_for_fitwell,no_such_module_here,torch.nn")
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
     yield name
     sys.modules.pop(name, None)

@@ -11,10 +11,12 @@ from fitwell.nn.inits import INITS
 from fitwell.nn.losses import LOSSES
 from fitwell.probes.activations import DEAD, SATURATED
 from fitwell.schedules import SCHEDULES
+from fitwell.spec import Spec
 from fitwell.tasks import TASKS
 
 Curve = dict[str, Any]
 _SIZE, _BINS = 256, 48
+_TWO_CLASSES = Spec("table", "classification", (1,), ("other", "true"))
 
 
 def curve(kind: str, name: str, settings: Mapping[str, Any]) -> Curve | None:
@@ -53,10 +55,12 @@ def _loss(name: str, settings: Mapping[str, Any]) -> Curve | None:
         }
     if "classification" in tasks:
         x = _steps(6)
-        target = torch.zeros(len(x), dtype=torch.long)
+        one_logit = TASKS["classification"].head(_TWO_CLASSES, name) == 1
+        target = torch.full((len(x),), int(one_logit))
 
         def value(margin: Tensor) -> Tensor:
-            return loss(torch.stack([margin, torch.zeros_like(margin)], 1), target)
+            logits = [margin] if one_logit else [margin, torch.zeros_like(margin)]
+            return loss(torch.stack(logits, 1), target)
 
         return {**_listed(*_differentiated(value, x)), "across": "margin: true - other logit"}
     return None
@@ -106,8 +110,12 @@ def _differentiated(
 
 
 def _listed(x: Tensor, y: Tensor, derivative: Tensor) -> Curve:
-    """Six digits: what lies beyond differs from machine to machine."""
-    rounded = ([float(f"{v:.6g}") for v in values.tolist()] for values in (x, y, derivative))
+    """Six digits: what lies beyond, or far below the largest, differs from machine to machine."""
+    noise = [1e-6 * float(values.abs().max()) for values in (x, y, derivative)]
+    rounded = (
+        [float(f"{v:.6g}") if abs(v) > least else 0.0 for v in values.tolist()]
+        for values, least in zip((x, y, derivative), noise, strict=True)
+    )
     return dict(zip(("x", "y", "derivative"), rounded, strict=True))
 
 
