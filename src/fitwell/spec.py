@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 Kind = Literal["images", "table"]
 TaskName = Literal["classification", "regression"]
+Resize = Literal["crop", "squash"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Spec:
         columns: the input columns of a table; empty for images.
         num_examples: examples in the source, all parts together.
         class_counts: examples a class, in the order of `classes`.
+        resize: how images were brought to the shape: others that the model is to read are, too.
     """
 
     kind: Kind
@@ -40,6 +42,7 @@ class Spec:
     columns: tuple[Column, ...] = ()
     num_examples: int = 0
     class_counts: tuple[int, ...] = field(default=())
+    resize: Resize = "crop"
 
     @property
     def num_outputs(self) -> int:
