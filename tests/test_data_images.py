@@ -11,6 +11,7 @@ from PIL import Image
 
 from fitwell.data import BadData, Data, check, read
 from fitwell.data.inputs import read_inputs
+from fitwell.spec import Spec
 
 
 def picture(seed: int, size: tuple[int, int] = (20, 16), mode: str = "RGB") -> Image.Image:
@@ -65,6 +66,32 @@ def test_sizes_differ_short_side_and_centre_crop(tmp_path: Path, asked: int, sid
     assert data.inputs.shape[1:] == (3, side, side)
     middle = row(data, "cat/wide0.png")[:, 2:-2, 2:-2]
     assert (middle == 200).all()
+
+
+def test_squashed_images_keep_their_sides_everywhere(tmp_path: Path) -> None:
+    from fitwell.predict import read_arrays, read_files
+
+    fill_folder(tmp_path)
+    wide = np.zeros((24, 72, 3), np.uint8)
+    wide[:, 24:48] = 200
+    for i in range(30):
+        Image.fromarray(wide + i).save(tmp_path / "cat" / f"wide{i}.png")
+    data = read(tmp_path, {"image_size": 12, "resize": "squash"})
+    assert data.spec.resize == "squash" and Spec.from_json(data.spec.to_json()) == data.spec
+    squashed = row(data, "cat/wide0.png")
+    assert (squashed[:, :, 5:7] == 200).all() and (squashed[:, :, [0, -1]] == 0).all()
+    # What the model reads later comes the same way, whatever it comes from.
+    path = tmp_path / "cat" / "wide0.png"
+    again = read(tmp_path, like=data.spec)
+    assert np.array_equal(row(again, "cat/wide0.png"), squashed)
+    assert np.array_equal(read_files([path], data.spec).values[0], squashed)
+    assert np.array_equal(read_inputs(path, data.spec).inputs[0], squashed)
+    array = wide.transpose(2, 0, 1)[None]
+    assert np.array_equal(read_arrays(array, data.spec).values[0], squashed)
+    assert np.array_equal(read_inputs(array, data.spec).inputs[0], squashed)
+    assert read(
+        (np.repeat(array, 40, 0), np.arange(40) % 2), {"resize": "squash", "image_size": 12}
+    )
 
 
 def test_large_images_are_brought_to_64(tmp_path: Path) -> None:

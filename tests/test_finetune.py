@@ -17,7 +17,7 @@ from fitwell.data.types import Data
 from fitwell.errors import DataError, FitwellError, Interrupted, SettingError
 from fitwell.findings import diagnose
 from fitwell.models import build
-from fitwell.options import FINE_TUNING
+from fitwell.options import fine_tuning
 from fitwell.recipe import Recipe
 from fitwell.record import Run
 from fitwell.resolve import complete
@@ -267,12 +267,15 @@ def test_the_default_recipe_is_gentler(source: Path) -> None:
     spec = Spec("images", "classification", (1, 8, 8), ("a", "b"), num_examples=500)
     plain = complete({"model.name": "convnet"}, spec)
     recipe = complete({"model.name": "convnet", "model.pretrained": str(source)}, spec)
-    assert {name: recipe[name] for name in FINE_TUNING} == FINE_TUNING
-    assert recipe["train.epochs"] < plain["train.epochs"]
+    tuning = fine_tuning("sgd", "cross_entropy", images=True)
+    assert {name: recipe[name] for name in tuning} == tuning
+    for name in ("train.epochs", "optim.lr", "train.first_lr"):
+        assert recipe[name] < plain[name], name
+    assert recipe["loss.label_smoothing"] > plain["loss.label_smoothing"]
     own = complete({**recipe, "optim.lr": 0.1}, spec)
     assert own["optim.lr"] == 0.1
-    sgd = complete({"model.pretrained": str(source), "optim.name": "sgd"}, spec)
-    assert sgd["optim.lr"] < plain["optim.lr"]
+    adamw = complete({"model.pretrained": str(source), "optim.name": "adamw"}, spec)
+    assert adamw["optim.lr"] == 1e-4
     numbers = Spec("images", "regression", (1, 8, 8), num_examples=500)
     complete({"model.pretrained": str(source)}, numbers)  # without label smoothing
     table = complete(

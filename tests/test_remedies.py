@@ -12,7 +12,7 @@ from fitwell.findings import RULES
 from fitwell.improve.variants import candidate_recipe, edited
 from fitwell.models import MODELS
 from fitwell.optim import OPTIMIZERS
-from fitwell.options import FINE_TUNING
+from fitwell.options import fine_tuning
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Remedy
 from fitwell.remedies import (
@@ -277,9 +277,9 @@ def test_a_pretrained_candidate_is_one_edit_and_leads() -> None:
     ranked = rank_remedies(Diagnosis([], []), recipe, IMAGES)
     assert ranked[0].settings["model.pretrained"] == "weights.npz"
     changed = edited(recipe, ranked[0].settings, IMAGES)
-    assert {name: changed[name] for name in FINE_TUNING} == FINE_TUNING
-    # The old network's settings, and the old optimizer's, are left behind.
-    assert not {"model.width", "model.pool", "optim.momentum"} & set(changed)
+    tuning = fine_tuning("sgd", "cross_entropy", images=True)
+    assert {name: changed[name] for name in tuning} == tuning
+    assert not {"model.width", "model.pool"} & set(changed)  # the old network's
     assert changed["model.candidate"] == recipe["model.candidate"]
 
 

@@ -263,7 +263,8 @@ def _images(paths: Sequence[Path], spec: Spec) -> np.ndarray:
             [str(p) for p in paths],
         )
     channels, height, width = spec.input_shape
-    decoded = in_threads(lambda p: decode_image(p, (height, width), channels == 1), paths)
+    size, grey = (height, width), channels == 1
+    decoded = in_threads(lambda p: decode_image(p, size, grey, spec.resize), paths)
     bad = [(p, d.reason) for p, d in zip(paths, decoded, strict=True) if isinstance(d, Unreadable)]
     if bad:
         raise refuse(
@@ -281,7 +282,7 @@ def _fitting(array: np.ndarray, spec: Spec, where: str) -> np.ndarray:
         if array.shape[2:] != tuple(spec.input_shape[1:]):
             from fitwell.data.images import resize_array
 
-            return resize_array(array, (spec.input_shape[1], spec.input_shape[2]))
+            return resize_array(array, (spec.input_shape[1], spec.input_shape[2]), spec.resize)
         return array
     if spec.kind == "table" and array.ndim == 2 and array.shape[1] == len(spec.columns):
         return array

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
-from fitwell.options import FINE_TUNING
+from fitwell.options import fine_tuning
 from fitwell.recipe import Recipe
 from fitwell.settings import NAMED_SECTIONS, PLAIN_SECTIONS, Schema, defaults, known, validate
 from fitwell.spec import Spec
@@ -51,10 +51,7 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
     """
     settings = dict(settings)
     model = str(settings.get("model.name") or settings.get("model") or default_model(spec))
-    pretrained = bool(settings.get("model.pretrained"))
     usual = {"optim.name": "sgd", "schedule.name": "one_cycle", **family_of(model).settings}
-    if pretrained:
-        usual |= {"optim.name": FINE_TUNING["optim.name"], "schedule.name": "one_cycle"}
     names = {
         "model": model,
         "loss": str(settings.get("loss.name") or task_of(spec).losses[0]),
@@ -78,7 +75,8 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
         if names[section] == usual[f"{section}.name"]:
             values |= {k: v for k, v in usual.items() if k.startswith(f"{section}.")}
     values |= task_defaults(spec, names, limit=int(given.get("data.limit", 0)))
-    values |= fine_tuning_defaults(spec, names) if pretrained else {}
+    if given.get("model.pretrained"):
+        values |= fine_tuning(names["optim"], names["loss"], images=spec.kind == "images")
     values |= given
     _suits(values, spec)
     return Recipe({name: value for name, value in values.items() if value is not None})
@@ -122,20 +120,6 @@ def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[
     if names["optim"] == "sgd" and spec.task == "regression":
         # The gradient of a squared error is not bounded, as that of log-loss is.
         values["optim.lr"] = 0.01
-    return values
-
-
-def fine_tuning_defaults(spec: Spec, names: Mapping[str, str]) -> dict[str, Any]:
-    """What `FINE_TUNING` sets of what this recipe has."""
-    values = {key: value for key, value in FINE_TUNING.items() if not key.endswith(".name")}
-    if "label_smoothing" not in known()["loss"].get(names["loss"], {}):
-        del values["loss.label_smoothing"]
-    if spec.kind != "images":
-        del values["data.normalise"]
-    if names["optim"] != FINE_TUNING["optim.name"]:
-        # A rate and a decay mean another thing to another optimizer.
-        del values["optim.weight_decay"]
-        values["optim.lr"] = 0.1 * defaults("optim", names["optim"])["lr"]
     return values
 
 

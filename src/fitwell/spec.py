@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 Kind = Literal["images", "table"]
 TaskName = Literal["classification", "regression"]
+Resize = Literal["crop", "squash"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Spec:
         class_counts: examples a class, in the order of `classes`.
         head: units of the model's head where its loss wants another number than one a class, or
             one for a number.
+        resize: how images were brought to the shape: others that the model is to read are, too.
     """
 
     kind: Kind
@@ -43,6 +45,7 @@ class Spec:
     num_examples: int = 0
     class_counts: tuple[int, ...] = field(default=())
     head: int = 0
+    resize: Resize = "crop"
 
     @property
     def num_outputs(self) -> int:

@@ -63,6 +63,7 @@ def assemble(
         columns=() if images else columns,
         num_examples=len(inputs),
         class_counts=tuple(int(c) for c in counts),
+        resize=like.resize if like else options["resize"],
     )
     return Data(
         name=slug(name),
@@ -113,4 +114,5 @@ def _sized(inputs: np.ndarray, options: dict[str, Any], like: Spec | None) -> np
         return inputs
     from fitwell.data.images import resize_array
 
-    return resize_array(inputs, (int(wanted[0]), int(wanted[1])))
+    resize = like.resize if like else options["resize"]
+    return resize_array(inputs, (int(wanted[0]), int(wanted[1])), resize)

@@ -81,7 +81,8 @@ def _stack(inputs: list[Any], name: str, options: dict[str, Any], like: Spec | N
         grey = all(x.mode in ("1", "L", "I", "I;16", "F") for x in inputs)
         if like:
             size, grey = (like.input_shape[1], like.input_shape[2]), like.input_shape[0] == 1
-        return np.stack([pixels(x, size, grey) for x in inputs])
+        resize = like.resize if like else options["resize"]
+        return np.stack([pixels(x, size, grey, resize) for x in inputs])
     arrays = [to_numpy(x) for x in inputs]
     shapes = {a.shape for a in arrays}
     if len(shapes) > 1:

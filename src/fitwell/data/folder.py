@@ -60,11 +60,12 @@ def read_folder(folder: Path, options: dict[str, Any], *, like: Spec | None = No
     if not items:
         raise _nothing(folder, problems)
     size, grey = shape_for(heads, options["image_size"], like)
+    resize = like.resize if like else options["resize"]
     inputs = np.empty((len(items), 1 if grey else 3, *size), np.uint8)
     failed: dict[int, str] = {}
 
     def load(i: int) -> None:
-        found = decode(items[i].path, size, grey)
+        found = decode(items[i].path, size, grey, resize)
         if isinstance(found, Unreadable):
             failed[i] = found.reason
         else:

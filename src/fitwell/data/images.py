@@ -1,8 +1,7 @@
 """Image files to uint8 arrays of one size, decoded in threads. No torch.
 
 Every mode is brought to grey or RGB: palettes and CMYK converted, transparency laid over white,
-16 bits scaled to 8, the EXIF rotation applied. Short side to size, centre crop. Pillow decides by
-a file's content, not its name.
+16 bits scaled to 8, the EXIF rotation applied. Pillow decides by a file's content, not its name.
 """
 
 import os
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+
+from fitwell.spec import Resize
 
 SMALLEST, LARGEST = 8, 64  # sides that image_size = 0 chooses from: what a CPU trains in minutes
 ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
@@ -57,7 +58,9 @@ def header(path: Path) -> Header | Unreadable:
         return Unreadable(_reason(error))
 
 
-def decode(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray | Unreadable:
+def decode(
+    path: Path, size: tuple[int, int], grey: bool, resize: Resize = "crop"
+) -> np.ndarray | Unreadable:
     """uint8 [channel, height, width] of an image file."""
     from PIL import Image
 
@@ -66,12 +69,12 @@ def decode(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray | Unread
             # A JPEG is decoded at 1/2, 1/4 or 1/8 where twice the wanted size is left.
             scale = 2 * max(size) / min(image.size)
             image.draft(None, (int(image.width * scale) + 1, int(image.height * scale) + 1))
-            return pixels(image, size, grey)
+            return pixels(image, size, grey, resize)
     except Exception as error:  # see header()
         return Unreadable(_reason(error))
 
 
-def pixels(image: Any, size: tuple[int, int], grey: bool) -> np.ndarray:
+def pixels(image: Any, size: tuple[int, int], grey: bool, resize: Resize = "crop") -> np.ndarray:
     """uint8 [channel, height, width] of a PIL image."""
     from PIL import Image, ImageOps
 
@@ -88,7 +91,7 @@ def pixels(image: Any, size: tuple[int, int], grey: bool) -> np.ndarray:
         image = Image.alpha_composite(white, image)
     image = image.convert("L" if grey else "RGB")
     if image.size != (size[1], size[0]):
-        image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BILINEAR)
+        image = _resized(image, size, resize)
     array = np.asarray(image)
     return array[None] if grey else array.transpose(2, 0, 1)
 
@@ -112,17 +115,27 @@ def in_threads(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(threads.map(work, items))
 
 
-def resize_array(inputs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_array(inputs: np.ndarray, size: tuple[int, int], resize: Resize = "crop") -> np.ndarray:
     """Images [example, channel, height, width] of another (height, width), type kept."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     out = np.empty((*inputs.shape[:2], *size), inputs.dtype)
     flat = inputs.reshape(-1, *inputs.shape[2:])
     for i, plane in enumerate(flat):
         image = Image.fromarray(np.ascontiguousarray(plane))
-        image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BILINEAR)
+        image = _resized(image, size, resize)
         out.reshape(-1, *size)[i] = np.asarray(image)
     return out
+
+
+def _resized(image: Any, size: tuple[int, int], resize: Resize) -> Any:
+    """A PIL image of (height, width): short side to size and centre crop, or squashed."""
+    from PIL import Image, ImageOps
+
+    height, width = size
+    if resize == "squash":
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+    return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
 
 
 def _reason(error: Exception) -> str:

@@ -104,7 +104,7 @@ def _from_files(files: Sequence[Path], keys: Sequence[str], spec: Spec) -> Input
         if not path.is_file():
             raise missing(str(path))
     channels, height, width = spec.input_shape
-    found = in_threads(lambda p: decode(p, (height, width), channels == 1), files)
+    found = in_threads(lambda p: decode(p, (height, width), channels == 1, spec.resize), files)
     bad = [(key, f.reason) for key, f in zip(keys, found, strict=True) if isinstance(f, Unreadable)]
     problems: list[Problem] = []
     if bad:
@@ -136,7 +136,8 @@ def _from_array(source: Any, spec: Spec, where: str) -> Inputs:
     refuse_nonfinite(array, keys, where)
     if spec.kind == "images" and array.ndim == 4 and array.shape[1] == spec.input_shape[0]:
         size = (spec.input_shape[1], spec.input_shape[2])
-        array = array if array.shape[2:] == size else resize_array(array, size)
+        if array.shape[2:] != size:
+            array = resize_array(array, size, spec.resize)
     return Inputs(np.ascontiguousarray(array), np.array(keys), tuple(problems))
 
 

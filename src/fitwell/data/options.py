@@ -52,10 +52,17 @@ def data_settings(
         Field(
             ge=0,
             le=1024,
-            description="side of the square that images are resized and cropped to, in pixels; "
+            description="side of the square that images are resized to, in pixels; "
             "0: the median short side, from 8 to 64",
         ),
     ] = 0,
+    resize: Annotated[
+        Literal["crop", "squash"],
+        Field(
+            description="how images of other proportions get there; crop: short side to size, "
+            "centre kept; squash: all of the image, which loses its proportions"
+        ),
+    ] = "crop",
     normalise: Annotated[
         Literal["train", "pretrained"],
         Field(

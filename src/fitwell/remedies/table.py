@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from fitwell import store
 from fitwell.errors import FitwellError, SettingError
-from fitwell.options import FINE_TUNING
+from fitwell.options import fine_tuning
 from fitwell.recipe import Recipe
 from fitwell.record import Finding
 from fitwell.settings import choices, defaults, known
@@ -374,8 +374,8 @@ def pretrained_edit(recipe: Recipe, spec: Spec) -> Edit:
             setting="model.candidate",
         )
     edit = {f"model.{key}": value for key, value in model.items() if key != "candidate"}
-    tuning = {k: v for k, v in FINE_TUNING.items() if k in recipe or k.startswith("optim.")}
-    edit |= {"model.pretrained": weights, **tuning}
+    edit["model.pretrained"] = weights
+    edit |= fine_tuning(str(recipe["optim.name"]), str(recipe["loss.name"]), images=True)
     return {name: value for name, value in edit.items() if recipe.get(name) != value}
 
 
