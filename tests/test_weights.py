@@ -349,8 +349,9 @@ def test_the_families_are_named_as_torchvision_names_them() -> None:
     assert torchvision_name("resnet", {"depth": 50}) == "resnet50"
     assert torchvision_name("vgg", {"depth": 13, "norm": "batch"}) == "vgg13_bn"
     assert torchvision_name("vgg", {"depth": 13, "norm": "none"}) == "vgg13"
+    assert torchvision_name("vit", {"depth": 12, "patch": 16}) == "vit_b_16"
     assert torchvision_name("torchvision:densenet121", {}) == "densenet121"
-    for name, settings in (("lenet", {}), ("resnet", {"depth": 20})):
+    for name, settings in (("lenet", {}), ("resnet", {"depth": 20}), ("vit", {"depth": 6})):
         with pytest.raises(SettingError, match="torchvision has no weights for"):
             torchvision_name(name, settings)
 

@@ -21,7 +21,7 @@ from fitwell.store import replacing
 
 Tensors = dict[str, Tensor]
 RUN_WEIGHTS = "best.safetensors"
-_TIED = "tied"
+_TIED = "fitwell.tied"  # in the metadata: name -> the name it is stored under
 # What other people's checkpoints call the weights among the other things they hold.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 # DataParallel and torch.compile put the model into a module of theirs.

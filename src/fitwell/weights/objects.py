@@ -11,7 +11,7 @@ from fitwell.errors import DataError
 from fitwell.weights.files import RUN_WEIGHTS, Tensors, read_tensors, read_weights, write_tensors
 from fitwell.weights.fitting import load_exactly
 
-_STRUCTURE = "structure"  # in the metadata: how the tensors of the file hang together
+_STRUCTURE = "fitwell.structure"  # in the metadata: how the tensors of the file hang together
 _PLAIN = (bool, int, float, str, type(None))
 
 

@@ -139,18 +139,21 @@ def torchvision_name(name: str, settings: Mapping[str, Any]) -> str:
     >>> torchvision_name("resnet", {"depth": 18}), torchvision_name("torchvision:vgg11", {})
     ('resnet18', 'vgg11')
     """
-    from torchvision.models import list_models
+    from torchvision import models
 
     own = name.removeprefix(f"{TORCHVISION}:")
     if own == name:
         own = FAMILIES.get(name, "").format_map(settings)
-        if name == "vgg" and settings.get("norm") == "batch":
-            own += "_bn"
-    if own not in list_models():
+    if name == "vgg" and settings.get("norm") == "batch":
+        own += "_bn"
+    if name == "vit":
+        size = {12: "b", 24: "l"}.get(settings.get("depth", 0), "")
+        own = f"vit_{size}_{settings.get('patch')}"
+    if own not in models.list_models(module=models):
         raise SettingError(
             f"{SETTING} = {TORCHVISION}: torchvision has no weights for model.name={name} with "
-            f"these settings. It has them for {', '.join(FAMILIES)} in their published sizes, and "
-            "for every torchvision:NAME.",
+            f"these settings. It has them for {', '.join(FAMILIES)} and vit in their published "
+            "sizes, and for every torchvision:NAME.",
             setting=SETTING,
         )
     return own
