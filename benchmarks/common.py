@@ -9,7 +9,7 @@ import json
 import os
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,11 @@ def save(result: dict[str, Any]) -> None:
 def done(result: dict[str, Any], **key: Any) -> bool:
     """Whether a row with these entries is there already."""
     return any(all(row.get(k) == v for k, v in key.items()) for row in result["rows"])
+
+
+def portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe, with paths of this machine as they are below the data's folder."""
+    return {k: v.replace(f"{DATA}/", "") if isinstance(v, str) else v for k, v in recipe.items()}
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -79,7 +79,7 @@ def fine_tune(result: dict[str, Any], folder: Path) -> None:
             "test": run.scores["test"]["accuracy"],
             "seconds": time.perf_counter() - started,
             "precision": run.environment["precision"],
-            "recipe": named(recipe),
+            "recipe": common.portable(recipe),
         }
         common.add(result, row)
         print({k: v for k, v in row.items() if k != "recipe"}, flush=True)
@@ -101,7 +101,7 @@ def improve(result: dict[str, Any], folder: Path) -> None:
         "decision": verdicts[-1].decision if verdicts else "not tried",
         "verdicts": [v.to_json() for v in better.verdicts],
         "seconds": better.seconds,
-        "recipe": named(better.recipe),
+        "recipe": common.portable(better.recipe),
     }
     common.add(result, row)
     print({k: v for k, v in row.items() if k not in ("recipe", "verdicts")}, flush=True)
@@ -140,14 +140,6 @@ def unpack(folder: Path, parts: tuple[str, ...]) -> None:
             place = folder / "photos" / part / name
             place.parent.mkdir(parents=True, exist_ok=True)
             (folder / "all" / name).rename(place)
-
-
-def named(recipe: Any) -> dict[str, Any]:
-    """The recipe, paths of this machine as they are below the data's folder."""
-    return {
-        k: str(v).replace(f"{common.DATA}/", "") if isinstance(v, str) else v
-        for k, v in recipe.items()
-    }
 
 
 if __name__ == "__main__":

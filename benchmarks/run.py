@@ -7,10 +7,22 @@ be stopped at any time and goes on where it was.
 import importlib
 import json
 import sys
+from typing import Any
 
 from benchmarks import common
 
-NAMES = ("startup", "step", "cv", "accuracy", "parity", "finetune", "healthy", "sick")
+NAMES = (
+    "startup",
+    "step",
+    "cv",
+    "accuracy",
+    "parity",
+    "resnet",
+    "finetune",
+    "families",
+    "healthy",
+    "sick",
+)
 PAGE = common.ROOT / "docs" / "benchmarks.md"
 
 
@@ -45,7 +57,18 @@ def page() -> str:
                 else:
                     cells = [f"{value}", "", "", "", "", ""]
                 lines.append(f"| {case} | {name} | {asked} | " + " | ".join(cells) + " |")
+        if "columns" in result:
+            lines += ["", *table(result["columns"], result["rows"])]
     return "\n".join(lines) + "\n"
+
+
+def table(columns: list[str], rows: list[dict[str, Any]]) -> list[str]:
+    """The rows themselves, where each of them is a result."""
+    lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
+    for row in rows:
+        cells = [row[c] if isinstance(row[c], str) else number(row[c]) for c in columns]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def number(value: float) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fitwell.augment import AUGMENTATIONS, augment_settings
 from fitwell.data.options import data_settings
 from fitwell.data.sources import SOURCES
 from fitwell.metrics import METRICS, score_settings
@@ -36,13 +37,14 @@ KINDS: dict[str, Table] = {
     "optimizers": OPTIMIZERS,
     "schedules": SCHEDULES,
     "metrics": METRICS,
-    "augmentations": {},
+    "augmentations": AUGMENTATIONS,
 }
 SECTIONS: dict[str, Table] = {
     "model": MODELS,
     "loss": LOSSES,
     "optim": OPTIMIZERS,
     "schedule": SCHEDULES,
+    "augment": {"": augment_settings},
     "data": {"": data_settings},
     "train": {"": train_settings},
     "score": {"": score_settings},

@@ -146,6 +146,7 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             "could be. Set model.pretrained, or data.normalise=train.",
             setting="data.normalise",
         )
+    _augments(values, spec)
     metrics = [name for name, metric in METRICS.items() if metric.task == task.name]
     if values["score.name"] not in metrics:
         raise SettingError(
@@ -160,6 +161,23 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             f"{values[clipped[0]]:g} has no meaning beside it. Leave one of them out.",
             setting="train.normalise_gradient",
         )
+
+
+def _augments(values: Mapping[str, Any], spec: Spec) -> None:
+    """Refuse augmentation of what is no image, and ranges that run backwards."""
+    for key, usual in defaults("augment").items():
+        name, value = f"augment.{key}", values[f"augment.{key}"]
+        if value != usual and spec.kind != "images":
+            raise SettingError(
+                f"{name} = {value}: changes images, and this data is a {spec.kind}. Leave it out.",
+                setting=name,
+            )
+        if isinstance(value, list) and value[0] > value[1]:
+            raise SettingError(
+                f"{name} = {value}: the first is the least and the second the largest. Set "
+                f"{name}={value[::-1]}.",
+                setting=name,
+            )
 
 
 def check_batch(recipe: Recipe, num_train: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from fitwell.errors import SettingError, did_you_mean
 
 NAMED_SECTIONS = ("model", "loss", "optim", "schedule")
-PLAIN_SECTIONS = ("data", "train", "score")
+PLAIN_SECTIONS = ("augment", "data", "train", "score")
 ALIASES = {
     "model": "model.name",
     "epochs": "train.epochs",

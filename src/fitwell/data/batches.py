@@ -3,7 +3,7 @@
 No DataLoader: on tensors in memory it costs 3 to 124 times as much (pytorch #181501).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +46,7 @@ class Batches:
         preprocess: fitted on the training rows.
         channels_last: memory layout of x where it has 4 dimensions.
         shuffle: off for evaluation: rows in their own order.
+        augment: x, epoch and step to the x that is trained on; None: unchanged.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Batches:
         preprocess: Preprocess,
         channels_last: bool = False,
         shuffle: bool = True,
+        augment: Callable[[Tensor, int, int], Tensor] | None = None,
     ) -> None:
         self.rows = np.asarray(rows, np.int64)
         self.batch_size = batch_size
@@ -67,6 +69,7 @@ class Batches:
         self.device = torch.device(device)
         self.preprocess = preprocess
         self.shuffle = shuffle
+        self.augment = augment
         images = inputs.ndim == 4
         self.layout = torch.channels_last if images and channels_last else torch.contiguous_format
         width = (
@@ -122,7 +125,10 @@ class Batches:
             last = step == len(self) - 1
             stop = len(self.rows) if last else (step + 1) * self.batch_size
             span = slice(step * self.batch_size, stop)
-            yield Batch(self._inputs(at[span]), y[span], rows[span])
+            x = self._inputs(at[span])
+            if self.augment is not None:
+                x = self.augment(x, number, step)
+            yield Batch(x, y[span], rows[span])
 
     def _inputs(self, at: Tensor) -> Tensor:
         x = self._x.index_select(0, at)

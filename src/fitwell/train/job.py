@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fitwell import models
+from fitwell.augment import Augment
 from fitwell.data import preprocess
 from fitwell.data.batches import Batches
 from fitwell.data.preprocess import Moments, Preprocess
@@ -114,7 +115,9 @@ def build_job(
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
     prepared = going_on or preprocess.fit(data, rows.train, moments_of(recipe, data, rows.train))
 
-    def part(rows: np.ndarray, *, batch_size: int, shuffle: bool) -> Batches:
+    def part(
+        rows: np.ndarray, *, batch_size: int, shuffle: bool, augment: Augment | None = None
+    ) -> Batches:
         return Batches(
             data.inputs,
             data.targets,
@@ -125,6 +128,7 @@ def build_job(
             preprocess=prepared,
             channels_last=convolutional,
             shuffle=shuffle,
+            augment=augment,
         )
 
     evaluated = {
@@ -137,7 +141,12 @@ def build_job(
     groups = parameter_groups(model, float(optim.get("weight_decay", 0.0)))
     groups = with_rates(groups, model, float(settings["first_lr"]))
     epochs = int(settings["epochs"])
-    batches = part(rows.train, batch_size=int(settings["batch_size"]), shuffle=True)
+    batches = part(
+        rows.train,
+        batch_size=int(settings["batch_size"]),
+        shuffle=True,
+        augment=augment_of(recipe, prepared, seed),
+    )
     task = task_of(data.spec)
     pixels = batches.batch_size * math.prod(data.spec.input_shape[1:])
     metric = str(recipe["score.name"])
@@ -211,6 +220,14 @@ def moments_of(recipe: Recipe, data: Data, rows: np.ndarray) -> Moments | None:
     if recipe["data.normalise"] == "train":
         return None
     return moments(str(recipe["model.pretrained"]), data, rows)
+
+
+def augment_of(recipe: Recipe, prepared: Preprocess, seed: int) -> Augment | None:
+    """What the recipe does to training images, or None."""
+    if prepared.kind != "images":
+        return None
+    _, empty = prepared.affine()  # a pixel of 0, as the model sees it
+    return Augment(recipe.section("augment"), empty=empty, seed=seed) or None
 
 
 def freezing_of(model: nn.Module, settings: Mapping[str, Any]) -> Freezing | None:
