@@ -42,9 +42,9 @@ def images(n: int = 6, height: int = 9, width: int = 12) -> torch.Tensor:
 @pytest.mark.parametrize("angle", [0.0, 25.0, -100.0])
 @pytest.mark.parametrize("factor", [0.8, 1.3])
 @pytest.mark.parametrize("slant", [0.0, 12.0])
-@pytest.mark.parametrize("shift", [[0, 0], [3, -2]])
+@pytest.mark.parametrize("shift", [[0.0, 0.0], [3.0, -2.0]])
 def test_resampling_is_torchvisions_affine(
-    angle: float, factor: float, slant: float, shift: list[int]
+    angle: float, factor: float, slant: float, shift: list[float]
 ) -> None:
     """To 1e-5 of a range of 1: both in float32."""
     turn, lean = np.deg2rad(angle), np.tan(np.deg2rad(slant))

@@ -6,6 +6,8 @@ from jaxtyping import Float
 from numpy.random import Generator
 from torch import Tensor
 
+from fitwell.augment.geometry import log_uniform
+
 _AREA = (0.02, 0.4)  # of the image: the paper's
 _RATIO = (0.3, 1 / 0.3)  # height / width
 
@@ -29,8 +31,8 @@ def erase(
     True
     """
     n, _, height, width = x.shape
-    area = height * width * rng.uniform(*_AREA, n)
-    ratio = np.exp(rng.uniform(*np.log(_RATIO), n))
+    area = height * width * rng.uniform(_AREA[0], _AREA[1], n)
+    ratio = log_uniform(rng, n, _RATIO)
     high = np.minimum(np.rint(np.sqrt(area * ratio)), height)
     wide = np.minimum(np.rint(np.sqrt(area / ratio)), width)
     top = np.floor(rng.random(n) * (height - high + 1))

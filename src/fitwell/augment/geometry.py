@@ -4,7 +4,7 @@ A matrix takes a point of the image, (x, y, 1) in pixels from its centre with y 
 goes. Each function draws its own numbers from `rng`, for `n` images of `height` and `width`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import pi
 
 import numpy as np
@@ -66,8 +66,8 @@ def crop(
     >>> float(cut[0, 0]), float(cut[1, 1])  # a quarter of the area: twice as large
     (2.0, 2.0)
     """
-    area = height * width * rng.uniform(*crop, n)
-    ratio = np.exp(rng.uniform(*np.log(crop_ratio), n))
+    area = height * width * rng.uniform(crop[0], crop[1], n)
+    ratio = log_uniform(rng, n, crop_ratio)
     wide = np.minimum(np.sqrt(area * ratio), width)
     high = np.minimum(np.sqrt(area / ratio), height)
     x = (rng.random(n) - 0.5) * (width - wide)  # of its centre
@@ -121,7 +121,7 @@ def scale(rng: Generator, n: int, height: int, width: int, *, scale: list[float]
     >>> (grown @ [1, 3, 1]).round(9).tolist()
     [2.0, 6.0, 1.0]
     """
-    factor = np.exp(rng.uniform(*np.log(scale), n))
+    factor = log_uniform(rng, n, scale)
     return matrices(n, a=factor, d=factor)
 
 
@@ -138,6 +138,12 @@ def shear(rng: Generator, n: int, height: int, width: int, *, shear: float) -> M
     """
     slant = np.tan(rng.uniform(-shear, shear, n) * pi / 180)
     return matrices(n, b=-slant)
+
+
+def log_uniform(rng: Generator, n: int, ends: Sequence[float]) -> np.ndarray:
+    """[n] numbers whose logarithms are uniform, so that a half and a double are equally frequent."""
+    low, high = np.log(ends)
+    return np.exp(rng.uniform(low, high, n))
 
 
 def matrices(
