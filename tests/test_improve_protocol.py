@@ -380,6 +380,57 @@ def test_budget_too_small_for_any_trial(improving: Improve, tmp_path: Path) -> N
     assert any("budget" in s for s in result.sentences)
 
 
+class Timed(Planted):
+    """Its trials take the time that they say, side by side, on a clock of the test's."""
+
+    def __init__(self, folder: Path, effect: Effect, cost: Effect) -> None:
+        super().__init__(folder, effect)
+        self.cost, self.now = cost, 0.0
+
+    def _train(self, task: Task) -> Run:
+        self.seconds = self.cost(task)
+        return super()._train(task)
+
+    def run(
+        self, tasks: Sequence[Task], done: OnDone | None = None, started: OnStart | None = None
+    ) -> list[Run]:
+        missing = self.missing(tasks)
+        runs = super().run(tasks, done, started)
+        free = [self.now] * self.workers
+        for task in missing:
+            free.sort()
+            free[0] += self.cost(task)
+        self.now = max(free)
+        return runs
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_budget_holds_whatever_the_remedies_cost(
+    improving: Improve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Networks that take up to twelve times as long as the baseline, also when one is adopted."""
+    rng = np.random.default_rng(seed)
+    rates = [round(0.3 + 0.01 * i, 2) for i in range(6)]
+    widths = [33, 34, 35]
+    factors = dict(zip([*rates, *widths], np.exp(rng.uniform(0, np.log(12), 9)), strict=True))
+    gains = dict(zip([*rates, *widths], rng.choice([0.0, 0.04, 0.08, -0.2], 9), strict=True))
+
+    def of(task: Task, table: dict[float, float], usual: float) -> list[float]:
+        return [table.get(task.recipe[name], usual) for name in ("optim.lr", "model.width")]  # type: ignore[arg-type]
+
+    def cost(task: Task) -> float:
+        rows = 10 / 9 * 5 / 4 if task.kind == "final" else 1.0
+        return float(10 * rows * np.prod(of(task, factors, 1.0)))
+
+    executor = Timed(tmp_path / "out", lambda t: sum(of(t, gains, 0.0)), cost)
+    monkeypatch.setattr("fitwell.trials.bench.time.monotonic", lambda: executor.now)
+    budget = float(rng.uniform(300, 2500))
+    remedies = [*map(lr, rates), *map(width, widths)]
+    result, _ = improving(executor.effect, remedies, executor=executor, budget_seconds=budget)
+    assert executor.now <= budget
+    assert result.seconds == pytest.approx(executor.now)
+
+
 @pytest.mark.parametrize("stop", [3, 8, 14, 30])
 def test_an_interrupted_improvement_goes_on(improving: Improve, tmp_path: Path, stop: int) -> None:
     def effect(task: Task) -> float:

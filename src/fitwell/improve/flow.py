@@ -70,7 +70,10 @@ def improve(
     write_folds(state.folder, data, recipe)
     threads = int(recipe["train.threads"])  # type: ignore[arg-type]
     own = None if executor else LocalExecutor(data, Path(out), threads=threads)
-    budget = Budget(budget_seconds, spent=state.seconds, overhead=state.overhead)
+    # A final model trains on all folds, and on the inner cut for validation too.
+    folds, inner = int(options["folds"]), float(options["validation"])
+    more_rows = folds / (folds - 1) / (1 - inner)
+    budget = Budget(budget_seconds, spent=state.seconds, overhead=state.overhead, rows=more_rows)
     bench = Bench(data, executor or own, budget, progress or silent, recipe)  # type: ignore[arg-type]
     try:
         return _Improving(bench, state).run()
@@ -104,7 +107,7 @@ class _Improving:
             variants = self.propose(diagnosis, carried, current, number)
             if not variants:
                 break
-            self.reserve_final(current, [current, *variants], runs)
+            self.plan_ending(current, fresh, baseline_folds)
             screening = screen(bench, current, variants, repeat=repeat, round_number=number)
             self.say_untried(screening, number)
             if not screening.runs:
@@ -243,16 +246,14 @@ class _Improving:
             self.say("No remedy that could be put on trial: the recipe stays as it is.")
         return variants
 
-    def reserve_final(
-        self, current: Variant, candidates: Sequence[Variant], runs: Sequence[Run]
-    ) -> None:
-        """Keep room in the budget for the final models, the longest of which is assumed."""
-        longest = max(candidates, key=lambda v: int(v.recipe["train.epochs"]))  # type: ignore[arg-type]
-        epochs = epochs_found(runs)
-        self.bench.budget.reserve = [
-            Task(self.first.recipe, kind="final", variant="reserve", epochs=epochs),
-            Task(longest.recipe, kind="final", variant="reserve"),
-        ]
+    def plan_ending(self, current: Variant, repeat: int, baseline_folds: Sequence[Run]) -> None:
+        """Tell the budget what follows the last verdict: the baseline's final model, and its folds
+        on the partition that the adopted recipe is shown on, where they are no part of the stage."""
+        epochs = epochs_found(baseline_folds)
+        final = Task(self.first.recipe, kind="final", variant="reserve", epochs=epochs)
+        folds = [] if current == self.first else self.folds(self.first, repeat)
+        self.bench.budget.closing = [*folds, final]
+        self.bench.budget.origin = current.recipe
 
     def say_untried(self, screening: Screening, number: int) -> None:
         if screening.untried:

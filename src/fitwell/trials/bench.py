@@ -30,15 +30,34 @@ class Variant:
     title: str = "baseline"  # for people
 
 
-class Budget:
-    """Seconds left, and what trials cost as far as was seen. Without a limit everything fits."""
+# Of the budget: what begins must end by so much before the limit, so that a machine that slows down a
+# little does not cost two thirds of a stage.
+MARGIN = 0.05
 
-    def __init__(self, seconds: float | None, spent: float = 0.0, overhead: float = 1.0) -> None:
+
+class Budget:
+    """Seconds left, and what trials cost as far as was seen. Without a limit everything fits.
+
+    Args:
+        spent: seconds of earlier calls.
+        overhead: wall time of a batch of trials against what they say they took.
+        rows: examples that a final model trains on, against those of a fold.
+    """
+
+    def __init__(
+        self,
+        seconds: float | None,
+        spent: float = 0.0,
+        overhead: float = 1.0,
+        rows: float = 1.0,
+    ) -> None:
         self.limit = seconds
         self.started = time.monotonic() - spent
         self.epoch_seconds: dict[Recipe, dict[str, float]] = {}  # by trial
-        self.overhead = overhead  # wall time of a batch of trials against what they say they took
-        self.reserve: list[Task] = []  # what must still be run at the end, the final models
+        self.overhead = overhead
+        self.rows = rows
+        self.origin: Recipe | None = None  # what untried variants are edits of
+        self.closing: list[Task] = []  # what is run at the end, whatever is adopted
 
     @property
     def spent(self) -> float:
@@ -74,23 +93,33 @@ class Budget:
             for recipe, each in self.epoch_seconds.items()
         }
         usual = float(np.median(list(known.values())))
+        if self.origin in known:  # once a large network is adopted, its edits are as large
+            usual = max(usual, known[self.origin])
         each = [
-            self.overhead * known.get(t.recipe, usual) * (t.epochs or int(t.recipe["train.epochs"]))  # type: ignore[arg-type]
+            self.overhead
+            * known.get(t.recipe, usual)
+            * (t.epochs or int(t.recipe["train.epochs"]))  # type: ignore[arg-type]
+            * (self.rows if t.kind == "final" else 1.0)
             for t in tasks
         ]
         return max(sum(each) / workers, max(each))
 
-    def fits(self, tasks: Sequence[Task], executor: Executor, *, grace: float = 0.0) -> bool:
+    def ending(self, tasks: Sequence[Task], executor: Executor) -> float:
+        """Seconds from the last verdict to the end, should the dearest recipe of these be adopted."""
+        always = executor.missing(self.closing)
+        finals = {t.recipe: Task(t.recipe, kind="final", variant="reserve") for t in tasks}
+        return max(self.cost([*always, final], executor.workers) for final in finals.values())
+
+    def fits(self, tasks: Sequence[Task], executor: Executor, *, margin: float = MARGIN) -> bool:
         """Whether the tasks not done yet, and the final models after them, end in time.
 
         Args:
-            grace: share of the whole budget by which they may be late.
+            margin: share of the whole budget that must be left then.
         """
         if self.limit is None or not (missing := executor.missing(tasks)):
             return True
-        needed = self.cost(missing, executor.workers)
-        needed += self.cost(executor.missing(self.reserve), executor.workers)
-        return needed <= self.left + grace * self.limit
+        needed = self.cost(missing, executor.workers) + self.ending(tasks, executor)
+        return needed <= self.left - margin * self.limit
 
 
 @dataclass

@@ -32,7 +32,6 @@ FIRST_FOLDS = 2
 # costs time and finds nothing; a verdict it never makes easier, since stopping only takes chances
 # to say `helps` away.
 NEGLIGIBLE = 0.5
-GRACE = 0.05  # of the budget: so much late is better than two thirds of a stage thrown away
 
 
 @dataclass
@@ -101,12 +100,13 @@ def screen(
         else:
             alive.append(variant)
     alive.sort(key=lambda v: -bench.differences(base[: len(first)], result.runs[v.name]).mean())
-    while len(alive) > 1 and not fits(alive, alive[:1]):
+    while alive and not fits(alive, alive[:1] if len(alive) > 1 else []):
         # Now it is known what each costs: one network takes ten times what another does.
         variant = alive.pop()
         gains = bench.differences(base[: len(first)], result.runs[variant.name])
         verdict = _verdict(bench, variant, gains, "screen", "stopped early", round_number)
-        why = "The budget has no room for it beside those that did better on their first folds."
+        why = "The budget has no room for it"
+        why += " beside those that did better on their first folds." if alive else "."
         result.stopped.append(_because(verdict, why))
     if alive and len(first) < bench.folds:
         batch(alive, range(len(first), bench.folds))
@@ -219,7 +219,7 @@ class _Confirming:
     def stop_unaffordable(self, remaining: Callable[[Sequence[Variant]], list[Task]]) -> None:
         """Variants that cannot be confirmed in time after all: the machine was slower than thought."""
         while self.alive and not self.bench.budget.fits(
-            remaining([self.baseline, *self.alive]), self.bench.executor, grace=GRACE
+            remaining([self.baseline, *self.alive]), self.bench.executor, margin=0.0
         ):
             worst = min(self.alive, key=lambda v: float(self.gains(v).mean()))
             self.alive.remove(worst)
