@@ -10,7 +10,9 @@ from typing import Any
 
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Remedy
-from fitwell.remedies.table import REMEDIES, Edit, pretrained_edit
+from fitwell.remedies.edits import Edit
+from fitwell.remedies.table import REMEDIES
+from fitwell.remedies.transfer import pretrained_edit
 from fitwell.spec import Spec
 
 # finding -> entries of the table, the best guess first.

@@ -1,0 +1,154 @@
+"""What is trained: activation, first weights, normalisation, size, family."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fitwell.recipe import Recipe
+from fitwell.record import Finding
+from fitwell.remedies.edits import Edit, is_count, useful
+from fitwell.settings import choices, defaults, known
+from fitwell.spec import Spec
+
+_WIDEST = {"model.width": 2048, "model.growth": 256}
+# What is put on trial in place of each; small enough for the time that a trial has.
+_CONVNET = {"model.name": "convnet"}
+_RESNET = {"model.name": "resnet", "model.depth": 20, "model.width": 16}
+_STRONGER: dict[str, dict[str, Edit]] = {
+    "images": {
+        "linear": _CONVNET,
+        "mlp": _CONVNET,
+        "lenet": _CONVNET,
+        "convnet": _RESNET,
+        "alexnet": _RESNET,
+        "nin": _RESNET,
+    },
+    "table": {"linear": {"model.name": "mlp"}},
+}
+_RECTIFIERS = frozenset({"relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish"})
+
+
+def relu(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Change to ReLU, with an initialisation that suits it or as it is.
+
+    Use: vanishing_gradient, saturated_activation
+    Weakness: units can die
+    Source: Nair and Hinton 2010, ICML; He et al. 2015, ICCV
+    """
+    if not _is_choice(recipe, "activation") or recipe["model.activation"] in _RECTIFIERS:
+        return []
+    change = {"model.activation": "relu"}
+    inits = [{"model.init": "he"}, {"model.init": "xavier_uniform"}]
+    suited = [{**change, **init} for init in inits if _is_choice(recipe, "init")]
+    # Alone first: one change at a time shows what helped.
+    return useful(recipe, [change, *suited])
+
+
+def leaky_units(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Change to an activation that passes some gradient everywhere.
+
+    Use: dying_relu
+    Weakness: GELU costs more time
+    Source: Maas, Hannun and Ng 2013, ICML workshop; Hendrycks and Gimpel 2016
+    """
+    if not _is_choice(recipe, "activation"):
+        return []
+    return useful(recipe, [{"model.activation": name} for name in ("leaky_relu", "gelu")])
+
+
+def suited_init(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Draw the weights as suits the activation: He for ReLU, Xavier for sigmoid and tanh.
+
+    Use: vanishing_gradient, saturated_activation, dying_relu
+    Weakness: little where the layers are normalised
+    Source: Glorot and Bengio 2010, AISTATS; He et al. 2015, ICCV
+    """
+    if not _is_choice(recipe, "init"):
+        return []
+    bounded = recipe.get("model.activation") in ("sigmoid", "tanh")
+    return useful(recipe, [{"model.init": "xavier_uniform" if bounded else "he"}])
+
+
+def batch_norm(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Normalise every hidden layer over the batch.
+
+    Use: vanishing_gradient, saturated_activation, lr_too_high
+    Weakness: small batches; training and evaluation differ
+    Source: Ioffe and Szegedy 2015, ICML
+    """
+    return [{"model.norm": "batch"}] if recipe.get("model.norm") == "none" else []
+
+
+def wider(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Twice the width.
+
+    Use: underfitting
+    Weakness: four times the work in the hidden layers
+    Source: Zagoruyko and Komodakis 2016, BMVC
+    """
+    name, width = _width(recipe)
+    return [{name: 2 * width}] if is_count(width) and width <= _WIDEST[name] else []
+
+
+def narrower(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Half the width.
+
+    Use: overfitting
+    Weakness: often costs more than it brings; regularise first
+    Source: Geman, Bienenstock and Doursat 1992
+    """
+    name, width = _width(recipe)
+    return [{name: width // 2}] if is_count(width) and width >= 8 else []
+
+
+def deeper(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """One hidden layer, or block, more; the family's next depth where it has only some.
+
+    Use: underfitting
+    Weakness: gradients have further to go
+    Source: Simonyan and Zisserman 2015, ICLR
+    """
+    depth: Any = recipe.get("model.depth")
+    if not is_count(depth):
+        return []
+    if choices := _schema(recipe, "depth").get("enum"):
+        # In the order of the family's own list: what stands behind a depth is of its kind.
+        following = choices[choices.index(depth) + 1 :][:1] if depth in choices else []
+        return [{"model.depth": more} for more in following if more > depth]
+    return [{"model.depth": depth + 1}] if depth < 20 else []
+
+
+def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """A stronger family of models: a convnet, then a small ResNet for images; an MLP for tables.
+
+    Use: underfitting, or when nothing else is wrong
+    Weakness: slower; settings found for the old family may not suit the new one
+    Source: LeCun et al. 1998, Proceedings of the IEEE 86; Ioffe and Szegedy 2015, ICML; He et al.
+        2016, CVPR
+    """
+    model = str(recipe.get("model.name"))
+    change = _STRONGER[spec.kind].get(model)
+    # A residual network costs several times a convnet: only where more capacity is asked for.
+    if change is None or (model == "convnet" and finding.name != "underfitting"):
+        return []
+    name = change["model.name"]
+    # Its size and normalisation are its own: LeNet's 6 channels would make a poor convnet.
+    own = defaults("model", name)
+    sizes = {f"model.{key}": own[key] for key in ("width", "depth", "norm") if key in own}
+    wanted = {**sizes, **change}
+    return [{key: v for key, v in wanted.items() if key in recipe and recipe[key] != v}]
+
+
+def _width(recipe: Recipe) -> tuple[str, Any]:
+    """The setting that scales the model's channels, and its value."""
+    name = "model.growth" if _schema(recipe, "growth") else "model.width"
+    return name, recipe.get(name)
+
+
+def _schema(recipe: Recipe, key: str) -> Mapping[str, Any]:
+    """The schema of `model.key`; empty for a user's own model."""
+    return known()["model"].get(str(recipe.get("model.name")), {}).get(key, {})
+
+
+def _is_choice(recipe: Recipe, key: str) -> bool:
+    """Whether `model.key` holds one of our own names: a user's builder may mean another thing."""
+    return recipe.get(f"model.{key}") in choices(known()["model"]["mlp"].get(key, {}))

@@ -1,0 +1,77 @@
+"""What holds the fit back: penalties, dropout, smoothed labels."""
+
+from fitwell.recipe import Recipe
+from fitwell.record import Finding
+from fitwell.remedies.edits import Edit, rounded, useful
+from fitwell.spec import Spec
+
+
+def weight_decay(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Ten times the weight decay.
+
+    Use: overfitting
+    Weakness: too much of it underfits
+    Source: Krogh and Hertz 1991, NeurIPS
+    """
+    decay = recipe.get("optim.weight_decay")
+    if not isinstance(decay, int | float):
+        return []
+    return useful(recipe, [{"optim.weight_decay": rounded(min(0.1, 10 * decay or 5e-4), 2)}])
+
+
+def l1(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """A penalty on absolute weights of 1e-4, or ten times the one there is.
+
+    Use: overfitting, above all on tables with columns that do not matter
+    Weakness: sgd alone has it; too much of it underfits
+    Source: Tibshirani 1996, Journal of the Royal Statistical Society B 58
+    """
+    penalty = recipe.get("optim.l1")
+    if not isinstance(penalty, int | float):
+        return []
+    return useful(recipe, [{"optim.l1": rounded(min(0.1, 10 * penalty or 1e-4), 2)}])
+
+
+def dropout(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """More dropout: 0.3, or 0.2 more.
+
+    Use: overfitting
+    Weakness: training takes longer; little with batch normalisation
+    Source: Srivastava et al. 2014, JMLR 15
+    """
+    rate = recipe.get("model.dropout")
+    if not isinstance(rate, int | float) or rate > 0.5:
+        return []
+    return [{"model.dropout": rounded(rate + 0.2, 2) if rate else 0.3}]
+
+
+def label_smoothing(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Smooth the labels by 0.1.
+
+    Use: overfitting; wrong labels
+    Weakness: probabilities become too cautious
+    Source: Szegedy et al. 2016, CVPR
+    """
+    if recipe.get("loss.label_smoothing") != 0:
+        return []
+    return [{"loss.label_smoothing": 0.1}]
+
+
+def less_regularisation(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Switch dropout, weight decay and L1 off, all together.
+
+    Use: underfitting
+    Weakness: overfits where the data are few
+    Source: Geman, Bienenstock and Doursat 1992
+    """
+    names = ("model.dropout", "optim.weight_decay", "optim.l1", "loss.label_smoothing")
+    # The default decay of 5e-4 is too small to hold anything back.
+    strong = [n for n in names if _total(recipe.get(n)) > (1e-3 if n.startswith("optim") else 0)]
+    return [dict.fromkeys(strong, 0.0)] if strong else []
+
+
+def _total(value: object) -> float:
+    """A number, or the sum of a list of them; 0 for anything else."""
+    if isinstance(value, list):
+        return sum(_total(item) for item in value)
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,156 @@
+"""How it is trained: learning rate, optimizer, schedule, length."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fitwell.recipe import Recipe
+from fitwell.record import Finding
+from fitwell.remedies.edits import Edit, is_count, rounded
+from fitwell.settings import defaults
+from fitwell.spec import Spec
+
+# Learning rates outside of this have no use; SGD is with momentum, the others' is a multiple of
+# their default: 1e-6 to 0.03 for Adam.
+_SGD_RANGE, _ADAPTIVE_RANGE = (1e-4, 1.0), (1e-3, 30.0)
+_GOOD_UPDATE = 3e-3  # of a layer's norm a step, in the middle of what healthy runs show
+
+
+def higher_lr(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Raise the learning rate: by what the measured updates ask for, 3 and 10 times.
+
+    Use: lr_too_low, underfitting
+    Weakness: too much of it breaks training
+    Source: Smith 2017, WACV
+    """
+    factors = [10.0, 3.0]
+    update = finding.evidence.get("update_ratio")
+    if finding.name == "lr_too_low" and update:
+        # 3, 10, 30, 100 ...: half a power of ten is as exact as this can be.
+        wanted = 10 ** (round(2 * math.log10(_GOOD_UPDATE / update)) / 2)
+        factors.insert(0, min(300.0, max(3.0, rounded(wanted, 1))))
+    return _scaled_lr(recipe, factors, finding.evidence.get("divergence_lr"))
+
+
+def lower_lr(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Lower the learning rate: 3 and 10 times, or to where the range test allows.
+
+    Use: lr_too_high, dying_relu, saturated_activation
+    Weakness: training takes longer
+    Source: Bengio 2012, Practical recommendations for gradient-based training
+    """
+    factors = [1 / 3, 1 / 10]
+    rate, breaks_at = recipe.get("optim.lr"), finding.evidence.get("divergence_lr")
+    if breaks_at and isinstance(rate, int | float) and rate > breaks_at:
+        factors.insert(0, breaks_at / 5 / rate)
+    elif isinstance(rate, int | float):
+        usual = defaults("optim", str(recipe.get("optim.name", "sgd"))).get("lr", rate)
+        if rate >= 10 * usual:  # so far off that a third of it will not do
+            factors.insert(0, usual / rate)
+    return _scaled_lr(recipe, factors, None)
+
+
+def slightly_higher_lr(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Raise the learning rate 3 times.
+
+    Use: a slow training that is otherwise sound
+    Weakness: too much of it breaks training
+    Source: Smith 2017, WACV
+    """
+    return _scaled_lr(recipe, [3.0], finding.evidence.get("divergence_lr"))
+
+
+def adam(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Change to Adam with its own learning rate.
+
+    Use: layers whose gradients differ much in size
+    Weakness: often generalises a little worse than well-tuned SGD
+    Source: Kingma and Ba 2015, ICLR
+    """
+    if recipe.get("optim.name") != "sgd" or "optim.lr" not in recipe:
+        return []
+    return [{"optim.name": "adam", "optim.lr": defaults("optim", "adam")["lr"]}]
+
+
+def more_epochs(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Twice the epochs; four times where learning had only begun.
+
+    Use: stopped_too_early, underfitting
+    Weakness: twice the time
+    Source: Prechelt 1998, Early stopping, but when?
+    """
+    epochs: Any = recipe.get("train.epochs")
+    if not is_count(epochs):
+        return []
+    begun = (finding.evidence.get("half_of_the_fall_at") or 0) >= 0.35
+    factors = (4, 2) if finding.name == "stopped_too_early" and begun else (2,)
+    return [{"train.epochs": factor * epochs} for factor in factors]
+
+
+def lr_decay(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Let a constant learning rate fall, along half a cosine.
+
+    Use: stopped_too_early, where the noise of a high rate hides what was learned
+    Weakness: the length of training must be known
+    Source: Loshchilov and Hutter 2017, ICLR
+    """
+    return [{"schedule.name": "cosine"}] if recipe.get("schedule.name") == "constant" else []
+
+
+def patience(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Wait longer before stopping early.
+
+    Use: stopped_too_early, where train.patience ended it
+    Weakness: time
+    Source: Prechelt 1998, Early stopping, but when?
+    """
+    waited: Any = recipe.get("train.patience")
+    return [{"train.patience": 3 * waited}] if is_count(waited) else []
+
+
+def clip_norm(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Clip the gradient to norm 1.
+
+    Use: lr_too_high
+    Weakness: hides a rate that is too high rather than mends it
+    Source: Pascanu, Mikolov and Bengio 2013, ICML
+    """
+    if recipe.get("train.clip_norm") != 0 or recipe.get("train.normalise_gradient"):
+        return []
+    return [{"train.clip_norm": 1.0}]
+
+
+def warmup(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Raise the rate slowly: over the first 30 % of training.
+
+    Use: lr_too_high
+    Weakness: fewer steps at the full rate
+    Source: Goyal et al. 2017, arXiv:1706.02677
+    """
+    share = recipe.get("schedule.warmup")
+    return [{"schedule.warmup": 0.3}] if isinstance(share, int | float) and share < 0.3 else []
+
+
+def _scaled_lr(recipe: Recipe, factors: Sequence[float], breaks_at: float | None) -> list[Edit]:
+    """The learning rate times each factor, kept where the optimizer has use for it.
+
+    A rate above a third of where the range test broke is cut down to it.
+    """
+    rate = recipe.get("optim.lr")
+    if not isinstance(rate, int | float) or rate <= 0:
+        return []
+    low, high = _SGD_RANGE
+    if (optimizer := str(recipe.get("optim.name", "sgd"))) != "sgd":
+        usual = defaults("optim", optimizer)["lr"]
+        low, high = (usual * bound for bound in _ADAPTIVE_RANGE)
+    if breaks_at:
+        high = min(high, breaks_at / 3)
+    edits = []
+    for factor in factors:
+        # A rate that is already beyond the range may still come back into it.
+        bounds = (min(low, rate), max(high, rate))
+        new = rounded(min(bounds[1], max(bounds[0], rate * factor)), 2)
+        edit = {"optim.lr": new}
+        if new > 0 and (new / rate >= 1.5 or rate / new >= 1.5) and edit not in edits:
+            edits.append(edit)
+    return edits

@@ -1,0 +1,59 @@
+"""What was learned elsewhere: pretrained weights."""
+
+from pathlib import Path
+
+from fitwell import store
+from fitwell.errors import FitwellError, SettingError
+from fitwell.options import fine_tuning
+from fitwell.recipe import Recipe
+from fitwell.record import Finding
+from fitwell.remedies.edits import Edit
+from fitwell.settings import defaults, known
+from fitwell.spec import Spec
+
+
+def pretrained(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Start from the pretrained network that `model.candidate` names, and fine-tune it.
+
+    Use: overfitting, underfitting, or when nothing else is wrong; images
+    Weakness: little where the weights come from quite other images; as slow as that network is
+    Source: Yosinski et al. 2014, NeurIPS; Howard and Ruder 2018, ACL; Kornblith et al. 2019, CVPR
+    """
+    if not recipe.get("model.candidate") or recipe.get("model.pretrained"):
+        return []
+    try:
+        return [pretrained_edit(recipe, spec)]
+    except FitwellError:
+        return []  # of an old run, perhaps: said where an improvement begins
+
+
+def pretrained_edit(recipe: Recipe, spec: Spec) -> Edit:
+    """The network, its weights and the recipe of fine-tuning, as one edit.
+
+    Raises:
+        SettingError: no images, or `model.candidate` is neither NAME=WEIGHTS nor a run folder.
+    """
+    candidate = str(recipe["model.candidate"])
+    if spec.kind != "images":
+        raise SettingError(
+            f"model.candidate = {candidate}: pretrained networks are tried on images, and this is a "
+            "table. Leave it out.",
+            setting="model.candidate",
+        )
+    if (Path(candidate).expanduser() / "format").is_file():
+        source = store.open_run(candidate, trials=False).recipe or Recipe()
+        model, weights = source.section("model"), candidate
+    else:
+        name, _, weights = candidate.partition("=")
+        model = {"name": name, **(defaults("model", name) if name in known()["model"] else {})}
+    if not (model.get("name") and weights):
+        raise SettingError(
+            f"model.candidate = {candidate}: must be NAME=WEIGHTS, such as "
+            "torchvision:resnet18=torchvision or torchvision:squeezenet1_0=weights.npz, or a run "
+            "folder.",
+            setting="model.candidate",
+        )
+    edit = {f"model.{key}": value for key, value in model.items() if key != "candidate"}
+    edit["model.pretrained"] = weights
+    edit |= fine_tuning(str(recipe["optim.name"]), str(recipe["loss.name"]), images=True)
+    return {name: value for name, value in edit.items() if recipe.get(name) != value}
