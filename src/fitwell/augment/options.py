@@ -21,7 +21,8 @@ def augment_settings(
         Field(
             min_length=2,
             max_length=2,
-            description="least and largest share of the area that is cut out and enlarged",
+            description="least and largest share of the area that is cut out and "
+            "enlarged; its shape is augment.crop_ratio",
         ),
     ] = [1.0, 1.0],  # noqa: B006 - read, never changed
     crop_ratio: Annotated[
