@@ -232,6 +232,17 @@ def test_the_start_is_the_source_and_its_normalisation(target: Data, source: Pat
     assert row["new"] == ("head.weight", "head.bias") and "conv1.weight" in row["loaded"]
 
 
+def test_the_head_of_other_classes_is_new_though_it_would_fit(source: Path) -> None:
+    # As many classes, others: the old head would start sure of the wrong answers.
+    digits = fitwell_data.read("digits", {})
+    for classes, new in ((slice(0, 8), ()), (slice(2, 10), ("head.weight", "head.bias"))):
+        few = np.isin(digits.targets, range(10)[classes])
+        data = fitwell_data.read((digits.inputs[few], digits.targets[few]), {})
+        rows = split.fit_rows(data, recipe_for(data, source).section("data"), 0)
+        job = build_job(data, rows, recipe_for(data, source), seed=0)
+        assert job.fitted is not None and job.fitted.new == new
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_weights_of_unknown_origin_take_imagenets_normalisation(
     source: Path, tmp_path: Path, channels: int

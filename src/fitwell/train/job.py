@@ -105,7 +105,7 @@ def build_job(
     torch.manual_seed(seed)
     device = choose_device(str(recipe["train.device"]))
     model = build_model(recipe, data.spec)
-    fitted = start_from(model, recipe) if going_on is None else None
+    fitted = start_from(model, recipe, data.spec) if going_on is None else None
     model = model.to(device)
     convolutional = has_convolutions(model) and len(data.spec.input_shape) == 3
     if convolutional:
@@ -186,7 +186,7 @@ def check_buildable(recipe: Recipe, spec: Spec) -> None:
     choose_device(str(recipe["train.device"]))
     with torch.random.fork_rng():
         model = build_model(recipe, spec)
-        start_from(model, recipe)
+        start_from(model, recipe, spec)
     OPTIMIZERS[str(recipe["optim.name"])](model.parameters(), **_settings(recipe, "optim"))
     training_loss(build_loss(recipe), torch.tensor(spec.class_counts))
     source = str(recipe["model.pretrained"])
@@ -207,12 +207,12 @@ def build_loss(recipe: Recipe) -> Loss:
     return LOSSES[str(recipe["loss.name"])](**_settings(recipe, "loss"))
 
 
-def start_from(model: nn.Module, recipe: Recipe) -> Fitted | None:
+def start_from(model: nn.Module, recipe: Recipe, spec: Spec) -> Fitted | None:
     """Load the pretrained weights that the recipe names, if any."""
     settings = recipe.section("model")
     if not settings["pretrained"]:
         return None
-    return load_pretrained(model, str(recipe["model.name"]), settings)
+    return load_pretrained(model, str(recipe["model.name"]), settings, spec)
 
 
 def moments_of(recipe: Recipe, data: Data, rows: np.ndarray) -> Moments | None:

@@ -29,13 +29,21 @@ class Fitted:
 
 
 def fit_weights(
-    model: nn.Module, tensors: Mapping[str, Tensor], *, source: str = "the file", setting: str = ""
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    new_head: bool = False,
+    source: str = "the file",
+    setting: str = "",
 ) -> Fitted:
     """Load the weights of another task into `model`, by name; a head of another shape stays new.
 
     The head is the last layer that has weights. Weights of a first convolution that reads three
     channels are summed for a model that reads one: a grey image is then seen as its three equal
     channels were. Auxiliary classifiers that only serve training are left out.
+
+    Args:
+        new_head: the head stays new whatever its shape: it told other classes apart.
 
     Raises:
         DataError: any other name or shape that does not fit; names them.
@@ -58,7 +66,9 @@ def fit_weights(
         given[first] = value.sum(1, keepdim=True)
         notes.append(f"{first} is summed over its three channels, to read one.")
     heads = [name for name in own if name.rpartition(".")[0] == last.rpartition(".")[0]]
-    fits = all(name in given and given[name].shape == own[name].shape for name in heads)
+    fits = not new_head and all(
+        name in given and given[name].shape == own[name].shape for name in heads
+    )
     new = () if fits else tuple(heads)
     # Buffers that older files did not have: how many batches a normalisation has seen.
     counts = {n: own[n] for n in own if n.endswith("num_batches_tracked") and n not in given}

@@ -39,12 +39,14 @@ FAMILIES = {
 }
 
 
-def load_pretrained(model: nn.Module, name: str, settings: Mapping[str, Any]) -> Fitted:
+def load_pretrained(model: nn.Module, name: str, settings: Mapping[str, Any], spec: Spec) -> Fitted:
     """Load the weights that `settings["pretrained"]` names into a model of the recipe.
 
     Args:
         name: the model's name in the recipe.
         settings: `model.*` without the prefix.
+        spec: of the data at hand. Where the source is a run on other classes, its head is not taken
+            over, even if it has as many outputs: it would start sure of the wrong answers.
 
     Raises:
         DataError: the weights cannot be read, or are not of this model.
@@ -55,7 +57,9 @@ def load_pretrained(model: nn.Module, name: str, settings: Mapping[str, Any]) ->
         path = torchvision_file(torchvision_name(name, settings))
         return fit_weights(model, read_weights(path), source=path.name, setting=SETTING)
     tensors: Tensors = read_weights(source, setting=SETTING)
-    return fit_weights(model, tensors, source=source, setting=SETTING)
+    run = run_of(source)
+    other = run is not None and run.spec is not None and run.spec.classes != spec.classes
+    return fit_weights(model, tensors, new_head=other, source=source, setting=SETTING)
 
 
 def moments(source: str, data: Data, rows: np.ndarray) -> Moments:
