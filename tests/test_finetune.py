@@ -259,8 +259,46 @@ def test_weights_of_unknown_origin_take_imagenets_normalisation(
     torch.testing.assert_close(
         prepared((whole / 255).astype(np.float32)), expected, atol=1e-5, rtol=1e-5
     )
-    with pytest.raises(SettingError, match="from 0 to 1"):
+    with pytest.raises(SettingError, match="from 0 to 1, and these are of another range"):
         prepared(whole.astype(np.float32))
+
+
+def test_a_runs_normalisation_is_taken_over_in_the_unit_of_the_data(tmp_path: Path) -> None:
+    from fitwell.data import preprocess
+    from fitwell.weights import moments
+
+    rng = np.random.default_rng(0)
+    rows = np.arange(60)
+    whole = rng.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
+    shares = (whole / 255).astype(np.float32)
+
+    def read(x: np.ndarray) -> Data:
+        return fitwell_data.read((x, rows % 2), {})
+
+    def run_on(x: np.ndarray, name: str) -> str:
+        store.write_json(tmp_path / name / "format", 1)
+        path = tmp_path / name / "preprocess" / "preprocess.json"
+        store.write_json(path, preprocess.fit(read(x), rows).to_json())
+        return str(tmp_path / name)
+
+    sources = {"whole": run_on(whole, "whole"), "shares": run_on(shares, "shares")}
+    for source in sources.values():
+        for images in (whole, shares):
+            fitted = preprocess.fit(read(images), rows, moments(source, read(images), rows))
+            found = fitted.inputs(images)
+            assert abs(found.mean()) < 1e-5 and abs(found.std() - 1) < 1e-5
+    measured = run_on(shares * 16, "measured")
+    same = moments(measured, read(shares * 16), rows)
+    own = preprocess.fit(read(shares * 16), rows)
+    assert same == (own.mean, own.scale)
+    with pytest.raises(SettingError, match=r"from 0 to 1, and these are of another range"):
+        moments(sources["shares"], read(shares * 16), rows)
+    with pytest.raises(SettingError, match=r"of another range, and these are from 0 to 255"):
+        moments(measured, read(whole), rows)
+    old = store.read_json(Path(measured) / "preprocess" / "preprocess.json")
+    del old["unit"]  # a run of before
+    store.write_json(Path(measured) / "preprocess" / "preprocess.json", old)
+    assert moments(measured, read(whole), rows) == same
 
 
 def test_the_default_recipe_is_gentler(source: Path) -> None:
