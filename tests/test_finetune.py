@@ -388,6 +388,18 @@ def test_the_command_line_refuses_before_it_writes(
     assert [path.name for path in tmp_path.iterdir()] == ["broken.pth"]
 
 
+def test_a_candidate_that_knows_other_images_is_refused_before_anything_is_written(
+    target: Data, source: Path, tmp_path: Path
+) -> None:
+    import fitwell as fw
+
+    measured = (target.inputs.astype(np.float32) * 3, target.targets)
+    settings = {**SMALL, "model.candidate": str(source)}
+    with pytest.raises(SettingError, match=r"and these are of another range"):
+        fw.improve(measured, settings=settings, out=tmp_path / "run", budget=1)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_improve_proposes_and_proves_fine_tuning(
     target: Data, source: Path, tmp_path: Path

@@ -18,7 +18,13 @@ KINDS = (
     "sources models layers activations inits losses optimizers schedules augmentations metrics "
     "findings remedies executors runs settings"
 ).split()
-EXECUTORS = {"local": "processes on this machine, each with its share of the threads"}
+EXECUTORS = {
+    "local": {
+        "summary": "processes on this machine, each with its share of the threads",
+        "use": "folds and trials, several at a time",
+        "weakness": "no more cores and memory than one machine has",
+    }
+}
 _INPUT = {
     "type": "array",
     "items": {"type": "integer", "minimum": 1},
@@ -48,9 +54,7 @@ def list_kind(kind: str) -> list[dict[str, Any]]:
         return _runs(Path("runs"))
     if kind == "settings":
         return [_setting(name) for name in all_names()]
-    if kind == "executors":
-        return [{"name": name, "summary": text} for name, text in EXECUTORS.items()]
-    entries = summaries().get(kind, {})
+    entries = _entries().get(kind, {})
     return [{"name": name, "summary": entry["summary"]} for name, entry in entries.items()]
 
 
@@ -119,7 +123,7 @@ def explain(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, A
         if schemas := _settings_called(plain):
             _refuse_settings(name, given)
             return _explained_setting(plain, schemas)
-        every = [n for entries in summaries().values() for n in entries]
+        every = [n for entries in _entries().values() for n in entries]
         every += [n.partition(".")[2] for n in all_names()] + all_names()
         raise SettingError(
             f"explain {name}: nothing has this name.{did_you_mean(plain, every)} "
@@ -135,11 +139,16 @@ def explain(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, A
         "name": entry,
         "kind": kind,
         **dict.fromkeys(("formula", "use", "weakness", "source"), ""),
-        **summaries()[kind][entry],
+        **_entries()[kind][entry],
         "settings": {**schemas, **_settings_called(entry)},
         "also": [f"{other}.{same}" for other, same in found if other != kind],
         **_worked(kind, entry, given),
     }
+
+
+def _entries() -> dict[str, dict[str, dict[str, Any]]]:
+    """kind -> name -> textbook entry, of everything that has one."""
+    return {**summaries(), "executors": EXECUTORS}
 
 
 def _called(name: str) -> list[tuple[str, str]]:
@@ -148,7 +157,7 @@ def _called(name: str) -> list[tuple[str, str]]:
     plain = bare.replace("-", "_")
     return [
         (one, own)
-        for one, entries in summaries().items()
+        for one, entries in _entries().items()
         for own in dict.fromkeys((bare, plain))
         if own in entries
         and (one == kind if dot else not (one == "remedies" and _settings_called(plain)))
@@ -201,6 +210,8 @@ def _worked(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _settings_called(name: str) -> dict[str, Any]:
     """dotted name -> schema of the settings called so, in full (`optim.lr`) or in short (`lr`)."""
+    if name == "source":  # no section holds it
+        return {name: {"type": "string", "description": _setting(name)["summary"]}}
     schemas = {}
     for dotted in all_names():
         section, _, key = dotted.partition(".")
@@ -219,7 +230,7 @@ def _explained_setting(name: str, schemas: dict[str, Any]) -> dict[str, Any]:
     used_by = [
         entry or section
         for section, _, key in (dotted.partition(".") for dotted in schemas)
-        for entry, settings in known()[section].items()
+        for entry, settings in known().get(section, {}).items()
         if key in settings
     ]
     first = next(iter(schemas.values()), {})
@@ -228,7 +239,7 @@ def _explained_setting(name: str, schemas: dict[str, Any]) -> dict[str, Any]:
         "kind": "settings",
         "summary": first.get("description", ""),
         "formula": "",
-        "use": f"a setting of {', '.join(dict.fromkeys(used_by))}",
+        "use": f"a setting of {', '.join(dict.fromkeys(used_by)) or 'every recipe'}",
         "weakness": "",
         "source": "",
         "settings": schemas,
