@@ -368,6 +368,33 @@ def test_frozen_layers_are_not_called_sick(target: Data, source: Path) -> None:
     assert not named & {"vanishing_gradient", "lr_too_low", "dying_relu", "saturated_activation"}
 
 
+def test_show_says_what_is_frozen_and_what_was_taken_over(
+    target: Data, source: Path, tmp_path: Path
+) -> None:
+    import fitwell as fw
+
+    lent = tmp_path / "lent"
+    shutil.copytree(source, lent)
+    settings = {"train__freeze": 0.5, "train__epochs": 1}
+    run = tuned(target, lent, tmp_path / "run", **settings)
+    recipe = recipe_for(target, lent, **settings)
+    fresh = fw.show((target.inputs, target.targets), settings=dict(recipe))
+    drawn = fw.show((target.inputs, target.targets), settings=SMALL)
+    variances = [[layer["variance"] for layer in s["layers"]] for s in (fresh, drawn)]
+    assert variances[0] != variances[1] and None not in variances[0]
+    shutil.rmtree(lent)  # a run is shown without
+    shown = fw.show(run)
+    assert "before the pretrained weights" in shown["measured_on"]
+    assert fw.show(tmp_path / "run")["table"] == shown["table"] == fresh["table"]
+    said = {row["name"]: (row["trainable"], row["init"]) for row in shown["table"]}
+    assert said["conv1.weight"] == said["norm2.bias"] == (False, "pretrained")
+    assert said["linear3.weight"] == (True, "pretrained")
+    assert said["head.weight"] == (True, "default")
+    assert shown["trainable"] == sum(r["count"] for r in shown["table"] if r["trainable"])
+    with pytest.raises(DataError, match="does not exist"):
+        fw.show((target.inputs, target.targets), settings=dict(recipe))
+
+
 def test_the_command_line_refuses_before_it_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from fitwell.errors import SettingError, did_you_mean
 from fitwell.settings import (
     NAMED_SECTIONS,
     all_names,
+    defaults,
     known,
     signatures,
     summaries,
@@ -274,9 +275,8 @@ def show(
 
     from fitwell import record, store
     from fitwell.api.start import begin, given
-    from fitwell.show import show_model, surviving_features
+    from fitwell.show import surviving_features
     from fitwell.train import load_model
-    from fitwell.train.job import build_model
 
     values = given(model, settings)
     run: record.Run | None = None
@@ -293,6 +293,8 @@ def show(
     if run is not None and run.recipe is not None and run.spec is not None and not values:
         recipe, spec = run.recipe, run.spec  # the data need not be there any more
         examples, measured_on = None, "standard normal numbers"
+        if recipe.get("model.pretrained"):
+            measured_on += ", before the pretrained weights were loaded"
     else:
         start = begin(source, "", values)
         run, recipe, spec = None, start.recipe, start.data.spec
@@ -302,7 +304,7 @@ def show(
     init = recipe.get("model.init", "") if own else ""
     with torch.random.fork_rng():
         torch.manual_seed(int(recipe.get("train.seed", 0)))  # the weights that `fit` starts with
-        shown = show_model(build_model(recipe, spec), spec, init, examples)
+        shown = _shown(recipe, spec, init, examples, run)
     linear = recipe["model.name"] == "linear" and spec.kind == "table"
     if linear and run is not None and run.folder and (run.folder / "best.safetensors").is_file():
         shown["features"] = surviving_features(load_model(run)[0], spec)
@@ -317,6 +319,29 @@ def show(
         from fitwell.pictures import write_pictures
 
         shown["pictures"] = write_pictures(run, getattr(run, "data", None))
+    return shown
+
+
+def _shown(recipe: Any, spec: Any, init: Any, examples: Any, run: Any) -> dict[str, Any]:
+    """What `show_model` gives of the model as its training starts: pretrained, partly frozen.
+
+    The weights that a run was started from need not be there any more, and are not fetched again: it
+    keeps their names, and its model is shown as drawn.
+    """
+    from fitwell.show import show_model
+    from fitwell.train.job import build_model, freezing_of, start_from
+
+    model = build_model(recipe, spec)
+    taken: list[str] = []
+    if run is not None:
+        taken = [n for row in run.evidence for n in row.get("loaded", ())]
+    elif fitted := start_from(model, recipe):
+        taken = list(fitted.loaded)
+    freezing_of(model, {**defaults("train"), **recipe.section("train")})
+    shown = show_model(model, spec, init, examples)
+    for row in shown["table"]:
+        if row["name"] in taken:
+            row["init"] = "pretrained"
     return shown
 
 
