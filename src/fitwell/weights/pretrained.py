@@ -80,7 +80,7 @@ def moments(source: str, data: Data, rows: np.ndarray) -> Moments:
     else:
         mean, scale, unit = IMAGENET_MEAN, IMAGENET_STD, 1.0
     here = unit_of(data.inputs, rows)
-    if unit not in (None, here):
+    if unit is not None and unit != here:
         if not (unit and here):
             raise _unsuited(f"knows images {_range(unit)}, and these are {_range(here)}")
         mean, scale = (tuple(v * here / unit for v in values) for values in (mean, scale))
