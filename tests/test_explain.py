@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 import fitwell as fw
+from fitwell.api.looking import KINDS, list_kind
 from fitwell.cli.main import run
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.arithmetic import windows
@@ -68,6 +69,21 @@ def test_a_name_of_several_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(explained(capsys, "linear")["also"]) == {"layers.linear", "schedules.linear"}
     assert explained(capsys, "schedules.linear")["curve"]["y"][0] == 1.0
     assert explained(capsys, "linear", "warmup=0.5")["kind"] == "schedules"
+
+
+def test_every_name_that_is_listed_is_explained_within_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    kinds = [kind for kind in KINDS if kind not in ("runs", "inits")]  # inits draw weights: slow
+    for kind in kinds:
+        assert run(["list", kind]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        for row in list_kind(kind):
+            assert run(["explain", row["name"]]) == 0, row["name"]
+            lines += capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80, kind
+    assert explained(capsys, "executors.local")["kind"] == "executors"
 
 
 def test_what_needs_no_torch_imports_none() -> None:

@@ -270,8 +270,46 @@ def test_weights_of_unknown_origin_take_imagenets_normalisation(
     torch.testing.assert_close(
         prepared((whole / 255).astype(np.float32)), expected, atol=1e-5, rtol=1e-5
     )
-    with pytest.raises(SettingError, match="from 0 to 1"):
+    with pytest.raises(SettingError, match="from 0 to 1, and these are of another range"):
         prepared(whole.astype(np.float32))
+
+
+def test_a_runs_normalisation_is_taken_over_in_the_unit_of_the_data(tmp_path: Path) -> None:
+    from fitwell.data import preprocess
+    from fitwell.weights import moments
+
+    rng = np.random.default_rng(0)
+    rows = np.arange(60)
+    whole = rng.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
+    shares = (whole / 255).astype(np.float32)
+
+    def read(x: np.ndarray) -> Data:
+        return fitwell_data.read((x, rows % 2), {})
+
+    def run_on(x: np.ndarray, name: str) -> str:
+        store.write_json(tmp_path / name / "format", 1)
+        path = tmp_path / name / "preprocess" / "preprocess.json"
+        store.write_json(path, preprocess.fit(read(x), rows).to_json())
+        return str(tmp_path / name)
+
+    sources = {"whole": run_on(whole, "whole"), "shares": run_on(shares, "shares")}
+    for source in sources.values():
+        for images in (whole, shares):
+            fitted = preprocess.fit(read(images), rows, moments(source, read(images), rows))
+            found = fitted.inputs(images)
+            assert abs(found.mean()) < 1e-5 and abs(found.std() - 1) < 1e-5
+    measured = run_on(shares * 16, "measured")
+    same = moments(measured, read(shares * 16), rows)
+    own = preprocess.fit(read(shares * 16), rows)
+    assert same == (own.mean, own.scale)
+    with pytest.raises(SettingError, match=r"from 0 to 1, and these are of another range"):
+        moments(sources["shares"], read(shares * 16), rows)
+    with pytest.raises(SettingError, match=r"of another range, and these are from 0 to 255"):
+        moments(measured, read(whole), rows)
+    old = store.read_json(Path(measured) / "preprocess" / "preprocess.json")
+    del old["unit"]  # a run of before
+    store.write_json(Path(measured) / "preprocess" / "preprocess.json", old)
+    assert moments(measured, read(whole), rows) == same
 
 
 def test_the_default_recipe_is_gentler(source: Path) -> None:
@@ -341,6 +379,33 @@ def test_frozen_layers_are_not_called_sick(target: Data, source: Path) -> None:
     assert not named & {"vanishing_gradient", "lr_too_low", "dying_relu", "saturated_activation"}
 
 
+def test_show_says_what_is_frozen_and_what_was_taken_over(
+    target: Data, source: Path, tmp_path: Path
+) -> None:
+    import fitwell as fw
+
+    lent = tmp_path / "lent"
+    shutil.copytree(source, lent)
+    settings = {"train__freeze": 0.5, "train__epochs": 1}
+    run = tuned(target, lent, tmp_path / "run", **settings)
+    recipe = recipe_for(target, lent, **settings)
+    fresh = fw.show((target.inputs, target.targets), settings=dict(recipe))
+    drawn = fw.show((target.inputs, target.targets), settings=SMALL)
+    variances = [[layer["variance"] for layer in s["layers"]] for s in (fresh, drawn)]
+    assert variances[0] != variances[1] and None not in variances[0]
+    shutil.rmtree(lent)  # a run is shown without
+    shown = fw.show(run)
+    assert "before the pretrained weights" in shown["measured_on"]
+    assert fw.show(tmp_path / "run")["table"] == shown["table"] == fresh["table"]
+    said = {row["name"]: (row["trainable"], row["init"]) for row in shown["table"]}
+    assert said["conv1.weight"] == said["norm2.bias"] == (False, "pretrained")
+    assert said["linear3.weight"] == (True, "pretrained")
+    assert said["head.weight"] == (True, "default")
+    assert shown["trainable"] == sum(r["count"] for r in shown["table"] if r["trainable"])
+    with pytest.raises(DataError, match="does not exist"):
+        fw.show((target.inputs, target.targets), settings=dict(recipe))
+
+
 def test_the_command_line_refuses_before_it_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -359,6 +424,18 @@ def test_the_command_line_refuses_before_it_writes(
         assert run(["improve", "digits", setting]) == 2
         assert expected in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["broken.pth"]
+
+
+def test_a_candidate_that_knows_other_images_is_refused_before_anything_is_written(
+    target: Data, source: Path, tmp_path: Path
+) -> None:
+    import fitwell as fw
+
+    measured = (target.inputs.astype(np.float32) * 3, target.targets)
+    settings = {**SMALL, "model.candidate": str(source)}
+    with pytest.raises(SettingError, match=r"and these are of another range"):
+        fw.improve(measured, settings=settings, out=tmp_path / "run", budget=1)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

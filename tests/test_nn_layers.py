@@ -241,7 +241,7 @@ def test_the_least_padding_that_is_named_is_enough_and_no_less(
     ("name", "shape", "values", "says"),
     [
         ("conv2d", (3, 8, 8), {"groups": 2}, "must divide the 3 channels of the input"),
-        ("conv2d", (4, 8, 8), {"out_channels": 3, "groups": 2}, "3 channels of out_channels"),
+        ("conv2d", (4, 8, 8), {"out_channels": 3, "groups": 2}, "must divide the 3 out_channels"),
         ("conv2d", (3, 8, 8), {"kernel": [2, 3, 4]}, "a list of at most 2"),
         ("conv2d", (3, 2, 2), {"padding": 2, "padding_mode": "reflect"}, "no more than 1"),
         ("conv2d", (3, 8, 8), {"kernal": 2}, "Did you mean kernel"),

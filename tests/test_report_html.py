@@ -109,6 +109,36 @@ def test_the_file_needs_no_network_and_runs_no_script(sick: str) -> None:
         assert all(link.startswith("#") for link in links), links
 
 
+def test_each_curve_says_what_it_shows_to_who_cannot_see_it(sick: str) -> None:
+    named = [a["alt"] or "" for tag, a in Page(sick).tags if tag == "img"]
+    said = {alt for alt in named if alt.endswith("by epoch, train and validation")}
+    assert {alt.split(" by epoch")[0] for alt in said} == {
+        "Before: accuracy", "After: accuracy", "Before: loss", "After: loss"
+    }  # fmt: skip
+    assert all(named)
+
+
+def test_a_fine_tuned_run_says_what_it_started_from() -> None:
+    data = fakes.digits()
+    (run,) = fakes.improvement(data=data).final_folds[:1]
+    assert run.recipe is not None
+    before = headline(gather(run)).sentences
+    run.recipe = run.recipe.edit({"model.pretrained": "w.pth"})
+    run.evidence = [
+        {
+            "experiment": "pretrained",
+            "loaded": ["conv1.weight", "conv1.bias"],
+            "new": ["head.weight", "head.bias"],
+            "notes": ["conv1.weight is summed over its three channels, to read one."],
+        }
+    ]
+    added = [s for s in headline(gather(run)).sentences if s not in before]
+    assert added == [
+        "Started from w.pth: 2 tensors taken over; new are head.weight and head.bias.",
+        "conv1.weight is summed over its three channels, to read one.",
+    ]
+
+
 def test_names_are_escaped_on_the_page_and_in_pictures(sick: str) -> None:
     assert "<script" not in sick
     assert "alert(" in Page(sick).text

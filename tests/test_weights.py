@@ -3,6 +3,9 @@
 import io
 import os
 import pickle
+import re
+import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -113,6 +116,8 @@ def test_a_pickle_bomb_is_refused_and_not_run(tmp_path: Path, how: str) -> None:
     with pytest.raises(DataError, match=r"could run (code|when it is loaded)") as caught:
         read_weights(path, setting="model.pretrained")
     assert not crater.exists()
+    if how in ("zip", "legacy"):
+        assert re.search(r"holds code \((posix|nt)\.mkdir\)", caught.value.message)
     assert str(path) in caught.value.message and caught.value.where == str(path)
     assert caught.value.setting == "model.pretrained" and caught.value.exit_code == 2
     if how != "npz":  # the bomb is live: torch.load without care would run it
@@ -132,6 +137,30 @@ def _noise(path: Path) -> None:
 def _other_zip(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "no weights")
+
+
+def _tar(path: Path) -> None:
+    """As torch.save wrote before 0.1.1: pickles in a tar."""
+    with tarfile.open(path, "w") as archive:
+        for name in ("sys_info", "pickle", "tensors", "storages"):
+            content = pickle.dumps({"protocol_version": 1000})
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def _script(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and still what is found in the world
+        torch.jit.save(torch.jit.trace(nn.Linear(2, 1), torch.ones(1, 2)), path)
+
+
+def _sparse(path: Path) -> None:
+    torch.save({"ok": torch.ones(2), "w": torch.eye(3).to_sparse()}, path)
+
+
+def _without_values(path: Path) -> None:
+    torch.save({"w": torch.ones(2, device="meta")}, path)
 
 
 def _not_finite(path: Path) -> None:
@@ -154,6 +183,10 @@ def _not_finite(path: Path) -> None:
         *((f"other{s}", _other_zip, "damaged|no weights") for s in (".npz", ".pth")),
         ("list.pth", lambda path: torch.save([torch.ones(2)], path), "holds a list"),
         ("none.pth", lambda path: torch.save({"epoch": 3}, path), "holds no weights .it has epoch"),
+        ("tar.pth", _tar, r"TorchScript.*both hold code"),
+        ("script.pt", _script, r"TorchScript.*both hold code"),
+        ("sparse.pth", _sparse, r"no plain numbers: w \("),
+        ("meta.pth", _without_values, r"no plain numbers: w \("),
         *((f"nan{s}", _not_finite, r"not finite: 0\.weight, 3\.bias") for s in (".npz", ".pth")),
     ],
 )
@@ -164,6 +197,66 @@ def test_bad_files_are_refused_with_name_and_reason(
     with pytest.raises(DataError, match=said) as caught:
         read_weights(tmp_path / name)
     assert name in caught.value.message and name in caught.value.where
+
+
+def test_npz_of_other_machines_and_with_texts_is_read(tmp_path: Path) -> None:
+    swapped = np.arange(3, dtype=np.float32).astype(">f4")
+    np.savez(tmp_path / "w.npz", weight=swapped, classes=np.array(["cat", "dog"]))
+    found = read_weights(tmp_path / "w.npz")
+    assert list(found) == ["weight"] and found["weight"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("wrapped", ["", "module.", "module._orig_mod."])
+def test_a_model_in_a_wrapper_takes_weights_with_and_without_it(
+    tmp_path: Path, wrapped: str
+) -> None:
+    model: nn.Module = net()
+    for name in filter(None, reversed(wrapped.split("."))):
+        outer = nn.Module()
+        outer.add_module(name, model)
+        model = outer
+    for state in (net().state_dict(), {f"module.{k}": t for k, t in net().state_dict().items()}):
+        torch.save(state, tmp_path / "w.pth")
+        fw.load(tmp_path / "w.pth", into=model)
+        plain = {k.removeprefix("module."): t for k, t in state.items()}
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(tensor, plain[name.removeprefix(wrapped)]), name
+    fw.save(model, tmp_path / "own.safetensors")
+    again = fw.load(tmp_path / "own.safetensors", into=net())
+    assert torch.equal(again[0].weight, plain["0.weight"])
+    assert fit_weights(model, net(5).state_dict()).new == (
+        f"{wrapped}3.weight",
+        f"{wrapped}3.bias",
+    )
+
+
+def test_a_model_never_takes_weights_that_are_not_finite(tmp_path: Path) -> None:
+    model, kept = net(), net()
+    before = kept[0].weight.clone()  # type: ignore[union-attr, operator]
+    with torch.no_grad():
+        model[3].bias[1] = float("nan")  # type: ignore[index]
+    fw.save(model, tmp_path / "own.safetensors")
+    assert fw.load(tmp_path / "own.safetensors")["3.bias"].isnan().any()  # data may be so
+    # Finite in float64, and not in the model's float32.
+    huge: dict[str, Any] = {n: t.double().numpy() for n, t in net().state_dict().items()}
+    huge["3.bias"] = huge["3.bias"] + 1e300
+    huge["1.num_batches_tracked"] = np.array(1)
+    np.savez(tmp_path / "huge.npz", **huge)
+    for name in ("own.safetensors", "huge.npz"):
+        with pytest.raises(DataError, match=r"not finite: 3\.bias") as caught:
+            fw.load(tmp_path / name, into=kept)
+        assert name in caught.value.where
+    with pytest.raises(DataError, match=r"not finite: 3\.bias"):
+        fit_weights(kept, read_weights(tmp_path / "huge.npz"), setting="model.pretrained")
+    assert torch.equal(kept[0].weight, before)  # type: ignore[arg-type]
+
+
+def test_a_head_alone_has_nothing_to_take_over() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    other = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    with pytest.raises(DataError, match=r"Nothing of w\.pth.*Leave model\.pretrained out"):
+        fit_weights(model, other.state_dict(), source="w.pth", setting="model.pretrained")
+    assert fit_weights(model, model.state_dict()).new == ()
 
 
 def test_an_array_without_names_is_refused(tmp_path: Path) -> None:

@@ -285,7 +285,8 @@ def _convert(name: str, value: Any, schema: Schema) -> Any:
         items = listed(value) if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
             raise wrong
-        return [check_value(name, item, schema.get("items", {})) for item in items]
+        about = {k: schema[k] for k in ("description", "default") if k in schema}
+        return [check_value(name, item, {**about, **schema.get("items", {})}) for item in items]
     if not isinstance(value, str):
         raise wrong
     return value

@@ -8,6 +8,7 @@ from fitwell.errors import SettingError, did_you_mean
 from fitwell.settings import (
     NAMED_SECTIONS,
     all_names,
+    defaults,
     known,
     signatures,
     summaries,
@@ -18,7 +19,13 @@ KINDS = (
     "sources models layers activations inits losses optimizers schedules augmentations metrics "
     "findings remedies executors runs settings"
 ).split()
-EXECUTORS = {"local": "processes on this machine, each with its share of the threads"}
+EXECUTORS = {
+    "local": {
+        "summary": "processes on this machine, each with its share of the threads",
+        "use": "folds and trials, several at a time",
+        "weakness": "no more cores and memory than one machine has",
+    }
+}
 _INPUT = {
     "type": "array",
     "items": {"type": "integer", "minimum": 1},
@@ -48,9 +55,7 @@ def list_kind(kind: str) -> list[dict[str, Any]]:
         return _runs(Path("runs"))
     if kind == "settings":
         return [_setting(name) for name in all_names()]
-    if kind == "executors":
-        return [{"name": name, "summary": text} for name, text in EXECUTORS.items()]
-    entries = summaries().get(kind, {})
+    entries = _entries().get(kind, {})
     return [{"name": name, "summary": entry["summary"]} for name, entry in entries.items()]
 
 
@@ -119,7 +124,7 @@ def explain(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, A
         if schemas := _settings_called(plain):
             _refuse_settings(name, given)
             return _explained_setting(plain, schemas)
-        every = [n for entries in summaries().values() for n in entries]
+        every = [n for entries in _entries().values() for n in entries]
         every += [n.partition(".")[2] for n in all_names()] + all_names()
         raise SettingError(
             f"explain {name}: nothing has this name.{did_you_mean(plain, every)} "
@@ -135,11 +140,16 @@ def explain(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, A
         "name": entry,
         "kind": kind,
         **dict.fromkeys(("formula", "use", "weakness", "source"), ""),
-        **summaries()[kind][entry],
+        **_entries()[kind][entry],
         "settings": {**schemas, **_settings_called(entry)},
         "also": [f"{other}.{same}" for other, same in found if other != kind],
         **_worked(kind, entry, given),
     }
+
+
+def _entries() -> dict[str, dict[str, dict[str, Any]]]:
+    """kind -> name -> textbook entry, of everything that has one."""
+    return {**summaries(), "executors": EXECUTORS}
 
 
 def _called(name: str) -> list[tuple[str, str]]:
@@ -148,7 +158,7 @@ def _called(name: str) -> list[tuple[str, str]]:
     plain = bare.replace("-", "_")
     return [
         (one, own)
-        for one, entries in summaries().items()
+        for one, entries in _entries().items()
         for own in dict.fromkeys((bare, plain))
         if own in entries
         and (one == kind if dot else not (one == "remedies" and _settings_called(plain)))
@@ -201,6 +211,8 @@ def _worked(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _settings_called(name: str) -> dict[str, Any]:
     """dotted name -> schema of the settings called so, in full (`optim.lr`) or in short (`lr`)."""
+    if name == "source":  # no section holds it
+        return {name: {"type": "string", "description": _setting(name)["summary"]}}
     schemas = {}
     for dotted in all_names():
         section, _, key = dotted.partition(".")
@@ -219,7 +231,7 @@ def _explained_setting(name: str, schemas: dict[str, Any]) -> dict[str, Any]:
     used_by = [
         entry or section
         for section, _, key in (dotted.partition(".") for dotted in schemas)
-        for entry, settings in known()[section].items()
+        for entry, settings in known().get(section, {}).items()
         if key in settings
     ]
     first = next(iter(schemas.values()), {})
@@ -228,7 +240,7 @@ def _explained_setting(name: str, schemas: dict[str, Any]) -> dict[str, Any]:
         "kind": "settings",
         "summary": first.get("description", ""),
         "formula": "",
-        "use": f"a setting of {', '.join(dict.fromkeys(used_by))}",
+        "use": f"a setting of {', '.join(dict.fromkeys(used_by)) or 'every recipe'}",
         "weakness": "",
         "source": "",
         "settings": schemas,
@@ -263,9 +275,8 @@ def show(
 
     from fitwell import record, store
     from fitwell.api.start import begin, given
-    from fitwell.show import show_model, surviving_features
+    from fitwell.show import surviving_features
     from fitwell.train import load_model
-    from fitwell.train.job import build_model
 
     values = given(model, settings)
     run: record.Run | None = None
@@ -282,6 +293,8 @@ def show(
     if run is not None and run.recipe is not None and run.spec is not None and not values:
         recipe, spec = run.recipe, run.spec  # the data need not be there any more
         examples, measured_on = None, "standard normal numbers"
+        if recipe.get("model.pretrained"):
+            measured_on += ", before the pretrained weights were loaded"
     else:
         start = begin(source, "", values)
         run, recipe, spec = None, start.recipe, start.data.spec
@@ -291,7 +304,7 @@ def show(
     init = recipe.get("model.init", "") if own else ""
     with torch.random.fork_rng():
         torch.manual_seed(int(recipe.get("train.seed", 0)))  # the weights that `fit` starts with
-        shown = show_model(build_model(recipe, spec), spec, init, examples)
+        shown = _shown(recipe, spec, init, examples, run)
     linear = recipe["model.name"] == "linear" and spec.kind == "table"
     if linear and run is not None and run.folder and (run.folder / "best.safetensors").is_file():
         shown["features"] = surviving_features(load_model(run)[0], spec)
@@ -306,6 +319,29 @@ def show(
         from fitwell.pictures import write_pictures
 
         shown["pictures"] = write_pictures(run, getattr(run, "data", None))
+    return shown
+
+
+def _shown(recipe: Any, spec: Any, init: Any, examples: Any, run: Any) -> dict[str, Any]:
+    """What `show_model` gives of the model as its training starts: pretrained, partly frozen.
+
+    The weights that a run was started from need not be there any more, and are not fetched again: it
+    keeps their names, and its model is shown as drawn.
+    """
+    from fitwell.show import show_model
+    from fitwell.train.job import build_model, freezing_of, start_from
+
+    model = build_model(recipe, spec)
+    taken: list[str] = []
+    if run is not None:
+        taken = [n for row in run.evidence for n in row.get("loaded", ())]
+    elif fitted := start_from(model, recipe):
+        taken = list(fitted.loaded)
+    freezing_of(model, {**defaults("train"), **recipe.section("train")})
+    shown = show_model(model, spec, init, examples)
+    for row in shown["table"]:
+        if row["name"] in taken:
+            row["init"] = "pretrained"
     return shown
 
 

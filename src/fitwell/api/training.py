@@ -99,12 +99,14 @@ def _check_folds(start: Start) -> None:
 
 
 def _check_candidate(start: Start) -> None:
-    """Refuse a pretrained network to be tried whose weights are not there or do not fit."""
+    """Refuse a pretrained network to be tried whose weights are not there, do not fit, or know other
+    images than these."""
     from fitwell.improve.variants import candidate_recipe
-    from fitwell.train.job import check_buildable
+    from fitwell.train.job import check_buildable, moments_of
 
     if candidate := candidate_recipe(start.recipe, start.data.spec):
         check_buildable(candidate, start.data.spec)
+        moments_of(candidate, start.data, np.arange(len(start.data)))
 
 
 def _cross_validate(start: Start, folder: Path, examples: bool, progress: Progress | None) -> Run:

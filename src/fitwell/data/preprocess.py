@@ -31,6 +31,7 @@ class Preprocess:
         fill: a column: the median that stands for a missing number.
         columns: the columns of a table.
         target_mean, target_scale: of a regression target; 0 and 1 for classes.
+        unit: full brightness of the images in the raw unit, see `unit_of`; None: not known.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Preprocess:
     columns: tuple[Column, ...] = ()
     target_mean: float = 0.0
     target_scale: float = 1.0
+    unit: float | None = None
 
     def inputs(self, array: np.ndarray) -> np.ndarray:
         """Float32 inputs of the model, [example, *spec.input_shape], from raw ones."""
@@ -105,7 +107,14 @@ def fit(data: Data, rows: np.ndarray, moments: Moments | None = None) -> Preproc
         target_mean, target_scale = float(targets.mean()), _usable(float(targets.std()))
     if data.spec.kind == "images":
         mean, scale = moments or _channel_moments(data.inputs, rows)
-        return Preprocess("images", mean, scale, target_mean=target_mean, target_scale=target_scale)
+        return Preprocess(
+            "images",
+            mean,
+            scale,
+            target_mean=target_mean,
+            target_scale=target_scale,
+            unit=unit_of(data.inputs, rows),
+        )
     means, scales, fills = [], [], []
     for i, column in enumerate(data.spec.columns):
         if column.kind == "category":
@@ -128,6 +137,19 @@ def fit(data: Data, rows: np.ndarray, moments: Moments | None = None) -> Preproc
         target_mean,
         target_scale,
     )
+
+
+def unit_of(images: np.ndarray, rows: np.ndarray) -> float:
+    """What stands for full brightness: 255 in whole numbers, 1 in fractions, 0 in measurements of
+    another range.
+
+    >>> unit_of(np.array([[[[0.0, 0.5]]], [[[9.0, 2.0]]]]), np.array([0]))
+    1.0
+    """
+    if images.dtype == np.uint8:
+        return 255.0
+    low, high = images.min((1, 2, 3))[rows], images.max((1, 2, 3))[rows]
+    return 1.0 if low.min() >= 0 and high.max() <= 1 else 0.0
 
 
 def _usable(deviation: float, largest: float = 0.0) -> float:

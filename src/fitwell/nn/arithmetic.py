@@ -144,10 +144,10 @@ def _linear(shape: Shape, settings: Settings) -> Cost:
 def _convolution(shape: Shape, settings: Settings) -> Cost:
     channels, *sizes = shape
     out, groups = settings["out_channels"], settings["groups"]
-    for what, number in (("the input", channels), ("out_channels", out)):
+    for what, number in (("channels of the input", channels), ("out_channels", out)):
         if number % groups:
             raise SettingError(
-                f"groups = {groups}: must divide the {number} channels of {what}.", setting="groups"
+                f"groups = {groups}: must divide the {number} {what}.", setting="groups"
             )
     sliding = windows(settings, len(sizes))
     for size, window in zip(sizes, sliding, strict=True):

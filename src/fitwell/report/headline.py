@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from fitwell.record import Run
 from fitwell.report.facts import Facts
 from fitwell.report.wording import (
     higher_is_better,
@@ -133,6 +134,16 @@ def _standing(facts: Facts) -> list[str]:
     return [f"{metric}: {'; '.join(parts)}."] if parts else []
 
 
+def _start(run: Run) -> list[str]:
+    """What was taken over of pretrained weights, and what was not."""
+    row = next((row for row in run.evidence if row.get("experiment") == "pretrained"), None)
+    if row is None or run.recipe is None:
+        return []
+    new = f"; new are {listed(row['new'])}" if row["new"] else ""
+    source = run.recipe["model.pretrained"]
+    return [f"Started from {source}: {len(row['loaded'])} tensors taken over{new}.", *row["notes"]]
+
+
 def _single(facts: Facts) -> Headline:
     metric = metric_word(facts.metric)
     part = next((p for p in ("test", "validation", "train") if p in facts.final), "")
@@ -156,6 +167,7 @@ def _single(facts: Facts) -> Headline:
         best = facts.run.best_epoch
         if best >= 0:
             sentences.append(f"Weights of epoch {best + 1} of {len(facts.run.epochs)}.")
+        sentences += _start(facts.run)
     if train is not None and part != "train":
         gap = train - score if higher_is_better(facts.metric) else score - train
         sentences.append(

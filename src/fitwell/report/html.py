@@ -158,8 +158,9 @@ def _validation_note(facts: Facts) -> str:
     return f"mean of {count} folds{around}" if count > 1 else "held out of training"
 
 
-def curves(facts: Facts) -> list[str]:
-    """Score and loss by epoch, before and after beside each other on equal axes."""
+def curves(facts: Facts) -> list[tuple[str, str]]:
+    """(heading, picture) of score and loss by epoch, before and after beside each other on equal
+    axes."""
     arms = [("", facts.final_folds)]
     if facts.kind == "improvement" and facts.changes and facts.baseline_folds:
         arms = [("Before: ", facts.baseline_folds), ("After: ", facts.final_folds)]
@@ -169,8 +170,10 @@ def curves(facts: Facts) -> list[str]:
         for before, runs in arms:
             heading = f"{before}{wording.metric_word(metric)}"
             heading = heading[:1].upper() + heading[1:]
-            pictures.append(learning_curve(runs, metric, heading=heading, limits=limits))
-    return [p for p in pictures if p]
+            picture = learning_curve(runs, metric, heading=heading, limits=limits)
+            if picture:
+                pictures.append((heading, picture))
+    return pictures
 
 
 def rounds(facts: Facts) -> list[dict[str, Any]]:

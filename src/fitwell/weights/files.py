@@ -9,7 +9,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def read_weights(path: Path | str, *, setting: str = "") -> Tensors:
 
     Raises:
         DataError: missing, empty, damaged, of an unknown kind, holds code, no weights, or weights
-            that are not finite.
+            that are not finite or no plain numbers.
     """
     path = Path(path).expanduser()
     try:
@@ -108,14 +108,38 @@ def read_weights(path: Path | str, *, setting: str = "") -> Tensors:
         raise
     except _Refused as error:
         raise DataError(f"{path} {error}", setting=setting, where=str(path)) from None
-    broken = [k for k, t in found.items() if t.is_floating_point() and not torch.isfinite(t).all()]
+    refuse_nonfinite(found, str(path), setting)
+    return found
+
+
+def refuse_nonfinite(tensors: Mapping[str, Tensor], source: str, setting: str = "") -> None:
+    """Refuse weights among which is a NaN or an infinity.
+
+    Raises:
+        DataError: names them.
+    """
+    numbers = {k: t for k, t in tensors.items() if t.is_floating_point() or t.is_complex()}
+    broken = [name for name, tensor in numbers.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise DataError(
-            f"{path} holds weights that are not finite: {some(broken)}. It was saved after its "
+            f"{source} holds weights that are not finite: {some(broken)}. It was saved after its "
             "training had broken; use an earlier checkpoint.",
             setting=setting,
-            where=str(path),
+            where=source,
         )
+
+
+def wrapper_of(names: Collection[str]) -> str:
+    """What DataParallel and torch.compile put before every name of a model's parameters.
+
+    >>> wrapper_of(["module._orig_mod.weight", "module._orig_mod.bias"])
+    'module._orig_mod.'
+    """
+    found = ""
+    while names and (
+        prefix := next((p for p in _PREFIXES if all(n.startswith(found + p) for n in names)), "")
+    ):
+        found += prefix
     return found
 
 
@@ -172,13 +196,17 @@ def _npz(path: Path) -> Any:
     with archive:
         for name in archive.files:
             try:
-                arrays[name] = torch.from_numpy(archive[name])
+                array = archive[name]
             except ValueError as error:
                 if "allow_pickle" not in str(error):
                     raise
                 raise _Refused(
                     f"holds Python objects ({name}), which could run code. Save plain arrays."
                 ) from None
+            # What else stands there, such as the names of the classes, is passed over as elsewhere.
+            if isinstance(array, np.ndarray) and array.dtype.kind in "biufc":
+                native = array.astype(array.dtype.newbyteorder("="), copy=False)
+                arrays[name] = torch.from_numpy(native)
     return arrays
 
 
@@ -191,9 +219,14 @@ def _pickle(path: Path) -> Any:
                 "ignore"
             )  # that a pickle is unusual: it is refused below, or fine
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"(?:GLOBAL|global:?|class) ([\w.]+)", str(error))
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        named = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
         holds = f"holds code ({named[1]})" if named else "is damaged, or holds Python objects"
+        if isinstance(error, RuntimeError):
+            if "weights_only" not in str(error):
+                raise
+            # torch's own sentence recommends to load them without this protection.
+            holds = "is a TorchScript program, or of torch's first format (tar): both hold code"
         raise _Refused(
             f"{holds}, which could run when it is loaded, so it was not. Save the weights alone: "
             "torch.save(model.state_dict(), path), or as safetensors."
@@ -222,6 +255,13 @@ def _clean(found: Any) -> Tensors:
         raise _Refused(
             f"holds no weights (it has {some([str(name) for name in found]) or 'nothing'})."
         )
-    while prefix := next((p for p in _PREFIXES if all(k.startswith(p) for k in tensors)), ""):
-        tensors = {name[len(prefix) :]: value for name, value in tensors.items()}
-    return tensors
+    odd = [
+        n for n, t in tensors.items() if t.layout != torch.strided or t.is_quantized or t.is_meta
+    ]
+    if odd:
+        raise _Refused(
+            f"holds weights that are no plain numbers: {some(odd)} (sparse, quantised, or without "
+            "values). Save them dense, in floating point."
+        )
+    prefix = wrapper_of(tensors)
+    return {name[len(prefix) :]: value for name, value in tensors.items()}

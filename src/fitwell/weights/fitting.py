@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fitwell.errors import DataError
 from fitwell.nn.inits import named_weights
 from fitwell.nn.tying import tied_names
-from fitwell.weights.files import Tensors, some
+from fitwell.weights.files import Tensors, refuse_nonfinite, some, wrapper_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def fit_weights(
         new_head: the head stays new whatever its shape: it told other classes apart.
 
     Raises:
-        DataError: any other name or shape that does not fit; names them.
+        DataError: any other name or shape that does not fit, or nothing that would be taken over.
 
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     >>> source = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 10))
@@ -54,7 +54,7 @@ def fit_weights(
     ('1.weight', '1.bias')
     """
     own = model.state_dict()
-    renamed = {_current(name): value for name, value in tensors.items()}
+    renamed = {_current(n): value for n, value in _wrapped_alike(tensors, own).items()}
     given = {name: t for name, t in renamed.items() if name in own or not _is_auxiliary(name)}
     weights = [(name, p) for name, p, is_weight in named_weights(model) if is_weight]
     if not weights:
@@ -73,6 +73,13 @@ def fit_weights(
     # Buffers that older files did not have: how many batches a normalisation has seen.
     counts = {n: own[n] for n in own if n.endswith("num_batches_tracked") and n not in given}
     rest = {name: value for name, value in given.items() if name not in new}
+    if len(new) == len(own):
+        raise DataError(
+            f"Nothing of {source} can be taken over: the model is its head alone, and this head has "
+            f"another shape. Leave {setting or 'the weights'} out, or choose a network with more "
+            "layers.",
+            setting=setting,
+        )
     load_exactly(model, {**rest, **counts, **{name: own[name] for name in new}}, source, setting)
     return Fitted(tuple(name for name in own if name not in new), new, tuple(notes))
 
@@ -85,11 +92,11 @@ def load_exactly(
     Names that the model ties may be in the file once or, with equal values, several times.
 
     Raises:
-        DataError: names that are missing or too many, other shapes or types, or tied names with
-            different values.
+        DataError: names that are missing or too many, other shapes or types, tied names with
+            different values, or values that are not finite in the model's precision.
     """
     own = model.state_dict()
-    given: Tensors = dict(tensors)
+    given = _wrapped_alike(tensors, own)
     for names in _ties(model):
         here = [name for name in names if name in given]
         for name in here[1:]:
@@ -105,6 +112,7 @@ def load_exactly(
     unknown = [name for name in given if name not in own]
     unlike = [name for name in own if name in given and not _alike(own[name], given[name])]
     if not (missing or unknown or unlike):
+        refuse_nonfinite({name: given[name].to(own[name].dtype) for name in own}, source, setting)
         model.load_state_dict(given)
         return
     shapes = [f"{n} is {_shown(given[n])} there and {_shown(own[n])} here" for n in unlike]
@@ -127,6 +135,12 @@ def _ties(model: nn.Module) -> list[list[str]]:
     for name, first in tied_names(model).items():
         groups.setdefault(first, [first]).append(name)
     return [*groups.values()]
+
+
+def _wrapped_alike(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Tensors:
+    """The weights named as if what they are of stood in the wrapper that the model stands in."""
+    there, here = wrapper_of(tensors), wrapper_of(own)
+    return {here + name[len(there) :]: value for name, value in tensors.items()}
 
 
 def _alike(own: Tensor, value: Tensor) -> bool:

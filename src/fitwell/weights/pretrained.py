@@ -16,7 +16,7 @@ from torch import nn
 
 from fitwell import store
 from fitwell.data.download import cache_folder, offline
-from fitwell.data.preprocess import Moments, Preprocess
+from fitwell.data.preprocess import Moments, Preprocess, unit_of
 from fitwell.data.types import Data
 from fitwell.errors import SettingError
 from fitwell.record import Run
@@ -66,10 +66,11 @@ def moments(source: str, data: Data, rows: np.ndarray) -> Moments:
     """Mean and scale a channel, in the unit of `data`, that the weights' inputs had.
 
     Of a fitwell run its own; of every other file those of ImageNet, which nearly all published
-    weights of image networks share. Grey images take the mean over the three channels.
+    weights of image networks share. Grey images take the mean over the three channels. Brightness
+    may be from 0 to 255 there and from 0 to 1 here, or the other way round.
 
     Raises:
-        SettingError: no images, another number of channels, or values that are not from 0 to 1.
+        SettingError: no images, another number of channels, or values of another range.
     """
     if data.spec.kind != "images":
         raise _unsuited("is for images, and this is a table")
@@ -79,19 +80,25 @@ def moments(source: str, data: Data, rows: np.ndarray) -> Moments:
         path = run.folder / "preprocess" / "preprocess.json"
         with store.reading(path):
             known = Preprocess.from_json(store.read_json(path))
-        mean, scale = known.mean, known.scale
+        mean, scale, unit = known.mean, known.scale, known.unit
     else:
-        unit = 255.0 if data.inputs.dtype == np.uint8 else 1.0
-        if unit == 1 and not (data.inputs[rows].min() >= 0 and data.inputs[rows].max() <= 1):
-            raise _unsuited("reads images from 0 to 255 in whole numbers, or from 0 to 1")
-        mean = tuple(unit * m for m in IMAGENET_MEAN)
-        scale = tuple(unit * s for s in IMAGENET_STD)
+        mean, scale, unit = IMAGENET_MEAN, IMAGENET_STD, 1.0
+    here = unit_of(data.inputs, rows)
+    if unit is not None and unit != here:
+        if not (unit and here):
+            raise _unsuited(f"knows images {_range(unit)}, and these are {_range(here)}")
+        mean, scale = (tuple(v * here / unit for v in values) for values in (mean, scale))
     channels = data.spec.input_shape[0]
     if channels == 1 and len(mean) == 3:
         mean, scale = (float(np.mean(mean)),), (float(np.mean(scale)),)
     if channels != len(mean):
         raise _unsuited(f"is for {len(mean)} channels, and these images have {channels}")
     return mean, scale
+
+
+def _range(unit: float) -> str:
+    ranges = {255.0: "from 0 to 255 in whole numbers", 1.0: "from 0 to 1"}
+    return ranges.get(unit, "of another range")
 
 
 def _unsuited(why: str) -> SettingError:
