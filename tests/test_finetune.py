@@ -246,7 +246,8 @@ def test_weights_of_unknown_origin_take_imagenets_normalisation(
         from fitwell.data import preprocess
         from fitwell.weights import moments
 
-        fitted = preprocess.fit(data, np.arange(60), moments(str(path), data, np.arange(60)))
+        rows = np.arange(60)
+        fitted = preprocess.fit(data, rows, moments(str(path), data, rows, model="convnet"))
         return torch.from_numpy(fitted.inputs(data.inputs))
 
     from torchvision.transforms.functional import normalize
@@ -261,6 +262,68 @@ def test_weights_of_unknown_origin_take_imagenets_normalisation(
     )
     with pytest.raises(SettingError, match="from 0 to 1"):
         prepared(whole.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("resnet", {"depth": 18}, r"conv1\.weight.*network has model\.stem=large\.$"),
+        (
+            "alexnet",
+            {},
+            r"features\.0\.weight.*model\.stem=large and model\.version=torchvision\.$",
+        ),
+    ],
+)
+def test_weights_of_torchvisions_layout_say_which_settings_have_it(
+    tmp_path: Path, name: str, settings: dict[str, Any], says: str
+) -> None:
+    spec = Spec("images", "classification", (3, 32, 32), ("a", "b"))
+    theirs = {**settings, "stem": "large"} | (
+        {"version": "torchvision"} if name == "alexnet" else {}
+    )
+    large = Spec("images", "classification", (3, 96, 96), ("a", "b"))
+    file = tmp_path / "theirs.pth"
+    torch.save(build(name, large, {**theirs, "width": 8}).state_dict(), file)
+    recipe = complete({"model.name": name, "model.width": 8, "model.pretrained": str(file)}, spec)
+    with pytest.raises(DataError, match=says) as caught:
+        check_buildable(recipe, spec)
+    assert caught.value.setting == "model.pretrained"
+
+
+def test_inceptions_weights_see_what_they_saw_in_training() -> None:
+    """torchvision's GoogLeNet takes its input from ImageNet's normalisation to -1 to 1; ours has no
+    such step, so its images are normalised to -1 to 1 at once."""
+    from torchvision.models import googlenet
+
+    from fitwell.weights import fit_weights, moments
+
+    torch.manual_seed(0)
+    theirs = googlenet(num_classes=5, aux_logits=False, init_weights=False).eval()
+    theirs.transform_input = True  # type: ignore[bad-argument-type]  # as where it loads its weights
+    ours = build(
+        "googlenet",
+        Spec("images", "classification", (3, 64, 64), tuple("abcde")),
+        {"stem": "large"},
+    ).eval()
+    fit_weights(ours, theirs.state_dict())
+    raw = np.random.default_rng(0).integers(0, 256, (4, 3, 64, 64), dtype=np.uint8)
+    data = fitwell_data.read((raw, np.arange(4) % 2), {})
+
+    def logits(network: nn.Module, name: str) -> Tensor:
+        mean, scale = (
+            torch.tensor(m, dtype=torch.float32).view(3, 1, 1)
+            for m in moments("weights.pth", data, np.arange(4), model=name)
+        )
+        with torch.no_grad():
+            return network((torch.from_numpy(raw) - mean) / scale)
+
+    expected = logits(theirs, "torchvision:googlenet")
+    assert expected.std() > 1e-2
+    torch.testing.assert_close(logits(ours, "googlenet"), expected, atol=1e-5, rtol=1e-4)
+    assert moments("w.pth", data, np.arange(4), model="inception")[0] == (127.5,) * 3
+    grey = fitwell_data.read((raw[:, :1], np.arange(4) % 2), {})
+    assert moments("w.pth", grey, np.arange(4), model="torchvision:googlenet")[0] == (127.5,)
 
 
 def test_the_default_recipe_is_gentler(source: Path) -> None:

@@ -18,10 +18,10 @@ from fitwell import store
 from fitwell.data.download import cache_folder, offline
 from fitwell.data.preprocess import Moments, Preprocess
 from fitwell.data.types import Data
-from fitwell.errors import SettingError
+from fitwell.errors import DataError, SettingError
 from fitwell.record import Run
 from fitwell.spec import Spec
-from fitwell.weights.files import RUN_WEIGHTS, Tensors, read_weights
+from fitwell.weights.files import RUN_WEIGHTS, read_weights
 from fitwell.weights.fitting import Fitted, fit_weights
 
 SETTING = "model.pretrained"
@@ -29,14 +29,20 @@ TORCHVISION = "torchvision"
 # What torchvision's ImageNet weights were trained with: a channel of RGB from 0 to 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# The Inception networks read colours from -1 to 1 instead.
+INCEPTIONS = ("googlenet", "inception", "inception_v3")
+HALF = (0.5, 0.5, 0.5)
 # Our families whose parameters torchvision names alike: its name, from our settings.
 FAMILIES = {
     "alexnet": "alexnet",
     "googlenet": "googlenet",
+    "inception": "googlenet",
     "vgg": "vgg{depth}",
     "resnet": "resnet{depth}",
     "densenet": "densenet{depth}",
 }
+# What their layers have in torchvision, whatever the size of the images.
+LIKE_THEIRS = {"stem": "large", "version": "torchvision"}
 
 
 def load_pretrained(model: nn.Module, name: str, settings: Mapping[str, Any]) -> Fitted:
@@ -53,22 +59,38 @@ def load_pretrained(model: nn.Module, name: str, settings: Mapping[str, Any]) ->
     source = str(settings["pretrained"])
     if source == TORCHVISION:
         path = torchvision_file(torchvision_name(name, settings))
-        return fit_weights(model, read_weights(path), source=path.name, setting=SETTING)
-    tensors: Tensors = read_weights(source, setting=SETTING)
-    return fit_weights(model, tensors, source=source, setting=SETTING)
+        source, tensors = path.name, read_weights(path)
+    else:
+        tensors = read_weights(source, setting=SETTING)
+    try:
+        return fit_weights(model, tensors, source=source, setting=SETTING)
+    except DataError as error:
+        other = [f"model.{k}={v}" for k, v in LIKE_THEIRS.items() if settings.get(k, v) != v]
+        if not other:
+            raise
+        raise DataError(
+            f"{error.message} torchvision's network has {' and '.join(other)}.",
+            setting=error.setting,
+            where=error.where,
+        ) from None
 
 
-def moments(source: str, data: Data, rows: np.ndarray) -> Moments:
+def moments(source: str, data: Data, rows: np.ndarray, *, model: str) -> Moments:
     """Mean and scale a channel, in the unit of `data`, that the weights' inputs had.
 
     Of a fitwell run its own; of every other file those of ImageNet, which nearly all published
-    weights of image networks share. Grey images take the mean over the three channels.
+    weights of image networks share: all but Inception's. Grey images take the mean over the three
+    channels.
+
+    Args:
+        model: the model's name in the recipe.
 
     Raises:
         SettingError: no images, another number of channels, or values that are not from 0 to 1.
     """
     if data.spec.kind != "images":
         raise _unsuited("is for images, and this is a table")
+    channels = data.spec.input_shape[0]
     run = run_of(source)
     if run is not None:
         assert run.folder is not None
@@ -80,9 +102,11 @@ def moments(source: str, data: Data, rows: np.ndarray) -> Moments:
         unit = 255.0 if data.inputs.dtype == np.uint8 else 1.0
         if unit == 1 and not (data.inputs[rows].min() >= 0 and data.inputs[rows].max() <= 1):
             raise _unsuited("reads images from 0 to 255 in whole numbers, or from 0 to 1")
-        mean = tuple(unit * m for m in IMAGENET_MEAN)
-        scale = tuple(unit * s for s in IMAGENET_STD)
-    channels = data.spec.input_shape[0]
+        own = model.removeprefix(f"{TORCHVISION}:")
+        # torchvision's own go from ImageNet's normalisation to -1 to 1 by themselves, in colour.
+        halves = own in INCEPTIONS and (own == model or channels == 1)
+        mean = tuple(unit * m for m in (HALF if halves else IMAGENET_MEAN))
+        scale = tuple(unit * s for s in (HALF if halves else IMAGENET_STD))
     if channels == 1 and len(mean) == 3:
         mean, scale = (float(np.mean(mean)),), (float(np.mean(scale)),)
     if channels != len(mean):
