@@ -68,6 +68,12 @@ def test_a_name_of_several_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(explained(capsys, "linear")["also"]) == {"layers.linear", "schedules.linear"}
     assert explained(capsys, "schedules.linear")["curve"]["y"][0] == 1.0
     assert explained(capsys, "linear", "warmup=0.5")["kind"] == "schedules"
+    assert run(["explain", "constant"]) == 0
+    text = capsys.readouterr().out
+    both = [fw.explain(f"{kind}.constant") for kind in ("inits", "schedules")]
+    assert all(f"Formula: {entry['formula']}" in text for entry in both)
+    assert run(["explain", "constant", "warmup=0.5"]) == 0
+    assert both[0]["formula"] not in capsys.readouterr().out
 
 
 def test_what_needs_no_torch_imports_none() -> None:
