@@ -1,7 +1,7 @@
 """Activations against their formulas, written out in float64 numpy."""
 
 from collections.abc import Callable
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from scipy.special import erf, expit
 from torch import nn
 
+from fitwell.errors import SettingError
+from fitwell.models import build
 from fitwell.nn.activations import ACTIVATIONS, MONOTONE
 from fitwell.nn.types import ActivationName
+from fitwell.settings import signatures
+from fitwell.spec import Spec
 
 _GRID = np.linspace(-8, 8, 641)
 _SELU, _ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -42,6 +46,28 @@ def test_follows_its_formula(name: str) -> None:
     module = ACTIVATIONS[name]().double()
     got = module(torch.tensor(_GRID)).detach().numpy()
     np.testing.assert_allclose(got, FORMULAS[name](_GRID), rtol=1e-7, atol=1e-9)
+
+
+# name -> its setting, another value, and the formula with it.
+SETTINGS: dict[str, tuple[str, float, Callable[[np.ndarray], np.ndarray]]] = {
+    "leaky_relu": ("slope", 0.3, lambda x: np.where(x > 0, x, 0.3 * x)),
+    "elu": ("alpha", 0.5, lambda x: np.where(x > 0, x, 0.5 * np.expm1(x))),
+    "prelu": ("slope", 0.1, lambda x: np.where(x > 0, x, 0.1 * x)),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_settings_move_the_curve_and_can_be_written_in_a_recipe(name: str) -> None:
+    known = signatures()["activations"][name]
+    assert [*known] == ([SETTINGS[name][0]] if name in SETTINGS else [])
+    for setting, value, formula in [SETTINGS[name]] if name in SETTINGS else []:
+        assert known[setting]["description"]
+        spec = Spec("table", "regression", (len(_GRID),))
+        model: Any = build("sequential", spec, {"layers": [f"{name}({value})"]}).double()
+        got = model[0](torch.tensor(_GRID)).detach().numpy()
+        np.testing.assert_allclose(got, formula(_GRID), rtol=1e-7, atol=1e-9)
+        with pytest.raises(SettingError, match=setting):
+            build("sequential", spec, {"layers": [f"{name}({setting}=-1)"]})
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -154,8 +154,9 @@ def _built(entry: Entry, shape: tuple[int, ...], modules: Mapping[str, nn.Module
         return layer(entry.what, shape, _settings(entry, list(known)))
     if entry.what in ACTIVATIONS:
         known = signatures()["activations"][entry.what]
-        activation: Callable[..., nn.Module] = ACTIVATIONS[entry.what]
-        return activation(**arguments("activations", entry.what, _settings(entry, list(known))))
+        return ACTIVATIONS[entry.what](
+            **arguments("activations", entry.what, _settings(entry, list(known)))
+        )
     raise SettingError(
         f"there is no layer or activation {entry.what!r}."
         f"{did_you_mean(entry.what, [*LAYERS, *ACTIVATIONS])} `fitwell list layers` and `fitwell "
