@@ -103,3 +103,24 @@ def test_derivative_agrees_with_differences(name: str) -> None:
     # Kinks are left out: 0, and 3 for hardswish.
     x = torch.linspace(-4.05, 4.05, 28, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(ACTIVATIONS[name]().double(), (x,))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_eight_examples_can_be_overfitted(name: str) -> None:
+    torch.manual_seed(0)
+    model = build("mlp", Spec("table", "regression", (5,)), {"width": 32, "activation": name})
+    x, y = torch.randn(8, 5), torch.randn(8, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (model(x) - y).square().mean().backward()
+        optimizer.step()
+    assert (model(x) - y).square().mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_bfloat16_is_near_float32(name: str) -> None:
+    act, x = ACTIVATIONS[name](), torch.tensor(_GRID, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = act(x).float()
+    torch.testing.assert_close(got, act(x.float()), atol=0.01, rtol=0.01)
