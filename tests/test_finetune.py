@@ -17,13 +17,14 @@ from fitwell.data.types import Data
 from fitwell.errors import DataError, FitwellError, Interrupted, SettingError
 from fitwell.findings import diagnose
 from fitwell.models import build
+from fitwell.optim import OPTIMIZERS, parameter_groups
 from fitwell.options import fine_tuning
 from fitwell.recipe import Recipe
 from fitwell.record import Run
 from fitwell.resolve import complete
 from fitwell.spec import Spec
 from fitwell.train import fit, load_model, resume, train_once
-from fitwell.train.finetune import RATE, depths
+from fitwell.train.finetune import RATE, depths, with_rates
 from fitwell.train.job import build_job, check_buildable
 from fitwell.weights import load
 
@@ -186,6 +187,32 @@ def test_each_layer_takes_its_share_of_the_rate(target: Data, source: Path) -> N
         if share is not None:
             expected = before[name] - 0.5 * share * gradients[name]
             torch.testing.assert_close(parameter.detach(), expected)
+
+
+def test_muon_keeps_the_head_apart_whatever_the_rates() -> None:
+    """The head is what AdamW takes, and a step is the share of the rate times what it was."""
+    spec = Spec("images", "classification", (1, 8, 8), ("a", "b"))
+    moved = []
+    for first_lr in (1.0, 0.01):
+        torch.manual_seed(0)
+        model = build("convnet", spec, {"width": 4}).double()
+        groups = with_rates(parameter_groups(model, 0.0), model, first_lr)
+        optimizer = OPTIMIZERS["muon"](groups, lr=1.0, weight_decay=0.0)
+        hidden = [n for g in optimizer.param_groups if g["hidden"] for n in g["names"]]
+        assert hidden == ["conv1.weight", "conv2.weight", "linear3.weight"]
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1 * group.get(RATE, 1.0)
+        before = {n: p.detach().clone() for n, p in model.named_parameters()}
+        model(torch.randn(4, 1, 8, 8).double()).square().sum().backward()
+        optimizer.step()
+        moved.append({n: p.detach() - before[n] for n, p in model.named_parameters()})
+    for name, share in {
+        "conv1.weight": 0.01,
+        "linear3.weight": 0.01 ** (1 / 3),
+        "head.weight": 1,
+    }.items():
+        assert moved[0][name].any()
+        torch.testing.assert_close(moved[1][name], share * moved[0][name])
 
 
 def test_without_fine_tuning_groups_and_gradients_are_as_ever(target: Data, source: Path) -> None:
