@@ -16,6 +16,10 @@ Shape: TypeAlias = tuple[int, ...]
 Settings: TypeAlias = Mapping[str, Any]
 
 
+class TooSmall(SettingError):
+    """A window that is longer than the axis along which it slides."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a layer gives for one example, how many numbers it learns, and its work."""
@@ -68,7 +72,7 @@ def output_size(
         padding: p, added on each of the two sides.
 
     Raises:
-        SettingError: the window is longer than the padded axis.
+        TooSmall: the window is longer than the padded axis.
 
     >>> output_size(28, 5, stride=2, padding=2), output_size(224, 11, stride=4, padding=2)
     (14, 55)
@@ -76,7 +80,7 @@ def output_size(
     reach = dilation * (kernel - 1) + 1
     if reach > size + 2 * padding:
         spread = f" (kernel {kernel}, dilation {dilation})" if dilation > 1 else ""
-        raise SettingError(
+        raise TooSmall(
             f"a window of {reach}{spread} does not fit an axis of {size} with {padding} of padding "
             f"on each side. Use a smaller kernel, or padding={-((size - reach) // 2)}.",
             setting="kernel",
