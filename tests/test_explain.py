@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 import fitwell as fw
+from fitwell.api.looking import SYNONYMS
 from fitwell.cli.main import run
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.arithmetic import windows
@@ -74,6 +75,32 @@ def test_a_name_of_several_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"Formula: {entry['formula']}" in text for entry in both)
     assert run(["explain", "constant", "warmup=0.5"]) == 0
     assert both[0]["formula"] not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "formula", "owner"),
+    [
+        ("weight_decay", "lambda/2 ||w||^2", "adamw"),
+        ("l1", "sign(w) max(|w|", "sgd"),
+        ("drop_path", "/ (1 - p)", "resnet"),
+        ("clip_norm", "min(1,", "train"),
+        ("clip_value", "max(g_i", "train"),
+        ("normalise_gradient", "g / ||g||", "train"),
+        ("patience", "no better validation score", "train"),
+    ],
+)
+def test_a_technique_that_is_a_setting_has_its_entry(name: str, formula: str, owner: str) -> None:
+    entry = fw.explain(name)
+    assert entry["kind"] == "settings" and formula in entry["formula"]
+    assert owner in entry["use"].rpartition("; a setting of ")[2].split(", ")
+    assert entry["use"].count(";") >= 1 and entry["weakness"] and entry["source"]
+
+
+def test_textbooks_other_names_lead_to_the_entry(capsys: pytest.CaptureFixture[str]) -> None:
+    for other, name in SYNONYMS.items():
+        assert fw.explain(other) == fw.explain(name)
+        assert fw.explain(other)["formula"]
+    assert explained(capsys, "max-pooling", "input=[1,4,4]")["output"] == [1, 2, 2]
 
 
 def test_what_needs_no_torch_imports_none() -> None:
