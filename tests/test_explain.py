@@ -43,6 +43,8 @@ def explained(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]
         (("conv2d", "input=1,28,28", "dilation=2"), [1, 24, 24], 10, 5184),
         (("conv2d", "input=[4,8,8]", "groups=4", "out_channels=8", "padding=1"), [8, 8, 8], 80, 4608),
         (("maxpool2d", "input=[1,28,28]", "kernel=[2,3]", "stride=[2,3]"), [1, 14, 9], 0, 0),
+        (("maxpool2d", "input=[64,112,112]", "kernel=3", "stride=2", "ceil_mode=true"),
+         [64, 56, 56], 0, 0),
         (("conv1d", "input=[1,16000]", "kernel=400", "stride=160"), [1, 98], 401, 39200),
         (("linear", "input=[784]", "out_features=10"), [10], 7850, 7840),
         (("attention", "input=[197,768]", "heads=12"), [197, 768], 2362368, 524391936),

@@ -55,6 +55,7 @@ CHANGED: dict[str, Any] = {
     "groups": 2,
     "bias": False,
     "padding_mode": "circular",
+    "ceil_mode": True,
     "eps": 0.5,
     "momentum": 0.9,
     "affine": False,
@@ -205,7 +206,12 @@ def convolution(among: Callable[[st.SearchStrategy[int]], Any]) -> st.SearchStra
 
 
 pooling = st.fixed_dictionaries(
-    {"kernel": pair(small), "stride": pair(border), "padding": pair(border)}
+    {
+        "kernel": pair(small),
+        "stride": pair(border),
+        "padding": pair(border),
+        "ceil_mode": st.booleans(),
+    }
 )
 sides = st.integers(1, 12)
 maps = st.tuples(st.integers(1, 6), sides, sides)
