@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 import fitwell as fw
-from fitwell.api.looking import KINDS, list_kind
+from fitwell.api.looking import KINDS, SYNONYMS, list_kind
 from fitwell.cli.main import run
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.arithmetic import windows
@@ -43,6 +43,8 @@ def explained(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]
         (("conv2d", "input=1,28,28", "dilation=2"), [1, 24, 24], 10, 5184),
         (("conv2d", "input=[4,8,8]", "groups=4", "out_channels=8", "padding=1"), [8, 8, 8], 80, 4608),
         (("maxpool2d", "input=[1,28,28]", "kernel=[2,3]", "stride=[2,3]"), [1, 14, 9], 0, 0),
+        (("maxpool2d", "input=[64,112,112]", "kernel=3", "stride=2", "ceil_mode=true"),
+         [64, 56, 56], 0, 0),
         (("conv1d", "input=[1,16000]", "kernel=400", "stride=160"), [1, 98], 401, 39200),
         (("linear", "input=[784]", "out_features=10"), [10], 7850, 7840),
         (("attention", "input=[197,768]", "heads=12"), [197, 768], 2362368, 524391936),
@@ -69,6 +71,38 @@ def test_a_name_of_several_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(explained(capsys, "linear")["also"]) == {"layers.linear", "schedules.linear"}
     assert explained(capsys, "schedules.linear")["curve"]["y"][0] == 1.0
     assert explained(capsys, "linear", "warmup=0.5")["kind"] == "schedules"
+    assert run(["explain", "constant"]) == 0
+    text = capsys.readouterr().out
+    both = [fw.explain(f"{kind}.constant") for kind in ("inits", "schedules")]
+    assert all(f"Formula: {entry['formula']}" in text for entry in both)
+    assert run(["explain", "constant", "warmup=0.5"]) == 0
+    assert both[0]["formula"] not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "formula", "owner"),
+    [
+        ("weight_decay", "lambda/2 ||w||^2", "adamw"),
+        ("l1", "sign(w) max(|w|", "sgd"),
+        ("drop_path", "/ (1 - p)", "resnet"),
+        ("clip_norm", "min(1,", "train"),
+        ("clip_value", "max(g_i", "train"),
+        ("normalise_gradient", "g / ||g||", "train"),
+        ("patience", "no better validation score", "train"),
+    ],
+)
+def test_a_technique_that_is_a_setting_has_its_entry(name: str, formula: str, owner: str) -> None:
+    entry = fw.explain(name)
+    assert entry["kind"] == "settings" and formula in entry["formula"]
+    assert owner in entry["use"].rpartition("; a setting of ")[2].split(", ")
+    assert entry["use"].count(";") >= 1 and entry["weakness"] and entry["source"]
+
+
+def test_textbooks_other_names_lead_to_the_entry(capsys: pytest.CaptureFixture[str]) -> None:
+    for other, name in SYNONYMS.items():
+        assert fw.explain(other) == fw.explain(name)
+        assert fw.explain(other)["formula"]
+    assert explained(capsys, "max-pooling", "input=[1,4,4]")["output"] == [1, 2, 2]
 
 
 def test_every_name_that_is_listed_is_explained_within_80_columns(

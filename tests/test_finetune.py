@@ -17,13 +17,14 @@ from fitwell.data.types import Data
 from fitwell.errors import DataError, FitwellError, Interrupted, SettingError
 from fitwell.findings import diagnose
 from fitwell.models import build
+from fitwell.optim import OPTIMIZERS, parameter_groups
 from fitwell.options import fine_tuning
 from fitwell.recipe import Recipe
 from fitwell.record import Run
 from fitwell.resolve import complete
 from fitwell.spec import Spec
 from fitwell.train import fit, load_model, resume, train_once
-from fitwell.train.finetune import RATE, depths
+from fitwell.train.finetune import RATE, depths, with_rates
 from fitwell.train.job import build_job, check_buildable
 from fitwell.weights import load
 
@@ -188,6 +189,32 @@ def test_each_layer_takes_its_share_of_the_rate(target: Data, source: Path) -> N
             torch.testing.assert_close(parameter.detach(), expected)
 
 
+def test_muon_keeps_the_head_apart_whatever_the_rates() -> None:
+    """The head is what AdamW takes, and a step is the share of the rate times what it was."""
+    spec = Spec("images", "classification", (1, 8, 8), ("a", "b"))
+    moved = []
+    for first_lr in (1.0, 0.01):
+        torch.manual_seed(0)
+        model = build("convnet", spec, {"width": 4}).double()
+        groups = with_rates(parameter_groups(model, 0.0), model, first_lr)
+        optimizer = OPTIMIZERS["muon"](groups, lr=1.0, weight_decay=0.0)
+        hidden = [n for g in optimizer.param_groups if g["hidden"] for n in g["names"]]
+        assert hidden == ["conv1.weight", "conv2.weight", "linear3.weight"]
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1 * group.get(RATE, 1.0)
+        before = {n: p.detach().clone() for n, p in model.named_parameters()}
+        model(torch.randn(4, 1, 8, 8).double()).square().sum().backward()
+        optimizer.step()
+        moved.append({n: p.detach() - before[n] for n, p in model.named_parameters()})
+    for name, share in {
+        "conv1.weight": 0.01,
+        "linear3.weight": 0.01 ** (1 / 3),
+        "head.weight": 1,
+    }.items():
+        assert moved[0][name].any()
+        torch.testing.assert_close(moved[1][name], share * moved[0][name])
+
+
 def test_without_fine_tuning_groups_and_gradients_are_as_ever(target: Data, source: Path) -> None:
     recipe = recipe_for(target, source, train__first_lr=1.0)
     rows = split.fit_rows(target, recipe.section("data"), 0)
@@ -257,7 +284,8 @@ def test_weights_of_unknown_origin_take_imagenets_normalisation(
         from fitwell.data import preprocess
         from fitwell.weights import moments
 
-        fitted = preprocess.fit(data, np.arange(60), moments(str(path), data, np.arange(60)))
+        rows = np.arange(60)
+        fitted = preprocess.fit(data, rows, moments(str(path), data, rows, model="convnet"))
         return torch.from_numpy(fitted.inputs(data.inputs))
 
     from torchvision.transforms.functional import normalize
@@ -295,21 +323,85 @@ def test_a_runs_normalisation_is_taken_over_in_the_unit_of_the_data(tmp_path: Pa
     sources = {"whole": run_on(whole, "whole"), "shares": run_on(shares, "shares")}
     for source in sources.values():
         for images in (whole, shares):
-            fitted = preprocess.fit(read(images), rows, moments(source, read(images), rows))
+            fitted = preprocess.fit(
+                read(images), rows, moments(source, read(images), rows, model="lenet")
+            )
             found = fitted.inputs(images)
             assert abs(found.mean()) < 1e-5 and abs(found.std() - 1) < 1e-5
     measured = run_on(shares * 16, "measured")
-    same = moments(measured, read(shares * 16), rows)
+    same = moments(measured, read(shares * 16), rows, model="lenet")
     own = preprocess.fit(read(shares * 16), rows)
     assert same == (own.mean, own.scale)
     with pytest.raises(SettingError, match=r"from 0 to 1, and these are of another range"):
-        moments(sources["shares"], read(shares * 16), rows)
+        moments(sources["shares"], read(shares * 16), rows, model="lenet")
     with pytest.raises(SettingError, match=r"of another range, and these are from 0 to 255"):
-        moments(measured, read(whole), rows)
+        moments(measured, read(whole), rows, model="lenet")
     old = store.read_json(Path(measured) / "preprocess" / "preprocess.json")
     del old["unit"]  # a run of before
     store.write_json(Path(measured) / "preprocess" / "preprocess.json", old)
-    assert moments(measured, read(whole), rows) == same
+    assert moments(measured, read(whole), rows, model="lenet") == same
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("resnet", {"depth": 18}, r"conv1\.weight.*network has model\.stem=large\.$"),
+        (
+            "alexnet",
+            {},
+            r"features\.0\.weight.*model\.stem=large and model\.version=torchvision\.$",
+        ),
+    ],
+)
+def test_weights_of_torchvisions_layout_say_which_settings_have_it(
+    tmp_path: Path, name: str, settings: dict[str, Any], says: str
+) -> None:
+    spec = Spec("images", "classification", (3, 32, 32), ("a", "b"))
+    theirs = {**settings, "stem": "large"} | (
+        {"version": "torchvision"} if name == "alexnet" else {}
+    )
+    large = Spec("images", "classification", (3, 96, 96), ("a", "b"))
+    file = tmp_path / "theirs.pth"
+    torch.save(build(name, large, {**theirs, "width": 8}).state_dict(), file)
+    recipe = complete({"model.name": name, "model.width": 8, "model.pretrained": str(file)}, spec)
+    with pytest.raises(DataError, match=says) as caught:
+        check_buildable(recipe, spec)
+    assert caught.value.setting == "model.pretrained"
+
+
+def test_inceptions_weights_see_what_they_saw_in_training() -> None:
+    """torchvision's GoogLeNet takes its input from ImageNet's normalisation to -1 to 1; ours has no
+    such step, so its images are normalised to -1 to 1 at once."""
+    from torchvision.models import googlenet
+
+    from fitwell.weights import fit_weights, moments
+
+    torch.manual_seed(0)
+    theirs = googlenet(num_classes=5, aux_logits=False, init_weights=False).eval()
+    theirs.transform_input = True  # type: ignore[bad-argument-type]  # as where it loads its weights
+    ours = build(
+        "googlenet",
+        Spec("images", "classification", (3, 64, 64), tuple("abcde")),
+        {"stem": "large"},
+    ).eval()
+    fit_weights(ours, theirs.state_dict())
+    raw = np.random.default_rng(0).integers(0, 256, (4, 3, 64, 64), dtype=np.uint8)
+    data = fitwell_data.read((raw, np.arange(4) % 2), {})
+
+    def logits(network: nn.Module, name: str) -> Tensor:
+        mean, scale = (
+            torch.tensor(m, dtype=torch.float32).view(3, 1, 1)
+            for m in moments("weights.pth", data, np.arange(4), model=name)
+        )
+        with torch.no_grad():
+            return network((torch.from_numpy(raw) - mean) / scale)
+
+    expected = logits(theirs, "torchvision:googlenet")
+    assert expected.std() > 1e-2
+    torch.testing.assert_close(logits(ours, "googlenet"), expected, atol=1e-5, rtol=1e-4)
+    assert moments("w.pth", data, np.arange(4), model="inception")[0] == (127.5,) * 3
+    grey = fitwell_data.read((raw[:, :1], np.arange(4) % 2), {})
+    assert moments("w.pth", grey, np.arange(4), model="torchvision:googlenet")[0] == (127.5,)
 
 
 def test_the_default_recipe_is_gentler(source: Path) -> None:

@@ -1,22 +1,30 @@
 """What every model of the table must do, on images and tables, for classes and numbers."""
 
 import inspect
+import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import load_file
 from torch import nn
 
-from fitwell.errors import SettingError
+from fitwell import data as fitwell_data
+from fitwell.data import split
+from fitwell.errors import Interrupted, SettingError
 from fitwell.models import MODELS, build
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.inits import INITS
 from fitwell.nn.types import NormName
 from fitwell.probes import is_activation
+from fitwell.resolve import complete
 from fitwell.spec import Spec
+from fitwell.train import resume, train_once
 
 CLASSES = ("a", "b", "c")
 NAMES = [name for name in MODELS if name != "inception"]  # another name of googlenet
@@ -241,6 +249,27 @@ def test_weights_travel(name: str) -> None:
     assert not torch.equal(one(x), two(x))
     two.load_state_dict(one.state_dict())
     assert torch.equal(one(x), two(x))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resumed_run_ends_in_the_same_weights(name: str, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
+    data = fitwell_data.read((images, np.arange(60) % 3), {})
+    chosen = {**SMALL.get(name, {}), **accepts(name, norm="batch", dropout=0.3, drop_path=0.3)}
+    settings = {"model.name": name, "train.epochs": 3, "train.batch_size": 16, "optim.lr": 1e-3}
+    recipe = complete(settings | {f"model.{k}": v for k, v in chosen.items()}, data.spec)
+    rows = split.fit_rows(data, recipe.section("data"), 0)
+
+    def stop(event: str, **facts: Any) -> None:
+        if facts.get("epoch") == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train_once(data, rows, recipe, folder=tmp_path / "cut", threads=1, progress=stop)
+    assert resume(tmp_path / "cut", data, rows).status == "done"
+    train_once(data, rows, recipe, folder=tmp_path / "whole", threads=1)
+    cut, whole = (load_file(tmp_path / f / "best.safetensors") for f in ("cut", "whole"))
+    assert cut.keys() == whole.keys() and all(torch.equal(cut[k], whole[k]) for k in whole)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -164,6 +164,10 @@ def test_channels_double_up_to_a_limit() -> None:
     model = convnet(images(1, 8, 8), width=4, depth=6)
     widths = [m.out_channels for m in model if isinstance(m, nn.Conv2d)]
     assert widths == [4, 8, 16, 32, 32, 32]
+    with torch.device("meta"):  # without a limit the last of a hundred would have 10^31 channels
+        deep = lenet(images(1, 28, 28), depth=100)
+    widths = [m.out_channels for m in deep if isinstance(m, nn.Conv2d)]
+    assert widths == [6, 16, 32, 64, *[128] * 96]
 
 
 def test_counts() -> None:

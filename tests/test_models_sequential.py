@@ -17,7 +17,7 @@ from torch import nn
 
 import fitwell as fw
 from fitwell.cli.main import run
-from fitwell.errors import Interrupted, SettingError
+from fitwell.errors import DataError, Interrupted, SettingError
 from fitwell.models import build
 from fitwell.models.sequential import read_entry
 from fitwell.nn.inits import INITS
@@ -178,6 +178,25 @@ def test_each_mistake_has_its_sentence(own: str, layers: list[str], says: str) -
     assert caught.value.setting == "model.layers" and "model.name" not in caught.value.message
 
 
+def test_images_too_small_for_the_layers_name_the_least_size() -> None:
+    layers = ["conv2d(6, kernel=5)", "maxpool2d", "conv2d(6, kernel=5)", "maxpool2d", "flatten"]
+    with pytest.raises(
+        SettingError, match=r"entry 3 of 5.*data\.image_size=16, the least"
+    ) as caught:
+        made(layers)
+    assert caught.value.setting == "model.layers"
+    for side in (15, 16):
+        spec = Spec("images", "classification", (1, side, side), tuple("0123456789"))
+        if side == 16:
+            assert build("sequential", spec, {"layers": layers})(torch.zeros(2, 1, 16, 16)).shape
+            continue
+        with pytest.raises(SettingError, match="does not fit"):
+            build("sequential", spec, {"layers": layers})
+    with pytest.raises(SettingError) as caught:  # the head would need a row whatever the size
+        made(layers[:-1])
+    assert "image_size" not in caught.value.message
+
+
 names = st.sampled_from(["conv2d", "linear", "a.b:C"])
 values = st.one_of(
     st.integers(-9, 9), st.booleans(), st.lists(st.integers(0, 9), max_size=3), st.text("abc_,)('")
@@ -245,7 +264,7 @@ def test_tied_weights_are_stored_once_and_loaded_into_all_their_places() -> None
         load_state(other, stored)
         assert torch.equal(other(torch.ones(1, 1, 8, 8)), model(torch.ones(1, 1, 8, 8)))
         assert other.get_submodule("shared") is other.get_submodule("shared4")
-    with pytest.raises(SettingError, match=r"shared\.weight and shared4\.weight are one tensor"):
+    with pytest.raises(DataError, match=r"shared\.weight and shared4\.weight are one parameter"):
         load_state(other, state | {"shared4.weight": state["shared.weight"] + 1})
     with pytest.raises(RuntimeError, match=r"shared\.weight"):
         load_state(other, {n: v for n, v in state.items() if n != "shared.weight"})

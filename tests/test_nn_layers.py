@@ -12,10 +12,10 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from fitwell.errors import SettingError
+from fitwell.models import build
 from fitwell.nn import arithmetic
 from fitwell.nn.arithmetic import TAKES, cost
 from fitwell.nn.layers import LAYERS, layer
-from fitwell.nn.layers.weights import Attention
 from fitwell.settings import arguments, signatures
 from fitwell.show import layer_table
 from fitwell.spec import Spec
@@ -55,6 +55,7 @@ CHANGED: dict[str, Any] = {
     "groups": 2,
     "bias": False,
     "padding_mode": "circular",
+    "ceil_mode": True,
     "eps": 0.5,
     "momentum": 0.9,
     "affine": False,
@@ -123,6 +124,37 @@ def test_evaluation_rows_do_not_depend_on_one_another(name: str) -> None:
 
 
 @every
+def test_bfloat16_is_near_float32(name: str) -> None:
+    module, x = built(name).eval(), torch.randn(6, *SHAPES[name]).bfloat16()
+    expected = module(x.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        error = (module(x).float() - expected).abs().max()
+    assert error <= 0.02 * expected.abs().max()
+
+
+@every
+def test_eight_examples_can_be_overfitted_and_the_weights_travel(name: str) -> None:
+    spec = Spec("images", "regression", SHAPES[name])
+    entry = f"{name}(rate=0.0)" if name.startswith("dropout") else name
+    torch.manual_seed(0)
+    model, other = (
+        build("sequential", spec, {"layers": [entry, "flatten", "linear(32)", "tanh"]})
+        for _ in range(2)
+    )
+    x, y = torch.randn(8, *SHAPES[name]), torch.randn(8, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (model(x) - y).square().mean().backward()
+        optimizer.step()
+    error = (model.eval()(x) - y).square().mean()
+    assert error < 0.05
+    assert not torch.equal(other.eval()(x), model(x))
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(x), model(x))
+
+
+@every
 @pytest.mark.parametrize("sizes", [(1, 1), (3, 7), (13, 5)])
 def test_odd_sizes(name: str, sizes: tuple[int, int]) -> None:
     axes = TAKES[name][-1] if TAKES[name] else ("feature",)
@@ -174,7 +206,12 @@ def convolution(among: Callable[[st.SearchStrategy[int]], Any]) -> st.SearchStra
 
 
 pooling = st.fixed_dictionaries(
-    {"kernel": pair(small), "stride": pair(border), "padding": pair(border)}
+    {
+        "kernel": pair(small),
+        "stride": pair(border),
+        "padding": pair(border),
+        "ceil_mode": st.booleans(),
+    }
 )
 sides = st.integers(1, 12)
 maps = st.tuples(st.integers(1, 6), sides, sides)
@@ -266,12 +303,8 @@ def test_each_mistake_has_its_sentence(
 @pytest.mark.parametrize("bias", [True, False])
 def test_attention_equals_torchs(bias: bool) -> None:
     ours: Any = built("attention", heads=3, bias=bias).double()
-    assert isinstance(ours, Attention)
     theirs = nn.MultiheadAttention(12, 3, bias=bias, batch_first=True).double()
-    state = {"in_proj_weight": ours.inputs.weight, "out_proj.weight": ours.output.weight}
-    if bias:
-        state |= {"in_proj_bias": ours.inputs.bias, "out_proj.bias": ours.output.bias}
-    theirs.load_state_dict(state)
+    theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, 7, 12, dtype=torch.float64)
     torch.testing.assert_close(ours(x), theirs(x, x, x)[0])
     order = torch.randperm(7)

@@ -34,6 +34,19 @@ def test_self_attention_starts_as_that_of_torch() -> None:
         assert one.std().item() == pytest.approx(two.std().item(), rel=0.02, abs=1e-9), name
 
 
+@pytest.mark.parametrize("tokens", [5, 129])
+def test_self_attention_drops_shares_of_the_mean_in_training(tokens: int) -> None:
+    """With equal tokens a mean is the token itself, so dropout shows as a factor: on average 1."""
+    torch.manual_seed(0)
+    model = SelfAttention(4, 2, dropout=0.5, bias=False)
+    x = torch.ones(400, tokens, 4)
+    expected = model.eval()(x)
+    dropped = model.train()(x)
+    assert not torch.allclose(dropped, expected, atol=1e-3)
+    spread = dropped.std((0, 1)).max() / (400 * tokens) ** 0.5
+    torch.testing.assert_close(dropped.mean((0, 1)), expected[0, 0], atol=5 * spread.item(), rtol=0)
+
+
 def test_order_of_the_tokens_does_not_matter() -> None:
     torch.manual_seed(0)
     model, x, order = SelfAttention(8, 2), torch.randn(2, 6, 8), torch.randperm(6)

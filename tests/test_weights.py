@@ -444,6 +444,7 @@ def test_the_families_are_named_as_torchvision_names_them() -> None:
     assert torchvision_name("vgg", {"depth": 13, "norm": "none"}) == "vgg13"
     assert torchvision_name("vit", {"depth": 12, "patch": 16}) == "vit_b_16"
     assert torchvision_name("torchvision:densenet121", {}) == "densenet121"
+    assert torchvision_name("inception", {}) == torchvision_name("googlenet", {}) == "googlenet"
     for name, settings in (("lenet", {}), ("resnet", {"depth": 20}), ("vit", {"depth": 6})):
         with pytest.raises(SettingError, match="torchvision has no weights for"):
             torchvision_name(name, settings)

@@ -61,13 +61,42 @@ def train_settings(
     ] = 30,
     batch_size: Annotated[int, Field(ge=1, le=1048576, description="examples a step")] = 64,
     clip_norm: Annotated[
-        float, Field(ge=0, description="longest gradient (L2 norm over all weights); 0: no limit")
+        float,
+        Field(
+            ge=0,
+            description="longest gradient (L2 norm over all weights); 0: no limit",
+            json_schema_extra={
+                "formula": "g = g min(1, clip_norm / ||g||)",
+                "use": "recurrent and deep networks, whose gradient explodes now and then",
+                "weakness": "hides a rate that is too high; a low limit makes all steps equally long",
+                "source": "Pascanu, Mikolov and Bengio 2013, ICML, algorithm 1",
+            },
+        ),
     ] = 0.0,
     clip_value: Annotated[
-        float, Field(ge=0, description="largest absolute entry of the gradient; 0: no limit")
+        float,
+        Field(
+            ge=0,
+            description="largest absolute entry of the gradient; 0: no limit",
+            json_schema_extra={
+                "formula": "g_i = min(max(g_i, -clip_value), clip_value)",
+                "use": "where single entries of the gradient explode",
+                "weakness": "turns the direction of the step, as clip_norm does not",
+                "source": "Goodfellow, Bengio and Courville 2016, Deep Learning, section 10.11.1",
+            },
+        ),
     ] = 0.0,
     normalise_gradient: Annotated[
-        bool, Field(description="divide the gradient by its L2 norm before the step")
+        bool,
+        Field(
+            description="divide the gradient by its L2 norm before the step",
+            json_schema_extra={
+                "formula": "g = g / ||g||, the norm over all weights",
+                "use": "to set the length of a step by the rate alone, on plateaus and at cliffs",
+                "weakness": "steps do not shrink near the minimum, so the schedule must fall",
+                "source": "Hazan, Levy and Shalev-Shwartz 2015, NeurIPS",
+            },
+        ),
     ] = False,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
@@ -75,7 +104,19 @@ def train_settings(
     ] = "auto",
     patience: Annotated[
         int,
-        Field(ge=0, description="stop after so many epochs without a better score; 0: never"),
+        Field(
+            ge=0,
+            description="stop after so many epochs without a better score; 0: never",
+            json_schema_extra={
+                "formula": "stop after the first epoch t with no better validation score in t - "
+                "patience + 1 ... t than before; keep the weights of the best epoch",
+                "use": "early stopping: where the right length is not known, against overfitting",
+                "weakness": "a small validation part picks epochs by its noise; a schedule that is "
+                "cut short leaves the rate high",
+                "source": "Prechelt 1998, Early stopping - but when?; Goodfellow, Bengio and "
+                "Courville 2016, Deep Learning, section 7.8",
+            },
+        ),
     ] = 0,
     ema: Annotated[
         float,

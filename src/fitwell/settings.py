@@ -73,7 +73,7 @@ def arguments(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         SettingError: no such setting, or a value that is wrong.
 
     >>> arguments("layers", "avgpool2d", {"kernel": "[2, 3]"})
-    {'kernel': [2, 3], 'stride': 0, 'padding': 0}
+    {'kernel': [2, 3], 'stride': 0, 'padding': 0, 'ceil_mode': False}
     """
     return with_defaults(name, signatures()[kind][name], given)
 

@@ -95,6 +95,30 @@ def _setting(name: str) -> dict[str, Any]:
     }
 
 
+# Other names that textbooks have for an entry or a setting.
+SYNONYMS = {
+    "lasso": "l1",
+    "elastic_net": "l1",
+    "ridge": "weight_decay",
+    "l2": "weight_decay",
+    "early_stopping": "train.patience",
+    "stochastic_depth": "drop_path",
+    "gradient_clipping": "clip_norm",
+    "swish": "silu",
+    "batch_normalisation": "batchnorm2d",
+    "layer_normalisation": "layernorm",
+    "group_normalisation": "groupnorm",
+    "convolution": "conv2d",
+    "max_pooling": "maxpool2d",
+    "average_pooling": "avgpool2d",
+    "kaiming": "he",
+    "glorot": "xavier_uniform",
+    "softmax": "cross_entropy",
+    "log_loss": "cross_entropy",
+    "logistic_regression": "models.linear",
+}
+
+
 def explain(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The textbook entry: `{"name", "formula", "use", "weakness", "source", "settings"}`.
 
@@ -124,6 +148,8 @@ def explain(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, A
         if schemas := _settings_called(plain):
             _refuse_settings(name, given)
             return _explained_setting(plain, schemas)
+        if plain in SYNONYMS:
+            return explain(SYNONYMS[plain], given)
         every = [n for entries in _entries().values() for n in entries]
         every += [n.partition(".")[2] for n in all_names()] + all_names()
         raise SettingError(
@@ -234,15 +260,15 @@ def _explained_setting(name: str, schemas: dict[str, Any]) -> dict[str, Any]:
         for entry, settings in known().get(section, {}).items()
         if key in settings
     ]
-    first = next(iter(schemas.values()), {})
+    # Of several with this name, the one that is a technique by itself.
+    first = max(schemas.values(), key=lambda schema: "formula" in schema, default={})
+    setting_of = f"a setting of {', '.join(dict.fromkeys(used_by)) or 'every recipe'}"
     return {
         "name": name,
         "kind": "settings",
         "summary": first.get("description", ""),
-        "formula": "",
-        "use": f"a setting of {', '.join(dict.fromkeys(used_by)) or 'every recipe'}",
-        "weakness": "",
-        "source": "",
+        **{part: first.get(part, "") for part in ("formula", "weakness", "source")},
+        "use": "; ".join(filter(None, [first.get("use"), setting_of])),
         "settings": schemas,
     }
 
@@ -335,7 +361,7 @@ def _shown(recipe: Any, spec: Any, init: Any, examples: Any, run: Any) -> dict[s
     taken: list[str] = []
     if run is not None:
         taken = [n for row in run.evidence for n in row.get("loaded", ())]
-    elif fitted := start_from(model, recipe):
+    elif fitted := start_from(model, recipe, spec):
         taken = list(fitted.loaded)
     freezing_of(model, {**defaults("train"), **recipe.section("train")})
     shown = show_model(model, spec, init, examples)

@@ -128,7 +128,12 @@ def explain(given: Given, words: list[str]) -> None:
     from fitwell.api.looking import explain as explain_name
     from fitwell.cli import output
 
-    output.explained(explain_name(name, given.settings), given)
+    entry = explain_name(name, given.settings)
+    output.explained(entry, given)
+    if not (given.settings or given.json):  # settings say which one of several kinds is meant
+        for other in entry.get("also", ()):
+            print()
+            output.explained({**explain_name(other), "name": other}, given)
 
 
 def show(given: Given, words: list[str]) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.models.from_torchvision import PREFIX, torchvision_builder
+from fitwell.nn.modes import evaluating
 from fitwell.spec import Spec
 from fitwell.store import is_trusted
 
@@ -175,18 +176,14 @@ def check_output(model: nn.Module, spec: Spec, name: str) -> None:
     Raises:
         SettingError: the model fails on the data's shape, or gives not [batch, num_outputs].
     """
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        output = model(torch.zeros(2, *spec.input_shape))
+        with evaluating(model):
+            output = model(torch.zeros(2, *spec.input_shape))
     except Exception as error:
         raise _error(
             f"{name} fails on an input of shape (2, {', '.join(map(str, spec.input_shape))}): "
             f"{type(error).__name__}: {error}"
         ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if shape != (2, spec.num_outputs):
         raise _error(

@@ -53,16 +53,15 @@ def torchvision_builder(path: str) -> Callable[..., nn.Module]:
                 setting="model.name",
             )
         channels, height, width = spec.input_shape
-        model = _build(name, spec.num_outputs, channels, height)
-        why = _fails(model, (channels, height, width))
-        if why:
+        made = _tried(name, spec.num_outputs, (channels, height, width))
+        if isinstance(made, str):
             least = _least(name, spec.num_outputs, channels, max(height, width))
             raise SettingError(
-                f"model.name={path} cannot read images of {height}x{width} ({why}). "
+                f"model.name={path} cannot read images of {height}x{width} ({made}). "
                 + (f"Set data.image_size={least}, the least that it reads." if least else ""),
                 setting="model.name",
             )
-        return model
+        return made
 
     build.__name__ = name
     build.__doc__ = f"torchvision's {name}."
@@ -102,30 +101,28 @@ def _read_channels(model: nn.Module, channels: int) -> None:
 
 
 @torch.no_grad()
-def _fails(model: nn.Module, shape: tuple[int, int, int]) -> str:
-    """Why two images of zeros do not pass; empty where they do."""
-    model.eval()
+def _tried(name: str, num_outputs: int, shape: tuple[int, int, int]) -> nn.Module | str:
+    """The network, after two images of zeros passed through it; or why they do not."""
+    channels, height, _ = shape
     try:
-        model(torch.zeros(2, *shape))
+        model = _build(name, num_outputs, channels, height)
+        model.eval()(torch.zeros(2, *shape))
     except Exception as error:  # too small for a kernel, or not the one size: torch has many words
-        return str(error).split("\n")[0].rstrip(".") or type(error).__name__
-    finally:
-        model.train()
-    return ""
+        return str(error).split("\n")[0].rstrip(".!") or type(error).__name__
+    return model.train()
 
 
 def _least(name: str, num_outputs: int, channels: int, side: int) -> int:
-    """The least larger square that the network reads; 0 where there is none."""
+    """The least larger square that the network reads; 0 where there is none.
+
+    Looked for on the meta device, which computes shapes and no numbers. RegNets cannot be built
+    there; they read any size.
+    """
 
     def reads(size: int) -> bool:
-        try:
-            return not _fails(_build(name, num_outputs, channels, size), (channels, size, size))
-        except (AssertionError, ValueError, RuntimeError):  # refused while it is built
-            return False
+        with torch.device("meta"):
+            return not isinstance(_tried(name, num_outputs, (channels, size, size)), str)
 
     coarse = next((s for s in range(32 * (side // 32) + 32, _LARGEST + 1, 32) if reads(s)), 0)
-    low, high = max(side, coarse - 32), coarse
-    while high - low > 1:  # halve the step of 32 in which it begins to read
-        middle = (low + high) // 2
-        low, high = (low, middle) if reads(middle) else (middle, high)
-    return high
+    # One by one below it: vision transformers read multiples of their patch alone.
+    return next((s for s in range(max(side, coarse - 32) + 1, coarse) if reads(s)), coarse)

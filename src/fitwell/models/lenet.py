@@ -10,6 +10,7 @@ from fitwell.nn.types import Activation, Depth, Dropout, Init, Norm, Pool, Width
 from fitwell.spec import Spec
 
 _KERNEL = 5
+_MOST_CHANNELS = 8  # times the second convolution's
 
 
 def lenet(
@@ -33,8 +34,8 @@ def lenet(
     Ours differs: ReLU and max pooling by default (nearer the paper: `activation=tanh`, `pool=avg`),
     every channel of the second convolution sees all of the first, and the head is linear. `width`
     is the number of channels of the first convolution and scales all the others; `depth` counts
-    convolutions, each after the second with twice the channels; a list of `dropout` has one rate
-    for each of the two hidden linear layers.
+    convolutions, each after the second with twice the channels, up to 8 times the second's; a list
+    of `dropout` has one rate for each of the two hidden linear layers.
 
     >>> import torch
     >>> model = lenet(Spec("images", "classification", (1, 28, 28), tuple("0123456789")))
@@ -45,7 +46,7 @@ def lenet(
     rates = dropout_rates(dropout, 2, "hidden linear layers")
     layers: dict[str, nn.Module | None] = {}
     for i in range(1, depth + 1):
-        out = width if i == 1 else round(width * 16 / 6) * 2 ** (i - 2)
+        out = width if i == 1 else round(width * 16 / 6) * min(2 ** (i - 2), _MOST_CHANNELS)
         # The first is padded, as the paper's 28x28 digits were; so is any map too small for less.
         padding = _KERNEL // 2 if i == 1 or min(height, across) < 2 * _KERNEL else 0
         height, across = (n + 2 * padding - _KERNEL + 1 for n in (height, across))

@@ -4,7 +4,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
 
 import torch
@@ -15,6 +15,7 @@ from fitwell.errors import SettingError, did_you_mean
 from fitwell.models.custom import load_builder, refuse_untrusted
 from fitwell.models.parts import assemble
 from fitwell.nn.activations import ACTIVATIONS
+from fitwell.nn.arithmetic import TooSmall
 from fitwell.nn.layers import LAYERS, layer
 from fitwell.nn.modes import evaluating
 from fitwell.nn.types import Init
@@ -27,6 +28,7 @@ Layers: TypeAlias = Annotated[
 ]
 # A name and a colon, a layer, an activation, an import path or @name, and arguments: most is optional.
 _ENTRY = re.compile(r"(?:(?P<name>\w+):\s+)?(?P<what>@?[\w.:]+)\s*(?:\((?P<inside>.*)\))?", re.S)
+_LARGEST = 512  # sides up to which the least one is looked for
 
 
 def sequential(
@@ -57,6 +59,17 @@ def sequential(
     >>> model.get_parameter("a.weight").shape, model(torch.zeros(5, 1, 8, 8)).shape
     (torch.Size([64, 64]), torch.Size([5, 10]))
     """
+    try:
+        modules = _modules(spec, layers)
+    except TooSmall as error:
+        least = _least(spec, layers)
+        also = f", or data.image_size={least}, the least that passes" if least else ""
+        raise SettingError(f"{error.message.rstrip('.')}{also}.", setting="model.layers") from error
+    return assemble(modules, init)
+
+
+def _modules(spec: Spec, layers: Layers) -> dict[str, nn.Module]:
+    """The layers under their names, the head last."""
     shape = tuple(spec.input_shape)
     modules: dict[str, nn.Module] = {}
     for position, text in enumerate(layers, start=1):
@@ -70,7 +83,7 @@ def sequential(
             modules[name] = _built(entry, shape, modules)
             gives = _output_shape(modules[name], shape)
         except SettingError as error:
-            raise SettingError(
+            raise (TooSmall if isinstance(error, TooSmall) else SettingError)(
                 f"model.layers, entry {position} of {len(layers)}, {text!r}, which gets "
                 f"{list(shape)}: {re.sub('^model[.](name: )?', '', error.message)}",
                 setting="model.layers",
@@ -90,7 +103,24 @@ def sequential(
             "raw output a class, or one for a number.",
             setting="model.layers",
         )
-    return assemble(modules, init)
+    return modules
+
+
+def _least(spec: Spec, layers: Layers) -> int:
+    """The least larger square image that passes through all layers; 0 where none up to 512 does."""
+    if spec.kind != "images":
+        return 0
+    channels, *sides = spec.input_shape
+    for side in range(min(sides) + 1, _LARGEST + 1):
+        try:
+            with torch.device("meta"):  # shapes, and no numbers
+                _modules(replace(spec, input_shape=(channels, side, side)), layers)
+        except TooSmall:
+            continue
+        except SettingError:
+            break  # another mistake behind the first one
+        return side
+    return 0
 
 
 @dataclass(frozen=True)
@@ -154,8 +184,9 @@ def _built(entry: Entry, shape: tuple[int, ...], modules: Mapping[str, nn.Module
         return layer(entry.what, shape, _settings(entry, list(known)))
     if entry.what in ACTIVATIONS:
         known = signatures()["activations"][entry.what]
-        activation: Callable[..., nn.Module] = ACTIVATIONS[entry.what]
-        return activation(**arguments("activations", entry.what, _settings(entry, list(known))))
+        return ACTIVATIONS[entry.what](
+            **arguments("activations", entry.what, _settings(entry, list(known)))
+        )
     raise SettingError(
         f"there is no layer or activation {entry.what!r}."
         f"{did_you_mean(entry.what, [*LAYERS, *ACTIVATIONS])} `fitwell list layers` and `fitwell "

@@ -30,6 +30,14 @@ DropPathRate: TypeAlias = Annotated[
         lt=1,
         description="share of examples for which the last residual branch is left out while "
         "training; earlier ones less, in a straight line (stochastic depth)",
+        json_schema_extra={
+            "formula": "y = x + m F(x) / (1 - p) in block l of L, m = 0 with probability "
+            "p = drop_path l / L, else 1, one m an example; y = x + F(x) in evaluation",
+            "use": "deep residual networks and transformers: regularises, and shortens the way of "
+            "gradients",
+            "weakness": "little in shallow networks; a high rate needs more epochs",
+            "source": "Huang, Sun, Liu, Sedra and Weinberger 2016, ECCV",
+        },
     ),
 ]
 

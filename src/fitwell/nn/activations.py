@@ -1,7 +1,9 @@
 """Activations by name: each entry makes a module, so that probes can see what goes into it."""
 
 from collections.abc import Callable
+from typing import Annotated
 
+from pydantic import Field
 from torch import nn
 
 # max(f(a), f(b)) = f(max(a, b)) holds for these, so pooling may go first. GELU, SiLU, Hardswish and
@@ -54,10 +56,15 @@ def tanh() -> nn.Module:
     return nn.Tanh()
 
 
-def leaky_relu() -> nn.Module:
+def leaky_relu(
+    *,
+    slope: Annotated[
+        float, Field(gt=0, lt=1, description="derivative on the negative side")
+    ] = 0.01,
+) -> nn.Module:
     """ReLU with a small positive slope on the negative side.
 
-    Formula: max(x, 0) + 0.01 min(x, 0); derivative 1 for x > 0, else 0.01
+    Formula: max(x, 0) + slope min(x, 0); derivative 1 for x > 0, else slope
     Use: instead of ReLU where units die, since every unit keeps a gradient
     Weakness: rarely better than ReLU where no units die
     Source: Maas, Hannun and Ng 2013, ICML workshop
@@ -66,7 +73,7 @@ def leaky_relu() -> nn.Module:
     >>> leaky_relu()(torch.tensor([-2.0, 3.0]))
     tensor([-0.0200,  3.0000])
     """
-    return nn.LeakyReLU(0.01)
+    return nn.LeakyReLU(slope)
 
 
 def gelu() -> nn.Module:
@@ -99,10 +106,15 @@ def silu() -> nn.Module:
     return nn.SiLU()
 
 
-def elu() -> nn.Module:
-    """Exponential linear unit: ReLU that bends smoothly down to -1.
+def elu(
+    *,
+    alpha: Annotated[
+        float, Field(gt=0, le=10, description="how far below zero the outputs reach")
+    ] = 1.0,
+) -> nn.Module:
+    """Exponential linear unit: ReLU that bends smoothly down to -alpha.
 
-    Formula: x for x > 0, else exp(x) - 1; derivative 1 for x > 0, else exp(x)
+    Formula: x for x > 0, else alpha (exp(x) - 1); derivative 1 for x > 0, else alpha exp(x)
     Use: networks without normalisation, as its mean output is nearer to zero than ReLU's
     Weakness: needs an exponential, and saturates on the negative side
     Source: Clevert, Unterthiner and Hochreiter 2016, ICLR
@@ -111,7 +123,7 @@ def elu() -> nn.Module:
     >>> elu()(torch.tensor([-1.0, 1.0]))
     tensor([-0.6321,  1.0000])
     """
-    return nn.ELU()
+    return nn.ELU(alpha)
 
 
 def selu() -> nn.Module:
@@ -130,10 +142,15 @@ def selu() -> nn.Module:
     return nn.SELU()
 
 
-def prelu() -> nn.Module:
+def prelu(
+    *,
+    slope: Annotated[
+        float, Field(ge=0, lt=1, description="derivative on the negative side that it starts from")
+    ] = 0.25,
+) -> nn.Module:
     """ReLU whose negative slope is learned, one for the layer.
 
-    Formula: max(x, 0) + a min(x, 0), a learned from 0.25; derivative 1 for x > 0, else a
+    Formula: max(x, 0) + a min(x, 0), a learned from slope on; derivative 1 for x > 0, else a
     Use: instead of ReLU where units die and there is data enough to learn the slope
     Weakness: one more parameter a layer, which must not be decayed
     Source: He, Zhang, Ren and Sun 2015, ICCV
@@ -142,7 +159,7 @@ def prelu() -> nn.Module:
     >>> prelu()(torch.tensor([-2.0, 3.0])).tolist()
     [-0.5, 3.0]
     """
-    return nn.PReLU()
+    return nn.PReLU(init=slope)
 
 
 def hardswish() -> nn.Module:
@@ -176,7 +193,7 @@ def mish() -> nn.Module:
     return nn.Mish()
 
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": relu,
     "sigmoid": sigmoid,
     "tanh": tanh,

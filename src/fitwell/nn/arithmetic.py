@@ -16,6 +16,10 @@ Shape: TypeAlias = tuple[int, ...]
 Settings: TypeAlias = Mapping[str, Any]
 
 
+class TooSmall(SettingError):
+    """A window that is longer than the axis along which it slides."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a layer gives for one example, how many numbers it learns, and its work."""
@@ -59,29 +63,39 @@ def example(name: str) -> Shape:
 
 
 def output_size(
-    size: int, kernel: int, *, stride: int = 1, padding: int = 0, dilation: int = 1
+    size: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    ceil: bool = False,
 ) -> int:
     """Positions of a window along one axis: floor((n + 2p - d(k - 1) - 1) / s) + 1.
 
     Args:
         size: n, the length of the axis.
         padding: p, added on each of the two sides.
+        ceil: round up, so that a last window may reach beyond the end.
 
     Raises:
-        SettingError: the window is longer than the padded axis.
+        TooSmall: the window is longer than the padded axis.
 
     >>> output_size(28, 5, stride=2, padding=2), output_size(224, 11, stride=4, padding=2)
     (14, 55)
     """
     reach = dilation * (kernel - 1) + 1
-    if reach > size + 2 * padding:
+    positions = (size + 2 * padding - reach + ceil * (stride - 1)) // stride + 1
+    if ceil and (positions - 1) * stride >= size + padding:
+        positions -= 1  # as in torch: a window that begins behind the input is none
+    if positions < 1:
         spread = f" (kernel {kernel}, dilation {dilation})" if dilation > 1 else ""
-        raise SettingError(
+        raise TooSmall(
             f"a window of {reach}{spread} does not fit an axis of {size} with {padding} of padding "
             f"on each side. Use a smaller kernel, or padding={-((size - reach) // 2)}.",
             setting="kernel",
         )
-    return (size + 2 * padding - reach) // stride + 1
+    return positions
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,7 @@ class Window:
     stride: int
     padding: int
     dilation: int
+    ceil: bool = False
 
     def positions(self, size: int) -> int:
         return output_size(
@@ -100,6 +115,7 @@ class Window:
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
+            ceil=self.ceil,
         )
 
 
@@ -107,13 +123,14 @@ def windows(settings: Settings, axes: int) -> list[Window]:
     """The window of a convolution or pooling layer along each of its axes.
 
     >>> windows({"kernel": [2, 3], "stride": 0}, 2)[1]
-    Window(kernel=3, stride=3, padding=0, dilation=1)
+    Window(kernel=3, stride=3, padding=0, dilation=1, ceil=False)
     """
     kernel = each(settings["kernel"], axes)
     stride = strides(settings["stride"], settings["kernel"], axes)
     padding = each(settings.get("padding", 0), axes)
     dilation = each(settings.get("dilation", 1), axes)
-    return [Window(*sizes) for sizes in zip(kernel, stride, padding, dilation, strict=True)]
+    ceil = settings.get("ceil_mode", False)
+    return [Window(*sizes, ceil) for sizes in zip(kernel, stride, padding, dilation, strict=True)]
 
 
 def strides(stride: int | Sequence[int], kernel: int | Sequence[int], axes: int) -> tuple[int, ...]:

@@ -20,28 +20,31 @@ class SelfAttention(nn.Module):
     Weakness: work and memory grow with the square of the number of tokens; knows no order by itself
     Source: Vaswani et al. 2017, NeurIPS, section 3.2
 
-    Parameters have the names, shapes and first values of `torch.nn.MultiheadAttention`.
+    Parameters have the names, shapes and first values of `torch.nn.MultiheadAttention`. `dropout` is
+    the share of the weights of a mean that is zeroed while training.
 
     >>> SelfAttention(8, heads=2)(torch.zeros(3, 5, 8)).shape
     torch.Size([3, 5, 8])
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, *, dropout: float = 0.0, bias: bool = True) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.dropout = heads, dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width)) if bias else None
+        self.out_proj = nn.Linear(width, width, bias)
         nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.out_proj.bias)
+        if bias:
+            nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x: Tokens) -> Tokens:
         joined = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         # [3, batch, head, token, feature of the head]
         query, key, value = joined.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        dropped = self.dropout if self.training else 0.0
         if x.device.type == "cpu" and x.shape[1] <= _FEW_TOKENS:
-            scores = (query * query.shape[-1] ** -0.5) @ key.mT
-            mixed = scores.softmax(-1) @ value
+            shares = ((query * query.shape[-1] ** -0.5) @ key.mT).softmax(-1)
+            mixed = (F.dropout(shares, dropped) if dropped else shares) @ value
         else:
-            mixed = F.scaled_dot_product_attention(query, key, value)
+            mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropped)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))

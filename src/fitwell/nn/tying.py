@@ -6,7 +6,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from fitwell.errors import SettingError
+from fitwell.errors import DataError
 
 
 def tied_names(model: nn.Module) -> dict[str, str]:
@@ -33,21 +33,32 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if name not in tied}
 
 
-def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Put a state into the model, in place, tied tensors under any of their names or all.
+def untied(
+    model: nn.Module, state: Mapping[str, Tensor], source: str = "the file", setting: str = ""
+) -> dict[str, Tensor]:
+    """A state that has tied tensors under any of their names, with each under all of them.
 
     Raises:
-        SettingError: the state holds different values for what is one tensor in the model.
+        DataError: it has different values for what is one tensor in the model.
+    """
+    given = dict(state)
+    tied = tied_names(model)
+    for name, first in tied.items():
+        if name in given and not torch.equal(given.setdefault(first, given[name]), given[name]):
+            raise DataError(
+                f"{first} and {name} are one parameter in this model, and {source} has different "
+                "values for them. Load it into a model that does not tie them.",
+                setting=setting,
+                where=f"{first}, {name}",
+            )
+    return given | {name: given[first] for name, first in tied.items() if first in given}
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put a state that `state_of` gave into the model, in place.
+
+    Raises:
+        DataError: it has different values for what is one tensor in the model.
         RuntimeError: names or shapes are not the model's.
     """
-    state = dict(state)
-    for name, first in tied_names(model).items():
-        if name in state and not torch.equal(state.setdefault(first, state[name]), state[name]):
-            raise SettingError(
-                f"{first} and {name} are one tensor in this model, and the weights hold different "
-                "values for them: they are of a model in which the two are not tied.",
-                where=name,
-            )
-        if first in state:
-            state[name] = state[first]
-    model.load_state_dict(state)
+    model.load_state_dict(untied(model, state))

@@ -21,7 +21,21 @@ def sgd(
     nesterov: Annotated[bool, Field(description="take the gradient one step ahead")] = False,
     weight_decay: Decay = 5e-4,
     l1: Annotated[
-        float, Field(ge=0, le=10, description="penalty on absolute weights; gives exact zeros")
+        float,
+        Field(
+            ge=0,
+            le=10,
+            description="penalty on absolute weights; gives exact zeros",
+            json_schema_extra={
+                "formula": "loss + l1 ||w||_1: w = sign(w) max(|w| - lr l1 / (1 - momentum), 0) "
+                "after each step",
+                "use": "which features matter: with model.name=linear this is the lasso, with "
+                "weight_decay beside it the elastic net",
+                "weakness": "shrinks what it keeps; of features that go together it keeps any one",
+                "source": "Tibshirani 1996, Journal of the Royal Statistical Society B 58; Duchi and "
+                "Singer 2009, JMLR 10; Zou and Hastie 2005 for both penalties",
+            },
+        ),
     ] = 0.0,
 ) -> Optimizer:
     """Stochastic gradient descent with momentum, and exact zeros where `l1` asks for them.

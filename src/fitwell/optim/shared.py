@@ -15,7 +15,20 @@ Rate: TypeAlias = Annotated[
 ]
 Decay: TypeAlias = Annotated[
     float,
-    Field(ge=0, le=10, description="lambda of the penalty lambda/2 ||w||^2, on weights only"),
+    Field(
+        ge=0,
+        le=10,
+        description="lambda of the penalty lambda/2 ||w||^2, on weights only",
+        json_schema_extra={
+            "formula": "loss + lambda/2 ||w||^2: g + lambda w for g (coupled), or w - lr lambda w "
+            "apart from the step (decoupled: adamw, muon)",
+            "use": "against overfitting; with model.name=linear and loss.name=mse this is ridge "
+            "regression with alpha = n lambda/2",
+            "weakness": "too much underfits; adam, nadam and radam divide it by the gradient's scale",
+            "source": "Hoerl and Kennard 1970, Technometrics 12; Krogh and Hertz 1992, NeurIPS; "
+            "Loshchilov and Hutter 2019, ICLR",
+        },
+    ),
 ]
 Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Momentum: TypeAlias = Annotated[

@@ -32,8 +32,7 @@ def curve(kind: str, name: str, settings: Mapping[str, Any]) -> Curve | None:
 
 
 def _activation(name: str, settings: Mapping[str, Any]) -> Curve:
-    builder: Callable[..., nn.Module] = ACTIVATIONS[name]
-    x, y, derivative = _differentiated(builder(**settings), _steps(6))
+    x, y, derivative = _differentiated(ACTIVATIONS[name](**settings), _steps(6))
     largest = derivative.abs().max()
     return {
         **_listed(x, y, derivative),

@@ -25,8 +25,8 @@ def picture(shape: Sequence[int], settings: dict[str, Any]) -> list[str]:
     sliding = windows(settings, len(sizes))
     names = ("height", "width") if len(sizes) == 2 else ("position",)
     sums = [
-        f"{name:<{len(names[0])}}  floor(({n} + 2*{w.padding} - {w.dilation}*({w.kernel} - 1) - 1) "
-        f"/ {w.stride}) + 1 = {w.positions(n)}"
+        f"{name:<{len(names[0])}}  {'ceil' if w.ceil else 'floor'}"
+        f"(({n} + 2*{w.padding} - {w.dilation}*({w.kernel} - 1) - 1) / {w.stride}) + 1 = {w.positions(n)}"
         for name, n, w in zip(names, sizes, sliding, strict=True)
     ]
     if len(sizes) == 1:  # one row that no window moves down from

@@ -219,7 +219,8 @@ def moments_of(recipe: Recipe, data: Data, rows: np.ndarray) -> Moments | None:
     """How images are normalised where it is not by the training part."""
     if recipe["data.normalise"] == "train":
         return None
-    return moments(str(recipe["model.pretrained"]), data, rows)
+    source, model = (str(recipe[f"model.{key}"]) for key in ("pretrained", "name"))
+    return moments(source, data, rows, model=model)
 
 
 def augment_of(recipe: Recipe, prepared: Preprocess, seed: int) -> Augment | None:

@@ -4,12 +4,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from fitwell.errors import DataError
 from fitwell.nn.inits import named_weights
-from fitwell.nn.tying import tied_names
+from fitwell.nn.tying import untied
 from fitwell.weights.files import Tensors, refuse_nonfinite, some, wrapper_of
 
 
@@ -96,18 +95,7 @@ def load_exactly(
             different values, or values that are not finite in the model's precision.
     """
     own = model.state_dict()
-    given = _wrapped_alike(tensors, own)
-    for names in _ties(model):
-        here = [name for name in names if name in given]
-        for name in here[1:]:
-            if not torch.equal(given[here[0]], given[name]):
-                raise DataError(
-                    f"{here[0]} and {name} are one parameter in this model, and {source} has "
-                    "different values for them. Load it into a model that does not tie them.",
-                    setting=setting,
-                    where=f"{here[0]}, {name}",
-                )
-        given |= {name: given[here[0]] for name in names if here}
+    given = untied(model, _wrapped_alike(tensors, own), source, setting)
     missing = [name for name in own if name not in given]
     unknown = [name for name in given if name not in own]
     unlike = [name for name in own if name in given and not _alike(own[name], given[name])]
@@ -127,14 +115,6 @@ def load_exactly(
         setting=setting,
         where=", ".join([*unlike, *missing, *unknown][:20]),
     )
-
-
-def _ties(model: nn.Module) -> list[list[str]]:
-    """The names of each parameter or buffer that has several."""
-    groups: dict[str, list[str]] = {}
-    for name, first in tied_names(model).items():
-        groups.setdefault(first, [first]).append(name)
-    return [*groups.values()]
 
 
 def _wrapped_alike(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Tensors:

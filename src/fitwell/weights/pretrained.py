@@ -18,10 +18,10 @@ from fitwell import store
 from fitwell.data.download import cache_folder, offline
 from fitwell.data.preprocess import Moments, Preprocess, unit_of
 from fitwell.data.types import Data
-from fitwell.errors import SettingError
+from fitwell.errors import DataError, SettingError
 from fitwell.record import Run
 from fitwell.spec import Spec
-from fitwell.weights.files import RUN_WEIGHTS, Tensors, read_weights
+from fitwell.weights.files import RUN_WEIGHTS, read_weights
 from fitwell.weights.fitting import Fitted, fit_weights
 
 SETTING = "model.pretrained"
@@ -29,14 +29,20 @@ TORCHVISION = "torchvision"
 # What torchvision's ImageNet weights were trained with: a channel of RGB from 0 to 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# The Inception networks read colours from -1 to 1 instead.
+INCEPTIONS = ("googlenet", "inception", "inception_v3")
+HALF = (0.5, 0.5, 0.5)
 # Our families whose parameters torchvision names alike: its name, from our settings.
 FAMILIES = {
     "alexnet": "alexnet",
     "googlenet": "googlenet",
+    "inception": "googlenet",
     "vgg": "vgg{depth}",
     "resnet": "resnet{depth}",
     "densenet": "densenet{depth}",
 }
+# What their layers have in torchvision, whatever the size of the images.
+LIKE_THEIRS = {"stem": "large", "version": "torchvision"}
 
 
 def load_pretrained(model: nn.Module, name: str, settings: Mapping[str, Any], spec: Spec) -> Fitted:
@@ -55,25 +61,39 @@ def load_pretrained(model: nn.Module, name: str, settings: Mapping[str, Any], sp
     source = str(settings["pretrained"])
     if source == TORCHVISION:
         path = torchvision_file(torchvision_name(name, settings))
-        return fit_weights(model, read_weights(path), source=path.name, setting=SETTING)
-    tensors: Tensors = read_weights(source, setting=SETTING)
-    run = run_of(source)
-    other = run is not None and run.spec is not None and run.spec.classes != spec.classes
-    return fit_weights(model, tensors, new_head=other, source=source, setting=SETTING)
+        source, tensors, other = path.name, read_weights(path), False
+    else:
+        tensors, run = read_weights(source, setting=SETTING), run_of(source)
+        other = run is not None and run.spec is not None and run.spec.classes != spec.classes
+    try:
+        return fit_weights(model, tensors, new_head=other, source=source, setting=SETTING)
+    except DataError as error:
+        unlike = [f"model.{k}={v}" for k, v in LIKE_THEIRS.items() if settings.get(k, v) != v]
+        if not unlike:
+            raise
+        raise DataError(
+            f"{error.message} torchvision's network has {' and '.join(unlike)}.",
+            setting=error.setting,
+            where=error.where,
+        ) from None
 
 
-def moments(source: str, data: Data, rows: np.ndarray) -> Moments:
+def moments(source: str, data: Data, rows: np.ndarray, *, model: str) -> Moments:
     """Mean and scale a channel, in the unit of `data`, that the weights' inputs had.
 
     Of a fitwell run its own; of every other file those of ImageNet, which nearly all published
-    weights of image networks share. Grey images take the mean over the three channels. Brightness
-    may be from 0 to 255 there and from 0 to 1 here, or the other way round.
+    weights of image networks share: all but Inception's. Grey images take the mean over the three
+    channels. Brightness may be from 0 to 255 there and from 0 to 1 here, or the other way round.
+
+    Args:
+        model: the model's name in the recipe.
 
     Raises:
         SettingError: no images, another number of channels, or values of another range.
     """
     if data.spec.kind != "images":
         raise _unsuited("is for images, and this is a table")
+    channels = data.spec.input_shape[0]
     run = run_of(source)
     if run is not None:
         assert run.folder is not None
@@ -82,13 +102,16 @@ def moments(source: str, data: Data, rows: np.ndarray) -> Moments:
             known = Preprocess.from_json(store.read_json(path))
         mean, scale, unit = known.mean, known.scale, known.unit
     else:
-        mean, scale, unit = IMAGENET_MEAN, IMAGENET_STD, 1.0
+        own = model.removeprefix(f"{TORCHVISION}:")
+        # torchvision's own go from ImageNet's normalisation to -1 to 1 by themselves, in colour.
+        halves = own in INCEPTIONS and (own == model or channels == 1)
+        mean, scale = (HALF, HALF) if halves else (IMAGENET_MEAN, IMAGENET_STD)
+        unit = 1.0
     here = unit_of(data.inputs, rows)
     if unit is not None and unit != here:
         if not (unit and here):
             raise _unsuited(f"knows images {_range(unit)}, and these are {_range(here)}")
         mean, scale = (tuple(v * here / unit for v in values) for values in (mean, scale))
-    channels = data.spec.input_shape[0]
     if channels == 1 and len(mean) == 3:
         mean, scale = (float(np.mean(mean)),), (float(np.mean(scale)),)
     if channels != len(mean):

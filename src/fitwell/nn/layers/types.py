@@ -33,6 +33,9 @@ Stride2d: TypeAlias = Annotated[
 Padding2d: TypeAlias = Annotated[
     Borders, Field(description="added on each side: a number, or [above and below, left and right]")
 ]
+CeilMode: TypeAlias = Annotated[
+    bool, Field(description="let a last window reach beyond the border: sizes are rounded up")
+]
 PoolStride2d: TypeAlias = Annotated[
     Borders,
     Field(description="positions from one window to the next, also [down, across]; 0: the kernel"),

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
-import torch.nn.functional as F
-from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from fitwell.nn.arithmetic import each
+from fitwell.nn.attention import SelfAttention
 from fitwell.nn.layers.types import (
     Bias,
     Border,
@@ -23,7 +22,6 @@ from fitwell.nn.layers.types import (
     Stride2d,
 )
 
-Tokens: TypeAlias = Float[Tensor, "batch token feature"]
 PaddingMode: TypeAlias = Annotated[
     Literal["zeros", "reflect", "replicate", "circular"],
     Field(description="what the padding holds: zeros, or the input mirrored, repeated or wrapped"),
@@ -147,21 +145,4 @@ def attention(
     >>> attention((7, 8), heads=2)(torch.zeros(1, 7, 8)).shape
     torch.Size([1, 7, 8])
     """
-    return Attention(shape[-1], heads=heads, dropout=dropout, bias=bias)
-
-
-class Attention(nn.Module):
-    """What `attention` builds."""
-
-    def __init__(self, features: int, *, heads: int, dropout: float, bias: bool) -> None:
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.inputs = nn.Linear(features, 3 * features, bias)  # queries, keys, values
-        self.output = nn.Linear(features, features, bias)
-
-    def forward(self, x: Tokens) -> Tokens:
-        split = self.inputs(x).unflatten(-1, (3, self.heads, -1))
-        queries, keys, values = split.permute(2, 0, 3, 1, 4)  # [batch, head, token, feature]
-        dropped = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropped)
-        return self.output(mixed.transpose(1, 2).flatten(2))
+    return SelfAttention(shape[-1], heads, dropout=dropout, bias=bias)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fitwell.nn import pooling
 from fitwell.nn.arithmetic import each, strides
-from fitwell.nn.layers.types import Kernel2d, Padding2d, PoolStride2d
+from fitwell.nn.layers.types import CeilMode, Kernel2d, Padding2d, PoolStride2d
 
 
 def maxpool2d(
@@ -16,6 +16,7 @@ def maxpool2d(
     kernel: Kernel2d = 2,
     stride: PoolStride2d = 0,
     padding: Padding2d = 0,
+    ceil_mode: CeilMode = False,
 ) -> nn.Module:
     """Largest number of each window.
 
@@ -29,7 +30,9 @@ def maxpool2d(
     >>> maxpool2d((1, 4, 6), kernel=[2, 3])(torch.arange(24.0).view(1, 1, 4, 6)).tolist()
     [[[[8.0, 11.0], [20.0, 23.0]]]]
     """
-    return pooling.MaxPool2d(each(kernel, 2), strides(stride, kernel, 2), each(padding, 2))
+    return pooling.MaxPool2d(
+        each(kernel, 2), strides(stride, kernel, 2), each(padding, 2), ceil_mode=ceil_mode
+    )
 
 
 def avgpool2d(
@@ -38,6 +41,7 @@ def avgpool2d(
     kernel: Kernel2d = 2,
     stride: PoolStride2d = 0,
     padding: Padding2d = 0,
+    ceil_mode: CeilMode = False,
 ) -> nn.Module:
     """Mean of each window, padding counted as zeros.
 
@@ -51,7 +55,12 @@ def avgpool2d(
     >>> avgpool2d((1, 2, 2))(torch.arange(4.0).view(1, 1, 2, 2)).item()
     1.5
     """
-    return nn.AvgPool2d(each(kernel, 2), strides(stride, kernel, 2), each(padding, 2))  # type: ignore[arg-type]
+    return nn.AvgPool2d(
+        each(kernel, 2),  # type: ignore[arg-type]
+        strides(stride, kernel, 2),  # type: ignore[arg-type]
+        each(padding, 2),  # type: ignore[arg-type]
+        ceil_mode,
+    )
 
 
 def global_avgpool(shape: Sequence[int]) -> nn.Module:
