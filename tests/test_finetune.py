@@ -408,8 +408,10 @@ def test_the_default_recipe_is_gentler(source: Path) -> None:
     spec = Spec("images", "classification", (1, 8, 8), ("a", "b"), num_examples=500)
     plain = complete({"model.name": "convnet"}, spec)
     recipe = complete({"model.name": "convnet", "model.pretrained": str(source)}, spec)
-    tuning = fine_tuning("sgd", "cross_entropy", images=True)
+    tuning = fine_tuning("sgd", "cross_entropy", images=True, examples=500)
     assert {name: recipe[name] for name in tuning} == tuning
+    fewer = complete({"model.name": "convnet", "model.pretrained": "w", "data.limit": 250}, spec)
+    assert fewer["train.epochs"] == 51 and recipe["train.epochs"] == 26  # 400 steps of 32 examples
     for name in ("train.epochs", "optim.lr", "train.first_lr"):
         assert recipe[name] < plain[name], name
     assert recipe["loss.label_smoothing"] > plain["loss.label_smoothing"]
@@ -552,3 +554,23 @@ def test_improve_proposes_and_proves_fine_tuning(
     assert proved and proved[-1].decision == "helps", better.sentences
     assert better.recipe["model.pretrained"] == str(source)
     assert load_model(better.run)[0] is not None
+
+
+def test_an_average_of_few_steps_is_not_what_it_started_from() -> None:
+    """After 20 steps of a decay of 0.98 alone, 0.98^19 of the first weights would be left."""
+    from torch.optim.swa_utils import AveragedModel
+
+    from fitwell.optim import moving_average
+
+    model = nn.Linear(1, 1, bias=False)
+    average = AveragedModel(model, multi_avg_fn=moving_average(0.98))
+    expected = np.float64(0)
+    for step in range(600):
+        with torch.no_grad():
+            model.weight.fill_(min(step, 20))
+        average.update_parameters(model)
+        share = min(0.98, (1 + step) / (10 + step)) if step else 0.0
+        expected = share * expected + (1 - share) * min(step, 20)
+        if step == 19:
+            assert average.module.weight.item() > 12  # the last five or so of 0 to 19
+    assert average.module.weight.item() == pytest.approx(expected, rel=1e-4)

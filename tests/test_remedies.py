@@ -277,7 +277,7 @@ def test_a_pretrained_candidate_is_one_edit_and_leads() -> None:
     ranked = rank_remedies(Diagnosis([], []), recipe, IMAGES)
     assert ranked[0].settings["model.pretrained"] == "weights.npz"
     changed = edited(recipe, ranked[0].settings, IMAGES)
-    tuning = fine_tuning("sgd", "cross_entropy", images=True)
+    tuning = fine_tuning("sgd", "cross_entropy", images=True, examples=IMAGES.num_examples)
     assert {name: changed[name] for name in tuning} == tuning
     assert not {"model.width", "model.pool"} & set(changed)  # the old network's
     assert changed["model.candidate"] == recipe["model.candidate"]

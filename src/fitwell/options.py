@@ -5,9 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fitwell.settings import defaults, known
+from fitwell.spec import Spec
+
+FINE_TUNING_STEPS = 400  # at least, of 32 examples
 
 
-def fine_tuning(optimizer: str, loss: str, *, images: bool) -> dict[str, Any]:
+def fine_tuning(optimizer: str, loss: str, *, images: bool, examples: int) -> dict[str, Any]:
     """The default recipe where `model.pretrained` is set, and what the remedy `pretrained` changes.
 
     A tenth of the optimizer's own rate, that falls towards the input; fewer epochs; stronger
@@ -16,12 +19,16 @@ def fine_tuning(optimizer: str, loss: str, *, images: bool) -> dict[str, Any]:
     Chosen on folds of the training images of `benchmarks/finetune.py`: there an average of the
     weights is worth 0.4 points, and AdamW with its rates lies 5 points behind SGD.
 
-    >>> fine_tuning("sgd", "mse", images=False)["optim.lr"]
+    Args:
+        images: whether the data is images.
+        examples: how many there are; fewer of them are passed over more often.
+
+    >>> fine_tuning("sgd", "mse", images=False, examples=1800)["optim.lr"]
     0.005
     """
     values: dict[str, Any] = {
         "optim.lr": round(0.1 * defaults("optim", optimizer)["lr"], 9),
-        "train.epochs": 10,
+        "train.epochs": min(60, max(10, round(FINE_TUNING_STEPS * 32 / examples))),
         "train.first_lr": 0.05,
         "train.clip_norm": 5.0,
         "train.ema": 0.98,
@@ -52,6 +59,11 @@ def model_settings(
 ) -> dict[str, Any]:
     """What every model has beside the settings of its own builder."""
     return dict(locals())
+
+
+def num_used(spec: Spec, limit: int) -> int:
+    """How many examples are used of those that the source has, with `data.limit`."""
+    return max(1, min(spec.num_examples, limit or spec.num_examples))
 
 
 def train_settings(
@@ -120,7 +132,18 @@ def train_settings(
     ] = 0,
     ema: Annotated[
         float,
-        Field(ge=0, lt=1, description="decay of an averaged copy of the weights; 0: none"),
+        Field(
+            ge=0,
+            lt=1,
+            description="decay of an averaged copy of the weights, which is "
+            "what is kept; less of it in the first steps; 0: none",
+            json_schema_extra={
+                "formula": "w' = d w' + (1 - d) w after each step, d = min(ema, (1 + t) / (10 + t))",
+                "use": "noisy training at a high or constant rate; nearly always in fine-tuning",
+                "weakness": "a copy more in memory; little where the rate falls to 0 anyway",
+                "source": "Polyak and Juditsky 1992, SIAM Journal on Control and Optimization 30",
+            },
+        ),
     ] = 0.0,
     freeze: Annotated[
         float,

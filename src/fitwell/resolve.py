@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
-from fitwell.options import fine_tuning
+from fitwell.options import fine_tuning, num_used
 from fitwell.recipe import Recipe
 from fitwell.settings import NAMED_SECTIONS, PLAIN_SECTIONS, Schema, defaults, known, validate
 from fitwell.spec import Spec
@@ -76,7 +76,12 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
             values |= {k: v for k, v in usual.items() if k.startswith(f"{section}.")}
     values |= task_defaults(spec, names, limit=int(given.get("data.limit", 0)))
     if given.get("model.pretrained"):
-        values |= fine_tuning(names["optim"], names["loss"], images=spec.kind == "images")
+        values |= fine_tuning(
+            names["optim"],
+            names["loss"],
+            images=spec.kind == "images",
+            examples=num_used(spec, int(given.get("data.limit", 0))),
+        )
     values |= given
     _suits(values, spec)
     return Recipe({name: value for name, value in values.items() if value is not None})
@@ -105,7 +110,7 @@ def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[
         limit: at most so many of the examples are trained on; 0: all.
     """
     # About 1,500 steps at least: a small data set needs more passes to see as many.
-    examples = max(1, min(spec.num_examples, limit or spec.num_examples))
+    examples = num_used(spec, limit)
     batch_size = 32 if examples < 5000 else 128
     least = family_of(names["model"]).epochs
     epochs = min(60, max(least, round(1500 * batch_size / examples)))

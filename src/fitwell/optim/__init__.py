@@ -11,6 +11,7 @@ from collections.abc import Callable
 from torch.optim import Optimizer
 
 from fitwell.optim.adaptive import adadelta, adagrad, adam, adamw, nadam, radam, rmsprop
+from fitwell.optim.averaging import moving_average
 from fitwell.optim.groups import parameter_groups
 from fitwell.optim.muon import muon
 from fitwell.optim.sgd import sgd
@@ -27,4 +28,4 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "muon": muon,
 }
 
-__all__ = ["OPTIMIZERS", "parameter_groups"]
+__all__ = ["OPTIMIZERS", "moving_average", "parameter_groups"]

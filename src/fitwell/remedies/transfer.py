@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fitwell import store
 from fitwell.errors import FitwellError, SettingError
-from fitwell.options import fine_tuning
+from fitwell.options import fine_tuning, num_used
 from fitwell.recipe import Recipe
 from fitwell.record import Finding
 from fitwell.remedies.edits import Edit
@@ -55,5 +55,10 @@ def pretrained_edit(recipe: Recipe, spec: Spec) -> Edit:
         )
     edit = {f"model.{key}": value for key, value in model.items() if key != "candidate"}
     edit["model.pretrained"] = weights
-    edit |= fine_tuning(str(recipe["optim.name"]), str(recipe["loss.name"]), images=True)
+    edit |= fine_tuning(
+        str(recipe["optim.name"]),
+        str(recipe["loss.name"]),
+        images=True,
+        examples=num_used(spec, int(recipe.get("data.limit", 0))),  # type: ignore[call-overload]
+    )
     return {name: value for name, value in edit.items() if recipe.get(name) != value}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from fitwell import models
 from fitwell.augment import Augment
@@ -21,7 +21,7 @@ from fitwell.data.split import Rows
 from fitwell.data.types import Data
 from fitwell.metrics import METRICS, Metric
 from fitwell.nn.losses import LOSSES, Loss, training_loss
-from fitwell.optim import OPTIMIZERS, parameter_groups
+from fitwell.optim import OPTIMIZERS, moving_average, parameter_groups
 from fitwell.options import model_settings
 from fitwell.recipe import Recipe
 from fitwell.schedules import SCHEDULES, Schedule
@@ -112,7 +112,7 @@ def build_job(
         model = model.to(memory_format=torch.channels_last)
     settings = recipe.section("train")
     ema = float(settings["ema"])
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
+    average = AveragedModel(model, multi_avg_fn=moving_average(ema)) if ema else None
     prepared = going_on or preprocess.fit(data, rows.train, moments_of(recipe, data, rows.train))
 
     def part(
