@@ -1,11 +1,13 @@
 """The averaged copy of the weights (`train.ema`)."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-Average = Callable[[list[Tensor], list[Tensor], Tensor | int], None]
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
+Average: TypeAlias = Callable[[Tensors, Tensors, Tensor | int], None]
 
 
 def moving_average(decay: float) -> Average:
@@ -25,7 +27,7 @@ def moving_average(decay: float) -> Average:
     """
 
     @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], steps: Tensor | int) -> None:
+    def update(averaged: Tensors, current: Tensors, steps: Tensor | int) -> None:
         seen = int(steps)
         share = min(decay, (1 + seen) / (10 + seen))
         torch._foreach_lerp_(averaged, current, 1 - share)
