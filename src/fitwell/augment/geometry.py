@@ -101,8 +101,10 @@ def rotate(rng: Generator, n: int, height: int, width: int, *, rotate: float) ->
     Weakness: a large angle makes a 6 of a 9; corners come in empty
     Source: Simard, Steinkraus and Platt 2003, ICDAR
 
-    >>> rotate(np.random.default_rng(0), 1, 8, 8, rotate=0.0)[0].tolist()
-    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    >>> turned = rotate(np.random.default_rng(0), 1, 8, 8, rotate=90.0)[0]
+    >>> x, y, _ = turned @ [3, 4, 1]
+    >>> round(float(np.hypot(x, y)), 9)  # as far from the centre as before
+    5.0
     """
     angle = rng.uniform(-rotate, rotate, n) * pi / 180
     cos, sin = np.cos(angle), np.sin(angle)
@@ -133,8 +135,9 @@ def shear(rng: Generator, n: int, height: int, width: int, *, shear: float) -> M
     Weakness: little beside rotation and scale
     Source: Simard, Steinkraus and Platt 2003, ICDAR
 
-    >>> shear(np.random.default_rng(0), 1, 8, 8, shear=0.0)[0][0].tolist()
-    [1.0, 0.0, 0.0]
+    >>> leant = shear(np.random.default_rng(0), 1, 8, 8, shear=45.0)[0]
+    >>> (leant @ [2, 0, 1]).tolist()  # the middle row stays
+    [2.0, 0.0, 1.0]
     """
     slant = np.tan(rng.uniform(-shear, shear, n) * pi / 180)
     return matrices(n, b=-slant)
