@@ -15,6 +15,7 @@ from numpy.testing import assert_array_equal
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
 
+import fitwell as fw
 from fitwell import data as fitwell_data
 from fitwell import store
 from fitwell.data import split
@@ -199,6 +200,25 @@ def test_the_folder_holds_the_run(digits: Data, tmp_path: Path) -> None:
         outputs = model(torch.from_numpy(preprocess.inputs(digits.inputs[rows])))
     agree = (outputs.argmax(1).numpy() == run.predictions["test"].prediction).mean()
     assert agree > 0.98  # float32 here, perhaps bfloat16 there
+
+
+@pytest.mark.parametrize(("norm", "refused"), [("batch", True), ("layer", False)])
+def test_batches_of_one_are_refused_where_batch_normalisation_could_not_divide(
+    digits: Data, tmp_path: Path, norm: str, refused: bool
+) -> None:
+    settings = {"model.name": "mlp", "model.width": 4, "train.batch_size": 1, "train.epochs": 1}
+    few = {"data.limit": 40}
+    data = fitwell_data.read("digits", {"limit": 40})
+    recipe = complete({**settings, **few, "model.norm": norm}, data.spec)
+    if not refused:
+        assert train_once(data, parts(data, recipe), recipe, threads=1).status == "done"
+        return
+    with pytest.raises(SettingError, match="no variance of one example") as caught:
+        train_once(data, parts(data, recipe), recipe, threads=1)
+    assert caught.value.setting == "train.batch_size"
+    with pytest.raises(SettingError, match="no variance of one example"):
+        fw.fit("digits", settings=dict(recipe), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 INTERRUPTED = """
