@@ -253,7 +253,9 @@ def test_vit_pads_what_patches_do_not_cover() -> None:
 
 
 def test_a_patch_larger_than_the_image_names_one_that_fits() -> None:
-    with pytest.raises(SettingError, match=r"Set data\.image_size=16, or model\.patch=1\.") as caught:
+    with pytest.raises(
+        SettingError, match=r"Set data\.image_size=16, or model\.patch=1\."
+    ) as caught:
         vit(images(1, 8, 9), patch=16)
     assert caught.value.setting == "model.patch"
 

@@ -21,11 +21,12 @@ from fitwell import store
 from fitwell.data import split
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
-from fitwell.errors import Interrupted, SettingError
+from fitwell.errors import DataError, FolderError, Interrupted, SettingError
 from fitwell.recipe import Recipe
 from fitwell.record import Run
 from fitwell.resolve import complete
 from fitwell.train import load_model, resume, train_once
+from fitwell.train.checkpoint import load_checkpoint
 from fitwell.train.job import build_job, train_sample
 
 SMALL = {"train.epochs": 3, "train.batch_size": 64}
@@ -219,6 +220,22 @@ def test_batches_of_one_are_refused_where_batch_normalisation_could_not_divide(
     with pytest.raises(SettingError, match="no variance of one example"):
         fw.fit("digits", settings=dict(recipe), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_model_are_refused_with_their_names(
+    digits: Data, tmp_path: Path
+) -> None:
+    """As after a change of the recipe, or of the code of a model of one's own."""
+    recipe = complete({**SMALL, "train.epochs": 1, "model.name": "mlp"}, digits.spec)
+    folder = tmp_path / "run"
+    run = train_once(digits, parts(digits, recipe), recipe, folder=folder, threads=1)
+    other = recipe.edit({"model.width": 9})
+    run.recipe = other
+    with pytest.raises(FolderError, match=r"linear1\.weight is \[256, 64\] there and \[9, 64\]"):
+        load_model(run)
+    job = build_job(digits, parts(digits, other), other, seed=0)
+    with pytest.raises(DataError, match=r"state\.safetensors are not of this model.*linear1"):
+        load_checkpoint(folder, job)
 
 
 INTERRUPTED = """

@@ -1,8 +1,9 @@
 """Ways of drawing the first weights, by name; each works on a whole model, in place.
 
 Weights are parameters of two or more dimensions outside normalisation layers, learned tokens and
-positions left out; every other way than `default` sets the biases to zero. n_in and n_out count the numbers that go into and come out of a
-unit, receptive field included. Random numbers come from torch's global generator.
+positions left out; every other way than `default` sets the biases to zero. n_in and n_out count the
+numbers that go into and come out of a unit, receptive field included. Random numbers come from
+torch's global generator.
 """
 
 import math

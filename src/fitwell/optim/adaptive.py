@@ -23,6 +23,7 @@ from fitwell.optim.shared import (
     listed,
 )
 
+
 def adagrad(
     groups: Groups,
     *,
