@@ -257,7 +257,9 @@ def load_model(run: Run) -> tuple[nn.Module, Preprocess]:
         load_exactly(model, read_tensors(path)[0], str(path))
     except DataError as error:
         raise FolderError(
-            f"{error.message} The recipe in {folder} builds another one.", where=error.where
+            f"{error.message} Put back the recipe and the weights as they were, or train again into a "
+            "new folder.",
+            where=error.where,
         ) from None
     except Exception as error:
         reason = str(error).strip().split("\n")[-1].strip()
