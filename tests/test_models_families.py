@@ -252,6 +252,14 @@ def test_vit_pads_what_patches_do_not_cover() -> None:
     assert torch.equal(model(x), even(nn.functional.pad(x, (0, 2, 0, 3))))
 
 
+def test_a_patch_larger_than_the_image_names_one_that_fits() -> None:
+    with pytest.raises(
+        SettingError, match=r"Set data\.image_size=16, or model\.patch=1\."
+    ) as caught:
+        vit(images(1, 8, 9), patch=16)
+    assert caught.value.setting == "model.patch"
+
+
 def test_vit_heads_must_share_the_width() -> None:
     with pytest.raises(SettingError, match=r"model\.width=12") as caught:
         vit(images(1, 8, 8), width=11, heads=4)

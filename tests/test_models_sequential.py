@@ -21,11 +21,12 @@ from fitwell.errors import DataError, Interrupted, SettingError
 from fitwell.models import build
 from fitwell.models.sequential import read_entry
 from fitwell.nn.inits import INITS
-from fitwell.nn.tying import load_state, state_of, tied_names
+from fitwell.nn.tying import state_of, tied_names
 from fitwell.optim import parameter_groups
 from fitwell.settings import listed, validate
 from fitwell.spec import Spec
 from fitwell.train.fit import load_model
+from fitwell.weights import load_exactly
 
 DIGITS = Spec("images", "classification", (1, 8, 8), tuple("0123456789"))
 LENET = [
@@ -261,13 +262,13 @@ def test_tied_weights_are_stored_once_and_loaded_into_all_their_places() -> None
     renamed = {n.replace("shared.", "shared4."): v for n, v in state.items()}
     for stored in (state, renamed, model.state_dict()):
         nn.init.zeros_(other.get_parameter("shared.weight"))
-        load_state(other, stored)
+        load_exactly(other, stored)
         assert torch.equal(other(torch.ones(1, 1, 8, 8)), model(torch.ones(1, 1, 8, 8)))
         assert other.get_submodule("shared") is other.get_submodule("shared4")
     with pytest.raises(DataError, match=r"shared\.weight and shared4\.weight are one parameter"):
-        load_state(other, state | {"shared4.weight": state["shared.weight"] + 1})
-    with pytest.raises(RuntimeError, match=r"shared\.weight"):
-        load_state(other, {n: v for n, v in state.items() if n != "shared.weight"})
+        load_exactly(other, state | {"shared4.weight": state["shared.weight"] + 1})
+    with pytest.raises(DataError, match=r"missing in it: shared\.weight"):
+        load_exactly(other, {n: v for n, v in state.items() if n != "shared.weight"})
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])

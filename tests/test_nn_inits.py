@@ -16,6 +16,7 @@ from fitwell.nn.inits import INITS, draw_weights, init_of, named_weights
 from fitwell.nn.norms import norm_1d, norm_2d, num_groups
 from fitwell.nn.types import InitName
 from fitwell.settings import choices, known, validate
+from fitwell.show import parameter_table
 from fitwell.spec import Spec
 
 _VARIANCE = {  # of a weight, by (n_in, n_out)
@@ -121,6 +122,21 @@ def test_a_bias_of_two_dimensions_is_no_weight() -> None:
     assert weights == {"in_proj_weight", "out_proj.weight"}
     INITS["he"](model)
     assert (model.bias_k == 0).all() and (model.in_proj_bias == 0).all()
+
+
+@pytest.mark.parametrize("init", [n for n in INITS if n != "default"])
+def test_tokens_and_positions_are_no_weights(init: str) -> None:
+    """They are summed with what comes in, so no n_in says how large they should be."""
+    spec = Spec("images", "classification", (3, 32, 32), ("a", "b"))
+    model: Any = build("vit", spec, {"width": 64, "depth": 1, "init": init})
+    weights = {n for n, _, weight in named_weights(model) if weight}
+    assert not weights & {"class_token", "encoder.pos_embedding"}
+    assert "conv_proj.weight" in weights and "heads.head.weight" in weights
+    for added in (model.class_token, model.encoder.pos_embedding):
+        assert 0.01 < added.std() < 0.03
+    rows = {row["name"]: row["init"] for row in parameter_table(model, init)}
+    assert rows["class_token"] == rows["encoder.pos_embedding"] == "default"
+    assert rows["conv_proj.weight"] == init
 
 
 def test_he_keeps_the_signal_through_relu_and_default_does_not() -> None:

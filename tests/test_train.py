@@ -15,16 +15,18 @@ from numpy.testing import assert_array_equal
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
 
+import fitwell as fw
 from fitwell import data as fitwell_data
 from fitwell import store
 from fitwell.data import split
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
-from fitwell.errors import Interrupted, SettingError
+from fitwell.errors import DataError, FolderError, Interrupted, SettingError
 from fitwell.recipe import Recipe
 from fitwell.record import Run
 from fitwell.resolve import complete
 from fitwell.train import load_model, resume, train_once
+from fitwell.train.checkpoint import load_checkpoint
 from fitwell.train.job import build_job, train_sample
 
 SMALL = {"train.epochs": 3, "train.batch_size": 64}
@@ -199,6 +201,41 @@ def test_the_folder_holds_the_run(digits: Data, tmp_path: Path) -> None:
         outputs = model(torch.from_numpy(preprocess.inputs(digits.inputs[rows])))
     agree = (outputs.argmax(1).numpy() == run.predictions["test"].prediction).mean()
     assert agree > 0.98  # float32 here, perhaps bfloat16 there
+
+
+@pytest.mark.parametrize(("norm", "refused"), [("batch", True), ("layer", False)])
+def test_batches_of_one_are_refused_where_batch_normalisation_could_not_divide(
+    digits: Data, tmp_path: Path, norm: str, refused: bool
+) -> None:
+    settings = {"model.name": "mlp", "model.width": 4, "train.batch_size": 1, "train.epochs": 1}
+    few = {"data.limit": 40}
+    data = fitwell_data.read("digits", {"limit": 40})
+    recipe = complete({**settings, **few, "model.norm": norm}, data.spec)
+    if not refused:
+        assert train_once(data, parts(data, recipe), recipe, threads=1).status == "done"
+        return
+    with pytest.raises(SettingError, match="no variance of one example") as caught:
+        train_once(data, parts(data, recipe), recipe, threads=1)
+    assert caught.value.setting == "train.batch_size"
+    with pytest.raises(SettingError, match="no variance of one example"):
+        fw.fit("digits", settings=dict(recipe), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_model_are_refused_with_their_names(
+    digits: Data, tmp_path: Path
+) -> None:
+    """As after a change of the recipe, or of the code of a model of one's own."""
+    recipe = complete({**SMALL, "train.epochs": 1, "model.name": "mlp"}, digits.spec)
+    folder = tmp_path / "run"
+    run = train_once(digits, parts(digits, recipe), recipe, folder=folder, threads=1)
+    other = recipe.edit({"model.width": 9})
+    run.recipe = other
+    with pytest.raises(FolderError, match=r"linear1\.weight is \[256, 64\] there and \[9, 64\]"):
+        load_model(run)
+    job = build_job(digits, parts(digits, other), other, seed=0)
+    with pytest.raises(DataError, match=r"state\.safetensors are not of this model.*linear1"):
+        load_checkpoint(folder, job)
 
 
 INTERRUPTED = """

@@ -19,6 +19,8 @@ from torch import nn
 
 import fitwell as fw
 from fitwell.errors import DataError, SettingError
+from fitwell.models import build
+from fitwell.spec import Spec
 from fitwell.weights import fit_weights, read_weights
 from fitwell.weights.pretrained import torchvision_file, torchvision_name
 
@@ -306,6 +308,22 @@ def test_a_first_convolution_is_summed_to_read_grey() -> None:
     torch.testing.assert_close(grey(x), source(x.expand(-1, 3, -1, -1)))
     with pytest.raises(DataError, match=r"other shapes: 0\.weight"):
         fit_weights(net(3, channels=2), source.state_dict())
+
+
+def test_a_transformer_that_reads_grey_takes_the_sum_too() -> None:
+    """Its class token is defined before the convolution, and is no weight."""
+    source, grey = (
+        build(
+            "vit",
+            Spec("images", "classification", (channels, 8, 8), ("a", "b")),
+            {"width": 8, "depth": 1, "patch": 4},
+        ).eval()
+        for channels in (3, 1)
+    )
+    fitted = fit_weights(grey, source.state_dict())
+    assert fitted.new == () and "conv_proj.weight is summed" in fitted.notes[0]
+    x = torch.randn(2, 1, 8, 8)
+    torch.testing.assert_close(grey(x), source(x.expand(-1, 3, -1, -1)))
 
 
 def test_older_files_without_batch_counts_and_with_auxiliary_heads_fit() -> None:

@@ -151,6 +151,12 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             "could be. Set model.pretrained, or data.normalise=train.",
             setting="data.normalise",
         )
+    if values.get("optim.l1") and values["train.ema"]:
+        raise SettingError(
+            f"train.ema = {values['train.ema']:g}: optim.l1 = {values['optim.l1']:g} gives weights of "
+            "exactly 0, and an average over steps has none. Set train.ema=0, or optim.l1=0.",
+            setting="train.ema",
+        )
     _augments(values, spec)
     metrics = [name for name, metric in METRICS.items() if metric.task == task.name]
     if values["score.name"] not in metrics:

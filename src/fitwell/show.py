@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from fitwell.nn.inits import init_of
+from fitwell.nn.inits import init_of, named_weights
 from fitwell.nn.modes import evaluating
 from fitwell.nn.tying import tied_names
 from fitwell.spec import Spec
@@ -68,6 +68,7 @@ def parameter_table(model: nn.Module, init: str | list[str] = "") -> list[dict[s
     [6, 2]
     """
     tied = tied_names(model)
+    weights = {name for name, _, weight in named_weights(model) if weight}
     return [
         {
             "name": name,
@@ -77,7 +78,7 @@ def parameter_table(model: nn.Module, init: str | list[str] = "") -> list[dict[s
             "trainable": parameter.requires_grad,
             # Inits draw the weights of linear and convolution layers; the rest is PyTorch's.
             "init": init_of(name.rpartition(".")[0], init)
-            if parameter.ndim > 1 and init
+            if tied.get(name, name) in weights and init
             else "default",
         }
         for name, parameter in model.named_parameters(remove_duplicate=False)

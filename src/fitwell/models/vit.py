@@ -132,7 +132,14 @@ def vit(
     >>> model(torch.zeros(5, 1, 9, 7)).shape
     torch.Size([5, 1])
     """
-    channels, height, across = image_shape(spec, "vit", smallest=max(1, patch))
+    channels, height, across = image_shape(spec, "vit", smallest=1)
+    if patch > min(height, across):
+        raise SettingError(
+            f"model.name=vit with model.patch={patch} needs images of at least {patch}x{patch}, and "
+            f"these are {height}x{across}. Set data.image_size={patch}, or "
+            f"model.patch={patch_for(min(height, across))}.",
+            setting="model.patch",
+        )
     if width % heads:
         raise SettingError(
             f"model.heads={heads} do not share model.width={width} evenly. "

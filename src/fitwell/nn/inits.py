@@ -1,8 +1,9 @@
 """Ways of drawing the first weights, by name; each works on a whole model, in place.
 
-Weights are parameters of two or more dimensions outside normalisation layers; every other way than
-`default` sets the biases to zero. n_in and n_out count the numbers that go into and come out of a
-unit, receptive field included. Random numbers come from torch's global generator.
+Weights are parameters of two or more dimensions outside normalisation layers, learned tokens and
+positions left out; every other way than `default` sets the biases to zero. n_in and n_out count the
+numbers that go into and come out of a unit, receptive field included. Random numbers come from
+torch's global generator.
 """
 
 import math
@@ -16,6 +17,8 @@ from fitwell.errors import SettingError, did_you_mean
 
 # Standard deviation of a standard normal number that is cut off at two standard deviations.
 _CUT_NORMAL_STD = 0.8796256610342398
+# What a parameter is called that no input is multiplied by, however many dimensions it has.
+_ADDED = ("bias", "token", "pos_embed")
 
 
 def default(model: nn.Module) -> None:
@@ -253,7 +256,9 @@ def named_weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
     """Each parameter once, as (name, parameter, whether it is a weight).
 
     A weight has two or more dimensions, is no bias and lies outside normalisation layers: what is
-    initialised by rule and what is decayed.
+    initialised by rule and what is decayed. Learned tokens and positions (a transformer's
+    `class_token`, `pos_embedding`) are summed with signals and not multiplied: they have no n_in, and
+    are told by their names, as biases are.
     """
     seen: set[int] = set()
     for prefix, module in model.named_modules():
@@ -264,7 +269,8 @@ def named_weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
             seen.add(id(parameter))
             name = f"{prefix}.{own}" if prefix else own
             lazy = isinstance(parameter, nn.UninitializedParameter)
-            weight = not norm and "bias" not in own and not lazy and parameter.dim() >= 2
+            added = any(part in own for part in _ADDED)
+            weight = not norm and not added and not lazy and parameter.dim() >= 2
             yield name, parameter, weight
 
 

@@ -52,13 +52,3 @@ def untied(
                 where=f"{first}, {name}",
             )
     return given | {name: given[first] for name, first in tied.items() if first in given}
-
-
-def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Put a state that `state_of` gave into the model, in place.
-
-    Raises:
-        DataError: it has different values for what is one tensor in the model.
-        RuntimeError: names or shapes are not the model's.
-    """
-    model.load_state_dict(untied(model, state))

@@ -1,4 +1,8 @@
-"""Optimizers that give each weight a rate of its own, by the size of its gradients."""
+"""Optimizers that give each weight a rate of its own, by the size of its gradients.
+
+Where torch has no fused kernel its next best is asked for: `foreach`, also on a processor. Unless its
+formula says otherwise, weight decay is coupled: weight_decay w is added to g beforehand.
+"""
 
 from typing import Annotated
 
@@ -18,8 +22,6 @@ from fitwell.optim.shared import (
     can_fuse,
     listed,
 )
-
-FOREACH = True  # where torch has no fused kernel: its next best, also on a CPU
 
 
 def adagrad(
@@ -48,7 +50,7 @@ def adagrad(
         lr=lr,
         eps=epsilon,
         weight_decay=weight_decay,
-        foreach=FOREACH and not fused,
+        foreach=not fused,
         fused=fused,
     )
 
@@ -64,7 +66,8 @@ def rmsprop(
 ) -> Optimizer:
     """Gradient over the root of its running second moment.
 
-    Formula: s = alpha s + (1 - alpha) g^2; w = w - lr g / (sqrt(s) + epsilon); s is not centred
+    Formula: s = alpha s + (1 - alpha) g^2, not centred; v = momentum v + g / (sqrt(s) + epsilon);
+        w = w - lr v
     Use: recurrent networks, reinforcement learning
     Weakness: no bias correction, so the first steps are 1/sqrt(1 - alpha) times too long
     Source: Tieleman and Hinton 2012, Coursera lecture 6.5
@@ -81,7 +84,7 @@ def rmsprop(
         momentum=momentum,
         eps=epsilon,
         weight_decay=weight_decay,
-        foreach=FOREACH,
+        foreach=True,
     )
 
 
@@ -114,7 +117,7 @@ def adadelta(
         rho=rho,
         eps=epsilon,
         weight_decay=weight_decay,
-        foreach=FOREACH,
+        foreach=True,
     )
 
 
@@ -182,7 +185,7 @@ def nadam(
         eps=epsilon,
         momentum_decay=momentum_decay,
         weight_decay=weight_decay,
-        foreach=FOREACH,
+        foreach=True,
     )
 
 
@@ -229,8 +232,9 @@ def radam(
 ) -> Optimizer:
     """Adam with a warm-up of its own: no division by sqrt(s) while s is known too badly.
 
-    Formula: rho = R - 2 t beta2^t / (1 - beta2^t), R = 2 / (1 - beta2) - 1; w = w - lr r m / sqrt(s)
-        with r^2 = (rho - 4)(rho - 2) R / ((R - 4)(R - 2) rho) where rho > 5, else w = w - lr m
+    Formula: rho = R - 2 t beta2^t / (1 - beta2^t), R = 2 / (1 - beta2) - 1; m and s as Adam's;
+        w = w - lr r m / (sqrt(s) + epsilon) with r^2 = (rho - 4)(rho - 2) R / ((R - 4)(R - 2) rho)
+        where rho > 5, else w = w - lr m
     Use: where Adam needs a warm-up and none should be tuned
     Weakness: coupled weight decay, as Adam's; the first steps are plain momentum
     Source: Liu et al. 2020, ICLR, algorithm 2, with 5 for the paper's 4, as its authors' code has it
@@ -246,5 +250,5 @@ def radam(
         betas=(beta1, beta2),
         eps=epsilon,
         weight_decay=weight_decay,
-        foreach=FOREACH,
+        foreach=True,
     )

@@ -40,7 +40,8 @@ def sgd(
 ) -> Optimizer:
     """Stochastic gradient descent with momentum, and exact zeros where `l1` asks for them.
 
-    Formula: v = momentum v + g + weight_decay w; w = w - lr v (Nesterov: w - lr (g + momentum v))
+    Formula: g = g + weight_decay w; v = momentum v + g; w = w - lr v, or with Nesterov's look ahead
+        w = w - lr (g + momentum v)
     Use: the default for convolution networks, with a schedule
     Weakness: one rate for all weights, so layers of different scale want normalisation
     Source: Polyak 1964; Nesterov 1983; Sutskever et al. 2013, ICML; Duchi and Singer 2009 for l1

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from fitwell.errors import FolderError
-from fitwell.nn.tying import load_state, state_of
+from fitwell.nn.tying import state_of
 from fitwell.train.job import Job
 from fitwell.train.loop import State
-from fitwell.weights import read_tensors, write_tensors
+from fitwell.weights import load_exactly, read_tensors, write_tensors
 
 NAME = "last/state.safetensors"
 
@@ -45,6 +45,7 @@ def load_checkpoint(folder: Path, job: Job) -> State:
 
     Raises:
         FolderError: there is no checkpoint, or it is damaged.
+        DataError: its weights are of another model (code of the user's own has changed).
     """
     path = folder / NAME
     if not path.exists():
@@ -60,9 +61,9 @@ def load_checkpoint(folder: Path, job: Job) -> State:
             f"{path} cannot be read ({error}). It may be damaged; train again with `fitwell fit`.",
             where=str(path),
         ) from None
-    load_state(job.model, _below(tensors, "model."))
+    load_exactly(job.model, _below(tensors, "model."), str(path))
     if job.average is not None:
-        load_state(job.average, _below(tensors, "average."))
+        load_exactly(job.average, _below(tensors, "average."), str(path))
     optimizer = job.optimizer.state_dict()
     slots: dict[int, dict[str, Any]] = {}
     for name, tensor in _below(tensors, "optim.").items():

@@ -15,8 +15,7 @@ from fitwell import store
 from fitwell.data.preprocess import Preprocess
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
-from fitwell.errors import FolderError, Interrupted, TrainingError, going_on
-from fitwell.nn.tying import load_state
+from fitwell.errors import DataError, FolderError, Interrupted, TrainingError, going_on
 from fitwell.probes import Probes
 from fitwell.recipe import Recipe
 from fitwell.record import Run
@@ -27,7 +26,7 @@ from fitwell.train.evaluate import as_predictions, evaluate_part
 from fitwell.train.explain import explain_mistakes
 from fitwell.train.job import Job, build_job, build_model
 from fitwell.train.loop import Progress, State, train
-from fitwell.weights import RUN_WEIGHTS, read_tensors, write_tensors
+from fitwell.weights import RUN_WEIGHTS, load_exactly, read_tensors, write_tensors
 
 # A checkpoint costs a write of all weights; more often than this it would slow small models.
 CHECKPOINT_SECONDS = 1.0
@@ -175,7 +174,7 @@ def _train(
 
 
 def _score(data: Data, rows: Rows, job: Job, state: State, run: Run, part: str) -> None:
-    load_state(job.evaluated, state.best)
+    load_exactly(job.evaluated, state.best)
     best = run.epochs[state.best_epoch]
     run.scores["train"] = best["train"]
     if best["validation"] is not None:
@@ -255,12 +254,17 @@ def load_model(run: Run) -> tuple[nn.Module, Preprocess]:
         )
     model = build_model(run.recipe, Spec.from_json(run.spec.to_json()))
     try:
-        load_state(model, read_tensors(path)[0])
+        load_exactly(model, read_tensors(path)[0], str(path))
+    except DataError as error:
+        raise FolderError(
+            f"{error.message} Put back the recipe and the weights as they were, or train again into a "
+            "new folder.",
+            where=error.where,
+        ) from None
     except Exception as error:
         reason = str(error).strip().split("\n")[-1].strip()
         raise FolderError(
-            f"{path} is damaged, or of another recipe ({reason}). Put back a copy of it, or train "
-            "again into a new folder.",
+            f"{path} is damaged ({reason}). Put back a copy of it, or train again into a new folder.",
             where=str(path),
         ) from None
     return model.eval(), _preprocess(folder)

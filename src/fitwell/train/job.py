@@ -1,5 +1,6 @@
 """Recipe + data + rows -> everything that a training needs, built and ready."""
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from fitwell.data.batches import Batches
 from fitwell.data.preprocess import Moments, Preprocess
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
+from fitwell.errors import SettingError
 from fitwell.metrics import METRICS, Metric
 from fitwell.nn.losses import LOSSES, Loss, training_loss
 from fitwell.optim import OPTIMIZERS, moving_average, parameter_groups
@@ -106,6 +108,7 @@ def build_job(
     device = choose_device(str(recipe["train.device"]))
     model = build_model(recipe, data.spec)
     fitted = start_from(model, recipe, data.spec) if going_on is None else None
+    refuse_batches_of_one(model, recipe, data.spec)
     model = model.to(device)
     convolutional = has_convolutions(model) and len(data.spec.input_shape) == 3
     if convolutional:
@@ -187,6 +190,7 @@ def check_buildable(recipe: Recipe, spec: Spec) -> None:
     with torch.random.fork_rng():
         model = build_model(recipe, spec)
         start_from(model, recipe, spec)
+        refuse_batches_of_one(model, recipe, spec)
     OPTIMIZERS[str(recipe["optim.name"])](model.parameters(), **_settings(recipe, "optim"))
     training_loss(build_loss(recipe), torch.tensor(spec.class_counts))
     source = str(recipe["model.pretrained"])
@@ -200,6 +204,27 @@ def build_model(recipe: Recipe, spec: Spec) -> nn.Module:
     settings = _settings(recipe, "model")
     own = {k: v for k, v in settings.items() if k not in model_settings()}
     return models.build(str(recipe["model.name"]), replace(spec, head=head), own)
+
+
+def refuse_batches_of_one(model: nn.Module, recipe: Recipe, spec: Spec) -> None:
+    """Refuse single examples where batch normalisation gets one number a feature from each.
+
+    Raises:
+        SettingError: it would have no variance to divide by.
+    """
+    if recipe["train.batch_size"] != 1:
+        return
+    try:
+        with torch.no_grad():
+            copy.deepcopy(model).train()(torch.zeros(1, *spec.input_shape))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise SettingError(
+            "train.batch_size = 1: batch normalisation has no variance of one example. Set "
+            "train.batch_size=2 or more, or normalise otherwise (such as model.norm=layer).",
+            setting="train.batch_size",
+        ) from None
 
 
 def build_loss(recipe: Recipe) -> Loss:
