@@ -9,7 +9,7 @@ import json
 import os
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,17 @@ def done(result: dict[str, Any], **key: Any) -> bool:
 def portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe, with paths of this machine as they are below the data's folder."""
     return {k: v.replace(f"{DATA}/", "") if isinstance(v, str) else v for k, v in recipe.items()}
+
+
+def alternated(arms: Mapping[str, Callable[[], float]], rounds: int) -> list[dict[str, float]]:
+    """Seconds of each arm in each round, after one to warm up; every second round runs backwards."""
+    for arm in arms.values():
+        arm()
+    out = []
+    for number in range(rounds):
+        order = [*arms.items()][:: -1 if number % 2 else 1]
+        out.append({name: arm() for name, arm in order})
+    return out
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -101,15 +101,10 @@ def speed(data: Data) -> list[dict[str, float | str | int]]:
         "fitwell": lambda: fitwell_seconds(job, state, STEPS),
         "bare_again": lambda: bare.first(model, x, y, BATCH, STEPS, LR),
     }
-    for arm in arms.values():  # warm-up
-        arm()
-    out = []
-    for number in range(ROUNDS):
-        order = list(arms.items())
-        if number % 2:
-            order.reverse()
-        out.append({"case": "speed", "round": number, **{arm: run() for arm, run in order}})
-    return out
+    measured = common.alternated(arms, ROUNDS)
+    return [
+        {"case": "speed", "round": number, **seconds} for number, seconds in enumerate(measured)
+    ]
 
 
 def accuracy(data: Data, seed: int) -> dict[str, float | str | int]:

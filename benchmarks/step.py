@@ -88,16 +88,9 @@ def measure(name: str, threads: int) -> list[dict]:
         "fitwell_float32": lambda: fitwell_seconds(*jobs["float32"], steps),
         "fitwell_auto": lambda: fitwell_seconds(*jobs["auto"], steps),
     }
-    for arm in arms.values():  # warm-up
-        arm()
-    out = []
-    for number in range(ROUNDS):
-        order = list(arms.items())
-        if number % 2:
-            order.reverse()
-        seconds = {arm: run() for arm, run in order}
-        out.append({"model": name, "threads": threads, "round": number, "steps": steps, **seconds})
-    return out
+    about = {"model": name, "threads": threads, "steps": steps}
+    measured = common.alternated(arms, ROUNDS)
+    return [{**about, "round": number, **seconds} for number, seconds in enumerate(measured)]
 
 
 def summarise(rows: list[dict]) -> dict:

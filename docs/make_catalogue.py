@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fitwell.api.looking import explain
+from fitwell.api.naming import explain
 from fitwell.settings import summaries, typed
 from fitwell.textbook import sketch
 

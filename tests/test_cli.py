@@ -235,7 +235,7 @@ def test_check_lists_problems_whatever_the_exit_code(
 
 
 def test_list_and_explain(capsys: pytest.CaptureFixture[str]) -> None:
-    from fitwell.api.looking import KINDS
+    from fitwell.api.naming import KINDS
 
     for kind in KINDS:
         code, rows, _ = call(capsys, "list", kind)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 import fitwell as fw
-from fitwell.api.looking import KINDS, SYNONYMS, list_kind
+from fitwell.api.naming import KINDS, SYNONYMS, list_kind
 from fitwell.cli.main import run
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.arithmetic import windows

@@ -1,7 +1,6 @@
 """What every model of the table must do, on images and tables, for classes and numbers."""
 
 import inspect
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -11,12 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import load_file
+from resuming import ends_the_same
 from torch import nn
 
 from fitwell import data as fitwell_data
-from fitwell.data import split
-from fitwell.errors import Interrupted, SettingError
+from fitwell.errors import SettingError
 from fitwell.models import MODELS, build
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.inits import INITS
@@ -24,7 +22,6 @@ from fitwell.nn.types import NormName
 from fitwell.probes import is_activation
 from fitwell.resolve import complete
 from fitwell.spec import Spec
-from fitwell.train import resume, train_once
 
 CLASSES = ("a", "b", "c")
 NAMES = [name for name in MODELS if name != "inception"]  # another name of googlenet
@@ -261,18 +258,7 @@ def test_a_resumed_run_ends_in_the_same_weights(name: str, tmp_path: Path) -> No
     chosen = {**SMALL.get(name, {}), **accepts(name, norm="batch", dropout=0.3, drop_path=0.3)}
     settings = {"model.name": name, "train.epochs": 3, "train.batch_size": 16, "optim.lr": 1e-3}
     recipe = complete(settings | {f"model.{k}": v for k, v in chosen.items()}, data.spec)
-    rows = split.fit_rows(data, recipe.section("data"), 0)
-
-    def stop(event: str, **facts: Any) -> None:
-        if facts.get("epoch") == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(Interrupted):
-        train_once(data, rows, recipe, folder=tmp_path / "cut", threads=1, progress=stop)
-    assert resume(tmp_path / "cut", data, rows).status == "done"
-    train_once(data, rows, recipe, folder=tmp_path / "whole", threads=1)
-    cut, whole = (load_file(tmp_path / f / "best.safetensors") for f in ("cut", "whole"))
-    assert cut.keys() == whole.keys() and all(torch.equal(cut[k], whole[k]) for k in whole)
+    ends_the_same(data, recipe, tmp_path, after=2)
 
 
 @pytest.mark.parametrize("name", NAMES)

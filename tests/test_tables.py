@@ -1,13 +1,13 @@
 """What every loss, optimizer and schedule must do in a real training: a new entry is tested too."""
 
 import inspect
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from resuming import ends_the_same
 from safetensors.torch import load_file
 
 import fitwell as fw
@@ -15,7 +15,7 @@ from fitwell import data as fitwell_data
 from fitwell.catalog import entry_of
 from fitwell.data import split
 from fitwell.data.types import Data
-from fitwell.errors import Interrupted, SettingError
+from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.inits import INITS
@@ -27,7 +27,7 @@ from fitwell.resolve import complete
 from fitwell.schedules import SCHEDULES
 from fitwell.settings import validate
 from fitwell.tasks import TASKS
-from fitwell.train import resume, train_once
+from fitwell.train import train_once
 
 TABLES: list[tuple[str, dict[str, Callable[..., Any]]]] = [
     ("activation", ACTIVATIONS),
@@ -160,19 +160,7 @@ def test_a_resumed_run_ends_in_the_same_weights(
     if name == "plateau":
         settings |= {"optim.lr": 1e-6, "schedule.patience": 0}
     recipe = recipe_for(data, settings)
-    rows = split.fit_rows(data, recipe.section("data"), 0)
-
-    def stop(event: str, **facts: Any) -> None:
-        if facts.get("epoch") == 3:
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(Interrupted):
-        train_once(data, rows, recipe, folder=tmp_path / "cut", threads=1, progress=stop)
-    resume(tmp_path / "cut", data, rows)
-    whole = train_once(data, rows, recipe, folder=tmp_path / "whole", threads=1)
-    cut, expected = (load_file(tmp_path / f / KEPT) for f in ("cut", "whole"))
-    assert whole.status == "done" and len(whole.epochs) == 6
-    assert all(torch.equal(cut[k], expected[k]) for k in expected)
+    whole = ends_the_same(data, recipe, tmp_path, after=3)
     if name == "plateau":
         assert whole.epochs[-1]["lr"] < whole.epochs[0]["lr"]
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from fitwell.api.judging import diagnose as diagnose
     from fitwell.api.judging import evaluate as evaluate
     from fitwell.api.judging import predict as predict  # type: ignore[no-redef]
-    from fitwell.api.looking import catalog as catalog  # type: ignore[no-redef]
-    from fitwell.api.looking import explain as explain
-    from fitwell.api.looking import list_kind as list  # noqa: F401 (a public name)
     from fitwell.api.looking import show as show  # type: ignore[no-redef]
+    from fitwell.api.naming import catalog as catalog  # type: ignore[no-redef]
+    from fitwell.api.naming import explain as explain
+    from fitwell.api.naming import list_kind as list  # noqa: F401 (a public name)
     from fitwell.api.results import Improvement as Improvement
     from fitwell.api.results import Run as Run
     from fitwell.api.results import open_run as open  # noqa: F401 (a public name)
@@ -44,12 +44,13 @@ __version__ = "0.1.0"
 # public name -> (module, name in it)
 _PUBLIC = {
     **{n: ("fitwell.api.judging", n) for n in "check compare diagnose evaluate predict".split()},
-    **{n: ("fitwell.api.looking", n) for n in "catalog explain show".split()},
+    **{n: ("fitwell.api.naming", n) for n in "catalog explain".split()},
+    "show": ("fitwell.api.looking", "show"),
     **{n: ("fitwell.api.results", n) for n in "Improvement Run".split()},
     **{n: ("fitwell.api.training", n) for n in "cv fit improve resume".split()},
     **{n: ("fitwell.weights", n) for n in "fit_weights load save".split()},
     "open": ("fitwell.api.results", "open_run"),
-    "list": ("fitwell.api.looking", "list_kind"),
+    "list": ("fitwell.api.naming", "list_kind"),
     "Classifier": ("fitwell.estimators", "Classifier"),
     "Regressor": ("fitwell.estimators", "Regressor"),
     "Recipe": ("fitwell.recipe", "Recipe"),

@@ -16,8 +16,7 @@ def fine_tuning(optimizer: str, loss: str, *, images: bool, examples: int) -> di
     A tenth of the optimizer's own rate, that falls towards the input; fewer epochs; stronger
     regularisation, an averaged copy among it; inputs as the weights know them. The gradient is
     clipped since networks without normalisation (SqueezeNet) otherwise diverge at the first steps.
-    Chosen on folds of the training images of `benchmarks/finetune.py`: there an average of the
-    weights is worth 0.4 points, and AdamW with its rates lies 5 points behind SGD.
+    Chosen on folds of the training images of `benchmarks/finetune.py` (its `validate`).
 
     Args:
         images: whether the data is images.

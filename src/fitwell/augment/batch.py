@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import reduce
+from inspect import getfullargspec
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ class Augment:
     def __init__(self, settings: Mapping[str, Any], *, empty: np.ndarray, seed: int) -> None:
         usual = augment_settings()
         self.geometry = {
-            name: {k: settings[k] for k in _arguments(name)}
-            for name in GEOMETRY
+            name: {k: settings[k] for k in getfullargspec(change).kwonlyargs}
+            for name, change in GEOMETRY.items()
             if settings[name] != usual[name]
         }
         self.erase = float(settings["erase"])
@@ -79,7 +80,3 @@ def resample(x: Images, moved: Matrices, empty: Tensor) -> Images:
     )
     out = F.grid_sample(x - empty, grid, mode="bilinear", align_corners=False) + empty
     return out.contiguous(memory_format=layout)
-
-
-def _arguments(name: str) -> tuple[str, ...]:
-    return ("crop", "crop_ratio") if name == "crop" else (name,)

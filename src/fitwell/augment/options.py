@@ -4,52 +4,46 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
+Chance: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+# Least and largest.
+Range: TypeAlias = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+Shares: TypeAlias = Annotated[list[Share], Field(min_length=2, max_length=2)]
+
+_SAME = [1.0, 1.0]  # read, never changed
 
 
 def augment_settings(
     *,
     hflip: Annotated[
-        float, Field(ge=0, le=1, description="how probably an image is flipped left-right")
+        Chance, Field(description="how probably an image is flipped left-right")
     ] = 0.0,
-    vflip: Annotated[
-        float, Field(ge=0, le=1, description="how probably an image is flipped up-down")
-    ] = 0.0,
+    vflip: Annotated[Chance, Field(description="how probably an image is flipped up-down")] = 0.0,
     crop: Annotated[
-        list[Share],
+        Shares,
         Field(
-            min_length=2,
-            max_length=2,
-            description="least and largest share of the area that is cut out and "
-            "enlarged; its shape is augment.crop_ratio",
+            description="least and largest share of the area that is cut out and enlarged; its "
+            "shape is augment.crop_ratio"
         ),
-    ] = [1.0, 1.0],  # noqa: B006 - read, never changed
+    ] = _SAME,
     crop_ratio: Annotated[
-        list[Positive],
+        Range,
         Field(
-            min_length=2,
-            max_length=2,
-            description="least and largest width by height of what is cut out, where crop is set",
+            description="least and largest width by height of what is cut out, where crop is set"
         ),
-    ] = [0.75, 1.3333],  # noqa: B006
+    ] = [0.75, 1.3333],  # noqa: B006 - read, never changed
     translate: Annotated[
-        float,
-        Field(ge=0, le=1, description="largest shift, as a share of the side, in each direction"),
+        Chance, Field(description="largest shift, as a share of the side, in each direction")
     ] = 0.0,
     rotate: Annotated[
         float, Field(ge=0, le=180, description="largest turn in degrees, either way")
     ] = 0.0,
-    scale: Annotated[
-        list[Positive],
-        Field(min_length=2, max_length=2, description="least and largest magnification"),
-    ] = [1.0, 1.0],  # noqa: B006
+    scale: Annotated[Range, Field(description="least and largest magnification")] = _SAME,
     shear: Annotated[
         float, Field(ge=0, lt=90, description="largest slant in degrees, either way")
     ] = 0.0,
-    erase: Annotated[
-        float, Field(ge=0, le=1, description="how probably a rectangle is painted over")
-    ] = 0.0,
+    erase: Annotated[Chance, Field(description="how probably a rectangle is painted over")] = 0.0,
 ) -> dict[str, Any]:
     """How training images are changed; by default not at all."""
     return dict(locals())

@@ -113,7 +113,7 @@ def resume(given: Given, words: list[str]) -> None:
 
 def list_(given: Given, words: list[str]) -> None:
     """The catalogue: sources, models, losses, settings, runs ..."""
-    from fitwell.api.looking import KINDS, list_kind
+    from fitwell.api.naming import KINDS, list_kind
 
     if len(words) != 1:
         raise UsageError(f"list takes one kind: {', '.join(KINDS)}.")
@@ -125,7 +125,7 @@ def list_(given: Given, words: list[str]) -> None:
 def explain(given: Given, words: list[str]) -> None:
     """The textbook entry: formula, use, weakness, source; curve or shapes."""
     (name,) = exactly(words, "NAME")
-    from fitwell.api.looking import explain as explain_name
+    from fitwell.api.naming import explain as explain_name
     from fitwell.cli import output
 
     entry = explain_name(name, given.settings)

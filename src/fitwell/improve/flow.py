@@ -61,7 +61,8 @@ def improve(
     """
     options = recipe.section("data")
     seed = int(recipe["train.seed"])  # type: ignore[arg-type]
-    split.fold_rows(data, options, fold=0, repeat=0, seed=seed)  # refuse before anything is written
+    # Refused before anything is written, where data.folds does not suit the data.
+    fold = split.fold_rows(data, options, fold=0, repeat=0, seed=seed)
     state = open_state(Path(out), recipe)
     if state.finished and not more:
         return read_improvement(state.folder)
@@ -70,10 +71,13 @@ def improve(
     write_folds(state.folder, data, recipe)
     threads = int(recipe["train.threads"])  # type: ignore[arg-type]
     own = None if executor else LocalExecutor(data, Path(out), threads=threads)
-    # A final model trains on all folds, and on the inner cut for validation too.
-    folds, inner = int(options["folds"]), float(options["validation"])
-    more_rows = folds / (folds - 1) / (1 - inner)
-    budget = Budget(budget_seconds, spent=state.seconds, overhead=state.overhead, rows=more_rows)
+    final = split.final_rows(data, options, seed)
+    budget = Budget(
+        budget_seconds,
+        spent=state.seconds,
+        overhead=state.overhead,
+        rows=len(final.train) / len(fold.train),
+    )
     bench = Bench(data, executor or own, budget, progress or silent, recipe)  # type: ignore[arg-type]
     try:
         return _Improving(bench, state).run()

@@ -13,12 +13,8 @@ Average: TypeAlias = Callable[[Tensors, Tensors, Tensor | int], None]
 def moving_average(decay: float) -> Average:
     """What torch's `AveragedModel` calls after each step: exponential, with a short memory at first.
 
-    Formula: w' = d w' + (1 - d) w, d = min(decay, (1 + t) / (10 + t)) after t steps
-    Source: Polyak and Juditsky 1992, SIAM J. Control Optim. 30, for averaging; Kingma and Ba 2015,
-        ICLR, section 7.2
-
-    With `decay` alone from the first step on, a training of 20 steps and a decay of 0.98 would end
-    as two thirds of what it started from.
+    Formula and source: `fitwell explain ema`. With `decay` alone from the first step on, a short
+    training would end as an average of mostly its first weights.
 
     >>> average, now = torch.zeros(1), torch.ones(1)
     >>> moving_average(0.98)([average], [now], 8)  # half of it

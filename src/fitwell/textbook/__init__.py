@@ -11,7 +11,7 @@ def sketch(entry: Mapping[str, Any]) -> list[str]:
     """The lines that are drawn for an entry of `explain`: a curve, what a layer does to a shape, or
     nothing.
 
-    >>> from fitwell.api.looking import explain
+    >>> from fitwell.api.naming import explain
     >>> print(sketch(explain("linear", {"input": [4], "out_features": 3}))[0])
     input [4] -> output [3], 15 parameters, 12 multiply-adds
     """

@@ -160,7 +160,7 @@ def poor_source(source: str, spec: Spec) -> str:
         return ""
     return (
         f"{SETTING} = {source}: the source is not clearly richer than this data "
-        f"({'; '.join(poor)}), so its weights may not help. Compare with {SETTING}='' ."
+        f"({'; '.join(poor)}), so its weights may not help. Compare with a run that leaves {SETTING} out."
     )
 
 
