@@ -96,6 +96,10 @@ def test_crops_have_the_asked_area_and_stay_inside() -> None:
     assert corners[:, 0].min() >= -30 - 1e-9
     assert corners[:, 0].max() <= 30 + 1e-9
     assert abs(corners[:, 1]).max() <= 20 + 1e-9
+    # Anywhere: from border to border, as often at one as at the other.
+    assert corners[:, 0].min() < -29.5 and corners[:, 0].max() > 29.5
+    centre = corners[:, 0].mean(1) / (60 - sides[:, 0])  # as a share of the way it has
+    assert abs(centre.mean()) < 0.02 and abs(centre.std() - 1 / 12**0.5) < 0.02
     ratio = sides[:, 0] / sides[:, 1]
     assert ratio.min() >= 0.9 - 1e-9
     assert ratio.max() <= 1.1 + 1e-9

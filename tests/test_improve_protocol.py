@@ -1,6 +1,7 @@
 """The verdict protocol and the whole flow, on trials with planted effects instead of trainings."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -429,6 +430,59 @@ def test_the_budget_holds_whatever_the_remedies_cost(
     result, _ = improving(executor.effect, remedies, executor=executor, budget_seconds=budget)
     assert executor.now <= budget
     assert result.seconds == pytest.approx(executor.now)
+
+
+def planted_in_time(
+    improving: Improve,
+    monkeypatch: pytest.MonkeyPatch,
+    executor: Timed,
+    remedies: Callable[[Recipe], Sequence[Remedy]],
+    budget: float,
+) -> Any:
+    monkeypatch.setattr("fitwell.trials.bench.time.monotonic", lambda: executor.now)
+    result, _ = improving(executor.effect, remedies, executor=executor, budget_seconds=budget)
+    assert executor.now <= budget
+    return result
+
+
+def test_edits_of_a_large_network_are_taken_to_be_as_large(
+    improving: Improve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Round 1 ends at 940 s: 15 trials of 10 s of the baseline beside 20 of 80 s of the wider one,
+    two at a time. Then 5 x 80 / 2 = 200 s of screening would fit, but not 1,200 s to confirm."""
+    executor = Timed(
+        tmp_path / "out",
+        lambda t: 0.1 * (t.recipe["model.width"] == 33),
+        lambda t: 80.0 if t.recipe["model.width"] == 33 else 10.0,
+    )
+    remedies = [width(33), lr(0.3), lr(0.4)]
+    result = planted_in_time(improving, monkeypatch, executor, lambda recipe: remedies, 1600.0)
+    assert result.recipe["model.width"] == 33
+    later = {t.variant for t in executor.ran if t.recipe["model.width"] == 33 and "lr" in t.variant}
+    assert len(later) <= 1  # both were screened as if they took the median of all recipes
+    assert any("budget does not reach for a trial of" in s for s in result.sentences)
+
+
+def test_the_baseline_on_the_last_partition_is_part_of_the_plan(
+    improving: Improve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a second adoption the baseline is trained on folds that it has not seen yet; here it is
+    what takes longest: 5 x 100 / 2 = 250 s and more."""
+
+    def fast(recipe: Recipe) -> int:
+        return int(recipe["model.width"] == 33) + int(recipe["optim.lr"] == 0.3)  # type: ignore[operator]
+
+    def remedies(recipe: Recipe) -> list[Remedy]:
+        return [lr(0.3)] if recipe["model.width"] == 33 else [width(33)]
+
+    for budget in range(2000, 3000, 100):
+        executor = Timed(
+            tmp_path / "out",
+            lambda t: 0.05 * fast(t.recipe),
+            lambda t: 10.0 if fast(t.recipe) else 100.0,
+        )
+        planted_in_time(improving, monkeypatch, executor, remedies, float(budget))
+        shutil.rmtree(tmp_path / "out")
 
 
 @pytest.mark.parametrize("stop", [3, 8, 14, 30])
