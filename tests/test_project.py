@@ -102,3 +102,14 @@ def test_the_page_of_measurements_is_written_from_the_results() -> None:
     from benchmarks.run import PAGE, page
 
     assert PAGE.read_text(encoding="utf-8") == page(), "run `make bench`, or benchmarks.run.page()"
+
+
+def test_arms_are_alternated_forwards_and_backwards() -> None:
+    """What warms the processor for the next arm does so for each of them equally often."""
+    from benchmarks import common
+
+    called: list[str] = []
+    arms = {name: lambda name=name: called.append(name) or 1.0 for name in "abc"}
+    rounds = common.alternated(arms, 3)  # type: ignore[arg-type]
+    assert "".join(called) == "abc" + "abc" + "cba" + "abc"
+    assert [sorted(row) for row in rounds] == [["a", "b", "c"]] * 3
