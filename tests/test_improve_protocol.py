@@ -449,7 +449,8 @@ def test_edits_of_a_large_network_are_taken_to_be_as_large(
     improving: Improve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wider one takes 80 s where all others took 10, and is adopted in round 1. To screen both
-    rates with it and to confirm one then takes 10 x 80 / 2 + 30 x 80 / 2 = 1,600 s, and not 200."""
+    rates with it and to confirm one then takes 10 x 80 / 2 + 30 x 80 / 2 = 1,600 s, and not the 725 of a
+    median of 10."""
     executor = Timed(
         tmp_path / "out",
         lambda t: 0.1 * (t.recipe["model.width"] == 33),
