@@ -231,10 +231,7 @@ def check_value(name: str, value: Any, schema: Schema) -> Any:
         )
     for key, holds, rule in _BOUNDS:
         if key in schema and not holds(converted, schema[key]):
-            raise SettingError(
-                f"{name} = {value}: must be {rule.format(schema[key])}. {_range(schema)}",
-                setting=name,
-            )
+            raise _must_be(name, value, rule.format(schema[key]), schema)
     return converted
 
 
@@ -248,16 +245,20 @@ _BOUNDS: tuple[tuple[str, Callable[[Any, Any], bool], str], ...] = (
 )
 
 
-def _range(schema: Schema) -> str:
-    default = f"The default is {schema['default']}." if schema.get("default") is not None else ""
-    return f"{schema.get('description', '').rstrip('.')}. {default}".strip(". ") + "."
+def _must_be(name: str, value: Any, rule: str, schema: Schema) -> SettingError:
+    """The value, the rule that it breaks, what the setting means and its default."""
+    meaning, default = schema.get("description", "").rstrip("."), schema.get("default")
+    said = [
+        f"{name} = {value}: must be {rule}.",
+        f"It means: {meaning}." if meaning else "",
+        f"The default is {default}." if default is not None else "",
+    ]
+    return SettingError(" ".join(filter(None, said)), setting=name)
 
 
 def _convert(name: str, value: Any, schema: Schema) -> Any:
     kind = schema.get("type", "string")
-    wrong = SettingError(
-        f"{name} = {value}: must be {_TYPE_NAMES.get(kind, kind)}. {_range(schema)}", setting=name
-    )
+    wrong = _must_be(name, value, _TYPE_NAMES.get(kind, kind), schema)
     if kind == "boolean":
         if isinstance(value, bool):
             return value
@@ -273,9 +274,7 @@ def _convert(name: str, value: Any, schema: Schema) -> Any:
         except (TypeError, ValueError):
             raise wrong from None
         if not math.isfinite(number):
-            raise SettingError(
-                f"{name} = {value}: must be a finite number. {_range(schema)}", setting=name
-            )
+            raise _must_be(name, value, "a finite number", schema)
         if kind == "integer":
             if number != int(number):
                 raise wrong
