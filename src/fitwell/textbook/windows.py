@@ -24,14 +24,28 @@ def picture(shape: Sequence[int], settings: dict[str, Any]) -> list[str]:
     sizes = shape[1:]
     sliding = windows(settings, len(sizes))
     names = ("height", "width") if len(sizes) == 2 else ("position",)
+    width = len(names[0])
     sums = [
-        f"{name:<{len(names[0])}}  {'ceil' if w.ceil else 'floor'}"
-        f"(({n} + 2*{w.padding} - {w.dilation}*({w.kernel} - 1) - 1) / {w.stride}) + 1 = {w.positions(n)}"
-        for name, n, w in zip(names, sizes, sliding, strict=True)
+        f"{name:<{width}}  {_sum(n, w)}" for name, n, w in zip(names, sizes, sliding, strict=True)
     ]
     if len(sizes) == 1:  # one row that no window moves down from
         sizes, sliding = [1, *sizes], [Window(1, 1, 0, 1), *sliding]
     return [*_grid(sizes, sliding), _LEGEND, *sums]
+
+
+def _sum(size: int, window: Window) -> str:
+    """How many positions the window has, as it is computed.
+
+    >>> _sum(2, Window(kernel=1, stride=2, padding=0, dilation=1, ceil=True))
+    'ceil((2 + 2*0 - 1*(1 - 1) - 1) / 2) + 1 - 1 behind the input = 1'
+    """
+    w, found = window, window.positions(size)
+    room = size + 2 * w.padding - w.dilation * (w.kernel - 1) - 1
+    dropped = w.ceil and -(-room // w.stride) + 1 > found
+    return (
+        f"{'ceil' if w.ceil else 'floor'}(({size} + 2*{w.padding} - {w.dilation}*({w.kernel} - 1) - 1) "
+        f"/ {w.stride}) + 1{' - 1 behind the input' if dropped else ''} = {found}"
+    )
 
 
 def _grid(sizes: Sequence[int], sliding: Sequence[Window]) -> list[str]:
