@@ -12,14 +12,16 @@ from fitwell.settings import known
 
 ROOT = Path(__file__).parents[1]
 MODULES = {module.name for module in pkgutil.iter_modules(fitwell.__path__)}
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def names(text: str) -> set[str]:
     """Dotted names in code that start with one of fitwell's modules."""
     found = re.findall(r"`(?:fitwell\.)?([a-z_]+(?:\.[A-Za-z_]+)+)(?:\([^`]*\))?`", text)
     files = {"html", "md", "toml", "json", "py", "safetensors", "parquet", "txt", "sh"}
-    return {n for n in found if n.split(".")[0] in MODULES and n.split(".")[-1] not in files}
+    return {
+        n for n in found if n.split(".")[0] in MODULES and n.split(".")[-1] not in {*files, "NAME"}
+    }
 
 
 def exists(name: str) -> bool:
@@ -58,5 +60,8 @@ def test_the_walk_names_enough_to_be_held_to() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    code = re.compile(r"```.*?```|`[^`]*`|^ *(>>>|\.\.\.)[^\n]*", re.DOTALL | re.MULTILINE)
+    prose = code.sub("", text)
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", prose)
     assert not [link for link in links if not (page.parent / link).exists()]

@@ -13,15 +13,17 @@ import pytest
 import report_fakes as fakes
 from sklearn.metrics import confusion_matrix
 
-from fitwell.record import Run
+from fitwell.findings import diagnose
+from fitwell.record import Diagnosis, Run
 from fitwell.report import mistakes
 from fitwell.report.curves import curve_table
 from fitwell.report.evidence import by_layer, picture
 from fitwell.report.facts import gather, held_out_predictions
 from fitwell.report.headline import headline
-from fitwell.report.html import outcomes, proofs, write_report
+from fitwell.report.html import outcomes, proofs, render, write_report
 from fitwell.report.model import commands, options_of, parameters
 from fitwell.report.pixels import picture as picture_of
+from fitwell.store import ORDER
 
 
 class Page(HTMLParser):
@@ -374,6 +376,15 @@ def test_a_round_whose_runs_are_gone_shows_no_picture_of_others() -> None:
     assert [len(runs) for runs in facts.runs_of_diagnosis] == [5, 0]
 
 
+def test_a_round_in_which_nothing_could_be_assessed_is_not_called_healthy() -> None:
+    blind, healthy = (
+        render(gather(Run(), diagnosis=d)) for d in (diagnose(Run()), Diagnosis(rules=9))
+    )
+    assert "Nothing could be assessed" in blind
+    assert "Nothing wrong was found" not in blind
+    assert "Nothing wrong was found." in healthy
+
+
 def test_a_remedys_outcome_is_its_confirmation_not_its_screen() -> None:
     result = fakes.improvement()
     finding = result.diagnosis[0].findings[0]
@@ -437,6 +448,8 @@ def test_parameters_are_read_from_the_weights_file(tmp_path: Path) -> None:
         "a": ((5,), 5),
         "b": ((2, 3), 6),
     }
+    save_file(tensors, path, {ORDER: '["b", "a"]'})
+    assert [row["name"] for row in parameters(path)] == ["b", "a"]
     path.write_bytes(b"\x00" * 4)
     assert parameters(path) == []
     assert parameters(tmp_path / "missing") == []

@@ -7,7 +7,7 @@ import report_fakes as fakes
 from rich.console import Console
 
 from fitwell.data.types import Problem
-from fitwell.record import Diagnosis, Run
+from fitwell.record import Diagnosis, NotAssessed, Run
 from fitwell.report import terminal
 
 
@@ -62,6 +62,13 @@ def test_nothing_wrong_is_not_said_where_nothing_was_looked_at() -> None:
     from fitwell.findings import diagnose
 
     assert "Nothing could be assessed" in printed(terminal.findings(diagnose(Run())))
+
+
+def test_nothing_wrong_says_of_how_much_where_evidence_is_missing() -> None:
+    diagnosis = Diagnosis(not_assessed=[NotAssessed("dying_relu", "no probes")], rules=9)
+    text = printed(terminal.findings(diagnosis))
+    assert "Nothing wrong was found in what could be assessed (8 of 9)." in text
+    assert "Not assessed" in text and "dying_relu: no probes" in text
 
 
 def test_names_are_printed_as_they_are() -> None:

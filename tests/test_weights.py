@@ -378,6 +378,13 @@ def test_tied_tensors_are_stored_once_and_tied_again(tmp_path: Path) -> None:
     assert torch.equal(loaded[1], views[0]) and torch.equal(loaded[2], views.T)
 
 
+def test_tensors_are_read_in_the_order_of_the_network(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    for model in (Tied(), net(), nn.Sequential(*(nn.Linear(1, 1) for _ in range(12)))):
+        fw.save(model, path)
+        assert list(read_weights(path)) == list(model.state_dict())
+
+
 def test_a_tied_parameter_from_an_untied_file(tmp_path: Path) -> None:
     untied, path = Untied(), tmp_path / "untied.safetensors"
     fw.save(untied, path)

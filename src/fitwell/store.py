@@ -22,6 +22,7 @@ from fitwell.spec import Spec
 FORMAT = 1
 CALL = "call.json"  # what was asked for beside the recipe, and the hash of the data
 LOCK = ".lock"
+ORDER = "fitwell.order"  # in the metadata of a file of weights, whose format sorts them by name
 TRUSTED = "trusted-models.txt"
 ROW_FILES = ("steps", "epochs", "probes", "evidence")
 STATE_KEYS = (

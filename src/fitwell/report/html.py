@@ -115,6 +115,7 @@ def _template() -> Any:
         "interval": wording.interval,
         "looked": wording.looked,
         "edits": wording.edits,
+        "nothing_found": wording.nothing_found,
     }
     environment.globals.update(helpers)
     return environment.get_template("page.html")
@@ -192,7 +193,7 @@ def rounds(facts: Facts) -> list[dict[str, Any]]:
                     }
                     for finding in diagnosis.findings
                 ],
-                "not_assessed": diagnosis.not_assessed,
+                "diagnosis": diagnosis,
             }
         )
     return found

@@ -16,7 +16,8 @@ Row = Mapping[str, Any]
 
 
 def parameters(weights: Path) -> list[dict[str, Any]]:
-    """Name, shape, count and type of each tensor of a safetensors file, without reading a weight.
+    """Name, shape, count and type of each tensor of a safetensors file, first layer first, without
+    reading a weight.
 
     The format is an 8-byte little-endian length and then so many bytes of JSON. An unreadable file
     has no rows: a report of a broken run should still open.
@@ -32,8 +33,9 @@ def parameters(weights: Path) -> list[dict[str, Any]]:
         for n, t in header.items()
         if n != "__metadata__"
     ]
-    offsets = {name: entry["data_offsets"][0] for name, entry in header.items() if "shape" in entry}
-    return sorted(rows, key=lambda row: offsets[row["name"]])
+    order = json.loads(header.get("__metadata__", {}).get(store.ORDER, "[]"))
+    place = {name: i for i, name in enumerate(order)}
+    return sorted(rows, key=lambda row: place.get(row["name"], len(place)))
 
 
 def commands(

@@ -26,6 +26,7 @@ from fitwell.report.wording import (
     interval,
     looked,
     metric_word,
+    nothing_found,
     number,
     setting,
     short,
@@ -167,10 +168,9 @@ def findings(diagnosis: Diagnosis, *, full: bool = True) -> RenderableType:
             could not be assessed.
     """
     parts: list[RenderableType] = []
-    if diagnosis.nothing_assessed:
-        parts.append(Text("Nothing could be assessed: the rows that it needs are missing.", "bold"))
-    elif not diagnosis.findings:
-        parts.append(Text("Nothing wrong was found.", "bold green"))
+    if not diagnosis.findings:
+        style = "bold" if diagnosis.nothing_assessed else "bold green"
+        parts.append(Text(nothing_found(diagnosis), style))
     else:
         parts.append(Text("Findings (hypotheses until a trial proves a remedy)", "bold"))
     for finding in diagnosis.findings:

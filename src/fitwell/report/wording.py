@@ -7,7 +7,7 @@ from typing import Any
 
 from fitwell.metrics import METRICS
 from fitwell.recipe import Recipe
-from fitwell.record import Remedy, Scores, Verdict
+from fitwell.record import Diagnosis, Remedy, Scores, Verdict
 
 METRIC_WORDS = {
     "accuracy": "accuracy",
@@ -47,6 +47,20 @@ def number(value: float | int | None, *, signed: bool = False) -> str:
     if 0 < size < 0.001:
         return f"{value:+.4f}" if signed else f"{value:.2g}"
     return f"{value:{sign}.3f}"
+
+
+def nothing_found(diagnosis: Diagnosis) -> str:
+    """What a diagnosis without findings says, and how much it says it of.
+
+    >>> nothing_found(Diagnosis(rules=9))
+    'Nothing wrong was found.'
+    """
+    rules, missing = diagnosis.rules, len(diagnosis.not_assessed)
+    if diagnosis.nothing_assessed:
+        return "Nothing could be assessed: the rows that it needs are missing."
+    if missing:
+        return f"Nothing wrong was found in what could be assessed ({rules - missing} of {rules})."
+    return "Nothing wrong was found."
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fitwell.errors import DataError, FitwellError
-from fitwell.store import replacing
+from fitwell.store import ORDER, replacing
 
 Tensors = dict[str, Tensor]
 RUN_WEIGHTS = "best.safetensors"
@@ -43,7 +43,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         if (kept := first.setdefault(_memory(t), name)) != name
     }
     plain = {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items() if k not in tied}
-    known = {**metadata, **({_TIED: json.dumps(tied)} if tied else {})}
+    known = {**metadata, ORDER: json.dumps(list(tensors))}
+    if tied:
+        known[_TIED] = json.dumps(tied)
     with replacing(path) as temporary:
         mode = temporary.stat().st_mode
         try:
@@ -57,7 +59,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """(tensors, metadata) of a safetensors file; names that are tied give one tensor.
+    """(tensors, metadata) of a safetensors file, in the order in which they were written, where it is
+    one of ours; names that are tied give one tensor.
 
     Raises:
         safetensors.SafetensorError, OSError, ValueError: no such file, or a damaged one.
@@ -70,7 +73,9 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
         metadata = dict(file.metadata() or {})
     for name, kept in json.loads(metadata.pop(_TIED, "{}")).items():
         tensors[name] = tensors[kept]
-    return tensors, metadata
+    order = json.loads(metadata.pop(ORDER, "[]"))
+    ordered = {name: tensors[name] for name in order if name in tensors}
+    return ordered | tensors, metadata
 
 
 def copies(tensors: Mapping[str, Tensor]) -> Tensors:
