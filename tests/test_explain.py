@@ -189,16 +189,18 @@ def test_a_large_picture_is_cut() -> None:
     size=st.tuples(st.integers(1, 7), st.integers(1, 9)),
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
-    padding=st.integers(0, 2),
+    padding=st.integers(0, 2) | st.just("same"),
     dilation=st.integers(1, 2),
 )
 def test_the_picture_shows_what_the_window_reads(
     size: tuple[int, int],
     kernel: tuple[int, int],
     stride: tuple[int, int],
-    padding: int,
+    padding: int | str,
     dilation: int,
 ) -> None:
+    if padding == "same":
+        stride = (1, 1)
     values: dict[str, Any] = {
         "kernel": list(kernel),
         "stride": list(stride),
@@ -207,13 +209,14 @@ def test_the_picture_shows_what_the_window_reads(
     }
     sliding = windows(values, 2)
     reach = [w.dilation * (w.kernel - 1) + 1 for w in sliding]
-    if any(r > n + 2 * padding for r, n in zip(reach, size, strict=True)):
+    padded = [n + 2 * w.padding + w.behind for n, w in zip(size, sliding, strict=True)]
+    if any(r > n for r, n in zip(reach, padded, strict=True)):
         return
     positions = [w.positions(n) for w, n in zip(sliding, size, strict=True)]
     lines = picture((1, *size), values)
-    width = 2 * (size[1] + 2 * padding) - 1
+    width = 2 * padded[1] - 1
     rows = [line.split() for line in lines if len(line) == width and line != "⋮"]
-    grid = np.full((size[0] + 2 * padding, size[1] + 2 * padding), "·")  # what is cut is input
+    grid = np.full(padded, "·")  # what is cut is input
     grid[: len(rows)] = rows
     # Independent: convolve marked positions with unfold, one window a column.
     numbered = torch.arange(grid.size, dtype=torch.float32).view(1, 1, *grid.shape)

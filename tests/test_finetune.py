@@ -465,6 +465,12 @@ def test_a_poor_source_is_warned_of(target: Data, source: Path) -> None:
         check_buildable(recipe_for(everything, source), everything.spec)
 
 
+def test_freezing_random_weights_is_warned_of(target: Data) -> None:
+    recipe = complete({"model.name": "lenet", "train.freeze": 0.5}, target.spec)
+    with pytest.warns(UserWarning, match="train.freeze = 0.5: frozen layers keep the random"):
+        check_buildable(recipe, target.spec)
+
+
 def test_frozen_layers_are_not_called_sick(target: Data, source: Path) -> None:
     run = tuned(target, source, train__freeze=1.0, train__epochs=6)
     layers = {row["layer"] for row in run.probes if row["kind"] == "step"}

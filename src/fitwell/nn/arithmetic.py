@@ -70,6 +70,7 @@ def output_size(
     padding: int = 0,
     dilation: int = 1,
     ceil: bool = False,
+    behind: int = 0,
 ) -> int:
     """Positions of a window along one axis: floor((n + 2p - d(k - 1) - 1) / s) + 1.
 
@@ -77,6 +78,7 @@ def output_size(
         size: n, the length of the axis.
         padding: p, added on each of the two sides.
         ceil: round up, so that a last window may reach beyond the end.
+        behind: added on the second side alone.
 
     Raises:
         TooSmall: the window is longer than the padded axis.
@@ -85,7 +87,7 @@ def output_size(
     (14, 55)
     """
     reach = dilation * (kernel - 1) + 1
-    positions = (size + 2 * padding - reach + ceil * (stride - 1)) // stride + 1
+    positions = (size + 2 * padding + behind - reach + ceil * (stride - 1)) // stride + 1
     if ceil and (positions - 1) * stride >= size + padding:
         positions -= 1  # as in torch: a window that begins behind the input is none
     if positions < 1:
@@ -107,6 +109,7 @@ class Window:
     padding: int
     dilation: int
     ceil: bool = False
+    behind: int = 0  # padding on the second side beyond that on the first
 
     def positions(self, size: int) -> int:
         return output_size(
@@ -116,6 +119,7 @@ class Window:
             padding=self.padding,
             dilation=self.dilation,
             ceil=self.ceil,
+            behind=self.behind,
         )
 
 
@@ -123,14 +127,30 @@ def windows(settings: Settings, axes: int) -> list[Window]:
     """The window of a convolution or pooling layer along each of its axes.
 
     >>> windows({"kernel": [2, 3], "stride": 0}, 2)[1]
-    Window(kernel=3, stride=3, padding=0, dilation=1, ceil=False)
+    Window(kernel=3, stride=3, padding=0, dilation=1, ceil=False, behind=0)
+    >>> same = {"kernel": 4, "stride": 1, "padding": "same"}
+    >>> windows(same, 1)[0].padding, windows(same, 1)[0].positions(10)
+    (1, 10)
     """
     kernel = each(settings["kernel"], axes)
     stride = strides(settings["stride"], settings["kernel"], axes)
-    padding = each(settings.get("padding", 0), axes)
     dilation = each(settings.get("dilation", 1), axes)
+    padding = settings.get("padding", 0)
+    if padding == "same":
+        if max(stride) > 1:
+            raise SettingError(
+                f"padding = same: keeps the size, which a stride of {max(stride)} does not. Use a "
+                "stride of 1, or a number as padding.",
+                setting="padding",
+            )
+        added = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    else:
+        added = [2 * side for side in each(0 if padding == "valid" else padding, axes)]
     ceil = settings.get("ceil_mode", False)
-    return [Window(*sizes, ceil) for sizes in zip(kernel, stride, padding, dilation, strict=True)]
+    return [
+        Window(k, s, both // 2, d, ceil, both % 2)
+        for k, s, both, d in zip(kernel, stride, added, dilation, strict=True)
+    ]
 
 
 def strides(stride: int | Sequence[int], kernel: int | Sequence[int], axes: int) -> tuple[int, ...]:
@@ -168,7 +188,7 @@ def _convolution(shape: Shape, settings: Settings) -> Cost:
             )
     sliding = windows(settings, len(sizes))
     for size, window in zip(sizes, sliding, strict=True):
-        _mirrored(settings.get("padding_mode", "zeros"), window.padding, size)
+        _mirrored(settings.get("padding_mode", "zeros"), window.padding + window.behind, size)
     positions = [window.positions(size) for size, window in zip(sizes, sliding, strict=True)]
     weights = channels // groups * prod(window.kernel for window in sliding)
     return Cost(

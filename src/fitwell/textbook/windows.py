@@ -40,10 +40,11 @@ def _sum(size: int, window: Window) -> str:
     'ceil((2 + 2*0 - 1*(1 - 1) - 1) / 2) + 1 - 1 behind the input = 1'
     """
     w, found = window, window.positions(size)
-    room = size + 2 * w.padding - w.dilation * (w.kernel - 1) - 1
+    room = size + 2 * w.padding + w.behind - w.dilation * (w.kernel - 1) - 1
     dropped = w.ceil and -(-room // w.stride) + 1 > found
+    padded = f"{size} + 2*{w.padding}" + (f" + {w.behind}" if w.behind else "")
     return (
-        f"{'ceil' if w.ceil else 'floor'}(({size} + 2*{w.padding} - {w.dilation}*({w.kernel} - 1) - 1) "
+        f"{'ceil' if w.ceil else 'floor'}(({padded} - {w.dilation}*({w.kernel} - 1) - 1) "
         f"/ {w.stride}) + 1{' - 1 behind the input' if dropped else ''} = {found}"
     )
 
@@ -67,7 +68,7 @@ def _grid(sizes: Sequence[int], sliding: Sequence[Window]) -> list[str]:
         inside = 0 <= i - down.padding < sizes[0] and 0 <= j - across.padding < sizes[1]
         return "·" if inside else "░"
 
-    rows, columns = (n + 2 * w.padding for n, w in zip(sizes, sliding, strict=True))
+    rows, columns = (n + 2 * w.padding + w.behind for n, w in zip(sizes, sliding, strict=True))
     # A little more than what the two windows read says it all.
     most = min(_MOST_ROWS, max(i for i, _ in first | following) + 3)
     lines = []

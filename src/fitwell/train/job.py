@@ -185,7 +185,7 @@ def build_job(
 
 def check_buildable(recipe: Recipe, spec: Spec) -> None:
     """Refuse, before anything is written, a device that is not there, a model, loss or optimizer that
-    cannot be built and pretrained weights that do not fit; warn of some that hardly help."""
+    cannot be built and pretrained weights that do not fit; warn of what hardly helps."""
     choose_device(str(recipe["train.device"]))
     with torch.random.fork_rng():
         model = build_model(recipe, spec)
@@ -196,6 +196,15 @@ def check_buildable(recipe: Recipe, spec: Spec) -> None:
     source = str(recipe["model.pretrained"])
     if source and (why := poor_source(source, spec)):
         warnings.warn(why, stacklevel=2)
+    frozen = float(recipe["train.freeze"])
+    if (
+        frozen and not source and ":" not in str(recipe["model.name"])
+    ):  # whose builder may load some
+        warnings.warn(
+            f"train.freeze = {frozen:g}: frozen layers keep the random weights that they start from, "
+            "since model.pretrained names none. Name some, or leave train.freeze out.",
+            stacklevel=2,
+        )
 
 
 def build_model(recipe: Recipe, spec: Spec) -> nn.Module:

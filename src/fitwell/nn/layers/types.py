@@ -1,6 +1,6 @@
 """Setting types that several layers share. No torch."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -32,6 +32,18 @@ Stride2d: TypeAlias = Annotated[
 ]
 Padding2d: TypeAlias = Annotated[
     Borders, Field(description="added on each side: a number, or [above and below, left and right]")
+]
+Named: TypeAlias = Literal["same", "valid"]
+ConvPadding1d: TypeAlias = Annotated[
+    Border | Named,
+    Field(description="positions added on each side; same: as many as keep the length; valid: 0"),
+]
+ConvPadding2d: TypeAlias = Annotated[
+    Borders | Named,
+    Field(
+        description="added on each side: a number, or [above and below, left and right]; same: as "
+        "many as keep the size; valid: 0"
+    ),
 ]
 CeilMode: TypeAlias = Annotated[
     bool, Field(description="let a last window reach beyond the border: sizes are rounded up")

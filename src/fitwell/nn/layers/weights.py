@@ -10,11 +10,11 @@ from fitwell.nn.arithmetic import each
 from fitwell.nn.attention import SelfAttention
 from fitwell.nn.layers.types import (
     Bias,
-    Border,
     Channels,
+    ConvPadding1d,
+    ConvPadding2d,
     Groups,
     Kernel2d,
-    Padding2d,
     Rate,
     Size,
     Sizes,
@@ -53,7 +53,7 @@ def conv1d(
     out_channels: Channels = 1,
     kernel: Annotated[Size, Field(description="length of the window")] = 3,
     stride: Stride = 1,
-    padding: Annotated[Border, Field(description="positions added on each side")] = 0,
+    padding: ConvPadding1d = 0,
     dilation: Annotated[Size, Field(description="distance of the window's taps")] = 1,
     groups: Groups = 1,
     bias: Bias = True,
@@ -90,7 +90,7 @@ def conv2d(
     out_channels: Channels = 1,
     kernel: Kernel2d = 3,
     stride: Stride2d = 1,
-    padding: Padding2d = 0,
+    padding: ConvPadding2d = 0,
     dilation: Annotated[
         Sizes, Field(description="distance of the window's taps: a number, or [down, across]")
     ] = 1,
@@ -107,7 +107,8 @@ def conv2d(
     Source: LeCun et al. 1989, Neural Computation 1; Dumoulin and Visin 2016, arXiv:1603.07285
 
     It is a cross-correlation, as everywhere in the field: the kernel is not flipped. The padding p
-    counts one side; books that count both sides together write n + p.
+    counts one side; books that count both sides together write n + p. padding=same adds d(k - 1) to
+    both sides together, of an odd number the larger half behind, and takes a stride of 1 alone.
 
     >>> import torch
     >>> conv2d((1, 28, 28), out_channels=6, kernel=5, padding=2)(torch.zeros(1, 1, 28, 28)).shape
@@ -118,7 +119,7 @@ def conv2d(
         out_channels,
         each(kernel, 2),  # type: ignore[arg-type]
         stride=each(stride, 2),  # type: ignore[arg-type]
-        padding=each(padding, 2),  # type: ignore[arg-type]
+        padding=padding if isinstance(padding, str) else each(padding, 2),  # type: ignore[arg-type]
         dilation=each(dilation, 2),  # type: ignore[arg-type]
         groups=groups,
         bias=bias,
