@@ -322,6 +322,22 @@ def test_training_does_not_import_the_compiler() -> None:
     assert out and not [line for line in out.splitlines() if line.startswith("True")]
 
 
+COMMAND = """
+import sys
+from fitwell.cli.main import main
+try:
+    main(["fit", "digits", "--epochs", "1", "--quiet", "--out", sys.argv[1]])
+finally:
+    print("imported:", sorted({"torch._dynamo", "torchvision"} & set(sys.modules)))
+"""
+
+
+def test_the_command_imports_neither_the_compiler_nor_torchvision(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", COMMAND, str(tmp_path / "run")]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "imported: []" in out and (tmp_path / "run" / "report.html").exists()
+
+
 def test_regression_is_scored_in_the_targets_own_unit() -> None:
     data = fitwell_data.read("diabetes", {})
     run = trained(data, train__epochs=10)

@@ -3,7 +3,7 @@
 import copy
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,7 +103,6 @@ def build_job(
         going_on: the preprocessing of a run that goes on from a checkpoint, which holds its
             weights too: what they were once started from need not be there any more.
     """
-    spare_compiler()
     torch.manual_seed(seed)
     device = choose_device(str(recipe["train.device"]))
     model = build_model(recipe, data.spec)
@@ -139,9 +138,8 @@ def build_job(
         "validation": rows.validation,
         "held_out": rows.held_out,
     }
-    optim = recipe.section("optim")
     freezing = freezing_of(model, settings)
-    groups = parameter_groups(model, float(optim.get("weight_decay", 0.0)))
+    groups = parameter_groups(model, float(recipe.section("optim").get("weight_decay", 0.0)))
     groups = with_rates(groups, model, float(settings["first_lr"]))
     epochs = int(settings["epochs"])
     batches = part(
@@ -153,7 +151,7 @@ def build_job(
     task = task_of(data.spec)
     pixels = batches.batch_size * math.prod(data.spec.input_shape[1:])
     metric = str(recipe["score.name"])
-    optimizer = OPTIMIZERS[str(optim["name"])](groups, **_settings(recipe, "optim"))
+    optimizer = build_optimizer(groups, recipe)
     loss = build_loss(recipe)
     return Job(
         recipe=recipe,
@@ -191,7 +189,7 @@ def check_buildable(recipe: Recipe, spec: Spec) -> None:
         model = build_model(recipe, spec)
         start_from(model, recipe, spec)
         refuse_batches_of_one(model, recipe, spec)
-    OPTIMIZERS[str(recipe["optim.name"])](model.parameters(), **_settings(recipe, "optim"))
+    build_optimizer(model.parameters(), recipe)
     training_loss(build_loss(recipe), torch.tensor(spec.class_counts))
     source = str(recipe["model.pretrained"])
     if source and (why := poor_source(source, spec)):
@@ -234,6 +232,12 @@ def refuse_batches_of_one(model: nn.Module, recipe: Recipe, spec: Spec) -> None:
             "train.batch_size=2 or more, or normalise otherwise (such as model.norm=layer).",
             setting="train.batch_size",
         ) from None
+
+
+def build_optimizer(parameters: Iterable[Any], recipe: Recipe) -> Optimizer:
+    """The optimizer of the recipe over parameters or groups of them."""
+    spare_compiler()
+    return OPTIMIZERS[str(recipe["optim.name"])](parameters, **_settings(recipe, "optim"))
 
 
 def build_loss(recipe: Recipe) -> Loss:
