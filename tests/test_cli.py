@@ -345,7 +345,7 @@ def test_what_predict_cannot_read_is_said(
     capsys.readouterr()
     code, said, err = call(capsys, "predict", "table", "new.csv")
     assert code == 0 and len(said) == 1
-    assert "Note: kind: 1 rows hold unknown categories: zebra" in err
+    assert "Note: kind: 1 row with unknown categories: zebra" in err
     assert "holds images" in call(capsys, "evaluate", "table", str(here))[2]
     assert "holds a table" in call(capsys, "evaluate", str(fitted), "wine")[2]
     assert "source differs" in call(capsys, "compare", str(fitted), "table")[2]

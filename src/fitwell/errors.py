@@ -78,8 +78,13 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
 
     >>> did_you_mean("rellu", ["relu", "tanh"])
     ' Did you mean relu?'
+    >>> did_you_mean("rl", ["lr", "rho"])
+    ' Did you mean lr?'
     """
-    close = get_close_matches(word, list(options), n=1, cutoff=0.6)
+    options = list(options)
+    # Letters that changed places; a short word has too few others to be called close by.
+    close = [option for option in options if sorted(option) == sorted(word)]
+    close = close or get_close_matches(word, options, n=1, cutoff=0.6)
     return f" Did you mean {close[0]}?" if close else ""
 
 

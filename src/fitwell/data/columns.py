@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.data.types import Problem, some
+from fitwell.data.types import Problem, many, some
 from fitwell.spec import Column
 
 # Text that stands for a missing value, as pandas and UCI write it. "None" is left a category.
@@ -44,7 +44,7 @@ def convert_like(
         return codes, []
     found = sorted(set(text.filter(unknown).to_list()))
     rows = tuple(k for k, u in zip(keys, unknown, strict=True) if u)
-    said = f"{column.name}: {len(rows)} rows hold unknown categories: {some(found)}."
+    said = f"{column.name}: {many(len(rows), 'row')} with unknown categories: {some(found)}."
     return codes, [
         Problem(
             "unknown_category", "warning", rows, said, "They count as missing; train with them."

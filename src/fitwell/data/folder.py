@@ -9,7 +9,7 @@ import numpy as np
 
 from fitwell.data.assemble import assemble
 from fitwell.data.images import Header, Unreadable, choose_size, decode, header, in_threads
-from fitwell.data.types import BadData, Data, Problem, some
+from fitwell.data.types import BadData, Data, Problem, many, some
 from fitwell.spec import Spec
 
 PARTS = {
@@ -134,7 +134,7 @@ def scan(folder: Path) -> tuple[list[Item], list[Problem]]:
             items += [Item(p, p.relative_to(folder).as_posix(), label.name, part) for p in files]
     stray = [p.relative_to(folder).as_posix() for p in loose if p.suffix.lower() in IMAGE_SUFFIXES]
     if stray:
-        text = f"{len(stray)} images outside any class folder were left out: {some(stray)}."
+        text = f"{many(len(stray), 'image')} outside any class folder left out: {some(stray)}."
         mend = "Move each into a folder named after its class."
         problems.append(Problem("images_without_class", "warning", tuple(stray), text, mend))
     return items, problems
@@ -162,14 +162,14 @@ def _with_headers(
     problems = _add_unreadable(problems, bad)
     if misnamed:
         said = [f"{key} (is {kind})" for key, kind in misnamed]
-        text = f"{len(said)} files have a name that does not fit their content: {some(said)}."
+        text = f"{many(len(said), 'file')} with a name that does not fit the content: {some(said)}."
         where = tuple(key for key, _ in misnamed)
         problems.append(
             Problem("wrongly_named", "note", where, text, "They are used; rename them.")
         )
     if other:
         text = (
-            f"{len(other)} files in class folders are no images and were left out: {some(other)}."
+            f"{many(len(other), 'file')} in class folders left out, being no image: {some(other)}."
         )
         problems.append(
             Problem(

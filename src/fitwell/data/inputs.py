@@ -16,7 +16,7 @@ from fitwell.data.options import fill
 from fitwell.data.source import TABLE_SUFFIXES, is_frame, missing
 from fitwell.data.sources import SOURCES
 from fitwell.data.table import Table, load_frame, load_table, read_like
-from fitwell.data.types import BadData, Options, Problem, refuse, some
+from fitwell.data.types import BadData, Options, Problem, many, refuse, some
 from fitwell.spec import Spec
 
 
@@ -109,7 +109,7 @@ def _from_files(files: Sequence[Path], keys: Sequence[str], spec: Spec) -> Input
     problems: list[Problem] = []
     if bad:
         names = tuple(key for key, _ in bad)
-        text = f"{len(bad)} files cannot be read: {some([f'{k} ({why})' for k, why in bad])}."
+        text = f"{many(len(bad), 'file')} that cannot be read: {some([f'{k} ({why})' for k, why in bad])}."
         mend = "Replace them, or leave them out."
         problems = [Problem("unreadable_files", "warning", names, text, mend)]
         if len(bad) == len(found):

@@ -115,6 +115,15 @@ def fingerprint(inputs: np.ndarray, targets: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def many(count: int, noun: str) -> str:
+    """A count with its noun, for a sentence.
+
+    >>> many(1, "file"), many(1200, "file")
+    ('1 file', '1,200 files')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def some(names: Iterable[str], limit: int = 3) -> str:
     """The first few names, for a sentence.
 
