@@ -25,6 +25,7 @@ from fitwell.remedies import (
 )
 from fitwell.resolve import complete
 from fitwell.spec import Spec
+from fitwell.train.job import build_model
 
 IMAGES = Spec("images", "classification", (1, 28, 28), tuple("0123456789"), num_examples=5000)
 TABLE = Spec("table", "classification", (8,), ("a", "b"), num_examples=500)
@@ -181,6 +182,30 @@ def edits_of(name: str, model: str, finding: str = "underfitting", **settings: A
     for edit in edits:
         edited(recipe, edit, IMAGES)  # validates
     return edits
+
+
+@pytest.mark.parametrize(
+    ("model", "rates", "last"),
+    [
+        ("mlp", [0.2, 0.5], "head"),
+        ("lenet", [0.2, 0.5], "head"),
+        ("convnet", [0.1, 0.2, 0.5], "head"),
+        ("vit", [0.0, 0.1, 0.1, 0.1, 0.1, 0.2], "heads"),
+    ],
+)
+def test_what_is_set_by_layer_fits_the_layers_of_every_edit(
+    model: str, rates: list[float], last: str
+) -> None:
+    """Every edited recipe builds: its lists have an entry for each place there is, its rules match."""
+    rules = ["xavier_uniform", f"{last}=zeros"]
+    settings = {"model.name": model, "model.dropout": rates, "model.init": rules}
+    recipe = complete(settings, IMAGES)
+    tried = set()
+    for name in ("wider", "deeper", "other_family"):
+        for edit in REMEDIES[name](recipe, IMAGES, a_finding("underfitting")):
+            build_model(edited(recipe, edit, IMAGES), IMAGES)
+            tried.add(name)
+    assert {"wider", "deeper"} <= tried and ("other_family" in tried) == (model != "vit")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def written(model: nn.Module, path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pt", ".pth", ".th", ".bin"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pt", ".pth", ".th", ".bin", ".ckpt"])
 def test_every_kind_of_file_gives_the_same_weights(tmp_path: Path, suffix: str) -> None:
     model = net()
     found = read_weights(written(model, tmp_path / f"weights{suffix}"))

@@ -1,6 +1,7 @@
 """What is trained: activation, first weights, normalisation, size, family."""
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from fitwell.recipe import Recipe
@@ -114,7 +115,7 @@ def deeper(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
         # In the order of the family's own list: what stands behind a depth is of its kind.
         following = choices[choices.index(depth) + 1 :][:1] if depth in choices else []
         return [{"model.depth": more} for more in following if more > depth]
-    return [{"model.depth": depth + 1}] if depth < 20 else []
+    return [{"model.depth": depth + 1, **_one_rate(recipe)}] if depth < 20 else []
 
 
 def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
@@ -134,8 +135,16 @@ def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     # Its size and normalisation are its own: LeNet's 6 channels would make a poor convnet.
     own = defaults("model", name)
     sizes = {f"model.{key}": own[key] for key in ("width", "depth", "norm") if key in own}
-    wanted = {**sizes, **change}
+    wanted = {**sizes, **change, **_one_rate(recipe)}
+    if isinstance(rules := recipe.get("model.init"), list | tuple):
+        wanted["model.init"] = rules[0]  # the others name modules, which are others there
     return [{key: v for key, v in wanted.items() if key in recipe and recipe[key] != v}]
+
+
+def _one_rate(recipe: Recipe) -> Edit:
+    """Of dropout by layer its mean for all of them: there will be other layers."""
+    rates = recipe.get("model.dropout")
+    return {"model.dropout": round(fmean(rates), 3)} if isinstance(rates, list | tuple) else {}
 
 
 def _width(recipe: Recipe) -> tuple[str, Any]:

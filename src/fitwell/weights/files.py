@@ -245,6 +245,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".pth": _pickle,
     ".th": _pickle,
     ".bin": _pickle,
+    ".ckpt": _pickle,
 }
 
 
