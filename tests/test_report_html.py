@@ -16,7 +16,7 @@ from sklearn.metrics import confusion_matrix
 from fitwell.findings import diagnose
 from fitwell.record import Diagnosis, Run
 from fitwell.report import mistakes
-from fitwell.report.curves import curve_table
+from fitwell.report.curves import curve_table, scale_of, verdict_plot
 from fitwell.report.evidence import by_layer, picture
 from fitwell.report.facts import gather, held_out_predictions
 from fitwell.report.headline import headline
@@ -318,6 +318,18 @@ def test_each_round_of_verdicts_has_a_picture_of_its_own_scale() -> None:
     last = base64.b64decode(found[1]["picture"].split(",", 1)[1]).decode()
     assert "dropout" in last
     assert "tanh" not in last
+
+
+def test_an_effect_far_below_does_not_hide_what_was_confirmed() -> None:
+    far = fakes.verdict("far", {}, "screen", -0.84, "screened out")
+    near = fakes.verdict("near", {}, "screen", 0.02, "screened out")
+    failed = fakes.verdict("failed", {}, "screen", float("nan"), "screened out")
+    sure = fakes.verdict("sure", {}, "confirm", 0.01, "helps", (0.001, 0.03))
+    assert scale_of([sure, near, far, failed], 0.005) == (0.0, 0.03)
+    assert scale_of([near, far, failed], 0.005) == (-0.84, 0.02)
+    low, high = scale_of([failed], 0.0)
+    assert low < 0 < high
+    assert verdict_plot([sure, near, far, failed], 0.005).startswith("data:image")
 
 
 def test_worst_mistakes_are_wrong_and_the_surest_first() -> None:

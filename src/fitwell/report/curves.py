@@ -1,5 +1,6 @@
 """Learning curves with fold bands, and the verdict plot."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -105,9 +106,13 @@ def verdict_plot(verdicts: Sequence[Verdict], min_effect: float) -> str:
     """Effect and interval a remedy of one round: hollow where screened, filled where confirmed.
 
     Zero is a solid line; the dashed one is the smallest gain worth having. A round has a picture of
-    its own, since effects of the first may be a hundred times those of the last.
+    its own, since effects of the first may be a hundred times those of the last. The confirmed
+    intervals set the scale: a screened effect far beyond them is a triangle at the edge.
     """
     rows = list(verdicts)
+    low, high = scale_of(rows, min_effect)
+    margin = 0.05 * (high - low)
+    edges = low - margin, high + margin
     row_height = 0.36 if any(len(short(v.remedy)) > LABEL_WIDTH for v in rows) else 0.27  # inches
 
     def paint(axes: "Axes") -> None:
@@ -116,14 +121,14 @@ def verdict_plot(verdicts: Sequence[Verdict], min_effect: float) -> str:
         if min_effect > 0:
             axes.axvline(min_effect, color=GREEN, linewidth=0.9, linestyle=(0, (4, 3)))
         for y, row in enumerate(rows):
-            _verdict_row(axes, y, row)
+            _verdict_row(axes, y, row, edges)
             before = rows[y - 1] if y else row
             if row.stage != before.stage:
                 axes.axhline(y - 0.5, color=GREY, linewidth=0.5)
         axes.set_yticks(range(len(rows)), [_wrapped(r.remedy) for r in rows], color=INK)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.spines["left"].set_visible(False)
-        axes.margins(x=0.08)
+        axes.set_xlim(low - 2 * margin, high + 2 * margin)
         axes.set_xlabel(f"effect on {metric_word(rows[0].metric)} (right of zero is better)")
 
     return draw(
@@ -133,13 +138,28 @@ def verdict_plot(verdicts: Sequence[Verdict], min_effect: float) -> str:
     )
 
 
-def _verdict_row(axes: "Axes", y: int, row: Verdict) -> None:
+def scale_of(rows: Sequence[Verdict], min_effect: float) -> tuple[float, float]:
+    """What is drawn to scale: zero, the least gain, all that was confirmed, what lies near them."""
+    confirmed = [
+        v for row in rows for v in (row.low, row.effect, row.high) if row.stage == "confirm"
+    ]
+    known = [0.0, min_effect, *(v for v in confirmed if v is not None and math.isfinite(v))]
+    low, high = min(known), max(known)
+    room = high - low if confirmed else math.inf
+    near = [r.effect for r in rows if low - room <= r.effect <= high + room]
+    low, high = min(low, *near, low), max(high, *near, high)
+    return (low, high) if low < high else (low - 1e-3, high + 1e-3)
+
+
+def _verdict_row(axes: "Axes", y: int, row: Verdict, edges: tuple[float, float]) -> None:
     colour = {"helps": GREEN, "hurts": RED}.get(row.decision, BLUE if row.low is not None else GREY)
     confirmed = row.stage == "confirm"
     if row.low is not None and row.high is not None:
         axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2.2)
     face = colour if confirmed else "white"
-    axes.plot([row.effect], [y], "o", color=colour, markersize=6, markerfacecolor=face)
+    place = min(max(row.effect, edges[0]), edges[1])
+    marker = "o" if place == row.effect else "<" if row.effect < place else ">"
+    axes.plot([place], [y], marker, color=colour, ms=6, markerfacecolor=face)
     said = f"{number(row.effect, signed=True)}  {row.decision}"
     axes.annotate(
         said,
