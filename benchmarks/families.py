@@ -35,6 +35,11 @@ def main() -> None:
             row = measured(case, settings)
             common.add(result, row)
             print({k: v for k, v in row.items() if k != "recipe"}, flush=True)
+        judge(result)
+
+
+def judge(result: dict[str, Any]) -> None:
+    """What was asked beside what each row says; saved, since the whole takes longer than a sitting."""
     for row in result["rows"]:
         best = row["case"] == "best"
         floor, minutes = (BEST_FLOOR, BEST_MINUTES) if best else (FLOOR, MINUTES)
