@@ -215,12 +215,18 @@ def check_value(name: str, value: Any, schema: Schema) -> Any:
         text_of_list = isinstance(value, str) and (value.startswith("[") or "," in value)
         is_list = isinstance(value, list | tuple) or text_of_list
         options = [o for o in schema["anyOf"] if (o.get("type") == "array") == is_list]
-        for option in options or schema["anyOf"]:
+        options = options or schema["anyOf"]
+        for option in options:
             try:
                 return check_value(name, value, {**about, **option})
             except SettingError as error:
                 errors.append(error)
-        raise errors[-1 if is_list else 0]
+        if is_list:
+            raise errors[-1]
+        # A word that is none of the words there are, a number that is out of range.
+        worded = isinstance(value, str) and not _is_number(value)
+        fitting = [e for o, e in zip(options, errors, strict=True) if ("enum" in o) == worded]
+        raise (fitting or errors)[0]
     converted = _convert(name, value, schema)
     if "enum" in schema and converted not in schema["enum"]:
         options = [str(o) for o in schema["enum"]]
@@ -243,6 +249,14 @@ _BOUNDS: tuple[tuple[str, Callable[[Any, Any], bool], str], ...] = (
     ("minItems", lambda v, b: len(v) >= b, "a list of at least {}"),
     ("maxItems", lambda v, b: len(v) <= b, "a list of at most {}"),
 )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _must_be(name: str, value: Any, rule: str, schema: Schema) -> SettingError:

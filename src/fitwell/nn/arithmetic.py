@@ -72,13 +72,13 @@ def output_size(
     ceil: bool = False,
     behind: int = 0,
 ) -> int:
-    """Positions of a window along one axis: floor((n + 2p - d(k - 1) - 1) / s) + 1.
+    """Positions of a window along one axis: floor((n + 2p + b - d(k - 1) - 1) / s) + 1.
 
     Args:
         size: n, the length of the axis.
         padding: p, added on each of the two sides.
         ceil: round up, so that a last window may reach beyond the end.
-        behind: added on the second side alone.
+        behind: b, added on the second side alone.
 
     Raises:
         TooSmall: the window is longer than the padded axis.
@@ -188,7 +188,7 @@ def _convolution(shape: Shape, settings: Settings) -> Cost:
             )
     sliding = windows(settings, len(sizes))
     for size, window in zip(sizes, sliding, strict=True):
-        _mirrored(settings.get("padding_mode", "zeros"), window.padding + window.behind, size)
+        _mirrored(settings, window.padding + window.behind, size)
     positions = [window.positions(size) for size, window in zip(sizes, sliding, strict=True)]
     weights = channels // groups * prod(window.kernel for window in sliding)
     return Cost(
@@ -196,12 +196,13 @@ def _convolution(shape: Shape, settings: Settings) -> Cost:
     )
 
 
-def _mirrored(mode: str, padding: int, size: int) -> None:
+def _mirrored(settings: Settings, padding: int, size: int) -> None:
+    mode = settings.get("padding_mode", "zeros")
     most = {"reflect": size - 1, "circular": size}.get(mode)
     if most is not None and padding > most:
         raise SettingError(
-            f"padding = {padding}: {mode} takes it from the input, and an axis of {size} has no "
-            f"more than {most}.",
+            f"padding = {settings['padding']}: {mode} takes {padding} from the input, and an axis of "
+            f"{size} has no more than {most}.",
             setting="padding",
         )
 

@@ -136,7 +136,7 @@ def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     own = defaults("model", name)
     sizes = {f"model.{key}": own[key] for key in ("width", "depth", "norm") if key in own}
     wanted = {**sizes, **change, **_one_rate(recipe)}
-    if isinstance(rules := recipe.get("model.init"), list | tuple):
+    if isinstance(rules := recipe.get("model.init"), list):
         wanted["model.init"] = rules[0]  # the others name modules, which are others there
     return [{key: v for key, v in wanted.items() if key in recipe and recipe[key] != v}]
 
@@ -144,7 +144,7 @@ def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
 def _one_rate(recipe: Recipe) -> Edit:
     """Of dropout by layer its mean for all of them: there will be other layers."""
     rates = recipe.get("model.dropout")
-    return {"model.dropout": round(fmean(rates), 3)} if isinstance(rates, list | tuple) else {}
+    return {"model.dropout": round(fmean(rates), 3)} if isinstance(rates, list) else {}
 
 
 def _width(recipe: Recipe) -> tuple[str, Any]:

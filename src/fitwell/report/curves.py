@@ -140,15 +140,24 @@ def verdict_plot(verdicts: Sequence[Verdict], min_effect: float) -> str:
 
 def scale_of(rows: Sequence[Verdict], min_effect: float) -> tuple[float, float]:
     """What is drawn to scale: zero, the least gain, all that was confirmed, what lies near them."""
-    confirmed = [
-        v for row in rows for v in (row.low, row.effect, row.high) if row.stage == "confirm"
-    ]
-    known = [0.0, min_effect, *(v for v in confirmed if v is not None and math.isfinite(v))]
+    confirmed = [row for row in rows if row.stage == "confirm"]
+    ends = [v for row in confirmed for v in (row.low, row.effect, row.high) if v is not None]
+    known = [0.0, min_effect, *filter(math.isfinite, ends)]
     low, high = min(known), max(known)
     room = high - low if confirmed else math.inf
-    near = [r.effect for r in rows if low - room <= r.effect <= high + room]
-    low, high = min(low, *near, low), max(high, *near, high)
+    known += [row.effect for row in rows if low - room <= row.effect <= high + room]
+    low, high = min(known), max(known)
     return (low, high) if low < high else (low - 1e-3, high + 1e-3)
+
+
+def mark_of(effect: float, edges: tuple[float, float]) -> tuple[float, str]:
+    """Where an effect is drawn, and as what: a circle, or a triangle at the edge it lies beyond.
+
+    >>> mark_of(0.2, (-1, 1)), mark_of(-3.0, (-1, 1)), mark_of(3.0, (-1, 1))
+    ((0.2, 'o'), (-1, '<'), (1, '>'))
+    """
+    low, high = edges
+    return (low, "<") if effect < low else (high, ">") if effect > high else (effect, "o")
 
 
 def _verdict_row(axes: "Axes", y: int, row: Verdict, edges: tuple[float, float]) -> None:
@@ -157,8 +166,7 @@ def _verdict_row(axes: "Axes", y: int, row: Verdict, edges: tuple[float, float])
     if row.low is not None and row.high is not None:
         axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2.2)
     face = colour if confirmed else "white"
-    place = min(max(row.effect, edges[0]), edges[1])
-    marker = "o" if place == row.effect else "<" if row.effect < place else ">"
+    place, marker = mark_of(row.effect, edges)
     axes.plot([place], [y], marker, color=colour, ms=6, markerfacecolor=face)
     said = f"{number(row.effect, signed=True)}  {row.decision}"
     axes.annotate(

@@ -26,6 +26,7 @@ def parameters(weights: Path) -> list[dict[str, Any]]:
         with weights.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(min(length, weights.stat().st_size)))
+        order = json.loads(header.get("__metadata__", {}).get(store.ORDER, "[]"))
     except (OSError, ValueError, struct.error):
         return []
     rows = [
@@ -33,7 +34,6 @@ def parameters(weights: Path) -> list[dict[str, Any]]:
         for n, t in header.items()
         if n != "__metadata__"
     ]
-    order = json.loads(header.get("__metadata__", {}).get(store.ORDER, "[]"))
     place = {name: i for i, name in enumerate(order)}
     return sorted(rows, key=lambda row: place.get(row["name"], len(place)))
 
