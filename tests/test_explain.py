@@ -1,6 +1,7 @@
 """What `explain` adds to an entry: shapes, curves, pictures; and the page that is made of it."""
 
 import json
+import math
 import subprocess
 import sys
 from itertools import pairwise
@@ -184,6 +185,19 @@ def test_a_large_picture_is_cut() -> None:
     assert len(lines) <= 17 and max(map(len, lines)) <= 78 and lines[0].endswith("…")
 
 
+@pytest.mark.parametrize("size", range(1, 9))
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_with_ceil_mode_the_sum_gives_what_torch_gives(size: int, kernel: int, stride: int) -> None:
+    values = {"kernel": kernel, "stride": stride, "padding": kernel // 2, "ceil_mode": True}
+    pool = torch.nn.MaxPool2d(kernel, stride, kernel // 2, ceil_mode=True)
+    theirs = pool(torch.zeros(1, size, size)).shape[1]
+    line = picture((1, size, size), values)[-1]
+    formula, _, result = line.split(maxsplit=1)[1].rpartition(" = ")
+    formula = formula.removesuffix(" behind the input")
+    assert eval(formula, {"ceil": math.ceil}) == int(result) == theirs
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 7), st.integers(1, 9)),
@@ -214,6 +228,9 @@ def test_the_picture_shows_what_the_window_reads(
         return
     positions = [w.positions(n) for w, n in zip(sliding, size, strict=True)]
     lines = picture((1, *size), values)
+    for line, found in zip(lines[-2:], positions, strict=True):
+        formula, _, result = line.split(maxsplit=1)[1].rpartition(" = ")
+        assert eval(formula, {"floor": math.floor}) == int(result) == found
     width = 2 * padded[1] - 1
     rows = [line.split() for line in lines if len(line) == width and line != "⋮"]
     grid = np.full(padded, "·")  # what is cut is input

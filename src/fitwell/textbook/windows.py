@@ -40,7 +40,7 @@ def _sum(size: int, window: Window) -> str:
     'ceil((2 + 2*0 - 1*(1 - 1) - 1) / 2) + 1 - 1 behind the input = 1'
     """
     w, found = window, window.positions(size)
-    room = size + 2 * w.padding + w.behind - w.dilation * (w.kernel - 1) - 1
+    room = size + 2 * w.padding - w.dilation * (w.kernel - 1) - 1
     dropped = w.ceil and -(-room // w.stride) + 1 > found
     padded = f"{size} + 2*{w.padding}" + (f" + {w.behind}" if w.behind else "")
     return (
