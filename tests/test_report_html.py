@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import report_fakes as fakes
+from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from fitwell.findings import diagnose
 from fitwell.record import Diagnosis, Run
 from fitwell.report import mistakes
-from fitwell.report.curves import curve_table, scale_of, verdict_plot
+from fitwell.report.curves import curve_table, paint_verdicts, scale_of
 from fitwell.report.evidence import by_layer, picture
 from fitwell.report.facts import gather, held_out_predictions
 from fitwell.report.headline import headline
@@ -329,7 +330,13 @@ def test_an_effect_far_below_does_not_hide_what_was_confirmed() -> None:
     assert scale_of([near, far, failed], 0.005) == (-0.84, 0.02)
     low, high = scale_of([failed], 0.0)
     assert low < 0 < high
-    assert verdict_plot([sure, near, far, failed], 0.005).startswith("data:image")
+    axes = Figure().subplots()
+    paint_verdicts(axes, [sure, near, far, failed], 0.005)
+    left, right = axes.get_xlim()
+    assert -0.005 < left < 0 and 0.03 < right < 0.035
+    markers = {line.get_marker(): line for line in axes.lines if line.get_marker() in "<>o"}
+    assert "<" in markers and ">" not in markers
+    assert left < markers["<"].get_xdata()[0] < 0 and markers["<"].get_ydata()[0] == 2
 
 
 def test_worst_mistakes_are_wrong_and_the_surest_first() -> None:

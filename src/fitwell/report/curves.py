@@ -110,32 +110,33 @@ def verdict_plot(verdicts: Sequence[Verdict], min_effect: float) -> str:
     intervals set the scale: a screened effect far beyond them is a triangle at the edge.
     """
     rows = list(verdicts)
-    low, high = scale_of(rows, min_effect)
-    margin = 0.05 * (high - low)
-    edges = low - margin, high + margin
     row_height = 0.36 if any(len(short(v.remedy)) > LABEL_WIDTH for v in rows) else 0.27  # inches
-
-    def paint(axes: "Axes") -> None:
-        axes.grid(False)
-        axes.axvline(0, color=INK, linewidth=0.9)
-        if min_effect > 0:
-            axes.axvline(min_effect, color=GREEN, linewidth=0.9, linestyle=(0, (4, 3)))
-        for y, row in enumerate(rows):
-            _verdict_row(axes, y, row, edges)
-            before = rows[y - 1] if y else row
-            if row.stage != before.stage:
-                axes.axhline(y - 0.5, color=GREY, linewidth=0.5)
-        axes.set_yticks(range(len(rows)), [_wrapped(r.remedy) for r in rows], color=INK)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.spines["left"].set_visible(False)
-        axes.set_xlim(low - 2 * margin, high + 2 * margin)
-        axes.set_xlabel(f"effect on {metric_word(rows[0].metric)} (right of zero is better)")
-
     return draw(
-        paint,
+        lambda axes: paint_verdicts(axes, rows, min_effect),
         width=7.4,
         height=0.75 + row_height * len(rows),
     )
+
+
+def paint_verdicts(axes: "Axes", rows: Sequence[Verdict], min_effect: float) -> None:
+    """A row a verdict, from the top."""
+    low, high = scale_of(rows, min_effect)
+    margin = 0.05 * (high - low)
+    edges = low - margin, high + margin
+    axes.grid(False)
+    axes.axvline(0, color=INK, linewidth=0.9)
+    if min_effect > 0:
+        axes.axvline(min_effect, color=GREEN, linewidth=0.9, linestyle=(0, (4, 3)))
+    for y, row in enumerate(rows):
+        _verdict_row(axes, y, row, edges)
+        before = rows[y - 1] if y else row
+        if row.stage != before.stage:
+            axes.axhline(y - 0.5, color=GREY, linewidth=0.5)
+    axes.set_yticks(range(len(rows)), [_wrapped(r.remedy) for r in rows], color=INK)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlim(low - 2 * margin, high + 2 * margin)
+    axes.set_xlabel(f"effect on {metric_word(rows[0].metric)} (right of zero is better)")
 
 
 def scale_of(rows: Sequence[Verdict], min_effect: float) -> tuple[float, float]:
