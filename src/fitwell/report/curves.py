@@ -135,7 +135,7 @@ def paint_verdicts(axes: "Axes", rows: Sequence[Verdict], min_effect: float) -> 
     axes.set_yticks(range(len(rows)), [_wrapped(r.remedy) for r in rows], color=INK)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
-    axes.set_xlim(low - 2 * margin, high + 2 * margin)
+    axes.margins(x=0.05)
     axes.set_xlabel(f"effect on {metric_word(rows[0].metric)} (right of zero is better)")
 
 
