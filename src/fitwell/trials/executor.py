@@ -148,8 +148,8 @@ class LocalExecutor:
         except (KeyboardInterrupt, Interrupted):
             self.close()
             raise Interrupted(
-                f"Interrupted. {len(runs)} of {len(tasks)} trials of this stage are saved in "
-                f"{self.folder}; `{going_on(self.folder)}` goes on from there."
+                f"Interrupted. Every trial that has ended is saved in {self.folder}; "
+                f"`{going_on(self.folder)}` goes on from there."
             ) from None
         except BaseException:
             self.close()
