@@ -2,8 +2,7 @@
 
 `python -m benchmarks.families`: one run a family, at most 30 minutes each on 2 cores, with one look
 at the test images. A run is a run folder below `runs/families`, so that one that was interrupted goes
-on where it stopped; a finished one becomes a row and is not repeated. `BEST` was chosen by validation
-accuracy alone.
+on where it stopped; a finished one becomes a row and is not repeated.
 """
 
 from collections.abc import Mapping
@@ -16,7 +15,20 @@ from fitwell.show import show_model
 
 FAMILIES = ("lenet", "alexnet", "vgg", "nin", "googlenet", "resnet", "densenet", "vit")
 FLOOR, MINUTES = 0.90, 30
-BEST: dict[str, Any] = {}
+# The narrowest of the published ways to 0.95 (ResNet-18, flips, shifts, erasing) that leaves time for
+# many epochs. Fixed before its run, so that no test score chose it.
+BEST: dict[str, Any] = {
+    "model.name": "resnet",
+    "model.width": 32,
+    "loss.label_smoothing": 0.1,
+    "optim.lr": 0.1,
+    "optim.nesterov": True,
+    "augment.hflip": 0.5,
+    "augment.translate": 0.1,
+    "augment.erase": 0.5,
+    "data.validation": 0.05,
+    "train.epochs": 34,
+}
 BEST_FLOOR, BEST_MINUTES = 0.945, 90
 FOLDER = common.ROOT / "runs" / "families"
 
