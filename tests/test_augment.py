@@ -10,8 +10,10 @@ from torchvision.transforms.v2 import functional as F
 
 import fitwell as fw
 from fitwell import data as fitwell_data
-from fitwell.augment import AUGMENTATIONS, Augment, augment_settings, geometry
+from fitwell.augment import AUGMENTATIONS, OF_COLOURS, Augment, augment_settings, colour, geometry
 from fitwell.augment.batch import resample
+from fitwell.augment.colour import COLOUR, recolour
+from fitwell.augment.sharpness import blur
 from fitwell.data import split
 from fitwell.errors import SettingError
 from fitwell.resolve import complete
@@ -27,12 +29,21 @@ CHANGES: dict[str, Any] = {
     "rotate": 40.0,
     "scale": [0.7, 1.4],
     "shear": 20.0,
+    "brightness": 0.3,
+    "contrast": 0.3,
+    "saturation": 0.5,
+    "hue": 0.1,
+    "grey": 0.3,
+    "blur": 1.5,
+    "noise": 0.1,
     "erase": 0.8,
 }
+WHITE = torch.ones(3, 1, 1)
 
 
 def augment(seed: int = 0, **changes: Any) -> Augment:
-    return Augment({**augment_settings(), **changes}, empty=np.zeros(3), seed=seed)
+    settings = {**augment_settings(), **changes}
+    return Augment(settings, empty=np.zeros(3), full=np.ones(3), seed=seed)
 
 
 def images(n: int = 6, height: int = 9, width: int = 12) -> torch.Tensor:
@@ -134,6 +145,101 @@ def test_a_shift_is_of_whole_pixels_and_brings_in_black() -> None:
 def shifted(x: torch.Tensor, dy: int, dx: int) -> torch.Tensor:
     padded = torch.nn.functional.pad(x, (2, 2, 2, 2), value=-1.0)
     return padded[:, 2 - dy : 10 - dy, 2 - dx : 10 - dx]
+
+
+def mid_tones(n: int = 4, channels: int = 3) -> torch.Tensor:
+    """Colours that a change of a third does not drive out of 0 to 1, where theirs clip each time."""
+    return images(n)[:, :channels] * 0.4 + 0.3
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colours_are_torchvisions(name: str, channels: int) -> None:
+    """To 1e-6 of a range of 1."""
+    if name in OF_COLOURS and channels == 1:
+        return
+    x = mid_tones(channels=channels)
+    matrices = COLOUR[name](RNG(3), x.mean((2, 3)), **{name: 0.3})
+    ours = recolour(x, matrices, BLACK[:channels], WHITE[:channels])
+    factors = 1 + 0.3 * (2 * RNG(3).random(len(x)) - 1)
+    theirs = [getattr(F, f"adjust_{name}")(i, f) for i, f in zip(x, factors, strict=True)]
+    torch.testing.assert_close(ours, torch.stack(theirs), rtol=0, atol=1e-6)
+
+
+def test_hue_turns_as_theirs_and_keeps_the_mean_of_the_channels() -> None:
+    """Theirs turns HSV's hue; ours is linear, and differs by half of the change on average."""
+    x = images(200)
+    matrices = colour.hue(RNG(3), x.mean((2, 3)), hue=0.05)
+    turns = 0.05 * (2 * RNG(3).random(len(x)) - 1)
+    ours = recolour(x, matrices, BLACK, WHITE)
+    theirs = torch.stack([F.adjust_hue(i, float(t)) for i, t in zip(x, turns, strict=True)])
+    assert (ours - theirs).abs().mean() < 0.6 * (theirs - x).abs().mean()
+    middle = mid_tones(200)
+    same = recolour(middle, matrices, BLACK, WHITE)
+    torch.testing.assert_close(same.mean(1), middle.mean(1), rtol=0, atol=1e-6)
+    # A third of the wheel: red becomes green, green blue, blue red.
+    third = colour.hue(Largest(), torch.ones(1, 3), hue=1 / 3)[0, :3, :3]  # type: ignore[arg-type]
+    torch.testing.assert_close(third, torch.eye(3).roll(1, 0), rtol=0, atol=1e-6)
+
+
+class Largest:
+    """Draws the largest number it may."""
+
+    def uniform(self, low: float, high: float, n: int) -> np.ndarray:
+        return np.full(n, high)
+
+
+def test_grey_is_torchvisions_as_often_as_asked() -> None:
+    x = images(600)
+    out = augment(grey=0.25)(x, 0, 0)
+    theirs = F.rgb_to_grayscale(x, num_output_channels=3)
+    grey = (out - theirs).abs().amax((1, 2, 3)) < 1e-5
+    same = (out - x).abs().amax((1, 2, 3)) < 1e-5
+    assert int(grey.sum() + same.sum()) == 600 and 110 < int(grey.sum()) < 190
+
+
+def test_blur_is_torchvisions_with_a_width_an_image() -> None:
+    x = images(5)
+    widths = RNG(4).uniform(0, 1.2, 5)
+    theirs = [F.gaussian_blur(i, [9, 9], [float(w)] * 2) for i, w in zip(x, widths, strict=True)]
+    torch.testing.assert_close(blur(RNG(4), x, blur=1.2), torch.stack(theirs), rtol=0, atol=1e-6)
+    assert blur(RNG(4), x[..., :1, :2], blur=30.0).shape == (5, 3, 1, 2)  # no wider than the image
+
+
+def test_noise_is_normal_of_the_asked_amount_and_stays_in_range() -> None:
+    x = torch.full((400, 1, 30, 30), 3.0)  # black is -1, white 7
+    settings = {**augment_settings(), "noise": 0.1}
+    add = Augment(settings, empty=np.full(1, -1.0), full=np.full(1, 7.0), seed=0)
+    amount = (add(x, 0, 0) - x).std((1, 2, 3)) / 8
+    assert amount.max() < 0.108 and abs(amount.mean() - 0.05) < 0.004
+    loud = Augment({**settings, "noise": 1.0}, empty=np.full(1, -1.0), full=np.full(1, 7.0), seed=0)
+    assert loud(x, 0, 0).min() == -1 and loud(x, 0, 0).max() == 7
+
+
+def test_colours_change_normalised_images_as_plain_ones() -> None:
+    """Whatever a channel was divided by: the same change of the picture itself."""
+    x, scale, shift = images(), torch.tensor([2.0, 5.0, 0.1]), torch.tensor([-1.0, 3.0, 0.5])
+    scale, shift = scale.view(3, 1, 1), shift.view(3, 1, 1)
+    settings = {**augment_settings(), **{name: CHANGES[name] for name in COLOUR}}
+    plain = Augment(settings, empty=np.zeros(3), full=np.ones(3), seed=5)(x, 1, 2)
+    empty, full = shift.flatten().numpy(), (shift + scale).flatten().numpy()
+    other = Augment(settings, empty=empty, full=full, seed=5)(x * scale + shift, 1, 2)
+    torch.testing.assert_close((other - shift) / scale, plain, rtol=0, atol=1e-5)
+    assert plain.min() >= 0 and plain.max() <= 1 and not torch.allclose(plain, x, atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["saturation", "hue", "grey"])
+def test_colours_of_grey_images_are_refused(name: str) -> None:
+    with pytest.raises(SettingError, match=f"augment.{name} = 0.1: changes colours.*1 channel,"):
+        complete({f"augment.{name}": 0.1}, fitwell_data.read("digits", {}).spec)
+
+
+def test_colours_of_measurements_are_refused() -> None:
+    x = RNG(0).normal(size=(40, 1, 8, 8)).astype(np.float32) * 100
+    data = fitwell_data.read((x, np.arange(40) % 2), {})
+    recipe = complete({"augment.brightness": 0.2}, data.spec)
+    with pytest.raises(SettingError, match=r"augment.brightness = 0.2: needs to know what black"):
+        build_job(data, split.fit_rows(data, recipe.section("data"), 0), recipe, seed=0)
 
 
 def test_erasing_paints_one_rectangle_of_the_asked_size() -> None:

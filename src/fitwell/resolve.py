@@ -7,6 +7,7 @@ The defaults are chosen per task, kind of data and model family, are printed, an
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fitwell.augment import OF_COLOURS
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
 from fitwell.options import fine_tuning, num_used
@@ -181,6 +182,13 @@ def _augments(values: Mapping[str, Any], spec: Spec) -> None:
         if value != usual and spec.kind != "images":
             raise SettingError(
                 f"{name} = {value}: changes images, and this data is a {spec.kind}. Leave it out.",
+                setting=name,
+            )
+        if value != usual and key in OF_COLOURS and spec.input_shape[0] != 3:
+            raise SettingError(
+                f"{name} = {value}: changes colours, and these images have "
+                f"{spec.input_shape[0]} channel{'s' * (spec.input_shape[0] != 1)}, not 3. Leave it "
+                "out; brightness and contrast change grey images too.",
                 setting=name,
             )
         if isinstance(value, list) and value[0] > value[1]:

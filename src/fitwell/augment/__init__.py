@@ -4,11 +4,13 @@
 to an image depends on the seed, the epoch and the step alone, so a resumed run sees the same ones.
 """
 
-from fitwell.augment.batch import Augment
+from fitwell.augment.batch import IN_RANGE, Augment
+from fitwell.augment.colour import COLOUR, OF_COLOURS
 from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY
 from fitwell.augment.options import augment_settings
+from fitwell.augment.sharpness import blur, noise
 
-AUGMENTATIONS = {**GEOMETRY, "erase": erase}
+AUGMENTATIONS = {**GEOMETRY, **COLOUR, "blur": blur, "noise": noise, "erase": erase}
 
-__all__ = ["AUGMENTATIONS", "Augment", "augment_settings"]
+__all__ = ["AUGMENTATIONS", "IN_RANGE", "OF_COLOURS", "Augment", "augment_settings"]

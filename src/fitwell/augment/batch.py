@@ -1,6 +1,6 @@
 """The augmentation of a recipe, applied to whole batches on their device."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from inspect import getfullargspec
 from typing import Any
@@ -11,52 +11,89 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from fitwell.augment.colour import COLOUR, recolour
 from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY, Matrices
 from fitwell.augment.options import augment_settings
+from fitwell.augment.sharpness import blur, noise
 
 Images = Float[Tensor, "batch channel height width"]
+IN_RANGE = (*COLOUR, "noise")  # need to know what black and white are
 _STREAM = 101  # parts these random numbers from those of the order
 
 
 class Augment:
-    """Changes training batches as the settings say.
+    """Changes training batches as the settings say: colours, place, blur, noise, then erasing.
 
     Args:
         settings: of the section `augment`, complete.
         empty: [channel] value of a black pixel in normalised images: what comes in at the sides.
+        full: [channel] value of a white pixel; needed for what `IN_RANGE` names.
         seed: with epoch and step, decides what happens to whom; nothing else does.
     """
 
-    def __init__(self, settings: Mapping[str, Any], *, empty: np.ndarray, seed: int) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        empty: np.ndarray,
+        seed: int,
+        full: np.ndarray | None = None,
+    ) -> None:
         usual = augment_settings()
+        self.used = {name: value for name, value in settings.items() if value != usual[name]}
         self.geometry = {
             name: {k: settings[k] for k in getfullargspec(change).kwonlyargs}
             for name, change in GEOMETRY.items()
-            if settings[name] != usual[name]
+            if name in self.used
         }
-        self.erase = float(settings["erase"])
-        self.empty = torch.from_numpy(np.asarray(empty, np.float32)).view(-1, 1, 1)
+        self.empty = _by_channel(empty)
+        self.full = _by_channel(empty if full is None else full)
         self.seed = seed
 
     def __bool__(self) -> bool:
         """Whether anything is changed at all."""
-        return bool(self.geometry or self.erase)
+        return bool(self.used)
 
     def __call__(self, x: Images, epoch: int, step: int) -> Images:
         rng = np.random.default_rng([self.seed % 2**63, _STREAM, epoch, step])
+        empty, full = self.empty.to(x.device), self.full.to(x.device)
+        colours = [name for name in COLOUR if name in self.used]
+        if colours:
+            x = self._recoloured(rng, x, colours, empty, full)
         if self.geometry:
-            drawn = (
-                GEOMETRY[name](rng, len(x), *x.shape[2:], **settings)
-                for name, settings in self.geometry.items()
-            )
-            moved = reduce(lambda before, after: after @ before, drawn)
-            if self.geometry.keys() == {"hflip"}:
-                flipped = torch.from_numpy(moved[:, 0, 0] < 0).to(x.device)
-                x = torch.where(flipped[:, None, None, None], x.flip(-1), x)
-            else:
-                x = resample(x, moved, self.empty.to(x.device))
-        return erase(rng, x, erase=self.erase) if self.erase else x
+            x = self._moved(rng, x, empty)
+        if "blur" in self.used:
+            x = blur(rng, x, blur=self.used["blur"])
+        if "noise" in self.used:
+            x = noise(rng, x, empty, full, noise=self.used["noise"])
+        return erase(rng, x, erase=self.used["erase"]) if "erase" in self.used else x
+
+    def _recoloured(
+        self, rng: np.random.Generator, x: Images, names: Sequence[str], empty: Tensor, full: Tensor
+    ) -> Images:
+        mean = (x.mean((2, 3)) - empty.flatten()) / (full - empty).flatten()
+        before = torch.cat([mean, mean.new_ones(len(x), 1)], 1)[:, :, None]
+        matrix = torch.eye(before.shape[1], device=x.device).expand(len(x), -1, -1)
+        for name in names:
+            now = (matrix @ before)[:, :-1, 0]
+            matrix = COLOUR[name](rng, now, **{name: self.used[name]}) @ matrix
+        return recolour(x, matrix, empty, full)
+
+    def _moved(self, rng: np.random.Generator, x: Images, empty: Tensor) -> Images:
+        drawn = (
+            GEOMETRY[name](rng, len(x), *x.shape[2:], **settings)
+            for name, settings in self.geometry.items()
+        )
+        moved = reduce(lambda before, after: after @ before, drawn)
+        if self.geometry.keys() == {"hflip"}:
+            flipped = torch.from_numpy(moved[:, 0, 0] < 0).to(x.device)
+            return torch.where(flipped[:, None, None, None], x.flip(-1), x)
+        return resample(x, moved, empty)
+
+
+def _by_channel(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.asarray(values, np.float32)).view(-1, 1, 1)
 
 
 def resample(x: Images, moved: Matrices, empty: Tensor) -> Images:

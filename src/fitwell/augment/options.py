@@ -43,6 +43,30 @@ def augment_settings(
     shear: Annotated[
         float, Field(ge=0, lt=90, description="largest slant in degrees, either way")
     ] = 0.0,
+    brightness: Annotated[
+        Chance, Field(description="largest change of the brightness, as a share of it, either way")
+    ] = 0.0,
+    contrast: Annotated[
+        Chance, Field(description="largest change of the contrast, as a share of it, either way")
+    ] = 0.0,
+    saturation: Annotated[
+        Chance,
+        Field(description="largest change of how strong colours are, as a share, either way"),
+    ] = 0.0,
+    hue: Annotated[
+        float,
+        Field(
+            ge=0, le=0.5, description="largest turn of the hue, as a share of the wheel, either way"
+        ),
+    ] = 0.0,
+    grey: Annotated[Chance, Field(description="how probably an image loses its colours")] = 0.0,
+    blur: Annotated[
+        float, Field(ge=0, le=32, description="largest standard deviation of the blur, in pixels")
+    ] = 0.0,
+    noise: Annotated[
+        Chance,
+        Field(description="largest standard deviation of the noise, as a share of full brightness"),
+    ] = 0.0,
     erase: Annotated[Chance, Field(description="how probably a rectangle is painted over")] = 0.0,
 ) -> dict[str, Any]:
     """How training images are changed; by default not at all."""
