@@ -13,10 +13,11 @@ from PIL import Image
 from torch import nn
 
 import fitwell as fw
-from fitwell import pictures, store
+from fitwell import store
 from fitwell.cli.main import run as command
 from fitwell.data import read
 from fitwell.errors import FolderError, SettingError
+from fitwell.pictures import learned as pictures
 from fitwell.probes import gradcam
 from fitwell.probes.feature_maps import Stage
 from fitwell.report import pixels, sheet

@@ -11,6 +11,7 @@ from fitwell.augment import OF_COLOURS
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
 from fitwell.options import fine_tuning, num_used
+from fitwell.policies import policy
 from fitwell.recipe import Recipe
 from fitwell.settings import NAMED_SECTIONS, PLAIN_SECTIONS, Schema, defaults, known, validate
 from fitwell.spec import Spec
@@ -83,6 +84,7 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
             images=spec.kind == "images",
             examples=num_used(spec, int(given.get("data.limit", 0))),
         )
+    values |= policy(str(given.get("augment.policy", "none")), spec)
     values |= given
     _suits(values, spec)
     return Recipe({name: value for name, value in values.items() if value is not None})

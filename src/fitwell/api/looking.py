@@ -1,4 +1,4 @@
-"""The verb that shows a model: layers, parameters, cost, pictures of filters."""
+"""The verb that shows a model: layers, parameters, cost; pictures of filters and augmentation."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ def show(
     model: Any = "",
     settings: Mapping[str, Any] | None = None,
     filters: bool = False,
+    augment: bool = False,
 ) -> dict[str, Any]:
     """What the model is made of: `{"layers", "parameters", "multiply_adds", "table"}`.
 
@@ -27,24 +28,29 @@ def show(
             `model`) is shown.
         filters: also write pictures of what a run's convolutions learned into its folder, and list
             them: `"pictures": [{"name", "path", "layers"}]`.
+        augment: also write a sheet of augmented examples into the run's folder, or below `runs/`, and
+            list what changes them: `"pictures": [{"name", "path", "settings"}]`.
 
     Raises:
-        SettingError: filters of what is no run, or of a model without convolutions.
+        SettingError: filters of what is no run, or of a model without convolutions; augmentation of
+            what is no image.
         FolderError: filters of a run without weights.
     """
     import torch
 
     from fitwell import record, store
-    from fitwell.api.start import begin, given
+    from fitwell.api.start import Start, begin, given
     from fitwell.show import surviving_features
     from fitwell.train import load_model
 
     values = given(model, settings)
     run: record.Run | None = None
+    start: Start | None = None
     if isinstance(source, record.Run):
         run = source
     elif isinstance(source, str | Path) and (Path(source) / "format").is_file():
         run = store.open_run(Path(source), trials=False)
+    folder = run.folder if run is not None else None
     if filters and (run is None or values):
         raise SettingError(
             "filters: they are learned, so they belong to a run as it was trained. Name a run folder, "
@@ -76,11 +82,19 @@ def show(
         "measured_on": measured_on,
         "recipe": dict(recipe),
     }
+    found: list[dict[str, Any]] = []
     if filters and run is not None:
         from fitwell.pictures import write_pictures
 
-        shown["pictures"] = write_pictures(run, getattr(run, "data", None))
-    return shown
+        found += write_pictures(run, getattr(run, "data", None))
+    if augment:
+        from fitwell.pictures import write_augmented
+
+        data = (start or begin(source)).data
+        place = folder / "pictures" / "augmented.png" if folder else None
+        place = place or Path("runs") / f"{data.name}-augmented.png"
+        found += write_augmented(place, data, recipe)
+    return {**shown, "pictures": found} if filters or augment else shown
 
 
 def _shown(recipe: Any, spec: Any, init: Any, examples: Any, run: Any) -> dict[str, Any]:

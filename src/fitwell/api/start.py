@@ -139,9 +139,13 @@ def _known(run: record.Run) -> Recipe:
 def over(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe's settings with `values` over them.
 
-    Where a name changes (another model, optimizer), the settings of the old one are left behind.
+    Where a name changes (another model, optimizer, policy of augmentation), the settings of the old
+    one are left behind.
     """
     kept = dict(recipe)
+    policy = "augment.policy"
+    if values.get(policy, recipe.get(policy)) != recipe.get(policy):
+        kept = {k: v for k, v in kept.items() if not k.startswith("augment.")}
     for section in ("model", "loss", "optim", "schedule"):
         name = f"{section}.name"
         if name in values and values[name] != recipe.get(name):

@@ -8,9 +8,10 @@ from fitwell.augment.batch import IN_RANGE, Augment
 from fitwell.augment.colour import COLOUR, OF_COLOURS
 from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY
+from fitwell.augment.mixing import MIXING
 from fitwell.augment.options import augment_settings
 from fitwell.augment.sharpness import blur, noise
 
-AUGMENTATIONS = {**GEOMETRY, **COLOUR, "blur": blur, "noise": noise, "erase": erase}
+AUGMENTATIONS = {**GEOMETRY, **COLOUR, "blur": blur, "noise": noise, "erase": erase, **MIXING}
 
-__all__ = ["AUGMENTATIONS", "IN_RANGE", "OF_COLOURS", "Augment", "augment_settings"]
+__all__ = ["AUGMENTATIONS", "IN_RANGE", "MIXING", "OF_COLOURS", "Augment", "augment_settings"]

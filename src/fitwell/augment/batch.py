@@ -8,22 +8,25 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
 from fitwell.augment.colour import COLOUR, recolour
 from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY, Matrices
+from fitwell.augment.images import Images, laid_out_as
+from fitwell.augment.mixing import MIXING, mix
 from fitwell.augment.options import augment_settings
 from fitwell.augment.sharpness import blur, noise
+from fitwell.data.batches import Mixture
 
-Images = Float[Tensor, "batch channel height width"]
 IN_RANGE = (*COLOUR, "noise")  # need to know what black and white are
-_STREAM = 101  # parts these random numbers from those of the order
+# Part these random numbers from those of the order, and from each other.
+_CHANGES, _MIXING = 101, 102
 
 
 class Augment:
-    """Changes training batches as the settings say: colours, place, blur, noise, then erasing.
+    """Changes training batches as the settings say: colours, place, blur, noise, then erasing; `mix`
+    mixes what came of it in pairs.
 
     Args:
         settings: of the section `augment`, complete.
@@ -41,7 +44,8 @@ class Augment:
         full: np.ndarray | None = None,
     ) -> None:
         usual = augment_settings()
-        self.used = {name: value for name, value in settings.items() if value != usual[name]}
+        changed = {name: value for name, value in settings.items() if value != usual[name]}
+        self.used = {name: value for name, value in changed.items() if name != "policy"}
         self.geometry = {
             name: {k: settings[k] for k in getfullargspec(change).kwonlyargs}
             for name, change in GEOMETRY.items()
@@ -56,7 +60,7 @@ class Augment:
         return bool(self.used)
 
     def __call__(self, x: Images, epoch: int, step: int) -> Images:
-        rng = np.random.default_rng([self.seed % 2**63, _STREAM, epoch, step])
+        rng = np.random.default_rng([self.seed % 2**63, _CHANGES, epoch, step])
         empty, full = self.empty.to(x.device), self.full.to(x.device)
         colours = [name for name in COLOUR if name in self.used]
         if colours:
@@ -68,6 +72,13 @@ class Augment:
         if "noise" in self.used:
             x = noise(rng, x, empty, full, noise=self.used["noise"])
         return erase(rng, x, erase=self.used["erase"]) if "erase" in self.used else x
+
+    def mix(self, x: Images, epoch: int, step: int) -> tuple[Images, Mixture | None]:
+        """The images mixed in pairs, and whom each was mixed with; None where nothing is mixed."""
+        strengths = {name: self.used[name] for name in MIXING if name in self.used}
+        if not strengths:
+            return x, None
+        return mix(np.random.default_rng([self.seed % 2**63, _MIXING, epoch, step]), x, strengths)
 
     def _recoloured(
         self, rng: np.random.Generator, x: Images, names: Sequence[str], empty: Tensor, full: Tensor
@@ -110,10 +121,5 @@ def resample(x: Images, moved: Matrices, empty: Tensor) -> Images:
     back = np.linalg.inv(half) @ np.linalg.inv(moved) @ half
     theta = torch.from_numpy(back[:, :2].astype(np.float32)).to(x.device)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-    layout = (
-        torch.channels_last
-        if x.is_contiguous(memory_format=torch.channels_last)
-        else torch.contiguous_format
-    )
     out = F.grid_sample(x - empty, grid, mode="bilinear", align_corners=False) + empty
-    return out.contiguous(memory_format=layout)
+    return laid_out_as(out, x)

@@ -2,19 +2,17 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.random import Generator
 from torch import Tensor
 
 from fitwell.augment.geometry import log_uniform
+from fitwell.augment.images import Images
 
 _AREA = (0.02, 0.4)  # of the image: the paper's
 _RATIO = (0.3, 1 / 0.3)  # height / width
 
 
-def erase(
-    rng: Generator, x: Float[Tensor, "batch channel height width"], *, erase: float
-) -> Float[Tensor, "batch channel height width"]:
+def erase(rng: Generator, x: Images, *, erase: float) -> Images:
     """Paints a rectangle over, with the mean colour.
 
     Formula: with probability p: a rectangle of 2 to 40 % of the area, height / width from 0.3 to 3.3,

@@ -1,12 +1,13 @@
 """The settings `augment.*`. No torch."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
 Chance: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+Strength: TypeAlias = Annotated[float, Field(ge=0, le=100)]
 # Least and largest.
 Range: TypeAlias = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 Shares: TypeAlias = Annotated[list[Share], Field(min_length=2, max_length=2)]
@@ -16,6 +17,13 @@ _SAME = [1.0, 1.0]  # read, never changed
 
 def augment_settings(
     *,
+    policy: Annotated[
+        Literal["none", "light", "strong"],
+        Field(
+            description="changes chosen for the kind of images: their defaults, each of which may be "
+            "set otherwise; none: no change"
+        ),
+    ] = "none",
     hflip: Annotated[
         Chance, Field(description="how probably an image is flipped left-right")
     ] = 0.0,
@@ -68,6 +76,20 @@ def augment_settings(
         Field(description="largest standard deviation of the noise, as a share of full brightness"),
     ] = 0.0,
     erase: Annotated[Chance, Field(description="how probably a rectangle is painted over")] = 0.0,
+    mixup: Annotated[
+        Strength,
+        Field(
+            description="images are blended in pairs: both parameters of the Beta distribution of the "
+            "shares; 0: not at all, 0.2: mostly little, 1: any share"
+        ),
+    ] = 0.0,
+    cutmix: Annotated[
+        Strength,
+        Field(
+            description="a rectangle of another image is pasted in: both parameters of the Beta "
+            "distribution of the areas; 0: not at all, 1: any area"
+        ),
+    ] = 0.0,
 ) -> dict[str, Any]:
     """How training images are changed; by default not at all."""
     return dict(locals())

@@ -5,11 +5,10 @@ from math import ceil
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from numpy.random import Generator
 from torch import Tensor
 
-Images = Float[Tensor, "batch channel height width"]
+from fitwell.augment.images import Images, laid_out_as
 
 
 def blur(rng: Generator, x: Images, *, blur: float) -> Images:
@@ -40,9 +39,7 @@ def blur(rng: Generator, x: Images, *, blur: float) -> Images:
         border = (0, 0, reach, reach) if axis == 0 else (reach, reach, 0, 0)
         padded = F.pad(out, border, mode="reflect")
         out = F.conv2d(padded, taps.view(shape), groups=n * channels)
-    layout = x.is_contiguous(memory_format=torch.channels_last)
-    out = out.view(x.shape)
-    return out.contiguous(memory_format=torch.channels_last) if layout else out
+    return laid_out_as(out.view(x.shape), x)
 
 
 def noise(rng: Generator, x: Images, empty: Tensor, full: Tensor, *, noise: float) -> Images:

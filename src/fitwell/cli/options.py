@@ -39,6 +39,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "budget": ("", "TIME", "such as 90s, 10m, 1h30m"),
     "no-examples": ("", "", "no pictures or texts of the data in the report"),
     "filters": ("", "", "write pictures of a run's learned filters and feature maps"),
+    "augment": ("", "", "write a sheet of examples as augmentation changes them"),
     "json": ("", "", "one JSON document on stdout"),
     "quiet": ("q", "", "no progress"),
     "verbose": ("v", "", "progress as lines, whole tracebacks"),
@@ -61,6 +62,7 @@ class Given:
     verbose: bool = False
     examples: bool = True
     filters: bool = False
+    augment: bool = False
 
 
 class Parser(argparse.ArgumentParser):
@@ -133,6 +135,7 @@ def parse(
         verbose=bool(values["verbose"]),
         examples=not values.get("no-examples"),
         filters=bool(values.get("filters")),
+        augment=bool(values.get("augment")),
     )
     return given, [w for w in found.words if not (takes_settings and is_pair(w))]
 

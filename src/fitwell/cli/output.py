@@ -238,13 +238,25 @@ def explained(entry: Mapping[str, Any], given: Given) -> None:
         print(f"  {line}".rstrip())
 
 
+def _pictured(picture: Mapping[str, Any]) -> str:
+    """What a sheet shows: `filters of conv1, conv2:`, `augmented by augment.hflip=0.5:`."""
+    import textwrap
+
+    if "settings" in picture:
+        changes = (typed(name, value) for name, value in picture["settings"].items())
+        words = f"augmented by {' '.join(change.replace(' ', '') for change in changes)}:"
+    else:
+        words = f"{picture['name'].replace('_', ' ')} of {', '.join(picture['layers'])}:"
+    return textwrap.fill(words, 80)
+
+
 def shown(result: Mapping[str, Any], given: Given) -> None:
     if given.json:
         document(result)
         return
     if "pictures" in result:
         for picture in result["pictures"]:
-            print(f"{picture['name'].replace('_', ' ')} of {', '.join(picture['layers'])}:")
+            print(_pictured(picture))
             print(f"  {picture['path']}")
         return
     from fitwell.report import structure

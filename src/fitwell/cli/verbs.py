@@ -137,13 +137,14 @@ def explain(given: Given, words: list[str]) -> None:
 
 
 def show(given: Given, words: list[str]) -> None:
-    """Layers and parameters of a model; what a run's filters learned."""
+    """Layers and parameters of a model; what a run's filters learned; augmented examples."""
     (source,) = exactly(words, "SOURCE")
     from fitwell.api.looking import show as work
     from fitwell.cli import output
 
     with output.notes():
-        result = work(source, settings=given.settings, filters=given.filters)
+        asked = {"filters": given.filters, "augment": given.augment}
+        result = work(source, settings=given.settings, **asked)
     output.shown(result, given)
 
 
@@ -178,5 +179,5 @@ VERBS: dict[str, Verb] = {
     "resume": Verb(resume, "RUN", ("budget", "no-examples", *SAYING)),
     "list": Verb(list_, "KIND", SAYING),
     "explain": Verb(explain, "NAME", ("set", *SAYING), dict),
-    "show": Verb(show, "SOURCE|RUN|RECIPE", (*SETTING, "filters", *SAYING)),
+    "show": Verb(show, "SOURCE|RUN|RECIPE", (*SETTING, "filters", "augment", *SAYING)),
 }

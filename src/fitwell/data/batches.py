@@ -3,8 +3,8 @@
 No DataLoader: on tensors in memory it costs 3 to 124 times as much (pytorch #181501).
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,30 @@ MOST_FLOAT_BYTES = 128 * 1024**2
 MOST_DEVICE_BYTES = 4 * 1024**3
 
 
+class Mixture(NamedTuple):
+    """Whom each example of a batch was mixed with.
+
+    Args:
+        partner: [batch] int64, the places of the partners in the batch, on the device.
+        share: [batch] float32 in [0, 1]: so much of the example is its own, the rest its partner's.
+    """
+
+    partner: Tensor
+    share: Tensor
+
+
+class Augmentation(Protocol):
+    """Changes what is trained on, by epoch and step."""
+
+    def __call__(self, x: Tensor, epoch: int, step: int, /) -> Tensor:
+        """Each example by itself."""
+        ...
+
+    def mix(self, x: Tensor, epoch: int, step: int, /) -> tuple[Tensor, Mixture | None]:
+        """Examples with each other."""
+        ...
+
+
 class Batch(NamedTuple):
     """One step's examples.
 
@@ -26,11 +50,13 @@ class Batch(NamedTuple):
         x: [batch, *spec.input_shape] float32, on the device.
         y: [batch] int64 class index, or float32 standardised number, on the device.
         index: [batch] int64, rows of `Data`, on the CPU.
+        mixture: whom each x was mixed with; y is still its own.
     """
 
     x: Tensor
     y: Tensor
     index: Tensor
+    mixture: Mixture | None = None
 
 
 class Batches:
@@ -46,7 +72,7 @@ class Batches:
         preprocess: fitted on the training rows.
         channels_last: memory layout of x where it has 4 dimensions.
         shuffle: off for evaluation: rows in their own order.
-        augment: x, epoch and step to the x that is trained on; None: unchanged.
+        augment: what changes x before it is trained on; None: unchanged.
     """
 
     def __init__(
@@ -61,7 +87,7 @@ class Batches:
         preprocess: Preprocess,
         channels_last: bool = False,
         shuffle: bool = True,
-        augment: Callable[[Tensor, int, int], Tensor] | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         self.rows = np.asarray(rows, np.int64)
         self.batch_size = batch_size
@@ -125,10 +151,10 @@ class Batches:
             last = step == len(self) - 1
             stop = len(self.rows) if last else (step + 1) * self.batch_size
             span = slice(step * self.batch_size, stop)
-            x = self._inputs(at[span])
+            x, mixture = self._inputs(at[span]), None
             if self.augment is not None:
-                x = self.augment(x, number, step)
-            yield Batch(x, y[span], rows[span])
+                x, mixture = self.augment.mix(self.augment(x, number, step), number, step)
+            yield Batch(x, y[span], rows[span], mixture)
 
     def _inputs(self, at: Tensor) -> Tensor:
         x = self._x.index_select(0, at)

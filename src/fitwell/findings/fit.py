@@ -77,7 +77,10 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"At the end the training {metric} is {median(gaps):.3g} better than validation{unit}, and "
         f"the validation loss has risen by {median(rises):.0%} since epoch {best:.0f}."
     )
-    settings = ("optim.weight_decay", "model.dropout", "loss.label_smoothing", "model.width")
+    settings = (
+        *("augment.policy", "optim.weight_decay", "model.dropout", "loss.label_smoothing"),
+        "model.width",
+    )
     level = confidence(folds, sum(flags), strong=not kept <= limit)
     return Finding("overfitting", level, evidence, sentence, settings)
 

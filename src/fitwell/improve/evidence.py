@@ -71,7 +71,7 @@ def range_starter(
             job.set_lr(lr)
             with autocast(job.precision, job.device):
                 outputs = job.model(batch.x)
-            values = job.training_loss(outputs.float(), batch.y)
+            values = job.values(outputs.float(), batch)
             loss = values.sum() / job.task.normaliser(values, batch.y)
             loss.backward()
             clip(job.model, settings, measure=False)

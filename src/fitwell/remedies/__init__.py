@@ -32,7 +32,15 @@ FOR: dict[str, tuple[str, ...]] = {
         "deeper",
         "more_epochs",
     ),
-    "overfitting": ("pretrained", "weight_decay", "dropout", "label_smoothing", "l1", "narrower"),
+    "overfitting": (
+        "pretrained",
+        "augment",
+        "weight_decay",
+        "dropout",
+        "label_smoothing",
+        "l1",
+        "narrower",
+    ),
     "no_better_than_trivial": (
         "pretrained",
         "relu",
@@ -54,7 +62,7 @@ ADVICE: dict[str, str] = {
     "saturated_activation": "Use ReLU, normalise the layer before, or lower the learning rate.",
     "dying_relu": "Lower the learning rate, or use LeakyReLU or GELU.",
     "underfitting": "Use a wider, deeper or other network, or regularise less.",
-    "overfitting": "Get more or augmented examples, or regularise more.",
+    "overfitting": "Get more examples, augment them, or regularise more.",
     "no_better_than_trivial": (
         "Check that inputs and targets belong together: look at a few examples with their labels."
     ),
@@ -133,7 +141,9 @@ def with_remedies(
 
 
 def name_of(edit: Edit, recipe: Recipe) -> str:
-    """The edit in words: `model.activation: sigmoid -> relu`."""
+    """The edit in words: `model.activation: sigmoid -> relu`; of a policy its name alone."""
+    if "augment.policy" in edit:
+        edit = {n: v for n, v in edit.items() if n == "augment.policy" or "augment" not in n}
     return ", ".join(f"{n}: {_shown(recipe.get(n))} -> {_shown(v)}" for n, v in edit.items())
 
 

@@ -1,9 +1,29 @@
-"""What holds the fit back: penalties, dropout, smoothed labels."""
+"""What holds the fit back: penalties, dropout, smoothed labels, images changed at random."""
 
+from fitwell.policies import policy
 from fitwell.recipe import Recipe
 from fitwell.record import Finding
 from fitwell.remedies.edits import Edit, rounded, useful
+from fitwell.settings import defaults
 from fitwell.spec import Spec
+
+
+def augment(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Random changes of the training images that suit their kind: light ones, then strong ones.
+
+    Use: overfitting, on images
+    Weakness: learns more slowly, so it may need more epochs; changes that alter the class harm
+    Source: Simard, Steinkraus and Platt 2003, ICDAR; Krizhevsky, Sutskever and Hinton 2012, NeurIPS
+    """
+    before = recipe.get("augment.policy")
+    if before is None or (before == "none" and _augmented(recipe)):
+        return []  # what was chosen by hand stays
+    stronger = {"none": ("light", "strong"), "light": ("strong",)}.get(str(before), ())
+    return [
+        {"augment.policy": name, **changes}
+        for name in stronger
+        if (changes := policy(name, spec)) != policy(str(before), spec)
+    ]
 
 
 def weight_decay(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
@@ -58,7 +78,7 @@ def label_smoothing(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
 
 
 def less_regularisation(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """Switch dropout, weight decay and L1 off, all together.
+    """Switch dropout, weight decay, L1 and augmentation off, all together.
 
     Use: underfitting
     Weakness: overfits where the data are few
@@ -67,7 +87,14 @@ def less_regularisation(recipe: Recipe, spec: Spec, finding: Finding) -> list[Ed
     names = ("model.dropout", "optim.weight_decay", "optim.l1", "loss.label_smoothing")
     # The default decay of 5e-4 is too small to hold anything back.
     strong = [n for n in names if _total(recipe.get(n)) > (1e-3 if n.startswith("optim") else 0)]
-    return [dict.fromkeys(strong, 0.0)] if strong else []
+    edit: Edit = dict.fromkeys(strong, 0.0) | _augmented(recipe)
+    return [edit] if edit else []
+
+
+def _augmented(recipe: Recipe) -> Edit:
+    """The settings `augment.*` that change images, each as it would be without."""
+    usual = {f"augment.{key}": value for key, value in defaults("augment").items()}
+    return {name: value for name, value in usual.items() if recipe.get(name, value) != value}
 
 
 def _total(value: object) -> float:

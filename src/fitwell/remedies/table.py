@@ -16,6 +16,7 @@ from fitwell.remedies.network import (
     wider,
 )
 from fitwell.remedies.regularisation import (
+    augment,
     dropout,
     l1,
     label_smoothing,
@@ -49,6 +50,7 @@ REMEDIES: dict[str, Guess] = {
     "narrower": narrower,
     "deeper": deeper,
     "other_family": other_family,
+    "augment": augment,
     "weight_decay": weight_decay,
     "l1": l1,
     "dropout": dropout,

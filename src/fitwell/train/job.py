@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from fitwell import models
 from fitwell.augment import IN_RANGE, Augment
 from fitwell.data import preprocess
-from fitwell.data.batches import Batches
+from fitwell.data.batches import Batch, Batches
 from fitwell.data.preprocess import Moments, Preprocess
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
@@ -87,6 +87,14 @@ class Job:
         self.model.train()
         if self.freezing is not None:
             self.freezing.start_epoch(epoch)
+
+    def values(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """[batch] what is minimised; of mixed examples, the loss of both targets by their shares."""
+        values = self.training_loss(outputs, batch.y)
+        if batch.mixture is None:
+            return values
+        partner, share = batch.mixture
+        return share * values + (1 - share) * self.training_loss(outputs, batch.y[partner])
 
     def set_lr(self, lr: float) -> None:
         """The learning rate, in every group its share of it."""

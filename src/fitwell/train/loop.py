@@ -87,7 +87,7 @@ def train(
                 probes.before_step()
             with autocast(job.precision, job.device):
                 outputs = model(batch.x)
-            values = job.training_loss(outputs.float(), batch.y)
+            values = job.values(outputs.float(), batch)
             loss = values.sum() / job.task.normaliser(values, batch.y)
             losses.add(loss, state, lr, len(batch.y), batch.x)
             loss.backward()

@@ -1,0 +1,62 @@
+"""What `augment.policy` stands for: changes that keep the meaning of the images at hand. No torch.
+
+Little is known of them: their size, the number of their channels, and the names of the classes.
+"""
+
+from typing import Any
+
+from fitwell.spec import Spec
+
+POLICIES = ("none", "light", "strong")
+SMALL = 64  # pixels of the longer side: up to here an object fills the picture, as in CIFAR
+
+_WORDS = "zero one two three four five six seven eight nine".split()
+
+
+def policy(name: str, spec: Spec) -> dict[str, Any]:
+    """The settings `augment.*` that a policy has by default, without those it leaves alone.
+
+    No flips where the classes may be digits or letters (every name is a number, a number's word or a
+    single letter), and none where a number is predicted, which may be a place or a direction.
+
+    >>> digits = Spec("images", "classification", (1, 28, 28), classes=("0", "1", "2"))
+    >>> policy("light", digits)
+    {'augment.translate': 0.08, 'augment.rotate': 8.0, 'augment.scale': [0.9, 1.1]}
+    >>> animals = Spec("images", "classification", (3, 224, 224), classes=("cat", "dog"))
+    >>> policy("light", animals)
+    {'augment.hflip': 0.5, 'augment.crop': [0.5, 1.0]}
+    >>> policy("none", animals)
+    {}
+    """
+    if name == "none" or spec.kind != "images":
+        return {}
+    strong = name == "strong"
+    if spec.task != "classification":
+        values: dict[str, Any] = {"translate": 0.08 if strong else 0.04}
+    elif are_characters(spec.classes):
+        values = {"translate": 0.08, "rotate": 8.0, "scale": [0.9, 1.1]}
+        if strong:
+            values |= {"translate": 0.12, "rotate": 15.0, "scale": [0.8, 1.2], "shear": 10.0}
+    elif max(spec.input_shape[1:]) <= SMALL:
+        values = {"hflip": 0.5, "translate": 0.1}
+        if strong:
+            values |= {"translate": 0.125, "rotate": 10.0, "scale": [0.8, 1.25], "erase": 0.25}
+    else:
+        values = {"hflip": 0.5, "crop": [0.5, 1.0]}
+        if strong:
+            values |= {"crop": [0.25, 1.0], "rotate": 10.0, "erase": 0.25}
+    if strong and spec.input_shape[0] == 3:
+        values |= {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3}
+    if strong and spec.task == "classification":
+        values["mixup"] = 0.2
+    return {f"augment.{key}": value for key, value in values.items()}
+
+
+def are_characters(classes: tuple[str, ...]) -> bool:
+    """Whether the names of the classes may stand for written characters.
+
+    >>> are_characters(("0", "1", "10")), are_characters(("a", "b")), are_characters(("cat", "dog"))
+    (True, True, False)
+    """
+    names = [name.strip().lower() for name in classes]
+    return all(name.isdigit() or len(name) == 1 or name in _WORDS for name in names)
