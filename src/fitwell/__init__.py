@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fitwell.api.judging import diagnose as diagnose
     from fitwell.api.judging import evaluate as evaluate
     from fitwell.api.judging import predict as predict  # type: ignore[no-redef]
+    from fitwell.api.keeping import cache as cache
     from fitwell.api.looking import show as show  # type: ignore[no-redef]
     from fitwell.api.naming import catalog as catalog  # type: ignore[no-redef]
     from fitwell.api.naming import explain as explain
@@ -45,6 +46,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     **{n: ("fitwell.api.judging", n) for n in "check compare diagnose evaluate predict".split()},
     **{n: ("fitwell.api.naming", n) for n in "catalog explain".split()},
+    "cache": ("fitwell.api.keeping", "cache"),
     "show": ("fitwell.api.looking", "show"),
     **{n: ("fitwell.api.results", n) for n in "Improvement Run".split()},
     **{n: ("fitwell.api.training", n) for n in "cv fit improve resume".split()},

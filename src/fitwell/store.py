@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from fitwell.caching import cache_folder
 from fitwell.errors import FitwellError, FolderError, going_on
 from fitwell.recipe import Recipe
 from fitwell.record import Predictions, Row, Run, json_ready
@@ -318,14 +319,6 @@ def read_predictions(path: Path) -> Predictions:
         probabilities=frame.select(probabilities).to_numpy() if probabilities else None,
         loss=frame["loss"].to_numpy(),
     )
-
-
-def cache_folder() -> Path:
-    """Where downloads and the ledger stand: `FITWELL_CACHE`, or the platform's cache folder."""
-    from platformdirs import user_cache_path
-
-    named = os.environ.get("FITWELL_CACHE")
-    return Path(named) if named else user_cache_path("fitwell", appauthor=False)
 
 
 def trust_model(path: str) -> None:

@@ -210,6 +210,36 @@ def listed(rows: list[dict[str, Any]], given: Given) -> None:
             print(f"{'':<{width}}  {line}")
 
 
+def cached(result: Mapping[str, Any], given: Given) -> None:
+    """A line a kind: entries come and go by themselves, and only --json names each."""
+    if given.json:
+        document(result)
+        return
+    if result["removed"]:
+        print(f"Removed {_bytes(sum(row['bytes'] for row in result['removed']))}.")
+    print(f"{result['folder']} holds {_bytes(result['bytes'])}.")
+    for kind in dict.fromkeys(row["kind"] for row in result["entries"]):
+        rows = [row for row in result["entries"] if row["kind"] == kind]
+        size, used = _bytes(sum(row["bytes"] for row in rows)), rows[-1]["used"]
+        print(
+            f"  {kind:<10} {size:>10}  {len(rows):>5,}  last used {used[:16].replace('T', ' ')} UTC"
+        )
+    print(
+        f"What is decoded and unpacked stays below {_bytes(result['limit'])}: oldest leave first."
+    )
+
+
+def _bytes(number: int) -> str:
+    """
+    >>> _bytes(999), _bytes(1_234_567), _bytes(20_000_000_000)
+    ('999 bytes', '1.2 MB', '20.0 GB')
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} bytes"
+
+
 def explained(entry: Mapping[str, Any], given: Given) -> None:
     if given.json:
         print(json.dumps(entry, indent=1, ensure_ascii=False))

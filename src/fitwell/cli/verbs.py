@@ -111,6 +111,19 @@ def resume(given: Given, words: list[str]) -> None:
     output.resumed(result, given)
 
 
+def cache(given: Given, words: list[str]) -> None:
+    """Size, place and cleaning of decoded data and downloads."""
+    if words not in ([], ["clean"], ["clean", "all"]):
+        raise UsageError(
+            "cache takes nothing, clean or clean all: `fitwell cache clean` takes away what can be made "
+            "again on this machine, `clean all` downloads too."
+        )
+    from fitwell.api.keeping import cache as work
+    from fitwell.cli import output
+
+    output.cached(work("all" if words[1:] else "made" if words else ""), given)
+
+
 def list_(given: Given, words: list[str]) -> None:
     """The catalogue: sources, models, losses, settings, runs ..."""
     from fitwell.api.naming import KINDS, list_kind
@@ -177,6 +190,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),
     "predict": Verb(predict, "RUN INPUT...", SAYING),
     "resume": Verb(resume, "RUN", ("budget", "no-examples", *SAYING)),
+    "cache": Verb(cache, "[clean [all]]", SAYING),
     "list": Verb(list_, "KIND", SAYING),
     "explain": Verb(explain, "NAME", ("set", *SAYING), dict),
     "show": Verb(show, "SOURCE|RUN|RECIPE", (*SETTING, "filters", "augment", *SAYING)),

@@ -39,7 +39,9 @@ def assemble(
     """
     images = inputs.ndim == 4
     keys = np.array([f"row {i}" for i in range(len(inputs))]) if keys is None else np.asarray(keys)
-    inputs = np.ascontiguousarray(_sized(inputs, options, like))
+    inputs = _sized(inputs, options, like)
+    if not inputs.flags.c_contiguous:  # what is mapped stays known as mapped
+        inputs = np.ascontiguousarray(inputs)
     if classes:
         values = np.asarray(classes)[np.asarray(values)]
     task = options["task"] if like is None else like.task

@@ -3,14 +3,8 @@
 import os
 from pathlib import Path
 
-import platformdirs
-
+from fitwell.caching import cache_folder
 from fitwell.data.types import refuse
-
-
-def cache_folder() -> Path:
-    """`FITWELL_CACHE`, or the platform's folder for caches."""
-    return Path(os.environ.get("FITWELL_CACHE") or platformdirs.user_cache_dir("fitwell"))
 
 
 def offline() -> bool:

@@ -44,7 +44,9 @@ def header(path: Path) -> Header | Unreadable:
     from PIL import Image
 
     if not path.exists():
-        return Unreadable("a link to a file that is not there")
+        return Unreadable(
+            "a link to a file that is not there" if path.is_symlink() else "no such file"
+        )
     if not path.stat().st_size:
         return Unreadable("zero bytes")
     try:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fitwell.data.archive import is_archive, unpacked
 from fitwell.data.arrays import inputs_array, refuse_nonfinite
-from fitwell.data.folder import IMAGE_SUFFIXES, is_hidden
+from fitwell.data.files import IMAGE_SUFFIXES, files_below
 from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
 from fitwell.data.npz import inputs_name, load_npz
@@ -16,135 +17,167 @@ from fitwell.data.options import fill
 from fitwell.data.source import TABLE_SUFFIXES, is_frame, missing
 from fitwell.data.sources import SOURCES
 from fitwell.data.table import Table, load_frame, load_table, read_like
-from fitwell.data.types import BadData, Options, Problem, many, refuse, some
+from fitwell.data.types import BadData, Problem, many, refuse, some
 from fitwell.spec import Spec
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Raw inputs as `Data.inputs` has them, their names, and what was wrong or left out."""
+    """Raw inputs as `Data.inputs` has them, what to call each (its path, or its row), and what was wrong
+    or left out."""
 
     inputs: np.ndarray
-    keys: np.ndarray
+    keys: list[str]
     problems: tuple[Problem, ...] = ()
 
 
-def read_inputs(source: Any, spec: Spec, options: Options | None = None) -> Inputs:
+def read_inputs(source: Any, spec: Spec) -> Inputs:
     """The inputs of a source, in the shape, columns and categories that `spec` says.
 
     Args:
-        source: an image file, a folder of images (however deep), a list of image files, a table
-            (no target needed), .npz, a named source, an array or DataFrame.
+        source: an image file, a folder of images (however deep), a table (no target needed), .npz, an
+            archive of one of these, a named source, or several of these; an array or DataFrame.
         spec: of the data the model was trained on.
 
     Raises:
         BadData: missing, unreadable, of another shape or with other columns than the model reads.
     """
     if isinstance(source, str | Path):
-        found = _from_path(source, spec, fill(options or {}))
-    elif is_frame(source):
-        found = _from_table(load_frame(source), spec)
-    elif (
-        isinstance(source, list | tuple)
-        and source
-        and all(isinstance(s, str | Path) for s in source)
-    ):
-        found = _from_files([Path(s) for s in source], [str(s) for s in source], spec)
-    else:
-        found = _from_array(source, spec, "X")
-    raw = found.inputs.shape[1:]
-    wanted = spec.input_shape if spec.kind == "images" else (len(spec.columns),)
-    if tuple(raw) != tuple(wanted):
-        raise _wrong_shape(tuple(raw), tuple(wanted), str(source)[:60])
-    return found
+        return _from_paths([source], spec)
+    if isinstance(source, list | tuple) and all(isinstance(s, str | Path) for s in source):
+        if not source:
+            raise refuse("no_input", "No input was named.", "Give files or folders.", "predict")
+        return _from_paths(source, spec)
+    if is_frame(source) and spec.kind == "table":
+        return _from_table(load_frame(source), spec)
+    return _from_array(source, spec, "X")
 
 
-def _from_path(source: str | Path, spec: Spec, options: dict[str, Any]) -> Inputs:
-    path = Path(source).expanduser()
-    if not path.exists():
-        if str(source) in SOURCES:
-            data = SOURCES[str(source)](options)
-            return Inputs(data.inputs, data.keys, data.problems)
-        raise missing(str(source))
-    if path.is_dir():
-        if is_idx_folder(path):
-            data = read_idx(path, options, like=spec)
-            return Inputs(data.inputs, data.keys, data.problems)
-        files = [
-            p
-            for p in sorted(path.rglob("*"))
-            if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and not is_hidden(p)
-        ]
-        if not files:
-            raise refuse(
-                "no_images",
-                f"{path} holds no image file.",
-                f"Put images into it ({', '.join(list(IMAGE_SUFFIXES)[:6])} ...).",
-                str(path),
+def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
+    """All of them, one after another; image files are decoded side by side, at the end."""
+    found: list[Inputs] = []
+    images: list[tuple[Path, str]] = []  # with what to call each
+    for source in sources:
+        path = Path(source).expanduser()
+        if not path.exists():
+            if str(source) not in SOURCES:
+                raise missing(str(source))
+            data = SOURCES[str(source)](fill({}))
+            found.append(_fitting(data.inputs, [str(k) for k in data.keys], spec, str(source)))
+            continue
+        if path.is_file() and is_archive(path):
+            path = unpacked(path)
+        suffix = path.suffix.lower()
+        if path.is_dir() and is_idx_folder(path):
+            data = read_idx(path, fill({}), like=spec)
+            found.append(
+                _fitting(data.inputs, [f"{source} {k}" for k in data.keys], spec, str(source))
             )
-        return _from_files(files, [p.relative_to(path).as_posix() for p in files], spec)
-    if path.suffix.lower() == ".npz":
-        arrays = load_npz(path)
-        return _from_array(arrays[inputs_name(arrays, path)], spec, path.name)
-    if path.suffix.lower() in TABLE_SUFFIXES:
-        return _from_table(load_table(path), spec)
-    return _from_files([path], [path.name], spec)
+        elif path.is_dir():
+            images += [
+                (p, (Path(source) / p.relative_to(path)).as_posix()) for p in _images_in(path)
+            ]
+        elif suffix == ".npz":
+            arrays = load_npz(path)
+            array = arrays[inputs_name(arrays, path)]
+            found.append(_from_array(array, spec, path.name, before=f"{source} "))
+        elif suffix in TABLE_SUFFIXES:
+            found.append(_from_table(load_table(path), spec, before=f"{source} "))
+        else:
+            images.append((path, str(source)))
+    if images:
+        found.append(_from_images(images, spec))
+    return Inputs(
+        np.concatenate([each.inputs for each in found]),
+        [key for each in found for key in each.keys],
+        tuple(problem for each in found for problem in each.problems),
+    )
 
 
-def _from_files(files: Sequence[Path], keys: Sequence[str], spec: Spec) -> Inputs:
+def _images_in(folder: Path) -> list[Path]:
+    files = [path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise refuse(
+            "no_images",
+            f"{folder} holds no image file.",
+            f"Put images into it ({', '.join(list(IMAGE_SUFFIXES)[:6])} ...).",
+            str(folder),
+        )
+    return files
+
+
+def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
     """Images that can be decoded; the others are listed."""
     if spec.kind != "images":
         raise refuse(
             "wrong_kind",
-            f"{keys[0]} is an image, but the model reads a table of {len(spec.columns)} columns.",
-            "Give a CSV or DataFrame with the columns it was trained on.",
-            keys,
+            f"{images[0][1]} is an image, and this model reads a table of {len(spec.columns)} columns.",
+            "Give a CSV, Parquet or .npz file with the columns it was trained on.",
+            [key for _, key in images],
         )
-    for path in files:
-        if not path.is_file():
-            raise missing(str(path))
     channels, height, width = spec.input_shape
-    found = in_threads(lambda p: decode(p, (height, width), channels == 1, spec.resize), files)
-    bad = [(key, f.reason) for key, f in zip(keys, found, strict=True) if isinstance(f, Unreadable)]
-    problems: list[Problem] = []
+    found = in_threads(
+        lambda each: decode(each[0], (height, width), channels == 1, spec.resize), images
+    )
+    read = [(k, f) for (_, k), f in zip(images, found, strict=True) if isinstance(f, np.ndarray)]
+    bad = [
+        (k, f.reason) for (_, k), f in zip(images, found, strict=True) if isinstance(f, Unreadable)
+    ]
+    problems: tuple[Problem, ...] = ()
     if bad:
         names = tuple(key for key, _ in bad)
-        text = f"{many(len(bad), 'file')} that cannot be read: {some([f'{k} ({why})' for k, why in bad])}."
+        said = some([f"{key} ({why})" for key, why in bad])
+        text = f"{many(len(bad), 'image')} that cannot be read left out: {said}."
         mend = "Replace them, or leave them out."
-        problems = [Problem("unreadable_files", "warning", names, text, mend)]
-        if len(bad) == len(found):
+        problems = (Problem("unreadable_files", "warning", names, text, mend),)
+        if not read:
             raise BadData([Problem("no_images", "error", names, text, mend)])
-    kept = [(k, f) for k, f in zip(keys, found, strict=True) if not isinstance(f, Unreadable)]
-    return Inputs(np.stack([f for _, f in kept]), np.array([k for k, _ in kept]), tuple(problems))
+    return Inputs(np.stack([f for _, f in read]), [k for k, _ in read], problems)
 
 
-def _from_table(table: Table, spec: Spec) -> Inputs:
+def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:
+    """Args:
+    before: what stands before the name of each row: of which file it is.
+    """
     if spec.kind != "table":
         raise refuse(
             "wrong_kind",
-            f"{table.where} is a table, but the model reads images {list(spec.input_shape)}.",
+            f"{table.where} is a table, and this model reads images {list(spec.input_shape)}.",
             "Give images.",
             table.where,
         )
     inputs, problems = read_like(table, spec)
-    return Inputs(inputs, np.array(table.keys), tuple(problems))
+    return Inputs(inputs, [f"{before}{key}" for key in table.keys], tuple(problems))
 
 
-def _from_array(source: Any, spec: Spec, where: str) -> Inputs:
+def _from_array(source: Any, spec: Spec, where: str, *, before: str = "") -> Inputs:
     array, problems = inputs_array(source, where)
-    keys = [f"row {i}" for i in range(len(array))]
+    keys = [f"{before}row {i}" for i in range(len(array))]
     refuse_nonfinite(array, keys, where)
-    if spec.kind == "images" and array.ndim == 4 and array.shape[1] == spec.input_shape[0]:
-        size = (spec.input_shape[1], spec.input_shape[2])
-        if array.shape[2:] != size:
-            array = resize_array(array, size, spec.resize)
-    return Inputs(np.ascontiguousarray(array), np.array(keys), tuple(problems))
+    return _fitting(array, keys, spec, where, tuple(problems))
 
 
-def _wrong_shape(raw: tuple[int, ...], wanted: tuple[int, ...], where: str) -> BadData:
-    return refuse(
-        "wrong_shape",
-        f"One example has shape {list(raw)}, but the model reads {list(wanted)}.",
-        "Give inputs like those it was trained on.",
-        where,
-    )
+def _fitting(
+    array: np.ndarray,
+    keys: list[str],
+    spec: Spec,
+    where: str,
+    problems: tuple[Problem, ...] = (),
+) -> Inputs:
+    """Inputs of an array, images resized; or a sentence that says which shape the model reads."""
+    wanted: tuple[int, ...] = spec.input_shape
+    if spec.kind == "table":
+        wanted = (len(spec.columns),)
+    resizable = spec.kind == "images" and array.ndim == 4 and array.shape[1] == wanted[0]
+    if resizable and array.shape[2:] != wanted[1:]:
+        array = resize_array(array, (wanted[1], wanted[2]), spec.resize)
+    if array.shape[1:] != wanted:
+        what = f"images of shape {list(wanted)}" if spec.kind == "images" else ""
+        raise refuse(
+            "wrong_shape",
+            f"{where} has shape {list(array.shape)}, and this model reads "
+            f"{what or f'tables of {wanted[0]} columns'}.",
+            "Give it as the training data was.",
+            where,
+        )
+    return Inputs(np.ascontiguousarray(array), keys, problems)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fitwell.data.archive import is_archive, stem_of, unpacked
 from fitwell.data.arrays import read_arrays
 from fitwell.data.checks import problems_of
 from fitwell.data.options import fill
@@ -28,7 +29,7 @@ TRAINING_ONLY = {
     "constant_inputs",
     "constant_column",
 }
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+OTHER_ARCHIVES = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")  # or of a single file
 
 
 def read(source: Any, options: Options | None = None, *, like: Spec | None = None) -> Data:
@@ -124,6 +125,9 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
             return SOURCES[str(source)](options)
         raise missing(str(source))
     _refuse_root(options)
+    name = ""
+    if path.is_file() and is_archive(path):
+        path, name = unpacked(path), stem_of(path)
     if path.is_dir():
         from fitwell.data.folder import read_folder
         from fitwell.data.idx import is_idx_folder, read_idx
@@ -132,7 +136,7 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         if like is not None and like.kind != "images":
             raise _other_kind(str(path), "images", like)
         reader = read_idx if is_idx_folder(path) else read_folder
-        return reader(path, options, like=like)
+        return reader(path, options, name=name or path.resolve().name, like=like)
     suffix = path.suffix.lower()
     if suffix == ".npz":
         from fitwell.data.npz import read_npz
@@ -142,13 +146,13 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         from fitwell.data.table import read_table
 
         return read_table(path, options, like=like)
-    unpack = "Unpack it and give the folder." if suffix in ARCHIVES else ""
+    unpack = "Unpack it and give the folder." if suffix in OTHER_ARCHIVES else ""
     raise refuse(
         "unknown_file",
         f"{path.name} is of no kind that fitwell reads.",
         unpack
         or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files and of class "
-        "folders with images.",
+        "folders with images, and .zip and .tar of such.",
         str(path),
     )
 

@@ -33,8 +33,18 @@ class Table:
 
 
 def read_table(path: Path, options: dict[str, Any], *, like: Spec | None = None) -> Data:
-    """`Data` of a CSV, TSV or Parquet file. Rows are counted from 1, the header not counted."""
-    return _to_data(load_table(path), options, like)
+    """`Data` of a CSV, TSV or Parquet file. Rows are counted from 1, the header not counted.
+
+    Where a column names image files that are there, these are the data (see `fitwell.data.listed`).
+    """
+    table = load_table(path)
+    if like is None or like.kind == "images":
+        from fitwell.data.listed import image_column, read_listed
+
+        column = image_column(table, path.parent)
+        if column:
+            return read_listed(table, column, path.parent, options, like=like)
+    return _to_data(table, options, like)
 
 
 def read_frame(
@@ -110,11 +120,13 @@ def _to_data(table: Table, options: dict[str, Any], like: Spec | None, targets: 
             "Give at least one row and two columns.",
             table.where,
         )
-    group = _column(table, options["group"], "group") if options["group"] else ""
+    group = named_column(table, options["group"], "group") if options["group"] else ""
     if targets is None:
-        target, notes = _target(table, options["target"] or (like.target if like else ""), group)
+        target, notes = target_column(
+            table, options["target"] or (like.target if like else ""), group
+        )
         problems += notes
-        values = _target_values(frame[target], table)
+        values = target_values(frame[target], table)
     else:
         target = getattr(targets, "name", None) or options["target"] or "target"
         values = to_numpy(targets)
@@ -193,7 +205,7 @@ def read_like(table: Table, like: Spec) -> tuple[np.ndarray, list[Problem]]:
     return np.stack(arrays, axis=1), problems
 
 
-def _column(table: Table, name: str, setting: str) -> str:
+def named_column(table: Table, name: str, setting: str) -> str:
     if name not in table.frame.columns:
         raise refuse(
             "no_such_column",
@@ -206,8 +218,14 @@ def _column(table: Table, name: str, setting: str) -> str:
     return name
 
 
-def _target(table: Table, given: str, group: str) -> tuple[str, list[Problem]]:
-    """The target column, and a note where it was guessed."""
+def target_column(
+    table: Table, given: str, group: str, *, inputs: bool = True
+) -> tuple[str, list[Problem]]:
+    """The target column, and a note where it was guessed.
+
+    Args:
+        inputs: whether another column than the target is needed.
+    """
     columns = [c for c in table.frame.columns if c != group]
     if given:
         if given == group:
@@ -218,7 +236,7 @@ def _target(table: Table, given: str, group: str) -> tuple[str, list[Problem]]:
                 given,
                 setting="data.group",
             )
-        return _column(table, given, "target"), []
+        return named_column(table, given, "target"), []
     named = [c for c in columns if c.lower().strip() in TARGET_NAMES]
     if len(named) > 1:
         raise refuse(
@@ -228,10 +246,10 @@ def _target(table: Table, given: str, group: str) -> tuple[str, list[Problem]]:
             named,
             setting="data.target",
         )
-    if len(columns) < 2:
+    if len(columns) < 1 + inputs:
         raise refuse(
             "no_inputs",
-            f"{table.where} has {len(columns)} column; inputs and a target are needed.",
+            f"{table.where} has {table.frame.width} column; inputs and a target are needed.",
             "Check the separator: comma, semicolon, tab, | and blanks are understood.",
             table.where,
         )
@@ -242,7 +260,7 @@ def _target(table: Table, given: str, group: str) -> tuple[str, list[Problem]]:
     return guess, [note]
 
 
-def _target_values(series: Any, table: Table) -> np.ndarray:
+def target_values(series: Any, table: Table) -> np.ndarray:
     """Numbers where the target is numeric, otherwise text with None where missing."""
     import polars as pl
 

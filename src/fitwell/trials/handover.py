@@ -1,9 +1,12 @@
-"""Data as files that workers map into memory: handed over once, never pickled, never copied."""
+"""Data as files that workers map into memory: handed over once, never pickled, never copied.
+
+Decoded images are such a file already, in the cache, and are named only.
+"""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -13,11 +16,24 @@ from fitwell.spec import Spec
 ARRAYS = ("inputs", "targets", "keys", "part", "groups")
 
 
+def is_whole_file(array: np.ndarray | None) -> TypeGuard[np.memmap]:
+    """Whether the array is a file mapped from its first byte to its last."""
+    return (
+        isinstance(array, np.memmap)
+        and array.filename is not None
+        and array.flags.c_contiguous
+        and array.nbytes == Path(array.filename).stat().st_size
+    )
+
+
 def write_data(data: Data, folder: Path) -> None:
     """Write `data` into `folder` as one .npy file an array, and JSON for the rest."""
+    mapped = {}
     for name in ARRAYS:
         array = getattr(data, name)
-        if array is not None:
+        if is_whole_file(array):
+            mapped[name] = [str(array.filename), array.dtype.str, list(array.shape)]
+        elif array is not None:
             array = array.astype(str) if array.dtype == object else array
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
     rest = {
@@ -25,17 +41,22 @@ def write_data(data: Data, folder: Path) -> None:
         "fingerprint": data.fingerprint,
         "spec": data.spec.to_json(),
         "problems": [asdict(p) for p in data.problems],
+        "mapped": mapped,
     }
     (folder / "data.json").write_text(json.dumps(rest), encoding="utf-8")
 
 
 def read_data(folder: Path) -> Data:
     """Open what `write_data` wrote; the arrays are mapped, not read."""
+    # "c": a private writable mapping, since torch warns about arrays that cannot be written.
     rest = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     arrays: dict[str, Any] = {}
     for name in ARRAYS:
         path = folder / f"{name}.npy"
-        # "c": a private writable mapping, since torch warns about arrays that cannot be written.
+        if name in rest["mapped"]:
+            file, dtype, shape = rest["mapped"][name]
+            arrays[name] = np.memmap(file, dtype, "c", shape=tuple(shape))
+            continue
         arrays[name] = np.load(path, mmap_mode="c", allow_pickle=False) if path.exists() else None
     flaws: list[dict[str, Any]] = [{**p, "where": tuple(p["where"])} for p in rest["problems"]]
     problems = tuple(Problem(**flaw) for flaw in flaws)

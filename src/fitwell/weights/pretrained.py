@@ -15,7 +15,8 @@ import numpy as np
 from torch import nn
 
 from fitwell import store
-from fitwell.data.download import cache_folder, offline
+from fitwell.caching import cache_folder
+from fitwell.data.download import offline
 from fitwell.data.preprocess import Moments, Preprocess, unit_of
 from fitwell.data.types import Data
 from fitwell.errors import DataError, SettingError

@@ -1,0 +1,191 @@
+"""Images decoded once: uint8 arrays of one size in the cache, mapped into memory. No torch.
+
+An entry is known by the content of the files and by how they were decoded. To compare contents all files
+would have to be read each time; so a manifest of names, sizes and times of change leads to the entry, as
+in git's index, and only where it is unknown the files are read and hashed.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fitwell import caching
+from fitwell.data.images import Unreadable, decode, in_threads
+from fitwell.data.types import Problem, many, refuse, some
+from fitwell.spec import Resize
+
+VERSION = 1  # of what `decode` makes of a file
+CHUNK_BYTES = 64 << 20  # decoded at once: bounds the memory
+KIND, MANIFESTS = "decoded", "manifests"
+IMAGES, FACTS, MANIFEST = "images.u8", "facts.json", "manifest.json"
+
+State = list[int]  # size and time of change of a file; empty where it is not there
+
+
+@dataclass(frozen=True)
+class Way:
+    """How files are decoded.
+
+    Args:
+        size: (height, width).
+    """
+
+    size: tuple[int, int]
+    grey: bool
+    resize: Resize = "crop"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (1 if self.grey else 3, *self.size)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of the files.
+
+    Args:
+        images: [file that could be read, channel, height, width] uint8.
+        failed: place of a file that could not be read -> why.
+        problems: a note where there was no room in the cache.
+    """
+
+    images: np.ndarray
+    failed: dict[int, str]
+    problems: tuple[Problem, ...] = ()
+
+
+def decode_all(files: Sequence[Path], way: Way) -> Decoded:
+    """The images of the files, from the cache where they stand there; else they are decoded into it.
+
+    Where the cache has no room they are decoded into memory, and that is said.
+
+    Raises:
+        BadData: a file changed while it was read.
+    """
+    before = [_state(path) for path in files]
+
+    def build(folder: Path) -> None:
+        failed = {}
+        with (folder / IMAGES).open("wb") as file:
+            for i, found in _each(files, way):
+                if isinstance(found, Unreadable):
+                    failed[i] = found.reason
+                else:
+                    file.write(np.ascontiguousarray(found).data)
+        _refuse_changed(files, before)
+        facts = {"images": len(files) - len(failed), "failed": failed}
+        (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+    try:
+        key = _key(files, before, way)
+        for _ in range(2):
+            place = caching.entry(KIND, key, len(files) * int(np.prod(way.shape)), build)
+            found = _opened(place, way)
+            if found is not None:
+                return found
+            caching.drop(KIND, key)  # damaged: once more
+        raise OSError(f"{place} was damaged as soon as it was written")
+    except OSError as error:
+        out = np.empty((len(files), *way.shape), np.uint8)
+        failed, kept = {}, 0
+        for i, image in _each(files, way):
+            if isinstance(image, Unreadable):
+                failed[i] = image.reason
+            else:
+                out[kept] = image
+                kept += 1
+        _refuse_changed(files, before)
+        return Decoded(out[:kept], failed, (_uncached(error),))
+
+
+def _each(files: Sequence[Path], way: Way) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
+    """Each file's place and image, a chunk of them decoded at once."""
+    step = max(1, CHUNK_BYTES // int(np.prod(way.shape)))
+    for start in range(0, len(files), step):
+        chunk = files[start : start + step]
+        found = in_threads(lambda path: decode(path, way.size, way.grey, way.resize), chunk)
+        yield from enumerate(found, start)
+
+
+def _opened(place: Path, way: Way) -> Decoded | None:
+    """An entry, mapped; None where it is damaged."""
+    try:
+        facts = json.loads((place / FACTS).read_text(encoding="utf-8"))
+        shape = (int(facts["images"]), *way.shape)
+        failed = {int(i): str(why) for i, why in facts["failed"].items()}
+        if (place / IMAGES).stat().st_size != np.prod(shape):
+            return None
+        if not shape[0]:
+            return Decoded(np.empty(shape, np.uint8), failed)
+        # "c": a private writable mapping, since torch warns about arrays that cannot be written.
+        return Decoded(np.memmap(place / IMAGES, np.uint8, "c", shape=shape), failed)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _key(files: Sequence[Path], states: Sequence[State], way: Way) -> str:
+    """What the entry is called: by the content of the files, or by a manifest that stands for it."""
+    how = [VERSION, *way.shape, way.resize]
+    named = [[str(path.resolve()), *state] for path, state in zip(files, states, strict=True)]
+    manifest = _hashed([how, named])
+
+    def build(folder: Path) -> None:
+        contents = in_threads(_content, files)
+        (folder / MANIFEST).write_text(json.dumps(_hashed([how, contents])), encoding="utf-8")
+
+    for _ in range(2):
+        place = caching.entry(MANIFESTS, manifest, 0, build)
+        try:
+            key = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+            if isinstance(key, str) and len(key) == len(manifest):
+                return key
+        except (OSError, ValueError):
+            pass
+        caching.drop(MANIFESTS, manifest)  # damaged: once more
+    raise OSError(f"{place} was damaged as soon as it was written")
+
+
+def _content(path: Path) -> str:
+    """sha256 of a file, hexadecimal; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _hashed(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _state(path: Path) -> State:
+    try:
+        found = path.stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _refuse_changed(files: Sequence[Path], before: Sequence[State]) -> None:
+    changed = [str(p) for p, state in zip(files, before, strict=True) if _state(p) != state]
+    if changed:
+        raise refuse(
+            "changed_while_read",
+            f"{many(len(changed), 'file')} changed while the data was read: {some(changed)}.",
+            "Wait until nothing writes to them any more, then start again.",
+            changed,
+        )
+
+
+def _uncached(error: OSError) -> Problem:
+    return Problem(
+        "not_cached",
+        "note",
+        (str(caching.cache_folder()),),
+        f"The decoded images are kept in memory and not in the cache: {error}.",
+        "Make room there, or name another place in FITWELL_CACHE; `fitwell cache` shows what it holds.",
+    )

@@ -1,0 +1,193 @@
+"""Image files, each with what it shows, to `Data`; those that cannot be used are left out and listed.
+
+No torch.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.assemble import assemble
+from fitwell.data.decoded import Way, decode_all
+from fitwell.data.images import Header, choose_size, header, in_threads
+from fitwell.data.types import BadData, Data, Options, Problem, many, some
+from fitwell.spec import Spec
+
+PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+IMAGE_SUFFIXES = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".pgm", ".ppm", ".pbm", ".pnm"), "PPM"),
+    ".png": "PNG",
+    ".gif": "GIF",
+    ".bmp": "BMP",
+    ".webp": "WEBP",
+    ".jp2": "JPEG2000",
+    ".avif": "AVIF",
+    ".ico": "ICO",
+}
+ALIASES = {"MPO": "JPEG", "DIB": "BMP", "APNG": "PNG"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file: its path, its key (relative path), class or number, part and group."""
+
+    path: Path
+    key: str
+    label: Any
+    part: str = ""
+    group: str = ""
+
+
+def read_files(
+    items: list[Item],
+    problems: list[Problem],
+    options: Options,
+    *,
+    name: str,
+    target: str,
+    nothing: Callable[[list[Problem]], BadData],
+    like: Spec | None = None,
+) -> Data:
+    """`Data` of the items that can be read.
+
+    Args:
+        problems: found so far.
+        options: `image_size` 0 chooses (see `choose_size`); RGB unless every image is grey.
+        target: what the labels are called.
+        nothing: the error to raise where no image can be read.
+        like: take size and channels from this spec.
+    """
+    items, heads, problems = _with_headers(items, problems)
+    if not items:
+        raise nothing(problems)
+    size, grey = shape_for(heads, options["image_size"], like)
+    way = Way(size, grey, like.resize if like else options["resize"])
+    found = decode_all([item.path for item in items], way)
+    failed = found.failed
+    problems = _add_unreadable(problems, [(items[i].key, failed[i]) for i in sorted(failed)])
+    problems += found.problems
+    kept = [item for i, item in enumerate(items) if i not in failed]
+    if not kept:
+        raise nothing(problems)
+    parts = np.array([item.part for item in kept], dtype="<U10")
+    groups = np.array([item.group for item in kept])
+    labels = np.array([item.label for item in kept])
+    if labels.dtype.kind not in "iuf":
+        problems += _lost_classes(items, labels.tolist())
+    return assemble(
+        name,
+        found.images,
+        labels,
+        options={**options, "image_size": 0},
+        keys=[item.key for item in kept],
+        part=parts if len(set(parts.tolist())) > 1 else None,
+        groups=groups if groups.any() else None,
+        target=target,
+        problems=problems,
+        like=like,
+    )
+
+
+def shape_for(
+    heads: list[Header], image_size: int, like: Spec | None
+) -> tuple[tuple[int, int], bool]:
+    """((height, width), grey) to decode to."""
+    if like:
+        channels, height, width = like.input_shape
+        return (height, width), channels == 1
+    size = (image_size, image_size) if image_size else choose_size([h.size for h in heads])
+    return size, all(h.grey for h in heads)
+
+
+def _with_headers(
+    items: list[Item], problems: list[Problem]
+) -> tuple[list[Item], list[Header], list[Problem]]:
+    """Items that look like images, their headers, and problems of the others."""
+    found = in_threads(header, [i.path for i in items])
+    kept, heads, bad, other, misnamed = [], [], [], [], []
+    for item, head in zip(items, found, strict=True):
+        expected = IMAGE_SUFFIXES.get(item.path.suffix.lower())
+        if isinstance(head, Header):
+            kept.append(item)
+            heads.append(head)
+            if expected != ALIASES.get(head.format, head.format) and (
+                expected or item.path.suffix.lower() not in _known_suffixes()
+            ):
+                misnamed.append((item.key, head.format))
+        elif expected:
+            bad.append((item.key, head.reason))
+        else:
+            other.append(item.key)
+    problems = _add_unreadable(problems, bad)
+    if misnamed:
+        said = [f"{key} (is {kind})" for key, kind in misnamed]
+        text = f"{many(len(said), 'file')} with a name that does not fit the content: {some(said)}."
+        where = tuple(key for key, _ in misnamed)
+        problems.append(
+            Problem("wrongly_named", "note", where, text, "They are used; rename them.")
+        )
+    if other:
+        text = (
+            f"{many(len(other), 'file')} in class folders left out, being no image: {some(other)}."
+        )
+        problems.append(
+            Problem(
+                "not_images", "note", tuple(other), text, "Move them elsewhere, or ignore this."
+            )
+        )
+    return kept, heads, problems
+
+
+def _add_unreadable(problems: list[Problem], bad: list[tuple[str, str]]) -> list[Problem]:
+    """One problem for all unreadable files, those already listed included."""
+    if not bad:
+        return problems
+    earlier = [p for p in problems if p.name == "unreadable_files"]
+    where = [*(w for p in earlier for w in p.where), *(key for key, _ in bad)]
+    reasons = [f"{key} ({why})" for key, why in bad]
+    reasons = [*(p.message.split(": ", 1)[1].rstrip(".") for p in earlier), some(reasons, 5)]
+    what = "1 image file that cannot be read was" if len(where) == 1 else ""
+    what = what or f"{len(where)} image files that cannot be read were"
+    text = f"{what} left out: {', '.join(reasons)}."
+    problem = Problem(
+        "unreadable_files", "warning", tuple(where), text, "Replace them, or remove them."
+    )
+    return [*(p for p in problems if p.name != "unreadable_files"), problem]
+
+
+def _lost_classes(items: list[Item], labels: list[str]) -> list[Problem]:
+    lost = sorted({i.label for i in items} - set(labels))
+    if not lost:
+        return []
+    text = f"No image of the class {some(lost)} can be read; the class is left out."
+    return [Problem("empty_class", "warning", tuple(lost), text, "Replace its files.")]
+
+
+def _known_suffixes() -> set[str]:
+    """Suffixes that Pillow reads beyond IMAGE_SUFFIXES; such names are taken as right."""
+    from PIL import Image
+
+    return set(Image.registered_extensions())
+
+
+def is_hidden(path: Path) -> bool:
+    """Files that systems leave behind."""
+    return path.name.startswith(".") or path.name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file in it, however deep, sorted, but hidden ones; links that lead nowhere too."""
+    for path in sorted(folder.rglob("*")):
+        lost = path.is_symlink() and not path.exists()  # listed, not left out in silence
+        inside = [path, *(p for p in path.parents if p != folder and p.is_relative_to(folder))]
+        if (path.is_file() or lost) and not any(map(is_hidden, inside)):
+            yield path

@@ -1,0 +1,117 @@
+"""Tables that list image files: a column of paths, one of what each shows, perhaps part and group.
+
+No torch.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from fitwell.data.files import IMAGE_SUFFIXES, PARTS, Item, read_files
+from fitwell.data.table import Table, named_column, target_column, target_values
+from fitwell.data.types import BadData, Data, Problem, refuse, some
+from fitwell.spec import Spec
+
+PART_NAMES = ("split", "part", "set", "subset")
+LOOKED_AT = 200  # rows that say whether a column names files
+MOSTLY = 0.9
+
+
+def image_column(table: Table, folder: Path) -> str:
+    """The first column that names image files, of which some are there; "" where there is none.
+
+    Raises:
+        BadData: a column names images and there is nothing else to learn from, but none of the files
+            is there.
+    """
+    named = [name for name in table.frame.columns if _names_images(table.frame[name])]
+    for name in named:
+        if any((folder / str(value)).is_file() for value in _first(table.frame[name])):
+            return name
+    others = [name for name in table.frame.columns if name not in named]
+    if named and len(others) < 2:
+        first = str(_first(table.frame[named[0]])[0])
+        raise refuse(
+            "missing_files",
+            f"{table.where} names images in {named[0]}, such as {first}, and none of them is in {folder}.",
+            "Write the paths as they are seen from the folder of the table, or in full.",
+            (table.where, first),
+        )
+    return ""
+
+
+def read_listed(
+    table: Table, column: str, folder: Path, options: dict[str, Any], *, like: Spec | None = None
+) -> Data:
+    """`Data` of the images that a column names; paths are relative to `folder`, or absolute.
+
+    A column called split, part, set or subset whose values are train, val and test is the source's
+    own split.
+
+    Raises:
+        BadData: no such target or group, a missing target, or no readable image.
+    """
+    frame = table.frame
+    group = named_column(table, options["group"], "group") if options["group"] else ""
+    part = next((name for name in frame.columns if _is_part(name, frame[name])), "")
+    given = options["target"] or (like.target if like else "")
+    used = [column, *([part] if part and part not in (given, group) else [])]
+    rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
+    target, problems = target_column(rest, given, group, inputs=False)
+    values = target_values(frame[target], table)
+    rows = zip(
+        frame[column].to_list(),
+        values.tolist(),
+        frame[part].to_list() if part in used else [""] * frame.height,
+        frame[group].to_list() if group else [""] * frame.height,
+        table.keys,
+        strict=True,
+    )
+    items, unnamed = [], []
+    for path, value, own, together, key in rows:
+        if path is None:
+            unnamed.append(key)
+            continue
+        place = PARTS[str(own).strip().lower()] if own else ""
+        items.append(Item(folder / path, str(path), value, place, str(together or "")))
+    problems += _left_out(unnamed, [n for n in rest.frame.columns if n not in (target, group)])
+
+    def nothing(found: list[Problem]) -> BadData:
+        text = f"None of the {len(items)} images that {table.where} names can be read."
+        first = Problem("no_images", "error", (table.where,), text, "See what is wrong with each.")
+        return BadData([first, *found])
+
+    return read_files(
+        items, problems, options, name=table.name, target=target, nothing=nothing, like=like
+    )
+
+
+def _left_out(rows: list[str], columns: list[str]) -> list[Problem]:
+    """What the images are learned from without."""
+    problems = []
+    if rows:
+        text = f"{len(rows)} rows name no file and are left out: {some(rows)}."
+        mend = "Fill in the paths, or remove the rows."
+        problems.append(Problem("unnamed_file", "warning", tuple(rows), text, mend))
+    if columns:
+        text = f"Learning is from the images alone; not used: {some(columns)}."
+        mend = "Nothing to do; to learn from the columns instead, leave out that of the images."
+        problems.append(Problem("columns_ignored", "note", tuple(columns), text, mend))
+    return problems
+
+
+def _names_images(series: Any) -> bool:
+    values = _first(series)
+    named = [v for v in values if Path(v).suffix.lower() in IMAGE_SUFFIXES]
+    return bool(values) and len(named) >= MOSTLY * len(values)
+
+
+def _is_part(name: str, series: Any) -> bool:
+    values = [str(v).strip().lower() for v in series.unique().to_list() if v is not None]
+    return name.lower() in PART_NAMES and bool(values) and all(v in PARTS for v in values)
+
+
+def _first(series: Any) -> list[str]:
+    """The first values of a column of text, without the missing ones."""
+    import polars as pl
+
+    return series.head(LOOKED_AT).drop_nulls().to_list() if series.dtype == pl.String else []
