@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fitwell.data.duplicates import duplicates
+from fitwell.data.duplicates import duplicates, near_copies
+from fitwell.data.suspicions import capped_target, repeated_columns, target_in_features
 from fitwell.data.types import Data, Options, Problem, some
 
 FEW_EXAMPLES = 50  # below, one example more or less moves a test accuracy by 20 points
@@ -15,9 +16,14 @@ MOSTLY_MISSING = 0.5
 Check = Callable[[Data, Options], Iterator[Problem]]
 
 
-def problems_of(data: Data, options: Options) -> tuple[Problem, ...]:
-    """Everything wrong with `data`, errors first, on top of what the reader found."""
-    found = [*data.problems, *(p for check in CHECKS for p in check(data, options))]
+def problems_of(data: Data, options: Options, *, thorough: bool = False) -> tuple[Problem, ...]:
+    """Everything wrong with `data`, errors first, on top of what the reader found.
+
+    Args:
+        thorough: also what takes too long to be looked for at every start.
+    """
+    checks = (*CHECKS, *(THOROUGH if thorough else ()))
+    found = [*data.problems, *(p for check in checks for p in check(data, options))]
     rank = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(found, key=lambda p: rank[p.severity]))
 
@@ -244,7 +250,11 @@ CHECKS: tuple[Check, ...] = (
     target_range,
     finite,
     columns,
+    repeated_columns,
+    target_in_features,
+    capped_target,
     blank_images,
     duplicates,
     folds,
 )
+THOROUGH: tuple[Check, ...] = (near_copies,)

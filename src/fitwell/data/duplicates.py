@@ -1,49 +1,98 @@
-"""Exact copies among the examples: found by a hash, proved byte for byte. No torch."""
+"""Copies among the examples, exact ones found by a hash and proved byte for byte. No torch."""
 
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 
+from fitwell.data.near import near_duplicates
+from fitwell.data.split import fit_rows
 from fitwell.data.types import Data, Options, Problem, some
+from fitwell.errors import SettingError
 
 CHUNK_ROWS = 4096  # rows hashed at once: bounds the memory to a few megabytes
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """How examples are alike, for the names and sentences of the problems."""
+
+    prefix: str
+    copies: str
+    inputs: str
+
+
+EXACT = Likeness("", "exact copies of one another", "equal inputs")
+NEAR = Likeness(
+    "near_", "almost the same, up to size, quality or brightness", "almost equal inputs"
+)
+
+
 def duplicates(data: Data, options: Options) -> Iterator[Problem]:
-    """Exact copies: across the source's own parts, with other targets, or plain."""
-    groups = duplicate_groups(data.inputs)
+    """Exact copies: across the split, with other targets, or plain."""
+    yield from _said(duplicate_groups(data.inputs), EXACT, data, options)
+
+
+def near_copies(data: Data, options: Options) -> Iterator[Problem]:
+    """Images that show the same: across the split, with other targets, or plain."""
+    if data.spec.kind == "images" and len(data) > 1:
+        yield from _said([np.array(p) for p in near_duplicates(data.inputs)], NEAR, data, options)
+
+
+def _said(
+    groups: list[np.ndarray], alike: Likeness, data: Data, options: Options
+) -> Iterator[Problem]:
     if not groups:
         return
     tables = {
         "duplicate_across_parts": (
-            "stand in the test part and outside it; the test score is flattered",
+            f"are {alike.copies}, and stand in the test part and outside it; the test score is flattered",
             "Leave one of each out.",
         ),
+        "duplicate_across_split": (
+            f"are {alike.copies}, and the split puts them into the test part and outside it; the test "
+            "score is flattered",
+            "Leave one of each out, or name what keeps them together in data.group.",
+        ),
         "conflicting_labels": (
-            "have equal inputs but different targets",
+            f"have {alike.inputs} but different targets",
             "Correct the targets, or leave such examples out.",
         ),
         "duplicate_examples": (
-            "are exact copies of one another, and a split may put a copy on each side",
+            f"are {alike.copies}, and a split may put one on each side",
             "Leave one of each out.",
         ),
     }
+    own, test = _test_part(data, options)
+    across = "duplicate_across_parts" if own else "duplicate_across_split"
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     for rows in groups:
-        if len({data.part[i] == "test" for i in rows}) > 1:
-            found["duplicate_across_parts"].append(rows)
+        split = len(set(test[rows].tolist())) > 1
+        if split:
+            found[across].append(rows)
         if len(set(data.targets[rows].tolist())) > 1:
             found["conflicting_labels"].append(rows)
-        else:
+        elif not split:
             found["duplicate_examples"].append(rows)
     for name, (what, mend) in tables.items():
         if found[name]:
-            keys = [str(data.keys[i]) for rows in found[name] for i in rows]
+            keys = dict.fromkeys(str(data.keys[i]) for rows in found[name] for i in rows)
             pairs = [" = ".join(str(data.keys[i]) for i in rows[:3]) for rows in found[name]]
-            yield Problem(
-                name, "warning", tuple(keys), f"{len(keys)} examples {what}: {some(pairs)}.", mend
-            )
+            text = f"{len(keys)} examples {what}: {some(pairs)}."
+            yield Problem(f"{alike.prefix}{name}", "warning", tuple(keys), text, mend)
+
+
+def _test_part(data: Data, options: Options) -> tuple[bool, np.ndarray]:
+    """(whether the source brings its own, [example] whether it is in the test part)."""
+    own = data.part == "test"
+    if own.any():
+        return True, own
+    test = np.zeros(len(data), bool)
+    with suppress(SettingError):  # too few for any split: another check says so
+        test[fit_rows(data, options, int(options["seed"])).held_out] = True
+    return False, test
 
 
 def duplicate_groups(inputs: np.ndarray) -> list[np.ndarray]:

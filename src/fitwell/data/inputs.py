@@ -165,12 +165,11 @@ def _fitting(
     problems: tuple[Problem, ...] = (),
 ) -> Inputs:
     """Inputs of an array, images resized; or a sentence that says which shape the model reads."""
-    wanted: tuple[int, ...] = spec.input_shape
-    if spec.kind == "table":
-        wanted = (len(spec.columns),)
-    resizable = spec.kind == "images" and array.ndim == 4 and array.shape[1] == wanted[0]
-    if resizable and array.shape[2:] != wanted[1:]:
-        array = resize_array(array, (wanted[1], wanted[2]), spec.resize)
+    if spec.kind == "images" and array.ndim == 4 and array.shape[1] == spec.input_shape[0]:
+        size = (spec.input_shape[1], spec.input_shape[2])
+        if array.shape[2:] != size:
+            array = resize_array(array, size, spec.resize)
+    wanted = spec.input_shape if spec.kind == "images" else (len(spec.columns),)
     if array.shape[1:] != wanted:
         what = f"images of shape {list(wanted)}" if spec.kind == "images" else ""
         raise refuse(

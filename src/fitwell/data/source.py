@@ -28,6 +28,10 @@ TRAINING_ONLY = {
     "constant_target",
     "constant_inputs",
     "constant_column",
+    "repeated_column",
+    "target_in_features",
+    "capped_target",
+    "duplicate_across_split",
 }
 OTHER_ARCHIVES = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")  # or of a single file
 
@@ -59,19 +63,19 @@ def check(source: Any, options: Options | None = None) -> tuple[Data | None, tup
         SettingError: a setting is wrong (the data is not to blame).
     """
     try:
-        data, problems = _read(source, fill(options or {}), None)
+        data, problems = _read(source, fill(options or {}), None, thorough=True)
     except BadData as error:
         return None, error.problems
     return data.with_problems(problems), problems
 
 
 def _read(
-    source: Any, options: dict[str, Any], like: Spec | None
+    source: Any, options: dict[str, Any], like: Spec | None, *, thorough: bool = False
 ) -> tuple[Data, tuple[Problem, ...]]:
     data = _open(source, options, like)
     if like is not None and data.spec.kind != like.kind:
         raise _other_kind(data.name, data.spec.kind, like)
-    problems = problems_of(data, options)
+    problems = problems_of(data, options, thorough=thorough)
     if isinstance(source, str) and source in SOURCES and Path(source).exists():
         note = Problem(
             "path_beats_name",

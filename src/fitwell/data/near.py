@@ -1,0 +1,93 @@
+"""Near duplicates among images: found by a perceptual hash, proved by their pixels. No torch.
+
+Two pictures of one thing, saved at another quality or size, differ in every byte and in nothing that a
+network learns; on both sides of a split they flatter the score as copies do.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+CHUNK = 1 << 24  # values worked on at once
+SIDE = 8  # of the grid of the hash: 64 bits
+DISTANCE = 3  # bits in which the hashes of one picture may differ
+BANDS = 4  # one more than DISTANCE, so that whatever differs, one of them is equal
+CROWDED = 2000  # images with an equal band: such a band says nothing
+ALIKE = 0.995  # least correlation of the pixels
+ROUGHLY = 0.99  # of the fields, before the pixels are looked at
+LEAST_CONTRAST = 4.0  # standard deviation: flat images are alike for other reasons
+
+
+def near_duplicates(images: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of images that show the same, first row first; exact copies are not among them.
+
+    Args:
+        images: [example, channel, height, width].
+
+    >>> rng = np.random.default_rng(0)
+    >>> one = np.kron(rng.integers(0, 200, (1, 1, 9, 9)), np.ones((4, 4))).astype(np.uint8)
+    >>> other = np.kron(rng.integers(0, 200, (1, 1, 9, 9)), np.ones((4, 4))).astype(np.uint8)
+    >>> near_duplicates(np.concatenate([one, other, one + 5]))
+    [(0, 2)]
+    """
+    grey, flat = _pooled(images)
+    rows = np.flatnonzero(~flat)
+    fields = grey[rows].reshape(len(rows), -1)
+    fields -= fields.mean(1, keepdims=True)
+    fields /= np.maximum(np.linalg.norm(fields, axis=1, keepdims=True), 1e-9)
+    found = []
+    for first, second in _candidates(_hashes(grey[rows])):
+        rough = np.einsum("ij,ij->i", fields[first], fields[second]) >= ROUGHLY
+        pairs = zip(rows[first[rough]].tolist(), rows[second[rough]].tolist(), strict=True)
+        found += [(a, b) for a, b in pairs if _alike(images[a], images[b])]
+    return sorted(set(found))
+
+
+def _pooled(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """([example, SIDE, SIDE + 1] mean brightness of the fields of a grid, [example] whether flat)."""
+    n, channels, height, width = images.shape
+    down, across = _fields(SIDE, height), _fields(SIDE + 1, width)
+    grey = np.empty((n, SIDE, SIDE + 1), np.float32)
+    flat = np.empty(n, bool)
+    step = max(1, CHUNK // (channels * height * width))
+    for start in range(0, n, step):
+        block = images[start : start + step].mean(1, dtype=np.float32)
+        flat[start : start + step] = block.std((1, 2)) < LEAST_CONTRAST
+        grey[start : start + step] = down @ block @ across.T
+    return grey, flat
+
+
+def _fields(count: int, length: int) -> np.ndarray:
+    """[field, pixel] weights of `count` equal fields along a side of `length` pixels."""
+    edges = np.linspace(0, length, count + 1)
+    pixel = np.arange(length)
+    low, high = np.maximum(edges[:-1, None], pixel), np.minimum(edges[1:, None], pixel + 1)
+    return (np.maximum(high - low, 0) * count / length).astype(np.float32)
+
+
+def _hashes(grey: np.ndarray) -> np.ndarray:
+    """[example] 64 bits: whether each field is brighter than the one on its left (dHash)."""
+    bits = (grey[:, :, 1:] > grey[:, :, :-1]).reshape(len(grey), -1)
+    return np.packbits(bits, axis=1).view(np.uint64).reshape(-1)
+
+
+def _candidates(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(first, second) rows of pairs whose hashes differ in at most DISTANCE bits, some of them twice."""
+    width = 64 // BANDS
+    for number in range(BANDS):
+        band = (hashes >> np.uint64(number * width)) & np.uint64((1 << width) - 1)
+        order = np.argsort(band, kind="stable")  # rows of an equal band stay in order
+        for group in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
+            if 1 < len(group) <= CROWDED:
+                differ = np.bitwise_count(hashes[group][:, None] ^ hashes[group][None, :])
+                first, second = np.nonzero(np.triu(differ <= DISTANCE, 1))
+                yield group[first], group[second]
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether the pixels agree, up to brightness and contrast of the whole; exact copies do not count."""
+    if np.array_equal(one, other):
+        return False
+    a, b = (image.astype(np.float32).ravel() for image in (one, other))
+    a, b = a - a.mean(), b - b.mean()
+    return float(a @ b) >= ALIKE * float(np.sqrt((a @ a) * (b @ b)))

@@ -1,0 +1,178 @@
+"""What looks too good or bent: leaks, repeated columns, caps, near duplicates, copies across the split."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from data_problems import named
+from PIL import Image
+
+from fitwell.data import check, read
+from fitwell.data.near import near_duplicates
+from fitwell.data.split import fit_rows
+
+RNG = np.random.default_rng
+
+
+def table(n: int = 400, **columns: Any) -> pl.DataFrame:
+    rng = RNG(0)
+    plain = {"a": rng.normal(size=n), "b": rng.normal(size=n), "c": rng.choice(["x", "y"], n)}
+    return pl.DataFrame({**plain, **columns})
+
+
+def names(frame: pl.DataFrame, **options: Any) -> set[str]:
+    return {p.name for p in check(frame, {"target": "y", **options})[1]}
+
+
+def problem(frame: pl.DataFrame, name: str, **options: Any) -> Any:
+    return named(check(frame, {"target": "y", **options})[1], name)
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_a_column_that_is_the_target_is_found(task: str) -> None:
+    y = RNG(1).normal(size=400)
+    target = y if task == "regression" else np.where(y > 0.3, "high", "low")
+    noisy = y + 0.5 * RNG(2).normal(size=400)
+    frame = table(leak=3 * y + 7, noisy=noisy, y=target)
+    found = problem(frame, "target_in_features", task=task)
+    assert found.severity == "warning" and found.where == ("leak",)
+    assert "leak" in found.message and "noisy" not in found.message
+    assert "target_in_features" not in names(table(noisy=noisy, y=target), task=task)
+
+
+def test_a_leak_in_categories_or_in_missing_values_is_found() -> None:
+    y = RNG(1).choice(["ill", "well"], 400)
+    coded = np.where(y == "ill", RNG(2).choice(["A", "B"], 400), RNG(3).choice(["C", "D"], 400))
+    dated = np.where(y == "ill", RNG(2).normal(size=400), np.nan)  # filled in for the ill alone
+    found = problem(table(coded=coded, dated=dated, y=y), "target_in_features")
+    assert found.where == ("coded", "dated")
+    cost = np.where(y == "ill", 100.0, 7.0) + RNG(4).random(400)
+    assert problem(table(dated=dated, y=cost), "target_in_features").where == ("dated",)
+
+
+def test_few_rows_and_rare_classes_are_no_leak() -> None:
+    few = table(60, y=RNG(1).choice(["a", "b"], 60), leak=RNG(1).choice(["a", "b"], 60))
+    assert "target_in_features" not in names(few)
+    rare = np.where(np.arange(400) % 50 == 0, "yes", "no")
+    assert "target_in_features" not in names(table(y=rare))
+
+
+@pytest.mark.parametrize("source", ["breast-cancer", "wine", "diabetes"])
+def test_real_tables_are_not_suspected(source: str) -> None:
+    found = {p.name for p in check(source)[1]}
+    assert not found & {"target_in_features", "repeated_column", "capped_target"}
+
+
+def test_columns_that_say_the_same_are_found_in_any_unit() -> None:
+    cm = RNG(1).normal(170, 10, 400).round(1)
+    cm[5] = np.nan
+    frame = table(
+        cm=cm, inch=cm / 2.54, minus=-cm, other=cm + RNG(2).normal(size=400), y=RNG(3).random(400)
+    )
+    frame = frame.with_columns(again=pl.col("c"), none=pl.lit(1.0), one=pl.lit(1.0))
+    found = problem(frame, "repeated_column")
+    assert set(found.where) == {"cm", "inch", "minus", "c", "again"}
+
+
+def test_values_that_are_missing_elsewhere_make_another_column() -> None:
+    a = RNG(1).normal(size=400)
+    b = a.copy()
+    b[7] = np.nan
+    assert "repeated_column" not in names(table(one=a, two=b, y=RNG(3).random(400)))
+
+
+def test_a_capped_target_is_found_and_counts_are_not() -> None:
+    y = RNG(1).gamma(2.0, 100_000, 4000)
+    found = problem(table(4000, y=np.minimum(y, 500_001)), "capped_target")
+    assert "values of y are 500001, its largest" in found.message
+    assert "capped_target" not in names(table(4000, y=y))
+    assert "capped_target" not in names(table(4000, y=RNG(1).poisson(30, 4000)), task="regression")
+    assert "capped_target" not in names(table(4000, y=RNG(1).uniform(0, 9.99, 4000).round(1)))
+
+
+def test_california_is_capped(shared: Path) -> None:
+    path = shared / "tabular" / "california_housing.csv"
+    problems = check(path, {"target": "median_house_value"})[1]
+    assert "965 of 20640 values" in named(problems, "capped_target").message
+    assert not any(p.name in ("target_in_features", "repeated_column") for p in problems)
+
+
+def test_infinite_values_are_suspected_of_nothing_else() -> None:
+    a = RNG(1).normal(size=400)
+    a[3] = np.inf
+    _, problems = check((np.stack([a, RNG(2).normal(size=400)], 1), np.arange(400) % 2))
+    assert [p.name for p in problems if p.severity != "note"] == ["nonfinite_inputs"]
+
+
+def photo(seed: int, side: int = 96) -> Image.Image:
+    """Blobs of colour, as smooth as photographs are."""
+    small = Image.fromarray(RNG(seed).integers(0, 256, (7, 7, 3), np.uint8))
+    return small.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def decoded(*images: Image.Image) -> np.ndarray:
+    return np.stack([np.asarray(i.resize((64, 64))).transpose(2, 0, 1) for i in images])
+
+
+def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return Image.open(io.BytesIO(out.getvalue())).convert("RGB")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda i: as_jpeg(i, 40),
+        lambda i: i.resize((60, 60)),
+        lambda i: i.point(lambda v: round(0.8 * v + 10)),
+    ],
+    ids=["saved as jpeg", "made smaller", "paler"],
+)
+def test_the_same_picture_otherwise_saved_is_found(change: Any) -> None:
+    others = [photo(i) for i in range(2, 60)]
+    images = decoded(photo(0), *others, change(photo(0)), photo(1))
+    assert near_duplicates(images) == [(0, 59)]
+
+
+def test_exact_copies_flat_and_other_pictures_are_no_near_duplicates() -> None:
+    flat = [Image.new("RGB", (64, 64), (i, i, i)) for i in range(0, 250, 25)]
+    images = decoded(photo(0), photo(0), *flat, *(photo(i) for i in range(1, 80)))
+    assert near_duplicates(images) == []
+
+
+def test_caltech_has_near_duplicates(shared: Path, tmp_path: Path) -> None:
+    """Found by this test and looked at: the same llama, the same grand piano, at another size."""
+    archive = shared / "caltech25" / "caltech25.tar"
+    found = [p for p in check(str(archive))[1] if p.name.startswith("near_")]
+    where = {key for p in found for key in p.where}
+    assert {"llama/image_0001.jpg", "llama/image_0010.jpg"} <= where
+    assert {"grand_piano/image_0006.jpg", "grand_piano/image_0014.jpg"} <= where
+    assert len(where) < 40
+
+
+def test_copies_across_the_split_that_fitwell_makes_are_said(tmp_path: Path) -> None:
+    x, y = RNG(0).normal(size=(200, 3)), np.arange(200) % 2
+    test = fit_rows(read((x, y)), {}, 0).held_out
+    inside = np.setdiff1d(np.arange(200), test)
+    x[test[0]], y[test[0]] = x[inside[0]], y[inside[0]]
+    found = named(check((x, y))[1], "duplicate_across_split")
+    assert set(found.where) == {f"row {test[0]}", f"row {inside[0]}"}
+    assert "data.group" in found.mend
+    x[inside[1]], y[inside[1]] = x[inside[2]], y[inside[2]]
+    both = {p.name: p for p in check((x, y))[1]}
+    assert set(both["duplicate_examples"].where) == {f"row {inside[1]}", f"row {inside[2]}"}
+
+
+def test_near_copies_with_other_labels_are_said(tmp_path: Path) -> None:
+    for i in range(12):
+        folder = tmp_path / ("cat" if i % 2 else "dog")
+        folder.mkdir(exist_ok=True)
+        photo(i).save(folder / f"{i}.png")
+    as_jpeg(photo(1), 60).save(tmp_path / "dog" / "1.jpg", quality=90)
+    found = named(check(tmp_path)[1], "near_conflicting_labels")
+    assert set(found.where) == {"cat/1.png", "dog/1.jpg"}
+    assert not any(p.name.startswith("near_") for p in read(tmp_path).problems)  # at every start
