@@ -1,6 +1,7 @@
 """The HTML report: what it says, what it must not do, and what it leaves out."""
 
 import base64
+import io
 import re
 import subprocess
 import sys
@@ -12,13 +13,16 @@ import numpy as np
 import pytest
 import report_fakes as fakes
 from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.metrics import confusion_matrix
 
+from fitwell.data import read
 from fitwell.findings import diagnose
 from fitwell.record import Diagnosis, Run
 from fitwell.report import mistakes
 from fitwell.report.curves import curve_table, paint_verdicts, scale_of
 from fitwell.report.evidence import by_layer, picture
+from fitwell.report.examples import contact_sheet
 from fitwell.report.facts import gather, held_out_predictions
 from fitwell.report.headline import headline
 from fitwell.report.html import outcomes, proofs, render, write_report
@@ -151,23 +155,56 @@ def test_names_are_escaped_on_the_page_and_in_pictures(sick: str) -> None:
 
 
 def test_pictures_are_the_examples_that_the_text_names(sick: str) -> None:
-    import io
-
-    from PIL import Image
-
     data = fakes.digits()
     page = Page(sick)
     shown = page.pictures("image/png")
     predictions, _ = held_out_predictions(gather(fakes.improvement(data=data)))
     assert predictions is not None
     rows = predictions.worst()
-    assert len(shown) == len(rows) > 5
-    for content, row in zip(shown, rows, strict=True):
+    assert len(shown) == len(rows) + 10 > 15  # the sheet has a strip a class
+    for content, row in zip(shown, rows, strict=False):
         pixels = np.asarray(Image.open(io.BytesIO(content)))
         small = pixels[::12, ::12] if pixels.shape == (96, 96) else pixels
         assert (small == data.inputs[predictions.index[row], 0]).all()
         assert str(predictions.keys[row]) in page.text
     assert f"This file embeds {len(rows)} examples" in page.text
+
+
+def test_the_contact_sheet_shows_examples_of_each_class(tmp_path: Path) -> None:
+    data = fakes.digits()
+    page = Page(
+        write_report(fakes.improvement(data=data), tmp_path / "r.html", data=data).read_text(
+            "utf-8"
+        )
+    )
+    strips = page.pictures("image/png")[-10:]
+    for digit, content in enumerate(strips):
+        strip = np.asarray(Image.open(io.BytesIO(content)))
+        assert strip.shape == (64, 8 * 66 - 2, 3)  # 8 times as large, 2 pixels between
+        rows = np.flatnonzero(data.targets == digit)
+        shown = rows[np.linspace(0, len(rows) - 1, 8).astype(int)]
+        for place, row in enumerate(shown):
+            tile = strip[::8, place * 66 : place * 66 + 64 : 8, 0]
+            assert (tile == data.inputs[row, 0]).all()
+    assert "This sheet embeds 80 examples" in page.text
+
+
+def test_a_contact_sheet_of_numbers_goes_from_small_to_large() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 30, 100), np.uint8)
+    ages = np.random.default_rng(1).permutation(40) + 0.5
+    data = read((images, ages))
+    sheet = contact_sheet(data)
+    assert len(sheet["strips"]) == 1 and len(sheet["examples"]) == 8
+    said = [ages[int(key.split()[1])] for key in sheet["examples"]]
+    assert said == sorted(said) and said[0] == 0.5 and said[-1] == 39.5
+    assert sheet["strips"][0]["picture"].startswith("data:image/jpeg")
+    assert contact_sheet(read("wine")) == contact_sheet(None) == {}
+
+
+def test_many_classes_are_said_not_to_be_all() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (100, 1, 8, 8), np.uint8)
+    sheet = contact_sheet(read((images, np.array([f"c{i % 50:02}" for i in range(100)]))))
+    assert len(sheet["strips"]) == 40 and sheet["left"] == 10
 
 
 def test_no_examples_leaves_pictures_rows_and_names_out(tmp_path: Path) -> None:

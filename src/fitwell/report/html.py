@@ -13,6 +13,7 @@ from fitwell.record import Diagnosis, Finding, Verdict
 from fitwell.report import mistakes, model, wording
 from fitwell.report.curves import learning_curve, shared_limits, verdict_plot
 from fitwell.report.evidence import picture
+from fitwell.report.examples import contact_sheet
 from fitwell.report.facts import Facts, explained_mistakes, gather, held_out_predictions
 from fitwell.report.headline import headline
 
@@ -72,6 +73,7 @@ def render(
         "curves": curves(facts),
         "errors": errors(facts, data if examples else None, examples),
         "examples": examples,
+        "sheet": contact_sheet(data) if examples and is_of(data, facts) else {},
         "problems": [
             p if examples else without_examples(p, facts.spec)
             for p in sorted_problems(getattr(data, "problems", ()))
@@ -254,6 +256,15 @@ def errors(facts: Facts, data: Any, examples: bool) -> dict[str, Any]:
         unit = facts.spec.target if facts.spec else ""
         found["residuals"] = mistakes.residual_plots(predictions, unit)
     return found
+
+
+def is_of(data: Any, facts: Facts) -> bool:
+    """Whether the predictions are of this data: their examples have the same names."""
+    predictions, _ = held_out_predictions(facts)
+    if data is None or predictions is None or not len(predictions.index):
+        return data is not None
+    inside = predictions.index < len(data)
+    return bool(inside.all()) and bool((data.keys[predictions.index] == predictions.keys).all())
 
 
 def sorted_problems(problems: Iterable[Any]) -> list[Any]:

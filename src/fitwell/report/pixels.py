@@ -52,16 +52,20 @@ def pixels(image: np.ndarray) -> np.ndarray:
     return shown.transpose(1, 2, 0).astype(np.uint8)
 
 
+def uri(drawn: Any, kind: str) -> str:
+    """A PIL image as the data URI of a PNG or JPEG."""
+    buffer = io.BytesIO()
+    drawn.save(buffer, kind, **({"optimize": True} if kind == "PNG" else {"quality": QUALITY}))
+    return data_uri(buffer.getvalue(), f"image/{kind.lower()}")
+
+
 def _uri(drawn: Any) -> str:
     from PIL import Image
 
     side = max(drawn.size)
-    buffer = io.BytesIO()
     if side >= SMALLEST:
         drawn.thumbnail((LARGEST, LARGEST))
-        drawn.save(buffer, "JPEG", quality=QUALITY)
-        return data_uri(buffer.getvalue(), "image/jpeg")
+        return uri(drawn, "JPEG")
     factor = -(-SMALLEST // side)
     size = (drawn.width * factor, drawn.height * factor)
-    drawn.resize(size, Image.Resampling.NEAREST).save(buffer, "PNG", optimize=True)
-    return data_uri(buffer.getvalue(), "image/png")
+    return uri(drawn.resize(size, Image.Resampling.NEAREST), "PNG")
