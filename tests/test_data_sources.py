@@ -4,7 +4,9 @@ import gzip
 import struct
 import subprocess
 import sys
+import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from fitwell.data import SOURCES, BadData, check, read
+from fitwell.data.cifar import BATCHES
 from fitwell.data.duplicates import duplicate_groups
 from fitwell.errors import SettingError
 
@@ -164,41 +167,124 @@ def test_no_download_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert error.value.setting == "data.root"
 
 
+def fetching(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, fetch: Callable[[str, str, str], None]
+) -> list[str]:
+    """The addresses that are asked for from now on, and what `fetch` does for each."""
+    import torchvision.datasets.utils
+
+    asked: list[str] = []
+
+    def download_url(url: str, root: str, md5: str) -> None:
+        asked.append(url)
+        fetch(url, root, md5)
+
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", download_url)
+    monkeypatch.setenv("FITWELL_CACHE", str(cache))
+    monkeypatch.delenv("FITWELL_OFFLINE", raising=False)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("fashion-mnist", "FashionMNIST"), ("mnist", "MNIST")]
+)
 def test_download_is_done_once_and_a_killed_one_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torchvision.datasets
+    def fetch(url: str, root: str, md5: str) -> None:
+        assert len(md5) == 32 and Path(root) == tmp_path / "downloads" / folder / "raw"
+        Path(root).mkdir(parents=True, exist_ok=True)
+        if url.endswith("train-images-idx3-ubyte.gz"):
+            idx_folder(Path(root), ".gz")
 
-    calls = []
-
-    def fetch(root: str, train: bool, download: bool) -> None:
-        calls.append(root)
-        folder = Path(root) / "FashionMNIST" / "raw"
-        folder.mkdir(parents=True, exist_ok=True)
-        idx_folder(folder, ".gz")
-
-    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", fetch)
-    monkeypatch.setenv("FITWELL_CACHE", str(tmp_path))
-    monkeypatch.delenv("FITWELL_OFFLINE", raising=False)
-    fetch(str(tmp_path / "downloads"), True, True)  # files there, but never said to be whole
+    asked = fetching(monkeypatch, tmp_path, fetch)
+    raw = tmp_path / "downloads" / folder / "raw"
+    raw.mkdir(parents=True)
+    idx_folder(raw, ".gz")  # files there, but never said to be whole
     for _ in range(2):
-        assert read("fashion-mnist").inputs.shape == (60, 1, 7, 9)
-    assert len(calls) == 2  # the first by this test, one by the first read, none by the second
+        data = read(name)
+        assert data.inputs.shape == (60, 1, 7, 9) and data.name == name
+    assert len(asked) == 4  # by the first read alone
 
 
-def test_download_that_fails_says_what_to_do(
+def test_a_mirror_that_fails_is_followed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torchvision.datasets
+    def fetch(url: str, root: str, md5: str) -> None:
+        if "amazonaws" in url:
+            raise OSError("down")
+        Path(root).mkdir(parents=True, exist_ok=True)
+        idx_folder(Path(root), ".gz")
 
-    def fail(*args: object, **settings: object) -> None:
-        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+    asked = fetching(monkeypatch, tmp_path, fetch)
+    assert len(read("mnist")) == 60
+    assert len(asked) == 8 and "amazonaws" in asked[0] and "lecun" in asked[1]
 
-    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", fail)
-    monkeypatch.setenv("FITWELL_CACHE", str(tmp_path))
-    monkeypatch.delenv("FITWELL_OFFLINE", raising=False)
-    with pytest.raises(BadData, match=r"could not be downloaded.*data\.root=DIR"):
-        read("fashion-mnist")
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "mnist", "cifar10"])
+def test_download_that_fails_says_what_to_do(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(url: str, root: str, md5: str) -> None:
+        raise RuntimeError("File not found or corrupted.")
+
+    fetching(monkeypatch, tmp_path, fetch)
+    with pytest.raises(BadData, match=r"could not be downloaded: File not.*data\.root=DIR"):
+        read(name)
+
+
+def cifar(folder: Path, n: int = 40) -> dict[str, np.ndarray]:
+    """Batches as CIFAR-10's binary version has them: name -> [record, byte]."""
+    made = {}
+    for i, name in enumerate(BATCHES):
+        block = np.random.default_rng(i).integers(0, 256, (n, 3073), np.uint8)
+        block[:, 0] = np.arange(n) % 10
+        made[name] = block
+        block.tofile(folder / name)
+    return made
+
+
+def test_cifar10_is_read_from_its_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "made").mkdir()
+    made = cifar(tmp_path / "made")
+
+    def fetch(url: str, root: str, md5: str) -> None:
+        assert url == "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+        Path(root).mkdir(parents=True)
+        with tarfile.open(Path(root) / "cifar-10-binary.tar.gz", "w:gz") as archive:
+            archive.add(tmp_path / "made", "cifar-10-batches-bin")
+
+    asked = fetching(monkeypatch, tmp_path / "cache", fetch)
+    for source, options in (("cifar10", {}), ("cifar10", {}), (tmp_path / "made", {})):
+        data = read(source, options)
+        assert data.inputs.shape == (240, 3, 32, 32) and data.spec.classes[9] == "truck"
+        assert (data.part == "test").sum() == 40 and data.keys[-1] == "test_batch 39"
+        block = made["data_batch_2.bin"][7]
+        assert (data.inputs[47].ravel() == block[1:]).all() and data.targets[47] == block[0]
+    assert len(asked) == 1
+    assert read("cifar10", {"root": str(tmp_path / "made")}).fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("cut", r"test_batch\.bin has 122,900 bytes, which is no whole number of records of 3,073"),
+        ("label", r"test_batch\.bin holds the label 77, and CIFAR-10 has 0 to 9"),
+        ("empty", r"test_batch\.bin has 0 bytes"),
+    ],
+)
+def test_damaged_batches_are_named(tmp_path: Path, damage: str, message: str) -> None:
+    block = cifar(tmp_path)["test_batch.bin"]
+    block[3, 0] = 77
+    raw = {"cut": block.tobytes()[:122_900], "label": block.tobytes(), "empty": b""}[damage]
+    (tmp_path / "test_batch.bin").write_bytes(raw)
+    with pytest.raises(BadData, match=message):
+        read(tmp_path)
+
+
+def test_a_root_without_batches_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"holds none of data_batch_1\.bin, .*leave data\.root out"):
+        read("cifar10", {"root": str(tmp_path)})
 
 
 def test_unknown_and_missing_sources() -> None:
@@ -224,8 +310,8 @@ def test_a_path_beats_a_source_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_archives_and_other_files(tmp_path: Path) -> None:
-    path = tmp_path / "images.zip"
-    path.write_bytes(b"PK")
+    path = tmp_path / "images.7z"
+    path.write_bytes(b"7z")
     with pytest.raises(BadData, match="Unpack it"):
         read(path)
     other = tmp_path / "model.bin"

@@ -7,6 +7,7 @@ from typing import Any
 from fitwell.data.archive import is_archive, stem_of, unpacked
 from fitwell.data.arrays import read_arrays
 from fitwell.data.checks import problems_of
+from fitwell.data.download import PUBLISHED
 from fitwell.data.options import fill
 from fitwell.data.sources import SOURCES
 from fitwell.data.types import BadData, Data, Options, Problem, refuse
@@ -124,7 +125,7 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
     if not path.exists():
         if str(source) in SOURCES:
             _refuse_columns(options, f"the source {source}")
-            if str(source) != "fashion-mnist":
+            if str(source) not in PUBLISHED:
                 _refuse_root(options)
             return SOURCES[str(source)](options)
         raise missing(str(source))
@@ -133,6 +134,7 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
     if path.is_file() and is_archive(path):
         path, name = unpacked(path), stem_of(path)
     if path.is_dir():
+        from fitwell.data.cifar import is_cifar_folder, read_cifar
         from fitwell.data.folder import read_folder
         from fitwell.data.idx import is_idx_folder, read_idx
 
@@ -140,6 +142,7 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         if like is not None and like.kind != "images":
             raise _other_kind(str(path), "images", like)
         reader = read_idx if is_idx_folder(path) else read_folder
+        reader = read_cifar if is_cifar_folder(path) else reader
         return reader(path, options, name=name or path.resolve().name, like=like)
     suffix = path.suffix.lower()
     if suffix == ".npz":
@@ -215,7 +218,7 @@ def _refuse_columns(options: dict[str, Any], what: str) -> None:
 def _refuse_root(options: dict[str, Any]) -> None:
     if options["root"]:
         raise SettingError(
-            f"data.root = {options['root']}: only fashion-mnist reads it. Leave it out, or "
-            "give that folder as the source.",
+            f"data.root = {options['root']}: only {', '.join(PUBLISHED)} read it. Leave it out, "
+            "or give that folder as the source.",
             setting="data.root",
         )
