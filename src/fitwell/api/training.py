@@ -10,6 +10,7 @@ import numpy as np
 from fitwell import record, store
 from fitwell.api.results import Improvement, Run, own_diagnosis, write_report
 from fitwell.api.start import Model, Start, begin, given, seconds_of
+from fitwell.api.varying import points_of, varied
 from fitwell.data import Data, read, split
 from fitwell.errors import FitwellError, FolderError, Interrupted, going_on
 from fitwell.resolve import check_batch, check_paired, check_patience
@@ -74,6 +75,8 @@ def cv(
     *,
     model: Model = "",
     settings: Mapping[str, Any] | None = None,
+    sizes: bool = False,
+    vary: str = "",
     out: str | Path | None = None,
     examples: bool = True,
     progress: Progress | None = None,
@@ -81,12 +84,25 @@ def cv(
     """K-fold cross-validation: the folds are the run's `trials`.
 
     Its scores are means over the folds, "validation" of the folds held out; the out-of-fold
-    predictions of every example are `run.predictions["held_out"]`. Arguments as for `fit`.
+    predictions of every example are `run.predictions["held_out"]`.
+
+    Args:
+        sizes: also train on a half, a quarter and so on of the examples, and say what twice as many
+            would bring; rows of `run.evidence`, experiments `vary` and `twice`.
+        vary: also cross-validate other values of a setting: `model.width=8..128` doubles from 8 to 128,
+            `optim.lr=0.01,0.1` names them; rows of `run.evidence`, experiment `vary`.
+        source, model, settings, out, examples, progress: as for `fit`.
+
+    Raises:
+        SettingError: more folds than examples, or `vary` names no setting or a value that is wrong.
     """
     start = begin(source, model, settings)
     _check_folds(start)
-    with _resumable(_folder(start, out, examples=examples)) as folder:
-        return _cross_validate(start, folder, examples, progress)
+    if vary:
+        points_of(vary, start)  # refused before anything is written
+    call = {"examples": examples, "sizes": sizes, "vary": vary}
+    with _resumable(_folder(start, out, **call)) as folder:
+        return _cross_validate(start, folder, examples, progress, sizes=sizes, vary=vary)
 
 
 def _check_folds(start: Start) -> None:
@@ -109,7 +125,15 @@ def _check_candidate(start: Start) -> None:
         moments_of(candidate, start.data, np.arange(len(start.data)))
 
 
-def _cross_validate(start: Start, folder: Path, examples: bool, progress: Progress | None) -> Run:
+def _cross_validate(
+    start: Start,
+    folder: Path,
+    examples: bool,
+    progress: Progress | None,
+    *,
+    sizes: bool = False,
+    vary: str = "",
+) -> Run:
     from fitwell.trials.crossval import cross_validate, summary, write_folds
     from fitwell.trials.executor import LocalExecutor
 
@@ -124,6 +148,7 @@ def _cross_validate(start: Start, folder: Path, examples: bool, progress: Progre
     threads = int(recipe["train.threads"])  # type: ignore[arg-type]
     with LocalExecutor(data, folder, trials=folds, threads=threads) as executor:
         run.trials = cross_validate(data, recipe, executor, progress=progress)
+        run.evidence = varied(start, executor, sizes=sizes, vary=vary, progress=progress)
     scores = summary(run.trials)
     done = [t for t in run.trials if t.status == "done"]
     failed = [t for t in run.trials if t.status != "done"]
@@ -256,7 +281,8 @@ def resume(
     store.check_same_data(folder, start.data.fingerprint, instead)
     with _resumable(folder):
         if kind == "cv":
-            return _cross_validate(start, folder, examples, progress)
+            asked_for = {key: call[key] for key in ("sizes", "vary") if key in call}
+            return _cross_validate(start, folder, examples, progress, **asked_for)
         if kind == "improve":
             if seconds is not None:  # what is asked for now is what a later call goes on with
                 store.write_json(folder / store.CALL, {**call, "budget_seconds": seconds})

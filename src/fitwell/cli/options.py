@@ -38,6 +38,8 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "out": ("", "DIR", "the run folder itself (new or empty)"),
     "budget": ("", "TIME", "such as 90s, 10m, 1h30m"),
     "no-examples": ("", "", "no pictures or texts of the data in the report"),
+    "sizes": ("", "", "also train on growing parts: what would twice the data bring?"),
+    "vary": ("", "KEY=A..B", "also cross-validate other values: KEY=A,B,C or KEY=A..B"),
     "filters": ("", "", "write pictures of a run's learned filters and feature maps"),
     "augment": ("", "", "write a sheet of examples as augmentation changes them"),
     "json": ("", "", "one JSON document on stdout"),
@@ -63,6 +65,8 @@ class Given:
     examples: bool = True
     filters: bool = False
     augment: bool = False
+    sizes: bool = False
+    vary: str = ""
 
 
 class Parser(argparse.ArgumentParser):
@@ -136,6 +140,8 @@ def parse(
         examples=not values.get("no-examples"),
         filters=bool(values.get("filters")),
         augment=bool(values.get("augment")),
+        sizes=bool(values.get("sizes")),
+        vary=values.get("vary") or "",
     )
     return given, [w for w in found.words if not (takes_settings and is_pair(w))]
 

@@ -102,7 +102,18 @@ def cv_document(run: Any) -> dict[str, Any]:
     from fitwell.trials.crossval import summary
 
     folder = run.folder.as_posix() if run.folder else None
-    return {"run": folder, **summary(run.trials), "seconds": run.seconds}
+    document = {"run": folder, **summary(run.trials), "seconds": run.seconds}
+    varied = [row for row in run.evidence if row["experiment"] == "vary"]
+    twice = [row for row in run.evidence if row["experiment"] == "twice"]
+    if varied:
+        document["varied"] = [without(row, "experiment") for row in varied]
+    if twice:
+        document["twice"] = without(twice[0], "experiment")
+    return document
+
+
+def without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def cross_validated(run: Any, given: Given) -> None:

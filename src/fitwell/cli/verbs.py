@@ -30,14 +30,15 @@ def fit(given: Given, words: list[str]) -> None:
 
 
 def cv(given: Given, words: list[str]) -> None:
-    """K-fold: mean, spread, out-of-fold predictions."""
+    """K-fold: mean, spread, out-of-fold predictions; curves over sizes or a setting."""
     (source,) = exactly(words, "SOURCE")
     from fitwell.cli import output
 
     with output.progress(given) as progress:
         from fitwell.api.training import cv as work
 
-        run = work(source, **_training(given), progress=progress)
+        asked = {"sizes": given.sizes, "vary": given.vary}
+        run = work(source, **asked, **_training(given), progress=progress)
     output.cross_validated(run, given)
 
 
@@ -183,7 +184,7 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "check": Verb(check, "SOURCE", ("target", "set", *SAYING)),
     "fit": Verb(fit, "SOURCE", TRAINING),
-    "cv": Verb(cv, "SOURCE", TRAINING),
+    "cv": Verb(cv, "SOURCE", ("sizes", "vary", *TRAINING)),
     "diagnose": Verb(diagnose, "RUN...", SAYING),
     "compare": Verb(compare, "A B", ("set", *SAYING)),
     "improve": Verb(improve, "SOURCE|RUN", ("budget", *TRAINING)),

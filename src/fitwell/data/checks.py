@@ -250,11 +250,10 @@ CHECKS: tuple[Check, ...] = (
     target_range,
     finite,
     columns,
-    repeated_columns,
     target_in_features,
     capped_target,
     blank_images,
     duplicates,
     folds,
 )
-THOROUGH: tuple[Check, ...] = (near_copies,)
+THOROUGH: tuple[Check, ...] = (repeated_columns, near_copies)

@@ -74,6 +74,33 @@ def fold_rows(data: Data, options: Options, *, fold: int, repeat: int, seed: int
     return Rows(train, validation, held_out)
 
 
+def fewer(data: Data, rows: Rows, count: int) -> Rows:
+    """At most `count` training rows, and as large a share of the validation rows; all held-out ones.
+
+    Stratified, and nested: what a smaller count keeps, a larger one keeps too. 0 keeps all.
+    """
+    if not count or count >= len(rows.train):
+        return rows
+    share = count / len(rows.train)
+    train = _thinned(data, rows.train, count)
+    return Rows(
+        train, _thinned(data, rows.validation, round(share * len(rows.validation))), rows.held_out
+    )
+
+
+def _thinned(data: Data, rows: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the rows: of every class the first in a random order, as many as is its share."""
+    if not len(rows):
+        return rows
+    labels = _labels(data, rows)
+    order = _rng(0, 6).permutation(len(rows))
+    order = order[np.argsort(labels[order], kind="stable")]
+    sizes = np.bincount(labels)
+    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = (np.arange(len(rows)) - starts + 0.5) / np.repeat(sizes, sizes)
+    return np.sort(rows[order[np.argsort(place, kind="stable")[:count]]])
+
+
 def final_rows(data: Data, options: Options, seed: int) -> Rows:
     """Rows of the final model: all but the test part trains, nothing is cut off."""
     pool, test = _pool(data, fill(options))

@@ -10,7 +10,7 @@ import numpy as np
 
 from fitwell import store
 from fitwell.record import Diagnosis, Finding, Verdict
-from fitwell.report import mistakes, model, wording
+from fitwell.report import mistakes, model, varying, wording
 from fitwell.report.curves import learning_curve, shared_limits, verdict_plot
 from fitwell.report.evidence import picture
 from fitwell.report.examples import contact_sheet
@@ -71,6 +71,7 @@ def render(
         "proofs": proofs(facts),
         "rounds": rounds(facts),
         "curves": curves(facts),
+        "varied": [(one, varying.picture(one)) for one in varying.varied(facts.run)],
         "errors": errors(facts, data if examples else None, examples),
         "examples": examples,
         "sheet": contact_sheet(data) if examples and is_of(data, facts) else {},
@@ -111,6 +112,7 @@ def _template() -> Any:
         title=wording.title,
         words=wording.words,
         duration=wording.duration,
+        ticked=varying.ticked,
         arrows=wording.arrows,
     )
     helpers: dict[str, Any] = {

@@ -17,6 +17,7 @@ from rich.text import Text
 from fitwell.record import Diagnosis, Run, Scores, Verdict
 from fitwell.report.facts import gather
 from fitwell.report.headline import ARROW, Headline, headline
+from fitwell.report.varying import Varied, ticked, varied
 from fitwell.report.wording import (
     advised,
     duration,
@@ -77,6 +78,9 @@ def run(result: Run) -> RenderableType:
     parts: list[RenderableType] = [headline_text(headline(facts)), Text()]
     if facts.kind == "cv":
         parts.append(folds(facts.final_folds, facts.metric))
+        for one in varied(result):
+            parts += [Text(), levels(one), Text()]
+            parts += [Text(one.said), Text()] if one.said else []
     elif facts.final:
         parts.append(scores({"": facts.final}))
     parts.append(Text(f"{looked(result.test_looks)} {duration(facts.seconds)}.", "dim"))
@@ -123,6 +127,20 @@ def folds(runs: Sequence[Run], metric: str) -> RenderableType:
             duration(one.seconds),
         )
     return table
+
+
+def levels(one: Varied) -> RenderableType:
+    """A row a value of what was varied: train and held-out score, and the spread over the folds."""
+    table = _table()
+    table.add_column(one.title, justify="right")
+    table.add_column(f"{metric_word(one.metric)}\ntrain", justify="right")
+    table.add_column("validation", justify="right")
+    table.add_column("sd", justify="right", style="dim")
+    for level in one.levels:
+        cells = [number(v) for v in (level.train, level.validation, level.spread)]
+        table.add_row(ticked(level.value), *cells)
+    failed = [level for level in one.levels if level.failure]
+    return Group(table, *(Text(f"{ticked(v.value)}: {v.failure}", "red") for v in failed))
 
 
 def verdicts(given: Iterable[Verdict]) -> RenderableType:

@@ -36,6 +36,7 @@ class Task:
         title: the same for people; by default the variant.
         precision: that of the other arm, where `train.precision=auto` might choose another.
         epochs: stop after so many epochs of the recipe's schedule; 0: all of them.
+        examples: train on at most so many of the fold's training examples; 0: all.
     """
 
     recipe: Recipe
@@ -47,6 +48,7 @@ class Task:
     epochs: int = 0
     title: str = ""
     precision: str = ""
+    examples: int = 0
 
     @property
     def place(self) -> int | None:
@@ -96,6 +98,7 @@ def run_trial(data: Data, task: Task, folder: Path, *, threads: int) -> Run:
             rows = split.fold_rows(
                 data, options, fold=task.fold, repeat=task.repeat, seed=task.seed
             )
+            rows = split.fewer(data, rows, task.examples)
         run = train_once(
             data,
             rows,

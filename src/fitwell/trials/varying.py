@@ -1,0 +1,156 @@
+"""A recipe cross-validated at several values of one thing: a setting, or the number of examples.
+
+The rows go into the evidence of the run; `twice` says what twice as many examples would bring.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.split import fold_rows
+from fitwell.data.types import Data
+from fitwell.metrics import Metric
+from fitwell.recipe import Recipe
+from fitwell.record import Row, Run
+from fitwell.trials.crossval import Progress, fold_tasks, report_start, report_trial, silent
+from fitwell.trials.executor import Executor
+from fitwell.trials.scoring import metric_of, score_of
+from fitwell.trials.statistics import Interval, paired_verdict
+from fitwell.trials.trial import Task
+
+SIZES, HALVINGS = "sizes", 4  # the name of the number of examples among what is varied
+LEAST_EXAMPLES = 30
+POWERS = np.linspace(0.1, 1.5, 29)  # of the examples, by which the error that is left falls
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value: its recipe, and the number of training examples, 0 for all."""
+
+    value: Any
+    recipe: Recipe
+    examples: int = 0
+
+
+def size_points(data: Data, recipe: Recipe, seed: int) -> list[Point]:
+    """All training examples of a fold, half of them, a quarter and so on, the fewest first.
+
+    Each sees as many batches as all do, since fewer steps would look like fewer examples.
+    """
+    options = recipe.section("data")
+    folds = range(int(options["folds"]))
+    whole = min(len(fold_rows(data, options, fold=f, repeat=0, seed=seed).train) for f in folds)
+    least = max(LEAST_EXAMPLES, 2 * len(data.spec.classes))
+    counts = [whole >> i for i in range(HALVINGS, -1, -1)]
+    epochs, batch = int(recipe["train.epochs"]), int(recipe["train.batch_size"])  # type: ignore[call-overload]
+    points = []
+    for count in counts:
+        if count < least and count != whole:
+            continue
+        edit: dict[str, Any] = {}
+        if count < whole:
+            edit["train.epochs"] = min(100_000, round(epochs * whole / count))
+            edit["train.batch_size"] = min(batch, count)
+        points.append(Point(count, recipe.edit(edit), count if count < whole else 0))
+    return points
+
+
+def tasks_of(name: str, points: Sequence[Point], *, seed: int) -> list[Task]:
+    """The folds of every point; those of the plain recipe are named as in a plain cross-validation."""
+    tasks = []
+    for point in points:
+        plain = name == SIZES and not point.examples
+        variant = "baseline" if plain else f"{name}-{point.value}"
+        folds = fold_tasks(point.recipe, repeat=0, seed=seed, variant=variant)
+        tasks += [replace(task, examples=point.examples) for task in folds]
+    return tasks
+
+
+def vary(
+    name: str,
+    points: Sequence[Point],
+    executor: Executor,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Cross-validate every point: a row each, with train and held-out scores of every fold.
+
+    A fold that fails has no score; a point is then judged by the others.
+    """
+    progress = progress or silent
+    metric, _ = metric_of(points[0].recipe)
+    tasks = tasks_of(name, points, seed=seed)
+    progress("phase", name=name, total=len(tasks))
+    runs = executor.run(
+        tasks,
+        lambda task, run: report_trial(progress, task, run, metric),
+        lambda task: report_start(progress, task),
+    )
+    progress("end")
+    folds = len(tasks) // len(points)
+    return [
+        {
+            "experiment": "vary",
+            "name": name,
+            "value": point.value,
+            "metric": metric,
+            "train": [_finite(run.scores.get("train", {}).get(metric)) for run in part],
+            "validation": [_finite(score_of(run, metric)) for run in part],
+            "failure": next((run.failure for run in part if run.status == "failed"), ""),
+        }
+        for point, part in zip(points, _parts(runs, folds), strict=True)
+    ]
+
+
+def twice(rows: Sequence[Row], metric: Metric) -> Interval | None:
+    """What twice as many examples would bring, with a 95 % interval; None where nothing can be said.
+
+    In each fold the error e(n) = a + b n^-c is fitted to the sizes, a and b not negative, and read off
+    at twice the largest. The interval is that of the folds' gains, corrected for the training examples
+    that they share; that the error goes on as it did so far is taken for granted.
+
+    Source: Hestness et al. 2017, arXiv:1712.00409 (power law with a rest); Cortes et al. 1994, NeurIPS
+
+    Args:
+        rows: of `vary` over sizes.
+    """
+    sizes = np.array([row["value"] for row in rows], dtype=float)
+    scores = np.array([row["validation"] for row in rows], dtype=float).T  # [fold, size]
+    if len(sizes) < 3 or not np.isfinite(scores).all():
+        return None
+    errors = 1 - scores if metric.higher_is_better else scores
+    gains = [
+        errors_at(sizes, fold, sizes[-1]) - errors_at(sizes, fold, 2 * sizes[-1]) for fold in errors
+    ]
+    return paired_verdict(gains, len(gains), 1)
+
+
+def errors_at(sizes: np.ndarray, errors: np.ndarray, size: float) -> float:
+    """The error at another size, by the power law that fits best.
+
+    >>> sizes = np.array([100.0, 200.0, 400.0])
+    >>> round(errors_at(sizes, 0.1 + 2 * sizes**-0.5, 800.0), 4)  # 0.1 + 2 / sqrt(800)
+    0.1707
+    """
+    from scipy.optimize import nnls
+
+    best, found = math.inf, float(errors[-1])
+    for power in POWERS:
+        shape = (sizes / sizes[-1]) ** -power
+        (rest, share), missed = nnls(np.stack([np.ones_like(shape), shape], 1), errors)
+        if missed < best - 1e-12:
+            best = missed
+            found = float(rest + share * (size / sizes[-1]) ** -power)
+    return found
+
+
+def _parts(runs: Sequence[Run], size: int) -> list[Sequence[Run]]:
+    return [runs[i : i + size] for i in range(0, len(runs), size)]
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
