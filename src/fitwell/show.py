@@ -278,11 +278,7 @@ def surviving_features(model: nn.Module, spec: Spec) -> list[dict[str, Any]]:
     >>> surviving_features(layer, spec)
     [{'name': 'height', 'weight': -0.5}]
     """
-    names = [
-        name
-        for column in spec.columns
-        for name in ([f"{column.name}={v}" for v in column.categories] or [column.name])
-    ]
+    names = [name for column in spec.columns for name in column.features]
     [layer] = [module for module in model.modules() if isinstance(module, nn.Linear)]
     weights = layer.weight.detach().T + 0.0  # [feature, output]; + 0.0 turns -0.0 into 0.0
     order = weights.abs().amax(1).argsort(descending=True, stable=True).tolist()

@@ -8,13 +8,37 @@ TaskName = Literal["classification", "regression"]
 Resize = Literal["crop", "squash"]
 
 
+CYCLES = ("year", "week", "day")  # in which dates come again
+
+
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: numeric, or categorical with its known values."""
+    """One column of a table: numeric, categorical, or of dates.
+
+    Args:
+        categories: the known values; of dates their spellings.
+    """
 
     name: str
-    kind: Literal["numeric", "category"] = "numeric"
+    kind: Literal["numeric", "category", "date"] = "numeric"
     categories: tuple[str, ...] = ()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The inputs that it becomes: one a number, one a category, of a date its place in time, and in
+        the year, the week and the day.
+
+        >>> Column("age").features, Column("colour", "category", ("blue", "red")).features
+        (('age',), ('colour=blue', 'colour=red'))
+        """
+        if self.kind == "category":
+            return tuple(f"{self.name}={value}" for value in self.categories)
+        if self.kind == "date":
+            waves = (
+                f"{self.name} {wave} of {cycle}" for cycle in CYCLES for wave in ("sine", "cosine")
+            )
+            return (self.name, *waves)
+        return (self.name,)
 
 
 @dataclass(frozen=True)
@@ -25,7 +49,7 @@ class Spec:
         kind: what one example is.
         task: what is predicted.
         input_shape: shape of one example as the model sees it: (channel, height, width) for images,
-            (feature,) for tables, categories already one-hot.
+            (feature,) for tables, with the features of every column.
         classes: class names in index order; empty for regression.
         target: name of the target column or of what is predicted.
         columns: the input columns of a table; empty for images.

@@ -56,10 +56,11 @@ def assemble(
     if not images and not columns:
         columns = tuple(Column(f"x{i}") for i in range(inputs.shape[1]))
     counts = np.bincount(encoded.targets, minlength=len(encoded.classes)) if encoded.classes else ()
+    features = sum(len(column.features) for column in columns)
     spec = Spec(
         kind="images" if images else "table",
         task=encoded.task,
-        input_shape=tuple(inputs.shape[1:]) if images else (num_features(columns),),
+        input_shape=tuple(inputs.shape[1:]) if images else (features,),
         classes=encoded.classes,
         target=target,
         columns=() if images else columns,
@@ -78,15 +79,6 @@ def assemble(
         fingerprint=fingerprint(inputs, encoded.targets),
         groups=None if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1),
     )
-
-
-def num_features(columns: Iterable[Column]) -> int:
-    """Features that the columns become: one a number, one a category.
-
-    >>> num_features([Column("age"), Column("colour", "category", ("blue", "red"))])
-    3
-    """
-    return sum(1 if c.kind == "numeric" else len(c.categories) for c in columns)
 
 
 def slug(name: str) -> str:

@@ -101,7 +101,7 @@ class Batches:
         width = (
             int(np.prod(inputs.shape[1:]))
             if images
-            else sum(len(c.categories) or 1 for c in preprocess.columns)
+            else sum(len(column.features) for column in preprocess.columns)
         )
         self.ready = 4 * width * len(self.rows) <= MOST_FLOAT_BYTES
         self._x, self._shared = self._load(inputs, images)

@@ -1,10 +1,11 @@
-"""One column of a table: numbers, categories, or an identifier. No torch."""
+"""One column of a table: numbers, dates, categories, or an identifier. No torch."""
 
 import re
 from typing import Any
 
 import numpy as np
 
+from fitwell.data.dates import read_dates, read_dates_like
 from fitwell.data.types import Problem, many, some
 from fitwell.spec import Column
 
@@ -18,10 +19,22 @@ NUMBER_SHARE = 0.9  # at least this share of the texts are numbers: the rest are
 
 
 def convert(
-    series: Any, keys: list[str], decimal_comma: bool
-) -> tuple[Column, np.ndarray, list[Problem]]:
-    """(column, [row] float32 numbers or category codes with nan where missing, problems)."""
+    series: Any, keys: list[str], decimal_comma: bool, order: str = "auto"
+) -> tuple[Column, np.ndarray, list[Problem]] | str:
+    """(column, [row] float32 numbers, days since 2000 or category codes with nan where missing, problems),
+    or why the column names its rows instead of describing them.
+
+    Args:
+        order: `data.dates`.
+    """
     numbers, mistakes = as_numbers(series, decimal_comma)
+    if numbers is None:
+        dates = read_dates(_dates_of(series), keys, order)
+        if dates is not None:
+            days, spellings, problems = dates
+            return Column(series.name, "date", spellings), _float32(days), problems
+    if reason := looks_like_identifier(series, decimal_comma):
+        return reason
     if numbers is not None:
         return Column(series.name), _float32(numbers), _mistakes(series, mistakes, keys)
     text = clean_text(series)
@@ -37,6 +50,12 @@ def convert_like(
         numbers, mistakes = as_numbers(series, decimal_comma, force=True)
         assert numbers is not None
         return _float32(numbers), _mistakes(series, mistakes, keys)
+    if column.kind == "date":
+        dates = _dates_of(series)
+        days = read_dates_like(dates, column.categories)
+        return _float32(days), _mistakes(
+            series, np.isnan(days) & ~dates.is_null().to_numpy(), keys, "dates"
+        )
     text = clean_text(series)
     codes = _codes(text, column.categories)
     unknown = np.isnan(codes) & ~text.is_null().to_numpy()
@@ -111,10 +130,19 @@ def _float32(numbers: np.ndarray) -> np.ndarray:
         return numbers.astype(np.float32)
 
 
-def _mistakes(series: Any, mistakes: np.ndarray, keys: list[str]) -> list[Problem]:
+def _dates_of(series: Any) -> Any:
+    """Dates as they are, anything else as text."""
+    return series if series.dtype.is_temporal() else clean_text(series)
+
+
+def _mistakes(
+    series: Any, mistakes: np.ndarray, keys: list[str], what: str = "numbers"
+) -> list[Problem]:
     if not mistakes.any():
         return []
     rows = tuple(k for k, m in zip(keys, mistakes, strict=True) if m)
     found = sorted(set(clean_text(series).filter(mistakes).to_list()))
-    said = f"{series.name}: {len(rows)} of {len(series)} cells are not numbers ({some(found)})."
-    return [Problem("not_a_number", "warning", rows, said, "They count as missing; correct them.")]
+    said = f"{series.name}: {len(rows)} of {len(series)} cells are not {what} ({some(found)})."
+    return [
+        Problem(f"not_a_{what[:-1]}", "warning", rows, said, "They count as missing; correct them.")
+    ]

@@ -47,6 +47,13 @@ def data_settings(
         Field(description="column of groups: no group is on both sides of a split"),
     ] = "",
     folds: Annotated[int, Field(ge=2, le=100, description="parts of the cross-validation")] = 5,
+    dates: Annotated[
+        Literal["auto", "day_first", "month_first"],
+        Field(
+            description="how 03/04/2024 is read; auto: as the days above 12 in the column say, refused "
+            "where there are none"
+        ),
+    ] = "auto",
     image_size: Annotated[
         int,
         Field(
@@ -86,7 +93,7 @@ def data_settings(
 
 
 # The settings that change what is read; the others say how it is split.
-READING = ("target", "task", "group", "image_size", "root", "limit")
+READING = ("target", "task", "group", "dates", "image_size", "resize", "root", "limit")
 
 
 def fill(options: Mapping[str, Any]) -> dict[str, Any]:

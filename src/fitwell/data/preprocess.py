@@ -2,8 +2,8 @@
 
 Images: (value - mean) / scale a channel, of the training rows or as pretrained weights had them.
 Tables: a missing number becomes the median, numbers are standardised, categories become one-hot (a
-missing or unseen one is all zeros). Regression targets are standardised for training and restored
-to their own unit afterwards.
+missing or unseen one is all zeros), dates a number of days and their place in the year, week and day.
+Regression targets are standardised for training and restored to their own unit afterwards.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fitwell.data.dates import cycles
 from fitwell.data.types import Data
 from fitwell.spec import Column
 
@@ -61,6 +62,8 @@ class Preprocess:
                 # float64 for the difference: a year or a timestamp has few float32 digits left.
                 known = np.where(np.isnan(values), self.fill[i], values.astype(np.float64))
                 blocks.append(((known - self.mean[i]) / self.scale[i])[:, None].astype(np.float32))
+                if column.kind == "date":
+                    blocks.append(cycles(values.astype(np.float64)).astype(np.float32))
         return np.concatenate(blocks, axis=1)
 
     def affine(self) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fitwell.data.arrays import to_numpy
 from fitwell.data.assemble import assemble
-from fitwell.data.columns import as_numbers, convert, convert_like, looks_like_identifier
+from fitwell.data.columns import as_numbers, convert, convert_like
 from fitwell.data.csv_file import read_text_table
 from fitwell.data.types import Data, Problem, refuse, some
 from fitwell.errors import did_you_mean
@@ -102,7 +102,7 @@ def _series(name: str, column: Any) -> Any:
     import polars as pl
 
     values = column.to_numpy()
-    if values.dtype.kind in "biuf":
+    if values.dtype.kind in "biufM":
         return pl.Series(name, values)
     missing = column.isna().tolist()
     plain = [None if m else v for v, m in zip(column.tolist(), missing, strict=True)]
@@ -142,7 +142,7 @@ def _to_data(table: Table, options: dict[str, Any], like: Spec | None, targets: 
         inputs, more = read_like(table, like)
         columns = like.columns
     else:
-        columns, inputs, more = _inputs(table, names)
+        columns, inputs, more = _inputs(table, names, options["dates"])
     groups = np.array([str(v) for v in frame[group].to_list()]) if group else None
     return assemble(
         table.name,
@@ -158,16 +158,17 @@ def _to_data(table: Table, options: dict[str, Any], like: Spec | None, targets: 
     )
 
 
-def _inputs(table: Table, names: list[str]) -> tuple[tuple[Column, ...], np.ndarray, list[Problem]]:
+def _inputs(
+    table: Table, names: list[str], order: str
+) -> tuple[tuple[Column, ...], np.ndarray, list[Problem]]:
     """(columns, [row, column] float32, notes) of the input columns."""
     columns, arrays, problems, left_out = [], [], [], []
     for name in names:
-        series = table.frame[name]
-        reason = looks_like_identifier(series, table.decimal_comma)
-        if reason:
-            left_out.append((name, reason))
+        found = convert(table.frame[name], table.keys, table.decimal_comma, order)
+        if isinstance(found, str):
+            left_out.append((name, found))
             continue
-        column, values, more = convert(series, table.keys, table.decimal_comma)
+        column, values, more = found
         columns.append(column)
         arrays.append(values)
         problems += more

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fitwell.data.dates import as_text
 from fitwell.record import MOST_MISTAKES, Predictions, Row
 from fitwell.report.figures import BLUE, INK, MUTED, draw
 from fitwell.report.pixels import overlay, picture
@@ -196,6 +197,8 @@ def cells(row: np.ndarray, spec: Spec) -> tuple[tuple[str, str], ...]:
             text = "missing"
         elif column.kind == "category" and 0 <= int(value) < len(column.categories):
             text = column.categories[int(value)]
+        elif column.kind == "date":
+            text = as_text(float(value))
         else:
             text = number(float(value))
         found.append((column.name, text))

@@ -1,0 +1,170 @@
+"""Dates in tables: recognised in the usual spellings, told apart where a day may be a month. No torch."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.types import Problem, refuse, some
+from fitwell.spec import CYCLES
+
+ORIGIN = datetime(2000, 1, 1)
+SECONDS = 86400.0
+YEAR = 365.2425  # days, on average
+LENGTHS = {"year": YEAR, "week": 7.0, "day": 1.0}
+MOSTLY = 0.9  # of the known texts must be dates: the rest are mistakes
+_TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S", "T%H:%M:%SZ", " %H:%M:%S%.f")
+_NAMED = ("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
+_DAY_FIRST = ("%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y")
+_MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y")
+
+
+def formats(order: str) -> list[str]:
+    """Every spelling, those that cannot be mistaken first."""
+    slashed = {"day_first": _DAY_FIRST, "month_first": (*_MONTH_FIRST, "%d.%m.%Y")}
+    both = (*_DAY_FIRST, *_MONTH_FIRST)
+    plain = ("%Y-%m-%d", "%Y/%m/%d", *_NAMED, *slashed.get(order, both))
+    return [date + time for date in plain for time in _TIMES]
+
+
+def read_dates(
+    series: Any, keys: list[str], order: str = "auto"
+) -> tuple[np.ndarray, tuple[str, ...], list[Problem]] | None:
+    """([row] days since 2000 with nan where missing, the spellings found, problems); None for no dates.
+
+    Args:
+        series: text, or dates already.
+        order: `data.dates`: "day_first" or "month_first"; "auto" decides by days above 12.
+
+    Raises:
+        BadData: every date may be read with the day or the month first, and they are not the same.
+    """
+    if series.dtype.is_temporal():
+        return _days(series), (), []
+    known = ~series.is_null().to_numpy()
+    if not known.any():
+        return None
+    parsed = {text: _parsed(series, text) for text in _likely(series, order)}
+    parsed = {text: days for text, days in parsed.items() if np.isfinite(days).any()}
+    chosen = _without_wrong_order(series.name, keys, parsed, known, order)
+    out, used = np.full(len(series), np.nan), []
+    for text in sorted(chosen, key=lambda t: -np.isfinite(chosen[t]).sum()):
+        more = np.isnan(out) & np.isfinite(chosen[text])
+        if more.any():
+            out[more] = chosen[text][more]
+            used.append((text, int(more.sum())))
+    read = np.isfinite(out)
+    if read.sum() < MOSTLY * known.sum():
+        return None
+    return out, tuple(text for text, _ in used), _said(series, keys, used, known & ~read)
+
+
+def read_dates_like(series: Any, spellings: tuple[str, ...]) -> np.ndarray:
+    """[row] days since 2000 in the spellings that a model knows, or of dates; nan for anything else."""
+    if series.dtype.is_temporal():
+        return _days(series)
+    out = np.full(len(series), np.nan)
+    for text in spellings or formats("auto"):
+        days = _parsed(series, text)
+        out = np.where(np.isnan(out), days, out)
+    return out
+
+
+def as_text(days: float) -> str:
+    """
+    >>> as_text(0.0), as_text(8766.5)
+    ('2000-01-01', '2024-01-01 12:00')
+    """
+    when = ORIGIN + timedelta(minutes=round(days * 1440))
+    return when.strftime("%Y-%m-%d" if when.hour == when.minute == 0 else "%Y-%m-%d %H:%M")
+
+
+def cycles(days: np.ndarray) -> np.ndarray:
+    """[row, 2 x cycle] sine and cosine of the place in the year, the week and the day; 0 where missing.
+
+    >>> cycles(np.array([0.25])).round(3)[0, -2:].tolist()  # six o'clock
+    [1.0, 0.0]
+    """
+    found = []
+    for name in CYCLES:
+        angle = 2 * np.pi * (days % LENGTHS[name]) / LENGTHS[name]
+        found += [np.sin(angle), np.cos(angle)]
+    return np.nan_to_num(np.stack(found, axis=1))
+
+
+def _likely(series: Any, order: str) -> list[str]:
+    """The spellings that fit any of a few texts: trying all of them on all rows takes long."""
+    some_rows = series.drop_nulls().unique(maintain_order=True)
+    sample = some_rows.gather_every(max(1, len(some_rows) // 200))
+    return [text for text in formats(order) if np.isfinite(_parsed(sample, text)).any()]
+
+
+def _parsed(series: Any, spelling: str) -> np.ndarray:
+    import polars as pl
+
+    kind = pl.Datetime if "%H" in spelling else pl.Date
+    return _days(series.str.strptime(kind, spelling, strict=False, exact=True))
+
+
+def _days(series: Any) -> np.ndarray:
+    import polars as pl
+
+    if series.dtype in (pl.Time, pl.Duration):
+        return series.cast(pl.Int64).cast(pl.Float64).to_numpy() * np.nan
+    seconds = series.cast(pl.Datetime("ms")).dt.epoch("ms").cast(pl.Float64).to_numpy() / 1000
+    return (seconds - (ORIGIN - datetime(1970, 1, 1)).total_seconds()) / SECONDS
+
+
+def _without_wrong_order(
+    name: str,
+    keys: list[str],
+    parsed: dict[str, np.ndarray],
+    known: np.ndarray,
+    order: str,
+) -> dict[str, np.ndarray]:
+    """The spellings without those that take months for days; refused where nothing tells them apart."""
+    for day, month in zip(_DAY_FIRST, _MONTH_FIRST, strict=False):
+        for time in _TIMES:
+            one, other = parsed.get(day + time), parsed.get(month + time)
+            if one is None or other is None:
+                continue
+            # A day above 12 can be read in one way only.
+            sure = [
+                int((np.isfinite(a) & np.isnan(b)).sum()) for a, b in ((one, other), (other, one))
+            ]
+            if sure[0] == sure[1] and (one[known] != other[known]).any():
+                row = int(np.flatnonzero(np.isfinite(one) & (one != other))[0])
+                said = f"{as_text(one[row])} or {as_text(other[row])}"
+                raise refuse(
+                    "ambiguous_dates",
+                    f"{name} holds dates of which nothing says whether the day or the month comes first: "
+                    f"{keys[row]} may be {said}.",
+                    "Set data.dates=day_first or data.dates=month_first.",
+                    name,
+                    setting="data.dates",
+                )
+            wrong = (month if sure[0] >= sure[1] else day) + time
+            parsed = {text: days for text, days in parsed.items() if text != wrong}
+    return parsed
+
+
+def _said(
+    series: Any, keys: list[str], used: list[tuple[str, int]], wrong: np.ndarray
+) -> list[Problem]:
+    problems = []
+    if len(used) > 1:
+        counts = Counter(dict(used))
+        said = ", ".join(f"{count:,} as {text}" for text, count in counts.most_common())
+        message = f"{series.name} holds dates in {len(used)} spellings: {said}."
+        mend = "They are read; write them all as 2024-12-31 to be sure."
+        problems.append(Problem("mixed_dates", "warning", (series.name,), message, mend))
+    if wrong.any():
+        rows = tuple(key for key, bad in zip(keys, wrong, strict=True) if bad)
+        found = sorted(set(series.filter(wrong).to_list()))
+        message = (
+            f"{series.name}: {len(rows)} of {len(series)} cells are not dates ({some(found)})."
+        )
+        mend = "They count as missing; correct them."
+        problems.append(Problem("not_a_date", "warning", rows, message, mend))
+    return problems
