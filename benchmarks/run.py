@@ -18,6 +18,7 @@ NAMES = (
     "accuracy",
     "parity",
     "resnet",
+    "augment",
     "finetune",
     "families",
     "healthy",
