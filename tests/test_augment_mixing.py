@@ -187,7 +187,9 @@ def test_augmentation_is_a_remedy_light_first() -> None:
     remedies = remedies_for(Finding("overfitting", "high", {}, ""), plain, SMALL)
     assert remedies[0].settings == light
     gentle = complete({"augment.policy": "light"}, SMALL)
-    assert overfitted(gentle, SMALL) == [strong]
+    (more,) = overfitted(gentle, SMALL)
+    assert complete({**gentle, **more}, SMALL) == complete({**plain, **strong}, SMALL)
+    assert more.keys() < strong.keys()  # what stays as it is is no edit
     assert overfitted(complete({"augment.policy": "strong"}, SMALL), SMALL) == []
     assert overfitted(complete({"augment.hflip": 0.5}, SMALL), SMALL) == []  # chosen by hand
     assert overfitted(complete({}, TABLE), TABLE) == []

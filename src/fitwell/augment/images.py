@@ -12,7 +12,7 @@ Images: TypeAlias = Float[Tensor, "batch channel height width"]
 def laid_out_as(images: Images, other: Images) -> Images:
     """The images in the memory layout of others: contiguous, or channels last.
 
-    >>> last = torch.ones(2, 3, 4, 4, memory_format=torch.channels_last)
+    >>> last = torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last)
     >>> laid_out_as(torch.zeros(2, 3, 4, 4), last).is_contiguous(memory_format=torch.channels_last)
     True
     """

@@ -30,7 +30,7 @@ def fit(given: Given, words: list[str]) -> None:
 
 
 def cv(given: Given, words: list[str]) -> None:
-    """K-fold: mean, spread, out-of-fold predictions; curves over sizes or a setting."""
+    """K-fold: mean, spread, predictions; curves over sizes or a setting."""
     (source,) = exactly(words, "SOURCE")
     from fitwell.cli import output
 
@@ -151,7 +151,7 @@ def explain(given: Given, words: list[str]) -> None:
 
 
 def show(given: Given, words: list[str]) -> None:
-    """Layers and parameters of a model; what a run's filters learned; augmented examples."""
+    """Layers and parameters of a model; pictures of filters, augmentation."""
     (source,) = exactly(words, "SOURCE")
     from fitwell.api.looking import show as work
     from fitwell.cli import output

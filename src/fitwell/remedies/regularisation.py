@@ -19,11 +19,9 @@ def augment(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     if before is None or (before == "none" and _augmented(recipe)):
         return []  # what was chosen by hand stays
     stronger = {"none": ("light", "strong"), "light": ("strong",)}.get(str(before), ())
-    return [
-        {"augment.policy": name, **changes}
-        for name in stronger
-        if (changes := policy(name, spec)) != policy(str(before), spec)
-    ]
+    edits: list[Edit] = [{"augment.policy": name, **policy(name, spec)} for name in stronger]
+    changed = [{n: v for n, v in edit.items() if recipe.get(n) != v} for edit in edits]
+    return [edit for edit in changed if len(edit) > 1]  # a policy that leaves these images alone
 
 
 def weight_decay(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
