@@ -7,6 +7,7 @@ Fashion-MNIST with flip, crop and scale with a plain one.
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,10 +67,10 @@ def images(changes: dict) -> dict[str, Callable[[], float]]:
     )
     settings = augment_settings(**changes)
     ours = Augment(settings, empty=np.zeros(3), full=np.ones(3), seed=0)
-    steps = [
+    steps: list[Any] = [
         v2.RandomHorizontalFlip(0.5),
-        v2.RandomResizedCrop(SIDE, scale=tuple(CROP), antialias=True),
-        v2.RandomAffine(0, scale=tuple(SCALE)),
+        v2.RandomResizedCrop(SIDE, scale=(CROP[0], CROP[1]), antialias=True),
+        v2.RandomAffine([0.0, 0.0], scale=tuple(SCALE)),
     ]
     if "hue" in changes:
         steps.append(v2.ColorJitter(0.3, 0.3, 0.3, 0.05))
@@ -97,11 +98,12 @@ def epochs() -> dict[str, Callable[[], float]]:
     rows = Rows(train, train[:0], train[:0])
     plain = {"model.name": "lenet", "train.batch_size": BATCH, "train.epochs": 100}
     changes = {f"augment.{name}": value for name, value in GEOMETRY.items()}
-    arms = {}
-    for name, settings in (("plain", plain), ("augmented", plain | changes)):
+
+    def arm(settings: dict[str, Any]) -> Callable[[], float]:
         job, state = build_job(data, rows, complete(settings, data.spec), seed=0), State()
-        arms[name] = lambda job=job, state=state: fitwell_seconds(job, state, STEPS)
-    return arms
+        return lambda: fitwell_seconds(job, state, STEPS)
+
+    return {"plain": arm(plain), "augmented": arm(plain | changes)}
 
 
 if __name__ == "__main__":
