@@ -13,6 +13,7 @@ from fitwell.api.results import diagnosis_of
 from fitwell.api.start import Start, begin, given, over, recipe_of
 from fitwell.api.training import Progress
 from fitwell.data import Data, Problem
+from fitwell.data.cleaning import Cleaned
 from fitwell.errors import FolderError, Interrupted, SettingError
 from fitwell.improve.state import STATE, read_improvement
 from fitwell.recipe import Recipe
@@ -26,6 +27,7 @@ class Checked:
 
     data: Data | None
     problems: tuple[Problem, ...]
+    fixed: Cleaned | None = None
 
     @property
     def spec(self) -> Spec | None:
@@ -38,25 +40,47 @@ class Checked:
 
     def to_json(self) -> dict[str, Any]:
         spec = self.spec
-        return {
+        document: dict[str, Any] = {
             "kind": spec.kind if spec else None,
             "spec": spec.to_json() if spec else None,
             "problems": [p.to_json() for p in self.problems],
         }
+        if self.fixed is not None:
+            left_out = {why: list(names) for why, names in self.fixed.left_out.items()}
+            path = self.fixed.path.as_posix()
+            document["fixed"] = {"path": path, "kept": self.fixed.kept, "left_out": left_out}
+        return document
 
 
-def check(source: Any, *, settings: Mapping[str, Any] | None = None) -> Checked:
+def check(
+    source: Any,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    fix: bool = False,
+    out: str | Path | None = None,
+) -> Checked:
     """What the data is and everything wrong with it, each bad file or row with its mend.
 
+    Args:
+        fix: also write a copy of the list of files, or of the table, without what should not be trained
+            on; the source itself is never written to.
+        out: the file of the copy; by default `<source>-clean.csv` in the current folder.
+
     Raises:
-        SettingError: a setting is wrong; never for bad data.
+        SettingError: a setting is wrong; never for bad data, but where `fix` can keep none of it.
     """
     from fitwell.data import check as check_data
 
     values = given("", settings)
     options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
     data, problems = check_data(source, options)
-    return Checked(data, tuple(problems))
+    fixed = None
+    if fix:
+        from fitwell.data.cleaning import clean
+        from fitwell.data.options import fill
+
+        fixed = clean(source, fill(options), Path(out) if out else None)
+    return Checked(data, tuple(problems), fixed)
 
 
 def diagnose(*runs: Any) -> Diagnosis:

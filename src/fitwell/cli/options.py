@@ -35,9 +35,10 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "device": ("", "NAME", "train.device"),
     "target": ("", "COLUMN", "data.target: the column to predict"),
     "set": ("", "KEY=VALUE", "a setting; also bare key=value"),
-    "out": ("", "DIR", "the run folder itself (new or empty)"),
+    "out": ("", "DIR", "the run folder itself (new or empty), or the file of --fix"),
     "budget": ("", "TIME", "such as 90s, 10m, 1h30m"),
     "no-examples": ("", "", "no pictures or texts of the data in the report"),
+    "fix": ("", "", "write a copy of the list of files or table, cleaned (--out FILE)"),
     "sizes": ("", "", "also train on growing parts: what would twice the data bring?"),
     "vary": ("", "KEY=A..B", "also cross-validate other values: KEY=A,B,C or KEY=A..B"),
     "filters": ("", "", "write pictures of a run's learned filters and feature maps"),
@@ -65,6 +66,7 @@ class Given:
     examples: bool = True
     filters: bool = False
     augment: bool = False
+    fix: bool = False
     sizes: bool = False
     vary: str = ""
 
@@ -140,6 +142,7 @@ def parse(
         examples=not values.get("no-examples"),
         filters=bool(values.get("filters")),
         augment=bool(values.get("augment")),
+        fix=bool(values.get("fix")),
         sizes=bool(values.get("sizes")),
         vary=values.get("vary") or "",
     )

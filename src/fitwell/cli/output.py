@@ -59,11 +59,22 @@ def checked(result: Any, given: Given) -> None:
         if result.data is not None:
             print(described(result.spec))
         _print(problems(result.problems))
+        if result.fixed is not None:
+            print(_fixed(result.fixed))
     if failure is not None:
         print(
             failure.message if given.json else failure.message.split(". ")[0] + ".", file=sys.stderr
         )
         raise failure
+
+
+def _fixed(fixed: Any) -> str:
+    """Where the cleaned copy is, and how much was left out of it."""
+    left_out = [
+        f"{len(names)} for {why.replace('_', ' ')}" for why, names in fixed.left_out.items()
+    ]
+    said = f"; left out: {', '.join(left_out)}" if left_out else "; nothing had to be left out"
+    return f"Cleaned copy of {fixed.kept:,} examples: {fixed.path}{said}."
 
 
 def described(spec: Any) -> str:

@@ -14,7 +14,8 @@ def check(given: Given, words: list[str]) -> None:
     from fitwell.api.judging import check as work
     from fitwell.cli import output
 
-    output.checked(work(source, settings=given.settings), given)
+    fixing = {"fix": given.fix, "out": given.out}
+    output.checked(work(source, settings=given.settings, **fixing), given)
 
 
 def fit(given: Given, words: list[str]) -> None:
@@ -182,7 +183,7 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
-    "check": Verb(check, "SOURCE", ("target", "set", *SAYING)),
+    "check": Verb(check, "SOURCE", ("target", "set", "fix", "out", *SAYING)),
     "fit": Verb(fit, "SOURCE", TRAINING),
     "cv": Verb(cv, "SOURCE", ("sizes", "vary", *TRAINING)),
     "diagnose": Verb(diagnose, "RUN...", SAYING),

@@ -207,8 +207,7 @@ def finite(data: Data, options: Options) -> Iterator[Problem]:
 def blank_images(data: Data, options: Options) -> Iterator[Problem]:
     if data.spec.kind != "images" or not len(data):
         return
-    flat = data.inputs.reshape(*data.inputs.shape[:2], -1)
-    blank = (flat.max(2) == flat.min(2)).all(1)
+    blank = is_blank(data.inputs)
     if blank.any():
         names = tuple(str(k) for k in data.keys[blank])
         yield Problem(
@@ -218,6 +217,12 @@ def blank_images(data: Data, options: Options) -> Iterator[Problem]:
             f"{len(names)} of {len(data)} images are of one single colour ({some(names)}).",
             "Look at them and leave them out.",
         )
+
+
+def is_blank(images: np.ndarray) -> np.ndarray:
+    """[example] whether each channel of an image has one value only."""
+    flat = images.reshape(*images.shape[:2], -1)
+    return (flat.max(2) == flat.min(2)).all(1)
 
 
 def folds(data: Data, options: Options) -> Iterator[Problem]:

@@ -44,7 +44,7 @@ def read_table(path: Path, options: dict[str, Any], *, like: Spec | None = None)
         column = image_column(table, path.parent)
         if column:
             return read_listed(table, column, path.parent, options, like=like)
-    return _to_data(table, options, like)
+    return table_data(table, options, like)
 
 
 def read_frame(
@@ -60,7 +60,7 @@ def read_frame(
         frame: of polars or pandas.
         targets: [example] targets beside the frame; otherwise `data.target` names a column.
     """
-    return _to_data(load_frame(frame), options, like, targets)
+    return table_data(load_frame(frame), options, like, targets)
 
 
 def load_table(path: Path) -> Table:
@@ -111,7 +111,10 @@ def _series(name: str, column: Any) -> Any:
     return pl.Series(name, [None if v is None else str(v) for v in plain], dtype=pl.String)
 
 
-def _to_data(table: Table, options: dict[str, Any], like: Spec | None, targets: Any = None) -> Data:
+def table_data(
+    table: Table, options: dict[str, Any], like: Spec | None = None, targets: Any = None
+) -> Data:
+    """`Data` of a table; the arguments are those of `read_frame`."""
     frame, problems = table.frame, []
     if not frame.height or not frame.width:
         raise refuse(

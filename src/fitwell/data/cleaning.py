@@ -1,0 +1,169 @@
+"""`check --fix`: a copy of a list of files, or of a table, without what should not be trained on.
+
+The source itself is never written to. No torch.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.archive import is_archive
+from fitwell.data.checks import is_blank
+from fitwell.data.duplicates import duplicate_groups
+from fitwell.data.listed import image_column
+from fitwell.data.near import near_duplicates
+from fitwell.data.source import TABLE_SUFFIXES, check
+from fitwell.data.table import Table, load_table, table_data
+from fitwell.data.types import BadData, Data, refuse
+from fitwell.store import replacing
+
+# Problems whose places are rows that cannot be used.
+ROWS = ("missing_target", "target_not_numeric")
+FILES = ("unreadable_files", "unnamed_file", "not_images", "images_without_class")
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """The copy that was written.
+
+    Args:
+        kept: examples in it.
+        left_out: why -> the names of examples.
+    """
+
+    path: Path
+    kept: int
+    left_out: dict[str, tuple[str, ...]]
+
+
+def clean(source: Any, options: dict[str, Any], out: Path | None = None) -> Cleaned:
+    """Write a copy of the list of files, or of the table, without what should not be trained on.
+
+    Left out are files that cannot be read, rows without a target, blank images, all but one of exact and
+    near duplicates (one in the test part stays), and all of those whose labels differ. A list of files
+    names each, its label and part, and is a source itself.
+
+    Args:
+        out: the file to write; by default `<source>-clean.csv` in the current folder.
+
+    Raises:
+        BadData: no folder or table of the user's, nothing that can be kept, or `out` is there already.
+    """
+    path = Path(str(source)).expanduser()
+    tabular = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
+    if not isinstance(source, str | Path) or is_archive(path) or not (tabular or path.is_dir()):
+        raise refuse(
+            "nothing_to_fix",
+            "fix: a cleaned copy is written of a folder of images, a table, or a table of images.",
+            "Unpack an archive and give the folder; arrays and data sets by name have no list of files.",
+            str(source)[:80],
+        )
+    suffix = path.suffix.lower() if tabular and path.suffix.lower() == ".parquet" else ".csv"
+    out = out or Path(f"{path.resolve().stem}-clean{suffix}")
+    if out.exists():
+        raise refuse(
+            "exists_already",
+            f"fix: {out} is there already, and nothing is written over.",
+            "Move it away, or name another file with --out.",
+            str(out),
+        )
+    table = load_table(path) if tabular else None
+    if table is not None and not image_column(table, path.parent):
+        return _clean_table(table, options, out)
+    return _clean_files(path, options, out)
+
+
+def _clean_files(path: Path, options: dict[str, Any], out: Path) -> Cleaned:
+    data, problems = check(path, options)
+    if data is None:
+        raise BadData(problems)
+    left_out = {p.name: p.where for p in problems if p.name in FILES}
+    rows, more = _kept(data)
+    base = path if path.is_dir() else path.parent
+    names = [os.path.relpath(base / str(data.keys[i]), out.resolve().parent) for i in rows]
+    labels = np.asarray(data.spec.classes)[data.targets] if data.spec.classes else data.targets
+    columns: dict[str, Any] = {"file": names}
+    if (data.part != "").any():
+        columns["split"] = data.part[rows]
+    if data.groups is not None:
+        columns["group"] = data.groups[rows]
+    columns[data.spec.target] = labels[rows]  # last, where a reader looks for it
+    import polars as pl
+
+    with replacing(out) as temporary:
+        pl.DataFrame(columns).write_csv(temporary)
+    return Cleaned(out, len(rows), left_out | more)
+
+
+def _clean_table(table: Table, options: dict[str, Any], out: Path) -> Cleaned:
+    left_out: dict[str, tuple[str, ...]] = {}
+    while True:
+        try:
+            data = table_data(table, options)
+            break
+        except BadData as error:
+            bad = {p.name: p.where for p in error.problems if p.name in ROWS}
+            if not bad:
+                raise
+            left_out |= bad
+            table = _without(table, {key for where in bad.values() for key in where})
+    rows, more = _kept(data)
+    with replacing(out) as temporary:
+        kept = table.frame[rows.tolist()]
+        (kept.write_parquet if out.suffix == ".parquet" else kept.write_csv)(temporary)
+    return Cleaned(out, len(rows), left_out | more)
+
+
+def _without(table: Table, keys: set[str]) -> Table:
+    stay = [i for i, key in enumerate(table.keys) if key not in keys]
+    left = [table.keys[i] for i in stay]
+    return Table(table.frame[stay], left, table.name, table.where, table.decimal_comma)
+
+
+def _kept(data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
+    """(rows that stay, why -> names of the others)."""
+    gone = np.zeros(len(data), bool)
+    left_out: dict[str, tuple[str, ...]] = {}
+
+    def leave_out(why: str, rows: Iterable[int]) -> None:
+        new = [i for i in rows if not gone[i]]
+        gone[new] = True
+        if new:
+            left_out[why] = (*left_out.get(why, ()), *(str(data.keys[i]) for i in new))
+
+    if data.spec.kind == "images":
+        leave_out("blank_image", np.flatnonzero(is_blank(data.inputs)).tolist())
+    for prefix, groups in (("", duplicate_groups(data.inputs)), ("near_", _near(data))):
+        for group in groups:
+            rows = [i for i in group.tolist() if not gone[i]]
+            if len(set(data.targets[rows].tolist())) > 1:
+                leave_out(f"{prefix}conflicting_labels", rows)
+            else:
+                first = min(rows, key=lambda i: (data.part[i] != "test", i), default=-1)
+                leave_out(f"{prefix}duplicate_examples", (i for i in rows if i != first))
+    rows = np.flatnonzero(~gone)
+    if not len(rows):
+        raise refuse(
+            "nothing_left",
+            f"fix: of the {len(data)} examples of {data.name} none would be left.",
+            "`fitwell check` says what is wrong with each.",
+            data.name,
+        )
+    return rows, left_out
+
+
+def _near(data: Data) -> list[np.ndarray]:
+    """Near duplicates as groups: who is like one of a group belongs to it."""
+    if data.spec.kind != "images":
+        return []
+    group_of: dict[int, set[int]] = {}
+    for a, b in near_duplicates(data.inputs):
+        joined = group_of.get(a, {a}) | group_of.get(b, {b})
+        for i in joined:
+            group_of[i] = joined
+    unique = {min(group): group for group in group_of.values()}
+    return [np.array(sorted(unique[first])) for first in sorted(unique)]

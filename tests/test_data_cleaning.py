@@ -1,0 +1,176 @@
+"""`check --fix`: what the copy holds, what it leaves out and why, and that the source stays as it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import fitwell as fw
+from fitwell.cli.main import run as command
+from fitwell.data import BadData, check, read
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FITWELL_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+def photo(seed: int) -> Image.Image:
+    small = np.random.default_rng(seed).integers(0, 256, (7, 7, 3), np.uint8)
+    return Image.fromarray(small).resize((64, 64), Image.Resampling.BICUBIC)
+
+
+def pale(image: Image.Image) -> Image.Image:
+    return image.point(lambda v: round(0.9 * v + 5))
+
+
+def photos(folder: Path, each: int = 10) -> Path:
+    for i in range(2 * each):
+        path = folder / ("cat" if i % 2 else "dog") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo(i).save(path)
+    return folder
+
+
+def state(folder: Path) -> dict[str, tuple[int, bytes]]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p): (p.stat().st_mtime_ns, p.read_bytes()) for p in files}
+
+
+def test_a_folder_becomes_a_list_of_what_can_be_trained_on(place: Path) -> None:
+    folder = photos(place / "photos")
+    (folder / "cat" / "zero.png").write_bytes(b"")
+    photo(4).save(folder / "dog" / "copy of 4.png")
+    photo(6).save(folder / "cat" / "wrong.png")
+    pale(photo(8)).save(folder / "dog" / "pale 8.png")
+    pale(photo(10)).save(folder / "cat" / "pale wrong.png")
+    Image.new("RGB", (64, 64), "red").save(folder / "cat" / "red.png")
+    before = state(folder)
+    fixed = fw.check(folder, fix=True).fixed
+    assert fixed is not None and fixed.path == Path("photos-clean.csv")
+    assert fixed.left_out == {
+        "unreadable_files": ("cat/zero.png",),
+        "blank_image": ("cat/red.png",),
+        "conflicting_labels": ("cat/wrong.png", "dog/6.png"),
+        "duplicate_examples": ("dog/copy of 4.png",),
+        "near_conflicting_labels": ("cat/pale wrong.png", "dog/10.png"),
+        "near_duplicate_examples": ("dog/pale 8.png",),
+    }
+    assert state(folder) == before
+    data, problems = check(fixed.path)
+    assert data is not None and len(data) == fixed.kept == 20 - 2
+    assert data.spec.classes == ("cat", "dog") and data.spec.target == "folder"
+    assert {p.name for p in problems} <= {"few_examples", "small_class", "target_guessed"}
+    whole = read(folder)
+    for i, key in enumerate(data.keys):
+        row = list(whole.keys).index(key.removeprefix("../photos/"))
+        assert (data.inputs[i] == whole.inputs[row]).all()
+
+
+def test_of_copies_across_parts_the_one_in_the_test_part_stays(place: Path) -> None:
+    for part in ("train", "test"):
+        photos(place / "photos" / part, 6)
+    for i in range(4, 12):  # others than in train
+        photo(100 + i).save(place / "photos" / "test" / ("cat" if i % 2 else "dog") / f"{i}.png")
+    fixed = fw.check(place / "photos", fix=True, out="list.csv").fixed
+    assert fixed is not None
+    assert set(fixed.left_out["duplicate_examples"]) == {
+        *("train/dog/0.png", "train/cat/1.png", "train/dog/2.png", "train/cat/3.png"),
+    }
+    data = read("list.csv")
+    assert [int((data.part == p).sum()) for p in ("train", "test")] == [8, 12]
+
+
+def test_a_table_keeps_its_columns_and_texts(place: Path) -> None:
+    lines = [f"{i},0{i % 7},{'ab'[i % 2]},note {i}" for i in range(40)]
+    lines[5] = "5,05,,note 5"  # no target
+    lines[9] = lines[8]
+    lines[11] = lines[10].replace(",a,", ",b,")  # the same, said to be another
+    path = place / "t.csv"
+    path.write_text("x,code,y,text\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    before = path.read_bytes()
+    result = fw.check(path, settings={"data.target": "y"}, fix=True)
+    assert result.data is None and result.fixed is not None  # as it is, it cannot be trained on
+    assert result.fixed.left_out == {
+        "missing_target": ("row 6",),
+        "conflicting_labels": ("row 11", "row 12"),
+        "duplicate_examples": ("row 10",),
+    }
+    assert path.read_bytes() == before
+    kept = [line for i, line in enumerate(lines) if i not in (5, 9, 10, 11)]
+    assert Path("t-clean.csv").read_text(encoding="utf-8").splitlines() == ["x,code,y,text", *kept]
+    assert len(read("t-clean.csv", {"target": "y"})) == result.fixed.kept == 36
+
+
+def test_parquet_stays_parquet(place: Path) -> None:
+    frame = pl.DataFrame({"x": [*range(20), 19], "y": [*([1.5, 2.5] * 10), 2.5]})
+    frame.write_parquet(place / "t.parquet")
+    fixed = fw.check(place / "t.parquet", settings={"data.target": "y"}, fix=True).fixed
+    assert fixed is not None and fixed.path == Path("t-clean.parquet")
+    assert pl.read_parquet(fixed.path).equals(frame.head(20))
+
+
+def test_a_list_of_files_is_cleaned_into_another(place: Path) -> None:
+    folder = photos(place / "photos")
+    names = sorted(p.relative_to(place).as_posix() for p in folder.rglob("*.png"))
+    rows: dict[str, list[Any]] = {"image": [*names, "photos/gone.png", None], "age": []}
+    rows["age"] = [float(i) for i in range(len(rows["image"]))]
+    rows["who"] = [f"p{i // 2}" for i in range(len(rows["image"]))]
+    pl.DataFrame(rows).write_csv(place / "list.csv")
+    options = {"data.target": "age", "data.group": "who"}
+    fixed = fw.check(place / "list.csv", settings=options, fix=True).fixed
+    assert fixed is not None and fixed.kept == 20
+    assert fixed.left_out == {"unreadable_files": ("photos/gone.png",), "unnamed_file": ("row 22",)}
+    data = read(fixed.path, {"group": "group"})
+    assert data.spec.task == "regression" and data.targets[3] == 3.0 and data.spec.target == "age"
+    assert data.groups is not None and len(set(data.groups)) == 10
+
+
+@pytest.mark.parametrize("source", ["digits", "photos.zip", "a.npz"])
+def test_what_has_no_list_is_refused(source: str, place: Path) -> None:
+    (place / "here" / "photos.zip").write_bytes(b"")
+    np.savez(place / "here" / "a.npz", X=np.zeros((9, 2)), y=np.arange(9))
+    with pytest.raises(BadData, match="a cleaned copy is written of a folder of images, a table"):
+        fw.check(source, fix=True)
+
+
+def test_nothing_is_written_over_and_nothing_empty(place: Path) -> None:
+    folder = photos(place / "photos")
+    Path("photos-clean.csv").write_text("mine", encoding="utf-8")
+    with pytest.raises(BadData, match=r"photos-clean\.csv is there already"):
+        fw.check(folder, fix=True)
+    assert Path("photos-clean.csv").read_text(encoding="utf-8") == "mine"
+    lines = [f"1,{'ab'[i % 2]}" for i in range(20)]
+    (place / "t.csv").write_text("x,y\n" + "\n".join(lines), encoding="utf-8")
+    with pytest.raises(BadData, match="of the 20 examples of t none would be left"):
+        fw.check(place / "t.csv", fix=True)
+    assert not Path("t-clean.csv").exists()
+
+
+def test_the_command_line_says_where_it_is_and_what_is_missing(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = photos(place / "photos")
+    photo(4).save(folder / "dog" / "copy.png")
+    assert command(["check", str(folder), "--fix"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "Cleaned copy of 20 examples: photos-clean.csv; left out: 1 for duplicate examples." in said
+    )
+    assert command(["check", str(folder), "--fix", "--out", "other.csv", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["fixed"] == {
+        "path": "other.csv",
+        "kept": 20,
+        "left_out": {"duplicate_examples": ["dog/copy.png"]},
+    }
+    clean = photos(place / "clean")
+    assert command(["check", str(clean), "--fix"]) == 0
+    assert "nothing had to be left out" in capsys.readouterr().out
