@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,19 @@ from fitwell.spec import Spec
 
 @dataclass(frozen=True)
 class Checked:
-    """What a source is, and everything wrong with it; `data` is None where it cannot be read."""
+    """What a source is, and everything wrong with it.
+
+    Args:
+        data: None where it cannot be read.
+        split: how a `fit` would part it: "reason", and examples in "train", "validation" and "test";
+            empty where it cannot be parted.
+        fixed: the cleaned copy that was asked for.
+    """
 
     data: Data | None
     problems: tuple[Problem, ...]
     fixed: Cleaned | None = None
+    split: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def spec(self) -> Spec | None:
@@ -44,6 +52,7 @@ class Checked:
             "kind": spec.kind if spec else None,
             "spec": spec.to_json() if spec else None,
             "problems": [p.to_json() for p in self.problems],
+            "split": dict(self.split),
         }
         if self.fixed is not None:
             left_out = {why: list(names) for why, names in self.fixed.left_out.items()}
@@ -80,7 +89,26 @@ def check(
         from fitwell.data.options import fill
 
         fixed = clean(source, fill(options), Path(out) if out else None)
-    return Checked(data, tuple(problems), fixed)
+    return Checked(
+        data, tuple(problems), fixed, _parted(data, options, values.get("train.seed", 0))
+    )
+
+
+def _parted(data: Data | None, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    from fitwell.data import split
+
+    if data is None:
+        return {}
+    try:
+        rows = split.fit_rows(data, options, seed)
+    except SettingError:
+        return {}  # too few for any split, which the problems say
+    return {
+        "reason": split.reason(data, options),
+        "train": len(rows.train),
+        "validation": len(rows.validation),
+        "test": len(rows.held_out),
+    }
 
 
 def diagnose(*runs: Any) -> Diagnosis:

@@ -65,7 +65,13 @@ def _ended(run: record.Run, data: Data, rows: split.Rows, examples: bool) -> Run
         run.test_looks = store.look_at_test(data.test_fingerprint(rows.held_out), run.folder.name)
         store.save_run(run, run.folder, rows=False)
     result = Run.of(run, data)
-    _log(run.folder, [run.failure or f"Trained in {run.seconds:.1f} s."])
+    recipe = run.recipe or {}
+    options = {k[5:]: v for k, v in recipe.items() if k.startswith("data.")}
+    said = [
+        f"Split: {split.reason(data, options)}",
+        run.failure or f"Trained in {run.seconds:.1f} s.",
+    ]
+    _log(run.folder, said)
     _report(result, run.folder, examples, data)
     return result
 

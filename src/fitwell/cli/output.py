@@ -58,6 +58,8 @@ def checked(result: Any, given: Given) -> None:
 
         if result.data is not None:
             print(described(result.spec))
+        if result.split:
+            print(_parted(result.split))
         _print(problems(result.problems))
         if result.fixed is not None:
             print(_fixed(result.fixed))
@@ -66,6 +68,14 @@ def checked(result: Any, given: Given) -> None:
             failure.message if given.json else failure.message.split(". ")[0] + ".", file=sys.stderr
         )
         raise failure
+
+
+def _parted(split: Mapping[str, Any]) -> str:
+    """How the examples are parted, and why so."""
+    import textwrap
+
+    parts = ", ".join(f"{part} {split[part]:,}" for part in ("train", "validation", "test"))
+    return textwrap.fill(f"Split: {parts}. {split['reason']}", 80)
 
 
 def _fixed(fixed: Any) -> str:

@@ -23,6 +23,7 @@ def assemble(
     target: str = "target",
     classes: Sequence[str] = (),
     groups: np.ndarray | None = None,
+    times: np.ndarray | None = None,
     problems: Iterable[Problem] = (),
     like: Spec | None = None,
 ) -> Data:
@@ -35,6 +36,7 @@ def assemble(
         columns: the columns of a table, in the order of `inputs`; by default all numeric.
         classes: names of the class indices in `values`.
         groups: [example] any values; equal values stay together.
+        times: [example] when each was, float64.
         like: the spec of a model that exists: its classes are used.
     """
     images = inputs.ndim == 4
@@ -78,6 +80,7 @@ def assemble(
         problems=(*problems, *encoded.problems),
         fingerprint=fingerprint(inputs, encoded.targets),
         groups=None if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1),
+        times=times,
     )
 
 

@@ -95,6 +95,15 @@ def as_numbers(
     return numbers.to_numpy().astype(np.float64), mistakes
 
 
+def as_times(series: Any, keys: list[str], decimal_comma: bool, order: str) -> np.ndarray | None:
+    """[row] float64 numbers or days since 2000, nan where missing or wrong; None for any other text."""
+    numbers, _ = as_numbers(series, decimal_comma)
+    if numbers is not None:
+        return numbers
+    dates = read_dates(_dates_of(series), keys, order)
+    return None if dates is None else dates[0]
+
+
 def clean_text(series: Any) -> Any:
     """The column as text without surrounding blanks, missing where it says so."""
     import polars as pl

@@ -46,6 +46,13 @@ def data_settings(
         str,
         Field(description="column of groups: no group is on both sides of a split"),
     ] = "",
+    time: Annotated[
+        str,
+        Field(
+            description="column of dates or numbers: the test part is later than all else, each fold "
+            "later than what it is trained on"
+        ),
+    ] = "",
     folds: Annotated[int, Field(ge=2, le=100, description="parts of the cross-validation")] = 5,
     dates: Annotated[
         Literal["auto", "day_first", "month_first"],
@@ -93,7 +100,7 @@ def data_settings(
 
 
 # The settings that change what is read; the others say how it is split.
-READING = ("target", "task", "group", "dates", "image_size", "resize", "root", "limit")
+READING = ("target", "task", "group", "time", "dates", "image_size", "resize", "root", "limit")
 
 
 def fill(options: Mapping[str, Any]) -> dict[str, Any]:

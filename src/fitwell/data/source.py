@@ -206,7 +206,7 @@ def is_frame(source: Any) -> bool:
 
 
 def _refuse_columns(options: dict[str, Any], what: str) -> None:
-    for name in ("target", "group"):
+    for name in ("target", "group", "time"):
         if options[name]:
             raise SettingError(
                 f"data.{name} = {options[name]}: {what} has no columns to name. "

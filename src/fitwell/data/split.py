@@ -66,12 +66,14 @@ def fold_rows(data: Data, options: Options, *, fold: int, repeat: int, seed: int
             f"fold {fold} does not exist: data.folds = {folds} gives folds 0 to {folds - 1}.",
             setting="data.folds",
         )
-    which = _folds(data, pool, folds, (seed, repeat))
-    held_out = pool[which == fold]
-    train, validation = _inner_cut(
-        data, pool[which != fold], settings["validation"], (seed, repeat, fold)
-    )
-    return Rows(train, validation, held_out)
+    if data.times is None:
+        which = _folds(data, pool, folds, (seed, repeat))
+        others = pool[which != fold]
+    else:
+        which = _time_folds(data.times[pool], folds, (seed, repeat))
+        others = pool[which < fold]
+    train, validation = _inner_cut(data, others, settings["validation"], (seed, repeat, fold))
+    return Rows(train, validation, pool[which == fold])
 
 
 def fewer(data: Data, rows: Rows, count: int) -> Rows:
@@ -136,11 +138,14 @@ def _pool(data: Data, settings: dict) -> tuple[np.ndarray, np.ndarray]:
 def _inner_cut(
     data: Data, rows: np.ndarray, share: float, seed: tuple[int, ...], count: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(the rest, about `share` of `rows` or `count` of them), stratified, groups kept whole."""
+    """(the rest, about `share` of `rows` or `count` of them): the latest, or stratified, groups kept
+    whole."""
     if share <= 0 or len(rows) < 2:
         return rows, np.empty(0, np.int64)
     wanted = share * len(rows) if count is None else count
-    if data.groups is not None:
+    if data.times is not None:
+        out = _latest(data.times[rows], wanted)
+    elif data.groups is not None:
         parts = max(2, round(len(rows) / wanted))
         out = _group_folds(data, rows, parts, seed, "data.validation") == 0
     else:
@@ -167,6 +172,74 @@ def _folds(data: Data, rows: np.ndarray, folds: int, seed: tuple[int, ...]) -> n
     which = np.empty(len(rows), np.int64)
     which[order] = rng.permutation(folds)[np.arange(len(rows)) % folds]
     return which
+
+
+def _latest(times: np.ndarray, count: float) -> np.ndarray:
+    """[row] bool, about `count` of them true: all that were at or after a moment.
+
+    Raises:
+        SettingError: all were at one moment.
+    """
+    moments, first = np.unique(np.sort(times), return_index=True)
+    if len(moments) < 2:
+        raise SettingError(
+            f"data.time: all {len(times)} examples of a part are of one moment, so none is later than "
+            "another. Name another column, or leave data.time out.",
+            setting="data.time",
+        )
+    later = len(times) - first[1:]  # how many are at or after each moment but the first
+    return times >= moments[1 + int(np.abs(later - count).argmin())]
+
+
+def _time_folds(times: np.ndarray, folds: int, seed: tuple[int, ...]) -> np.ndarray:
+    """[row] fold number, by time; -1 for the first rows, which every fold is trained on.
+
+    Examples of one moment stay together. The folds after the start are equally long; a repeat begins
+    them up to half a fold earlier, since another partition by time there is not.
+
+    Raises:
+        SettingError: fewer moments than folds.
+    """
+    moments, place = np.unique(times, return_inverse=True)
+    if len(moments) <= folds:
+        raise SettingError(
+            f"data.folds = {folds}: by time they need at least {folds + 1} different moments, and "
+            f"data.time gives {len(moments)}. Set data.folds to at most {max(2, len(moments) - 1)}.",
+            setting="data.folds",
+        )
+    earlier = 0.5 * _rng(*seed, 7).random() if seed[-1] else 0.0
+    start = (1 - earlier) / (folds + 1)
+    fold = np.arange(folds)
+    wanted = np.rint(len(times) * (start + (1 - start) * fold / folds))  # rows before each fold
+    before = np.searchsorted(np.sort(times), moments)
+    first = np.searchsorted(before, wanted).clip(fold + 1, len(moments) - folds + fold)
+    # Many rows of one moment may stand where two folds should begin: the next moment begins the second.
+    first = np.maximum.accumulate(first - fold) + fold
+    return (np.searchsorted(first, np.arange(len(moments)), side="right") - 1)[place]
+
+
+def reason(data: Data, options: Options) -> str:
+    """Why the examples are parted as they are, in a sentence or two."""
+    settings = fill(options)
+    if data.times is not None:
+        how = (
+            f"by data.time = {settings['time']}: what is held out is later than what is trained on, "
+            "the test part later than all else"
+        )
+    elif data.groups is not None:
+        how = (
+            f"by data.group = {settings['group']}: no group is on both sides, classes as even as that "
+            "allows"
+        )
+    elif data.spec.task == "classification":
+        how = "at random, stratified: every part has the class shares of the whole"
+    else:
+        how = "at random"
+    own = " and ".join(p for p in ("validation", "test") if (data.part == p).any())
+    if own:
+        how = f"the source's own {own} part; the rest {how}"
+    fixed = "" if (data.part == "test").any() else ", the same test part whatever the seed"
+    return f"{how[:1].upper()}{how[1:]}{fixed}."
 
 
 def _stratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

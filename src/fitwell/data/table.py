@@ -12,10 +12,10 @@ import numpy as np
 
 from fitwell.data.arrays import to_numpy
 from fitwell.data.assemble import assemble
-from fitwell.data.columns import as_numbers, convert, convert_like
+from fitwell.data.columns import as_numbers, as_times, convert, convert_like
 from fitwell.data.csv_file import read_text_table
 from fitwell.data.types import Data, Problem, refuse, some
-from fitwell.errors import did_you_mean
+from fitwell.errors import SettingError, did_you_mean
 from fitwell.spec import Column, Spec
 
 TARGET_NAMES = ("target", "label", "labels", "class", "y")
@@ -140,13 +140,16 @@ def table_data(
                 "Give one target a row.",
                 table.where,
             )
-    names = [n for n in frame.columns if n not in (target if targets is None else None, group)]
+    time = named_column(table, options["time"], "time") if options["time"] else ""
+    apart = (target if targets is None else None, group, time)
+    names = [n for n in frame.columns if n not in apart]
     if like:
         inputs, more = read_like(table, like)
         columns = like.columns
     else:
         columns, inputs, more = _inputs(table, names, options["dates"])
     groups = np.array([str(v) for v in frame[group].to_list()]) if group else None
+    times = _times(table, time, options) if time else None
     return assemble(
         table.name,
         inputs,
@@ -156,6 +159,7 @@ def table_data(
         columns=columns,
         target=str(target),
         groups=groups,
+        times=times,
         problems=[*problems, *more],
         like=like,
     )
@@ -188,6 +192,36 @@ def _inputs(
             table.where,
         )
     return tuple(columns), np.stack(arrays, axis=1), problems
+
+
+def _times(table: Table, name: str, options: dict[str, Any]) -> np.ndarray:
+    """[row] float64 of the column that says when each row was: numbers, or days of its dates."""
+    if options["group"]:
+        raise SettingError(
+            f"data.time = {name}: beside data.group = {options['group']} nothing says which of them is to "
+            "part the examples. Leave one of them out.",
+            setting="data.time",
+        )
+    times = as_times(table.frame[name], table.keys, table.decimal_comma, options["dates"])
+    if times is None or np.isnan(times).all():
+        raise refuse(
+            "no_times",
+            f"data.time = {name}: its cells are neither numbers nor dates.",
+            "Name a column that says when each row was.",
+            name,
+            setting="data.time",
+        )
+    missing = np.isnan(times)
+    if missing.any():
+        rows = [key for key, gone in zip(table.keys, missing, strict=True) if gone]
+        raise refuse(
+            "missing_time",
+            f"data.time = {name}: {len(rows)} of {len(times)} rows say no time ({some(rows)}).",
+            "Fill them in, or remove those rows.",
+            rows,
+            setting="data.time",
+        )
+    return times
 
 
 def read_like(table: Table, like: Spec) -> tuple[np.ndarray, list[Problem]]:

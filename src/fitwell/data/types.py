@@ -83,6 +83,7 @@ class Data:
         problems: everything found; none is an error.
         fingerprint: sha256 of inputs and targets, hexadecimal.
         groups: [example] group number; examples of one group stay on one side of every split.
+        times: [example] when each was; what is held out is later than what is trained on.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Data:
     problems: tuple[Problem, ...]
     fingerprint: str
     groups: np.ndarray | None = None
+    times: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -92,7 +92,8 @@ def write_folds(folder: Path, data: Data, recipe: Recipe) -> None:
     """`split.parquet`: every example's key, row, part, fold, and the folds whose inner cut it is in.
 
     It is the partition of repeat 0; the others follow from it by their recorded seeds. Fold -1 is no
-    fold: part "test" (held out of all of it), or "unused" where `data.limit` left it out.
+    fold: part "test" (held out of all of it), "train" (the first by `data.time`, which no fold holds
+    out), or "unused" where `data.limit` left it out.
     """
     import polars as pl
 
@@ -102,12 +103,14 @@ def write_folds(folder: Path, data: Data, recipe: Recipe) -> None:
     options, seed = recipe.section("data"), int(recipe["train.seed"])  # type: ignore[arg-type]
     fold = np.full(len(data), -1)
     inner: list[list[int]] = [[] for _ in range(len(data))]
+    trained = np.zeros(len(data), bool)
     for k in range(int(recipe["data.folds"])):  # type: ignore[arg-type]
         rows = fold_rows(data, options, fold=k, repeat=0, seed=seed)
         fold[rows.held_out] = k
+        trained[rows.train] = trained[rows.validation] = True
         for row in rows.validation:
             inner[row].append(k)
-    part = np.where(fold >= 0, "fold", "unused").astype("<U8")
+    part = np.where(fold >= 0, "fold", np.where(trained, "train", "unused")).astype("<U8")
     part[final_rows(data, options, seed).held_out] = "test"
     columns = {
         "key": data.keys.astype(str),

@@ -13,7 +13,7 @@ import numpy as np
 from fitwell.data.types import Data, Problem
 from fitwell.spec import Spec
 
-ARRAYS = ("inputs", "targets", "keys", "part", "groups")
+ARRAYS = ("inputs", "targets", "keys", "part", "groups", "times")
 
 
 def is_whole_file(array: np.ndarray | None) -> TypeGuard[np.memmap]:
