@@ -108,12 +108,17 @@ def test_the_least_recently_used_entry_leaves_first(
     for age, name in enumerate("abc"):
         place = caching.entry("decoded", name, 3000, fill(3000))  # type: ignore[arg-type]
         os.utime(place / caching.USED, (0, 1000 + age))
+    monkeypatch.setattr(caching, "_asked_for", set())  # as in a process that comes later
     caching.entry("decoded", "a", 3000, fill(3000))  # type: ignore[arg-type]
+    monkeypatch.setattr(caching, "_asked_for", set())
     caching.entry("unpacked", "d", 3000, fill(3000))  # type: ignore[arg-type]
     assert [e.path.name for e in caching.entries()] == ["c", "a", "d"]
     with pytest.raises(caching.NoRoom, match="do not fit into the cache"):
         caching.entry("decoded", "e", 10_001, fill(1))  # type: ignore[arg-type]
-    assert sum(e.bytes for e in caching.entries()) <= 10_000
+    assert len(caching.entries()) == 3  # nothing left in vain
+    with pytest.raises(caching.NoRoom):  # what this process reads does not leave
+        caching.entry("decoded", "e", 9000, fill(1))  # type: ignore[arg-type]
+    assert (cache / "unpacked" / "d").is_dir()
 
 
 def test_leftovers_of_a_kill_are_taken_away_after_a_day(cache: Path) -> None:
@@ -221,6 +226,37 @@ def test_a_file_that_changes_while_it_is_read_is_named(
     monkeypatch.setattr(decoded, "decode", writing)
     with pytest.raises(BadData, match=r"1 file changed while the data was read: .*2\.png"):
         decode_all(files, WAY)
+
+
+def test_a_machine_that_fails_for_a_while_costs_no_image(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = photos(tmp_path / "photos")
+    real = Image.open
+
+    def failing(path: Path) -> object:
+        if path == files[2]:
+            raise OSError(24, "Too many open files")
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", failing)
+        found = decode_all(files, WAY)
+        assert list(found.failed) == [2] and found.problems[0].name == "not_cached"
+    assert not list((cache / "decoded").iterdir())
+    assert not decode_all(files, WAY).failed
+
+
+def test_what_workers_were_handed_stays_when_the_cache_is_cleaned(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 12)
+    data = fitwell_data.read(str(tmp_path / "photos"))
+    handed, later = tmp_path / "handed", tmp_path / "later"
+    handed.mkdir(), later.mkdir()
+    write_data(data, handed)
+    fw.cache("made")
+    assert (read_data(handed).inputs == data.inputs).all()
+    write_data(data, later)  # the file is gone, its pages are not
+    assert (read_data(later).inputs == data.inputs).all()
 
 
 def test_workers_map_the_cache_itself(tmp_path: Path) -> None:

@@ -162,3 +162,28 @@ def test_the_setting_is_refused_where_it_is_misspelt() -> None:
 
     with pytest.raises(SettingError, match="Choose one of: auto, day_first, month_first"):
         validate({"data.dates": "dayfirst"})
+
+
+def test_short_years_stray_dates_and_times_of_day_are_no_dates(tmp_path: Path) -> None:
+    """Nothing is read wrongly in silence, and one cell does not speak for its column."""
+    short = [f"{1 + i % 28}/0{1 + i % 9}/24" for i in range(60)]
+    assert "when" not in [
+        c.name for c in read(csv(tmp_path, short)).spec.columns if c.kind == "date"
+    ]
+    stray = csv(tmp_path, ["03/04/2024", *["abc", "def"] * 30])
+    assert read(stray).spec.columns[0].kind == "category"
+    mixed = csv(tmp_path, ["05/05/2024", *[d.strftime("%Y-%m-%d") for d in DAYS]])
+    assert as_text(read(mixed).inputs[0, 0]) == "2024-05-05"
+    clock = [(datetime(2024, 1, 1) + timedelta(hours=i)).time() for i in range(20)] * 3
+    frame = pl.DataFrame({"at": clock, "x": np.arange(60.0), "target": ["a", "b"] * 30})
+    assert read(frame).spec.columns[0].kind == "category"
+
+
+@pytest.mark.parametrize("zone", ["+00:00", "+02:00"])
+def test_dates_with_a_zone_are_read(tmp_path: Path, zone: str) -> None:
+    texts = [d.strftime("%Y-%m-%dT%H:%M:%S") + zone for d in DAYS]
+    data = read(csv(tmp_path, texts))
+    hours = int(zone[1:3])
+    np.testing.assert_allclose(data.inputs[:, 0], expected(True) - hours / 24, atol=1e-3)
+    parts = read(csv(tmp_path, [d.strftime("%Y-%m-%dT%H:%M:%S.250Z") for d in DAYS]))
+    np.testing.assert_allclose(parts.inputs[:, 0], expected(True), atol=1e-3)

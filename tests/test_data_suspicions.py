@@ -176,3 +176,12 @@ def test_near_copies_with_other_labels_are_said(tmp_path: Path) -> None:
     found = named(check(tmp_path)[1], "near_conflicting_labels")
     assert set(found.where) == {"cat/1.png", "dog/1.jpg"}
     assert not any(p.name.startswith("near_") for p in read(tmp_path).problems)  # at every start
+
+
+def test_images_in_fractions_and_masks_are_looked_at_too() -> None:
+    pictures = decoded(photo(0), *(photo(i) for i in range(1, 40)), as_jpeg(photo(0), 40))
+    y = np.arange(41) % 2
+    found = named(check((pictures.astype(np.float32) / 255, y))[1], "near_duplicate_examples")
+    assert found.where == ("row 0", "row 40")
+    masks = (RNG(0).random((20, 1, 16, 16)) > 0.5).astype(np.uint8)
+    assert not any(p.name.startswith("near_") for p in check((masks, y[:20]))[1])

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import fitwell as fw
 from fitwell import store
-from fitwell.api.varying import values_of
+from fitwell.api.start import begin
+from fitwell.api.varying import points_of, values_of
 from fitwell.cli.main import run as command
 from fitwell.data import read
 from fitwell.data.split import Rows, fewer, fold_rows
@@ -17,7 +19,10 @@ from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
 from fitwell.report.html import write_report
 from fitwell.report.varying import varied
-from fitwell.trials.varying import twice
+from fitwell.resolve import complete
+from fitwell.trials.varying import shortened, size_points, twice
+
+RNG = np.random.default_rng
 
 FAST = {"train.epochs": 2, "data.folds": 3, "model.name": "mlp"}
 
@@ -186,6 +191,9 @@ def test_another_optimizer_gets_its_own_rate(tmp_path: Path) -> None:
         ("optim.lr=a..b", "the ends of a range must be numbers"),
         ("data.image_size=8,16", r"data\.image_size changes what is read"),
         ("source=a,b", "source changes what is read"),
+        ("data.folds=3,5", r"data\.folds changes what is held out"),
+        ("train.seed=1,2", "seeds are no values to compare"),
+        ("model.width=1..inf", "the ends of a range must be numbers"),
     ],
 )
 def test_what_cannot_be_varied_is_refused_before_anything_is_written(
@@ -200,3 +208,35 @@ def test_ranges_end_where_they_were_told_to() -> None:
     assert values_of("3..20") == ["3", "6", "12", "20"]
     assert values_of("1..2") == ["1", "2"]
     assert values_of("0.02..0.5") == ["0.02", "0.03", "0.1", "0.3", "0.5"]
+
+
+def test_sizes_do_not_go_with_folds_that_grow(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"t": range(200), "x": np.arange(200.0) % 7, "y": ["a", "b"] * 100})
+    settings = {**FAST, "data.target": "y", "data.time": "t"}
+    with pytest.raises(SettingError, match=r"sizes: with data\.time each fold is trained on more"):
+        fw.cv(frame, settings=settings, sizes=True, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_uneven_groups_are_all_trained_on_as_many() -> None:
+    who = ["big"] * 100 + [f"p{i // 5}" for i in range(200)]
+    frame = pl.DataFrame({"who": who, "x": RNG(0).normal(size=300), "y": ["a", "b"] * 150})
+    options = {"target": "y", "group": "who", "folds": 4, "test": 0.0}
+    data = read(frame, options)
+    recipe = complete({**FAST, **{f"data.{k}": v for k, v in options.items()}}, data.spec)
+    points = size_points(data, recipe, 0)
+    assert points[-1].examples == points[-1].value > 0
+
+
+def test_what_counts_epochs_is_counted_in_steps() -> None:
+    data = read("digits")
+    recipe = complete({"train.patience": 3, "train.batch_size": 64, "train.epochs": 20}, data.spec)
+    short = shortened(recipe, 60, 970)
+    assert short["train.batch_size"] == 60  # one batch an epoch, where there were 16
+    assert short["train.epochs"] == 320 and short["train.patience"] == 48
+
+
+def test_policies_can_be_varied() -> None:
+    start = begin("digits", "", {})
+    _, points = points_of("augment.policy=none,light,strong", start)
+    assert [p.recipe["augment.rotate"] for p in points] == [0.0, 8.0, 15.0]

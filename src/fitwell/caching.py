@@ -20,9 +20,12 @@ from fitwell.errors import SettingError
 MADE = ("decoded", "manifests", "unpacked")  # by this machine: bounded
 FETCHED = ("downloads", "weights")
 LIMIT_GB = 20.0
-SPARE = 0.05  # share of the disk that stays free
+SPARE = 2e9  # bytes of the disk that stay free
 ABANDONED = 24 * 3600.0  # seconds after which an unfinished entry is a leftover of a kill
 USED = "used"  # whose time of change says when the entry was last asked for
+
+
+_asked_for: set[Path] = set()  # by this process, which may be reading them
 
 
 class NoRoom(OSError):
@@ -84,7 +87,8 @@ def entry(kind: str, key: str, size: int, build: Callable[[Path], None]) -> Path
     """
     place = cache_folder() / kind / key
     if not place.is_dir():
-        _make_room(size)
+        if size:
+            _make_room(size)
         temporary = place.with_name(f".{key[:32]}.{uuid4().hex[:12]}")
         temporary.mkdir(parents=True)
         try:
@@ -96,6 +100,7 @@ def entry(kind: str, key: str, size: int, build: Callable[[Path], None]) -> Path
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+    _asked_for.add(place)
     with suppress(OSError):  # of another user, perhaps: it can be read all the same
         (place / USED).touch()
     return place
@@ -140,20 +145,24 @@ def _make_room(size: int) -> None:
         elif each.kind in MADE:
             found.append(each)
     most, taken = limit(), sum(e.bytes for e in found)
-    leaving = [e for e in found if not _unfinished(e)]
+    leaving = [e for e in found if not _unfinished(e) and e.path not in _asked_for]
 
     def fits() -> bool:
         disk = shutil.disk_usage(folder)
-        return taken + size <= most and size <= disk.free - SPARE * disk.total
+        return taken + size <= most and size <= disk.free - SPARE
 
-    while leaving and not fits():
-        oldest = leaving.pop(0)
-        _remove(oldest.path)
-        taken -= oldest.bytes
+    # Nothing leaves in vain: not where all of it together would not make room.
+    could = sum(e.bytes for e in leaving)
+    if taken - could + size <= most and size <= shutil.disk_usage(folder).free - SPARE + could:
+        while leaving and not fits():
+            oldest = leaving.pop(0)
+            _remove(oldest.path)
+            taken -= oldest.bytes
     if not fits():
+        free = shutil.disk_usage(folder).free / 1e9
         raise NoRoom(
             f"{size / 1e9:.1f} GB do not fit into the cache {folder} (limit {most / 1e9:g} GB, "
-            f"{shutil.disk_usage(folder).free / 1e9:.1f} GB free on the disk)"
+            f"{free:.1f} GB free on the disk, of which {SPARE / 1e9:g} stay)"
         )
 
 

@@ -31,6 +31,7 @@ from fitwell.spec import Spec
 # Findings and reports study the first of these parts that a run has. The test part comes last: whoever
 # studies it and then changes something has no test set any more.
 STUDIED = ("held_out", "validation", "test")
+SIZES = "sizes"  # the name of the number of examples among what a cross-validation varies
 MOST_MISTAKES = 24  # that are shown and explained
 
 Row = dict[str, Any]

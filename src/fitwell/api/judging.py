@@ -102,6 +102,8 @@ def _parted(data: Data | None, options: Mapping[str, Any], seed: int) -> dict[st
     try:
         rows = split.fit_rows(data, options, seed)
     except SettingError:
+        if data.times is not None:
+            raise  # no check of the data says it
         return {}  # too few for any split, which the problems say
     return {
         "reason": split.reason(data, options),

@@ -14,6 +14,7 @@ from fitwell.api.varying import points_of, varied
 from fitwell.data import Data, read, split
 from fitwell.errors import FitwellError, FolderError, Interrupted, going_on
 from fitwell.resolve import check_batch, check_paired, check_patience
+from fitwell.trials.varying import size_points
 
 Progress = Callable[..., Any]
 CV = "cv.json"  # marks the folder of a cross-validation, and holds its scores once it is done
@@ -104,6 +105,8 @@ def cv(
     """
     start = begin(source, model, settings)
     _check_folds(start)
+    if sizes:
+        size_points(start.data, start.recipe, start.seed)
     if vary:
         points_of(vary, start)  # refused before anything is written
     call = {"examples": examples, "sizes": sizes, "vary": vary}

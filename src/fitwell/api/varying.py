@@ -1,17 +1,18 @@
 """What a cross-validation varies beside: `--sizes`, and `--vary KEY=A,B,C` or `KEY=A..B`."""
 
+import math
 from typing import Any
 
 from fitwell.api.start import Start
 from fitwell.data.options import READING
 from fitwell.errors import SettingError
 from fitwell.improve.variants import edited
-from fitwell.record import Row
+from fitwell.record import SIZES, Row
 from fitwell.settings import dotted
 from fitwell.trials.crossval import Progress
 from fitwell.trials.executor import Executor
 from fitwell.trials.scoring import metric_of
-from fitwell.trials.varying import SIZES, Point, size_points, twice
+from fitwell.trials.varying import Point, size_points, twice
 from fitwell.trials.varying import vary as run_points
 
 MOST_VALUES = 20
@@ -29,8 +30,11 @@ def points_of(text: str, start: Start) -> tuple[str, list[Point]]:
         raise _refused(text, "write KEY=A,B,C or KEY=A..B, such as model.width=8..128")
     name = dotted(key.strip())
     section, _, setting = name.partition(".")
-    if name == "source" or (section == "data" and setting in READING):
-        raise _refused(text, f"{name} changes what is read; cross-validate each by itself")
+    if name == "source" or (section == "data" and setting not in ("validation", "normalise")):
+        what = "read" if name == "source" or setting in READING else "held out"
+        raise _refused(text, f"{name} changes what is {what}; cross-validate each by itself")
+    if name == "train.seed":
+        raise _refused(text, "seeds are no values to compare; the folds show the spread")
     recipes = [edited(start.recipe, {name: v}, start.data.spec) for v in values_of(given)]
     found = {recipe: Point(recipe[name], recipe) for recipe in recipes}
     if not 2 <= len(found) <= MOST_VALUES:
@@ -82,7 +86,7 @@ def values_of(text: str) -> list[str]:
         first, last = float(low), float(high)
     except ValueError:
         first = last = 0.0
-    if not 0 < first < last:
+    if not 0 < first < last < math.inf:
         raise _refused(text, "the ends of a range must be numbers above 0, the smaller one first")
     if first == int(first) and last == int(last):
         out, value = [], int(first)

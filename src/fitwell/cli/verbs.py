@@ -14,6 +14,10 @@ def check(given: Given, words: list[str]) -> None:
     from fitwell.api.judging import check as work
     from fitwell.cli import output
 
+    if given.out and not given.fix:
+        raise UsageError(
+            "check writes a file with --fix only: `fitwell check SOURCE --fix --out FILE`."
+        )
     fixing = {"fix": given.fix, "out": given.out}
     output.checked(work(source, settings=given.settings, **fixing), given)
 

@@ -1,8 +1,10 @@
 """Archives as folders: .zip and .tar unpacked once into the cache, after a look at every name. No torch."""
 
 import hashlib
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -11,6 +13,10 @@ from fitwell.data.types import BadData, refuse
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 ARCHIVES = (".zip", *TARS)
+DAMAGES = (
+    *(OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError),
+    *(zipfile.BadZipFile, tarfile.TarError),
+)
 # A bomb unpacks to far more bytes than it has; data of so many bytes never shrinks that much.
 LARGE, MOST_RATIO = 10**9, 200
 
@@ -45,7 +51,7 @@ def unpacked(path: Path) -> Path:
     try:
         digest = _digest(path)
         size = sum(_sizes(path))
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
+    except DAMAGES as error:
         raise _damaged(path, error) from None
     if size > max(LARGE, MOST_RATIO * path.stat().st_size):
         raise refuse(
@@ -64,7 +70,7 @@ def unpacked(path: Path) -> Path:
             "Make room (`fitwell cache`), raise FITWELL_CACHE_LIMIT, or unpack it and give the folder.",
             str(path),
         ) from None
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError) as error:
+    except DAMAGES as error:
         raise _damaged(path, error) from None
 
 
@@ -85,6 +91,13 @@ def _sizes(path: Path) -> Iterator[int]:
             elif not (entry.isfile() or entry.isdir()):
                 raise _outside(path, f"{entry.name} (a device)")
             yield entry.size
+        # Python takes a file that is cut off before a name for one that ends there.
+        assert archive.fileobj is not None
+        archive.fileobj.seek(archive.offset)
+        if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it is cut off, or damaged in the middle")
+        while archive.fileobj.read(1 << 20):
+            pass  # to the end, where a compressed file has its checksum
 
 
 def _refuse_outside(path: Path, name: str) -> None:

@@ -13,7 +13,10 @@ import numpy as np
 
 from fitwell.data.archive import is_archive
 from fitwell.data.checks import is_blank
+from fitwell.data.cifar import is_cifar_folder
+from fitwell.data.csv_file import is_utf8
 from fitwell.data.duplicates import duplicate_groups
+from fitwell.data.idx import is_idx_folder
 from fitwell.data.listed import image_column
 from fitwell.data.near import near_duplicates
 from fitwell.data.source import TABLE_SUFFIXES, check
@@ -43,9 +46,10 @@ class Cleaned:
 def clean(source: Any, options: dict[str, Any], out: Path | None = None) -> Cleaned:
     """Write a copy of the list of files, or of the table, without what should not be trained on.
 
-    Left out are files that cannot be read, rows without a target, blank images, all but one of exact and
-    near duplicates (one in the test part stays), and all of those whose labels differ. A list of files
-    names each, its label and part, and is a source itself.
+    Of images are left out files that cannot be read, blank ones, all but one of exact and near duplicates
+    (one in the test part stays), and all of those whose labels differ; the list names each file, its
+    label and part, and is a source itself. Of a table are left out rows without a target, and all but one
+    of rows that are equal in every cell.
 
     Args:
         out: the file to write; by default `<source>-clean.csv` in the current folder.
@@ -55,7 +59,8 @@ def clean(source: Any, options: dict[str, Any], out: Path | None = None) -> Clea
     """
     path = Path(str(source)).expanduser()
     tabular = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
-    if not isinstance(source, str | Path) or is_archive(path) or not (tabular or path.is_dir()):
+    images = path.is_dir() and not (is_idx_folder(path) or is_cifar_folder(path))
+    if not isinstance(source, str | Path) or is_archive(path) or not (tabular or images):
         raise refuse(
             "nothing_to_fix",
             "fix: a cleaned copy is written of a folder of images, a table, or a table of images.",
@@ -72,6 +77,13 @@ def clean(source: Any, options: dict[str, Any], out: Path | None = None) -> Clea
             str(out),
         )
     table = load_table(path) if tabular else None
+    if tabular and suffix == ".csv" and not is_utf8(path.read_bytes()):
+        raise refuse(
+            "not_utf8",
+            f"fix: {path.name} is not UTF-8, and letters that cannot be read would be lost in a copy.",
+            "Save it as UTF-8 first.",
+            str(path),
+        )
     if table is not None and not image_column(table, path.parent):
         return _clean_table(table, options, out)
     return _clean_files(path, options, out)
@@ -84,19 +96,35 @@ def _clean_files(path: Path, options: dict[str, Any], out: Path) -> Cleaned:
     left_out = {p.name: p.where for p in problems if p.name in FILES}
     rows, more = _kept(data)
     base = path if path.is_dir() else path.parent
-    names = [os.path.relpath(base / str(data.keys[i]), out.resolve().parent) for i in rows]
+    names = [_seen_from(out.resolve().parent, (base / str(data.keys[i])).resolve()) for i in rows]
     labels = np.asarray(data.spec.classes)[data.targets] if data.spec.classes else data.targets
     columns: dict[str, Any] = {"file": names}
     if (data.part != "").any():
         columns["split"] = data.part[rows]
     if data.groups is not None:
-        columns["group"] = data.groups[rows]
+        columns[str(options["group"])] = _groups_of(path, options, data)[rows]
     columns[data.spec.target] = labels[rows]  # last, where a reader looks for it
     import polars as pl
 
     with replacing(out) as temporary:
         pl.DataFrame(columns).write_csv(temporary)
     return Cleaned(out, len(rows), left_out | more)
+
+
+def _groups_of(path: Path, options: dict[str, Any], data: Data) -> np.ndarray:
+    """[example] the groups as the list of files calls them."""
+    table = load_table(path)
+    column = image_column(table, path.parent)
+    called = dict(zip(table.frame[column], table.frame[options["group"]], strict=True))
+    return np.array([str(called[str(key)]) for key in data.keys])
+
+
+def _seen_from(folder: Path, file: Path) -> str:
+    """The path of a file relative to a folder; in full where they are on different drives."""
+    try:
+        return Path(os.path.relpath(file, folder)).as_posix()
+    except ValueError:
+        return file.as_posix()
 
 
 def _clean_table(table: Table, options: dict[str, Any], out: Path) -> Cleaned:
@@ -111,11 +139,29 @@ def _clean_table(table: Table, options: dict[str, Any], out: Path) -> Cleaned:
                 raise
             left_out |= bad
             table = _without(table, {key for where in bad.values() for key in where})
-    rows, more = _kept(data)
+    rows, more = _kept_rows(table, data)
     with replacing(out) as temporary:
         kept = table.frame[rows.tolist()]
-        (kept.write_parquet if out.suffix == ".parquet" else kept.write_csv)(temporary)
+        if out.suffix == ".parquet":
+            kept.write_parquet(temporary)
+        else:  # with a decimal comma as it was, which semicolons say
+            kept.write_csv(temporary, separator=";" if table.decimal_comma else ",")
     return Cleaned(out, len(rows), left_out | more)
+
+
+def _kept_rows(table: Table, data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
+    """(rows of a table that stay, why -> names of the others): of rows equal in every cell one.
+
+    Rows that are equal but for the target may be honest measurements, so they stay.
+    """
+    first = (
+        table.frame.with_row_index("__row")
+        .unique(table.frame.columns, keep="first", maintain_order=True)["__row"]
+        .to_numpy()
+    )
+    gone = np.setdiff1d(np.arange(len(data)), first)
+    names = tuple(str(data.keys[i]) for i in gone)
+    return first, {"duplicate_examples": names} if names else {}
 
 
 def _without(table: Table, keys: set[str]) -> Table:
@@ -125,7 +171,7 @@ def _without(table: Table, keys: set[str]) -> Table:
 
 
 def _kept(data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
-    """(rows that stay, why -> names of the others)."""
+    """(images that stay, why -> names of the others)."""
     gone = np.zeros(len(data), bool)
     left_out: dict[str, tuple[str, ...]] = {}
 
@@ -135,8 +181,7 @@ def _kept(data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
         if new:
             left_out[why] = (*left_out.get(why, ()), *(str(data.keys[i]) for i in new))
 
-    if data.spec.kind == "images":
-        leave_out("blank_image", np.flatnonzero(is_blank(data.inputs)).tolist())
+    leave_out("blank_image", np.flatnonzero(is_blank(data.inputs)).tolist())
     for prefix, groups in (("", duplicate_groups(data.inputs)), ("near_", _near(data))):
         for group in groups:
             rows = [i for i in group.tolist() if not gone[i]]
@@ -158,8 +203,6 @@ def _kept(data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
 
 def _near(data: Data) -> list[np.ndarray]:
     """Near duplicates as groups: who is like one of a group belongs to it."""
-    if data.spec.kind != "images":
-        return []
     group_of: dict[int, set[int]] = {}
     for a, b in near_duplicates(data.inputs):
         joined = group_of.get(a, {a}) | group_of.get(b, {b})

@@ -60,7 +60,7 @@ def read_text_table(path: Path) -> tuple[Any, bool]:
             separator="," if separator == " " else separator,
             has_header=header,
             infer_schema=False,
-            encoding="utf8" if _is_utf8(raw) else "utf8-lossy",
+            encoding="utf8" if is_utf8(raw) else "utf8-lossy",
         )
     except pl.exceptions.PolarsError as error:
         raise _unreadable(path, str(error)) from None
@@ -105,7 +105,8 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _is_utf8(raw: bytes) -> bool:
+def is_utf8(raw: bytes) -> bool:
+    """Whether the bytes are text in UTF-8."""
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError:

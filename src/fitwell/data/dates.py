@@ -14,7 +14,10 @@ SECONDS = 86400.0
 YEAR = 365.2425  # days, on average
 LENGTHS = {"year": YEAR, "week": 7.0, "day": 1.0}
 MOSTLY = 0.9  # of the known texts must be dates: the rest are mistakes
-_TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S", "T%H:%M:%SZ", " %H:%M:%S%.f")
+_TIMES = (
+    *("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %H:%M:%S%z"),
+    *("T%H:%M", "T%H:%M:%S", "T%H:%M:%SZ", "T%H:%M:%S%.f", "T%H:%M:%S%.fZ", "T%H:%M:%S%z"),
+)
 _NAMED = ("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
 _DAY_FIRST = ("%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y")
 _MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y")
@@ -41,13 +44,16 @@ def read_dates(
         BadData: every date may be read with the day or the month first, and they are not the same.
     """
     if series.dtype.is_temporal():
-        return _days(series), (), []
+        return (_days(series), (), []) if _is_dates(series) else None
     known = ~series.is_null().to_numpy()
     if not known.any():
         return None
     parsed = {text: _parsed(series, text) for text in _likely(series, order)}
     parsed = {text: days for text, days in parsed.items() if np.isfinite(days).any()}
-    chosen = _without_wrong_order(series.name, keys, parsed, known, order)
+    some_way = np.any([np.isfinite(days) for days in parsed.values()] or [~known], axis=0)
+    if not parsed or some_way.sum() < MOSTLY * known.sum():
+        return None
+    chosen = _without_wrong_order(series.name, keys, parsed)
     out, used = np.full(len(series), np.nan), []
     for text in sorted(chosen, key=lambda t: -np.isfinite(chosen[t]).sum()):
         more = np.isnan(out) & np.isfinite(chosen[text])
@@ -55,15 +61,13 @@ def read_dates(
             out[more] = chosen[text][more]
             used.append((text, int(more.sum())))
     read = np.isfinite(out)
-    if read.sum() < MOSTLY * known.sum():
-        return None
     return out, tuple(text for text, _ in used), _said(series, keys, used, known & ~read)
 
 
 def read_dates_like(series: Any, spellings: tuple[str, ...]) -> np.ndarray:
     """[row] days since 2000 in the spellings that a model knows, or of dates; nan for anything else."""
     if series.dtype.is_temporal():
-        return _days(series)
+        return _days(series) if _is_dates(series) else np.full(len(series), np.nan)
     out = np.full(len(series), np.nan)
     for text in spellings or formats("auto"):
         days = _parsed(series, text)
@@ -103,25 +107,30 @@ def _likely(series: Any, order: str) -> list[str]:
 def _parsed(series: Any, spelling: str) -> np.ndarray:
     import polars as pl
 
-    kind = pl.Datetime if "%H" in spelling else pl.Date
-    return _days(series.str.strptime(kind, spelling, strict=False, exact=True))
+    kind: Any = pl.Datetime if "%H" in spelling else pl.Date
+    if "%z" in spelling:
+        kind = pl.Datetime("us", "UTC")
+    # A year has four digits: %Y would take 13/04/24 for a day of the year 13.
+    whole = series.set(~series.str.contains(r"\d{4}").fill_null(False), None)
+    return _days(whole.str.strptime(kind, spelling, strict=False, exact=True))
+
+
+def _is_dates(series: Any) -> bool:
+    """Whether these are dates, and not times of a day or spans."""
+    import polars as pl
+
+    return series.dtype not in (pl.Time, pl.Duration)
 
 
 def _days(series: Any) -> np.ndarray:
     import polars as pl
 
-    if series.dtype in (pl.Time, pl.Duration):
-        return series.cast(pl.Int64).cast(pl.Float64).to_numpy() * np.nan
     seconds = series.cast(pl.Datetime("ms")).dt.epoch("ms").cast(pl.Float64).to_numpy() / 1000
     return (seconds - (ORIGIN - datetime(1970, 1, 1)).total_seconds()) / SECONDS
 
 
 def _without_wrong_order(
-    name: str,
-    keys: list[str],
-    parsed: dict[str, np.ndarray],
-    known: np.ndarray,
-    order: str,
+    name: str, keys: list[str], parsed: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The spellings without those that take months for days; refused where nothing tells them apart."""
     for day, month in zip(_DAY_FIRST, _MONTH_FIRST, strict=False):
@@ -133,8 +142,9 @@ def _without_wrong_order(
             sure = [
                 int((np.isfinite(a) & np.isnan(b)).sum()) for a, b in ((one, other), (other, one))
             ]
-            if sure[0] == sure[1] and (one[known] != other[known]).any():
-                row = int(np.flatnonzero(np.isfinite(one) & (one != other))[0])
+            differ = np.isfinite(one) & np.isfinite(other) & (one != other)
+            if sure[0] == sure[1] and differ.any():
+                row = int(np.flatnonzero(differ)[0])
                 said = f"{as_text(one[row])} or {as_text(other[row])}"
                 raise refuse(
                     "ambiguous_dates",

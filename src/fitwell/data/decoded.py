@@ -73,6 +73,8 @@ def decode_all(files: Sequence[Path], way: Way) -> Decoded:
         with (folder / IMAGES).open("wb") as file:
             for i, found in _each(files, way):
                 if isinstance(found, Unreadable):
+                    if found.passing:
+                        raise OSError(f"{files[i]}: {found.reason}")
                     failed[i] = found.reason
                 else:
                     file.write(np.ascontiguousarray(found).data)

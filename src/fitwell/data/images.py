@@ -34,9 +34,10 @@ class Header:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Why a file could not be used."""
+    """Why a file could not be used; `passing`: by the machine's fault, so that it may be read later."""
 
     reason: str
+    passing: bool = False
 
 
 def header(path: Path) -> Header | Unreadable:
@@ -73,7 +74,9 @@ def decode(
             image.draft(None, (int(image.width * scale) + 1, int(image.height * scale) + 1))
             return pixels(image, size, grey, resize)
     except Exception as error:  # see header()
-        return Unreadable(_reason(error))
+        # What Pillow raises of a broken file is an OSError too, but has no number.
+        passing = isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
+        return Unreadable(_reason(error), passing)
 
 
 def pixels(image: Any, size: tuple[int, int], grey: bool, resize: Resize = "crop") -> np.ndarray:

@@ -6,9 +6,13 @@ No torch.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from fitwell.data.columns import clean_text
 from fitwell.data.files import IMAGE_SUFFIXES, PARTS, Item, read_files
 from fitwell.data.table import Table, named_column, target_column, target_values
 from fitwell.data.types import BadData, Data, Problem, refuse, some
+from fitwell.errors import SettingError
 from fitwell.spec import Spec
 
 PART_NAMES = ("split", "part", "set", "subset")
@@ -57,7 +61,13 @@ def read_listed(
     used = [column, *([part] if part and part not in (given, group) else [])]
     rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
     target, problems = target_column(rest, given, group, inputs=False)
-    values = target_values(frame[target], table)
+    values = _labels(frame[target], table)
+    if options["time"]:
+        raise SettingError(
+            f"data.time = {options['time']}: images are not parted by time. Leave it out, or say the "
+            "parts in a column split with train and test.",
+            setting="data.time",
+        )
     rows = zip(
         frame[column].to_list(),
         values.tolist(),
@@ -83,6 +93,19 @@ def read_listed(
     return read_files(
         items, problems, options, name=table.name, target=target, nothing=nothing, like=like
     )
+
+
+def _labels(series: Any, table: Table) -> np.ndarray:
+    """[row] what the images show: whole numbers stay whole, since beside images they are classes, and 007
+    keeps its zeros."""
+    import polars as pl
+
+    text = series.dtype == pl.String
+    if text and series.str.contains(r"^\s*0\d").any():
+        return np.array(clean_text(series).to_list(), dtype=object)
+    values = target_values(series, table)
+    whole = series.str.contains(r"^\s*[+-]?\d+\s*$").all() if text else series.dtype.is_integer()
+    return values.astype(np.int64) if whole and values.dtype.kind == "f" else values
 
 
 def _left_out(rows: list[str], columns: list[str]) -> list[Problem]:

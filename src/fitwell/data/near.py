@@ -15,7 +15,7 @@ BANDS = 4  # one more than DISTANCE, so that whatever differs, one of them is eq
 CROWDED = 2000  # images with an equal band: such a band says nothing
 ALIKE = 0.995  # least correlation of the pixels
 ROUGHLY = 0.99  # of the fields, before the pixels are looked at
-LEAST_CONTRAST = 4.0  # standard deviation: flat images are alike for other reasons
+LEAST_CONTRAST = 0.015  # standard deviation by full brightness: flat images are alike anyway
 
 
 def near_duplicates(images: np.ndarray) -> list[tuple[int, int]]:
@@ -30,8 +30,11 @@ def near_duplicates(images: np.ndarray) -> list[tuple[int, int]]:
     >>> near_duplicates(np.concatenate([one, other, one + 5]))
     [(0, 2)]
     """
-    grey, flat = _pooled(images)
-    rows = np.flatnonzero(~flat)
+    grey, spread = _pooled(images)
+    full = 255.0 if images.dtype == np.uint8 else float(np.ptp(images)) or 1.0
+    rows = np.flatnonzero(spread >= LEAST_CONTRAST * full)
+    if len(rows) < 2:
+        return []
     fields = grey[rows].reshape(len(rows), -1)
     fields -= fields.mean(1, keepdims=True)
     fields /= np.maximum(np.linalg.norm(fields, axis=1, keepdims=True), 1e-9)
@@ -44,17 +47,17 @@ def near_duplicates(images: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _pooled(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """([example, SIDE, SIDE + 1] mean brightness of the fields of a grid, [example] whether flat)."""
+    """([example, SIDE, SIDE + 1] mean brightness of the fields of a grid, [example] its spread)."""
     n, channels, height, width = images.shape
     down, across = _fields(SIDE, height), _fields(SIDE + 1, width)
     grey = np.empty((n, SIDE, SIDE + 1), np.float32)
-    flat = np.empty(n, bool)
+    spread = np.empty(n, np.float32)
     step = max(1, CHUNK // (channels * height * width))
     for start in range(0, n, step):
         block = images[start : start + step].mean(1, dtype=np.float32)
-        flat[start : start + step] = block.std((1, 2)) < LEAST_CONTRAST
+        spread[start : start + step] = block.std((1, 2))
         grey[start : start + step] = down @ block @ across.T
-    return grey, flat
+    return grey, spread
 
 
 def _fields(count: int, length: int) -> np.ndarray:

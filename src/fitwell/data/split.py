@@ -144,6 +144,8 @@ def _inner_cut(
         return rows, np.empty(0, np.int64)
     wanted = share * len(rows) if count is None else count
     if data.times is not None:
+        if count is None and len(np.unique(data.times[rows])) < 2:
+            return rows, np.empty(0, np.int64)  # of one moment nothing is later
         out = _latest(data.times[rows], wanted)
     elif data.groups is not None:
         parts = max(2, round(len(rows) / wanted))

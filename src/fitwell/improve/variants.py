@@ -77,6 +77,9 @@ def edited(recipe: Recipe, settings: Mapping[str, Any], spec: Spec) -> Recipe:
         SettingError: the edit does not suit the recipe.
     """
     values: dict[str, Any] = {**recipe, **settings}
+    if settings.get("augment.policy", recipe.get("augment.policy")) != recipe.get("augment.policy"):
+        # What the old policy stood for goes with it.
+        values = {k: v for k, v in values.items() if k in settings or not k.startswith("augment.")}
     for section in NAMED_SECTIONS:
         name = str(values.get(f"{section}.name", ""))
         if name == recipe.get(f"{section}.name"):

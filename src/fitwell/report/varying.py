@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fitwell.metrics import METRICS
-from fitwell.record import Row, Run
+from fitwell.record import SIZES, Row, Run
 from fitwell.report.curves import PART_COLOURS
 from fitwell.report.figures import draw
 from fitwell.report.wording import interval, metric_word, number
@@ -14,7 +14,6 @@ from fitwell.report.wording import interval, metric_word, number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZES = "sizes"  # what the number of examples is called among what is varied
 SPREAD = 10.0  # largest by smallest value: from here on the axis is logarithmic
 
 

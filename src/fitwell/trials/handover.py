@@ -1,9 +1,10 @@
 """Data as files that workers map into memory: handed over once, never pickled, never copied.
 
-Decoded images are such a file already, in the cache, and are named only.
+Decoded images are such a file already, in the cache, and get a second name.
 """
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -22,8 +23,18 @@ def is_whole_file(array: np.ndarray | None) -> TypeGuard[np.memmap]:
         isinstance(array, np.memmap)
         and array.filename is not None
         and array.flags.c_contiguous
+        and Path(array.filename).is_file()  # which another process may have cleaned away
         and array.nbytes == Path(array.filename).stat().st_size
     )
+
+
+def linked(source: Path, place: Path) -> bool:
+    """Another name for the file, so that it stays when the cache is cleaned; False on another disk."""
+    try:
+        os.link(source, place)
+    except OSError:
+        return False
+    return True
 
 
 def write_data(data: Data, folder: Path) -> None:
@@ -31,8 +42,8 @@ def write_data(data: Data, folder: Path) -> None:
     mapped = {}
     for name in ARRAYS:
         array = getattr(data, name)
-        if is_whole_file(array):
-            mapped[name] = [str(array.filename), array.dtype.str, list(array.shape)]
+        if is_whole_file(array) and linked(Path(str(array.filename)), folder / f"{name}.raw"):
+            mapped[name] = [f"{name}.raw", array.dtype.str, list(array.shape)]
         elif array is not None:
             array = array.astype(str) if array.dtype == object else array
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
@@ -55,7 +66,7 @@ def read_data(folder: Path) -> Data:
         path = folder / f"{name}.npy"
         if name in rest["mapped"]:
             file, dtype, shape = rest["mapped"][name]
-            arrays[name] = np.memmap(file, dtype, "c", shape=tuple(shape))
+            arrays[name] = np.memmap(folder / file, dtype, "c", shape=tuple(shape))
             continue
         arrays[name] = np.load(path, mmap_mode="c", allow_pickle=False) if path.exists() else None
     flaws: list[dict[str, Any]] = [{**p, "where": tuple(p["where"])} for p in rest["problems"]]

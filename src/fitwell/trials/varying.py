@@ -12,16 +12,19 @@ import numpy as np
 
 from fitwell.data.split import fold_rows
 from fitwell.data.types import Data
+from fitwell.errors import SettingError
 from fitwell.metrics import Metric
 from fitwell.recipe import Recipe
-from fitwell.record import Row, Run
+from fitwell.record import SIZES, Row, Run
 from fitwell.trials.crossval import Progress, fold_tasks, report_start, report_trial, silent
 from fitwell.trials.executor import Executor
 from fitwell.trials.scoring import metric_of, score_of
 from fitwell.trials.statistics import Interval, paired_verdict
 from fitwell.trials.trial import Task
 
-SIZES, HALVINGS = "sizes", 4  # the name of the number of examples among what is varied
+HALVINGS = 4
+EVEN = 1.05  # largest by smallest fold, up to which they count as equally large
+IN_EPOCHS = ("train.epochs", "train.patience", "train.thaw_epochs", "schedule.patience")
 LEAST_EXAMPLES = 30
 POWERS = np.linspace(0.1, 1.5, 29)  # of the examples, by which the error that is left falls
 
@@ -39,23 +42,37 @@ def size_points(data: Data, recipe: Recipe, seed: int) -> list[Point]:
     """All training examples of a fold, half of them, a quarter and so on, the fewest first.
 
     Each sees as many batches as all do, since fewer steps would look like fewer examples.
+
+    Raises:
+        SettingError: folds by time, of which each has more examples than the one before.
     """
+    if data.times is not None:
+        raise SettingError(
+            "sizes: with data.time each fold is trained on more examples than the one before, so sizes and "
+            "times cannot be told apart. Leave one of them out.",
+            setting="sizes",
+        )
     options = recipe.section("data")
     folds = range(int(options["folds"]))
-    whole = min(len(fold_rows(data, options, fold=f, repeat=0, seed=seed).train) for f in folds)
+    trained = [len(fold_rows(data, options, fold=f, repeat=0, seed=seed).train) for f in folds]
+    whole = min(trained)
+    even = max(trained) <= EVEN * whole  # groups may be of any size
     least = max(LEAST_EXAMPLES, 2 * len(data.spec.classes))
-    counts = [whole >> i for i in range(HALVINGS, -1, -1)]
-    epochs, batch = int(recipe["train.epochs"]), int(recipe["train.batch_size"])  # type: ignore[call-overload]
-    points = []
-    for count in counts:
-        if count < least and count != whole:
-            continue
-        edit: dict[str, Any] = {}
-        if count < whole:
-            edit["train.epochs"] = min(100_000, round(epochs * whole / count))
-            edit["train.batch_size"] = min(batch, count)
-        points.append(Point(count, recipe.edit(edit), count if count < whole else 0))
-    return points
+    counts = [whole >> i for i in range(HALVINGS, 0, -1)]
+    points = [Point(n, shortened(recipe, n, whole), n) for n in counts if n >= least]
+    return [*points, Point(whole, recipe, 0 if even else whole)]
+
+
+def shortened(recipe: Recipe, count: int, whole: int) -> Recipe:
+    """The recipe for fewer examples: as many steps in more epochs, and all that counts epochs with them."""
+    batch = int(recipe["train.batch_size"])  # type: ignore[call-overload]
+    steps = [math.ceil(n / min(batch, n)) for n in (whole, count)]
+    factor = steps[0] / steps[1]
+    edit: dict[str, Any] = {"train.batch_size": min(batch, count)}
+    for name in IN_EPOCHS:
+        if value := recipe.get(name):
+            edit[name] = min(100_000, max(1, round(int(value) * factor)))  # type: ignore[call-overload]
+    return recipe.edit(edit)
 
 
 def tasks_of(name: str, points: Sequence[Point], *, seed: int) -> list[Task]:
