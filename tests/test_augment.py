@@ -254,9 +254,12 @@ def test_colours_of_grey_images_are_refused(name: str) -> None:
 def test_colours_of_measurements_are_refused() -> None:
     x = RNG(0).normal(size=(40, 1, 8, 8)).astype(np.float32) * 100
     data = fitwell_data.read((x, np.arange(40) % 2), {})
-    recipe = complete({"augment.brightness": 0.2}, data.spec)
     with pytest.raises(SettingError, match=r"augment.brightness = 0.2: needs to know what black"):
-        build_job(data, split.fit_rows(data, recipe.section("data"), 0), recipe, seed=0)
+        complete({"augment.brightness": 0.2}, data.spec)
+    colours = np.repeat(x, 3, axis=1)
+    spec = fitwell_data.read((colours, np.array(["cat", "dog"] * 20)), {}).spec
+    strong = complete({"augment.policy": "strong"}, spec)  # knows better than to change them
+    assert strong["augment.brightness"] == 0.0 and strong["augment.hflip"] == 0.5
 
 
 def test_erasing_paints_one_rectangle_of_the_asked_size() -> None:

@@ -1,10 +1,12 @@
 """Folders of images: any size, mode and rotation; what cannot be used is listed and left out."""
 
+import os
 import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from data_problems import named
 from PIL import Image
@@ -304,3 +306,12 @@ def test_caltech(shared: Path, tmp_path: Path) -> None:
     assert len(data.spec.classes) == 25
     assert min(data.spec.class_counts), max(data.spec.class_counts) == (31, 239)
     assert not [p for p in problems if p.severity == "error"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_utf8_are_written_out(tmp_path: Path) -> None:
+    fill_folder(tmp_path)
+    os.rename(os.fsencode(tmp_path / "cat" / "0.png"), os.fsencode(tmp_path) + b"/cat/\xff.png")
+    data = read(tmp_path)
+    assert "cat/\\xff.png" in data.keys
+    pl.Series(data.keys.tolist())  # goes into a table of predictions

@@ -45,7 +45,7 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
         values = {"hflip": 0.5, "crop": [0.5, 1.0]}
         if strong:
             values |= {"crop": [0.25, 1.0], "rotate": 10.0, "erase": 0.25}
-    if strong and spec.input_shape[0] == 3:
+    if strong and spec.input_shape[0] == 3 and not spec.measured:
         values |= {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3}
     if strong and spec.task == "classification":
         values["mixup"] = 0.2

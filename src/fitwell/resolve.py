@@ -7,7 +7,7 @@ The defaults are chosen per task, kind of data and model family, are printed, an
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fitwell.augment import OF_COLOURS
+from fitwell.augment import IN_RANGE, OF_COLOURS
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
 from fitwell.options import fine_tuning, num_used
@@ -191,6 +191,12 @@ def _augments(values: Mapping[str, Any], spec: Spec) -> None:
                 f"{name} = {value}: changes colours, and these images have "
                 f"{spec.input_shape[0]} channel{'s' * (spec.input_shape[0] != 1)}, not 3. Leave it "
                 "out; brightness and contrast change grey images too.",
+                setting=name,
+            )
+        if value != usual and key in IN_RANGE and spec.measured:
+            raise SettingError(
+                f"{name} = {value}: needs to know what black and white are, and these images are "
+                "measurements of a range of their own. Scale them to 0 to 1, or leave it out.",
                 setting=name,
             )
         if isinstance(value, list) and value[0] > value[1]:

@@ -57,6 +57,7 @@ class Spec:
         class_counts: examples a class, in the order of `classes`.
         head: units of the model's head where its loss wants another number than one a class, or
             one for a number.
+        measured: images are measurements of a range of their own, so black and white are not known.
         resize: how images were brought to the shape: others that the model is to read are, too.
     """
 
@@ -70,6 +71,7 @@ class Spec:
     class_counts: tuple[int, ...] = field(default=())
     head: int = 0
     resize: Resize = "crop"
+    measured: bool = False
 
     @property
     def num_outputs(self) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fitwell.data.preprocess import unit_of
 from fitwell.data.targets import encode
 from fitwell.data.types import Data, Problem, fingerprint, refuse
 from fitwell.spec import Column, Spec
@@ -69,6 +70,7 @@ def assemble(
         num_examples=len(inputs),
         class_counts=tuple(int(c) for c in counts),
         resize=like.resize if like else options["resize"],
+        measured=images and bool(len(inputs)) and not unit_of(inputs, np.arange(len(inputs))),
     )
     return Data(
         name=slug(name),

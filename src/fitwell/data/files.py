@@ -184,6 +184,12 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
+def key_of(path: Path, folder: Path) -> str:
+    """What a file is called in it: its relative path, bytes that are no UTF-8 written as such."""
+    text = path.relative_to(folder).as_posix()
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file in it, however deep, sorted, but hidden ones; links that lead nowhere too."""
     for path in sorted(folder.rglob("*")):

@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from fitwell.data.files import IMAGE_SUFFIXES, PARTS, Item, files_below, is_hidden, read_files
+from fitwell.data.files import (
+    IMAGE_SUFFIXES,
+    PARTS,
+    Item,
+    files_below,
+    is_hidden,
+    key_of,
+    read_files,
+)
 from fitwell.data.types import BadData, Data, Problem, many, some
 from fitwell.spec import Spec
 
@@ -66,7 +74,7 @@ def scan(folder: Path) -> tuple[list[Item], list[Problem]]:
                 problems.append(
                     Problem("empty_class", "warning", where, text, "Fill it, or remove it.")
                 )
-            items += [Item(p, p.relative_to(folder).as_posix(), label.name, part) for p in files]
+            items += [Item(p, key_of(p, folder), label.name, part) for p in files]
     stray = [p.relative_to(folder).as_posix() for p in loose if p.suffix.lower() in IMAGE_SUFFIXES]
     if stray:
         text = f"{many(len(stray), 'image')} outside any class folder left out: {some(stray)}."

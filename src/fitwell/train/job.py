@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from fitwell import models
-from fitwell.augment import IN_RANGE, Augment
+from fitwell.augment import Augment
 from fitwell.data import preprocess
 from fitwell.data.batches import Batch, Batches
 from fitwell.data.preprocess import Moments, Preprocess
@@ -273,19 +273,9 @@ def augment_of(recipe: Recipe, prepared: Preprocess, seed: int) -> Augment | Non
     """What the recipe does to training images, or None."""
     if prepared.kind != "images":
         return None
-    settings = recipe.section("augment")
     factor, empty = prepared.affine()  # a pixel of 0, as the model sees it
-    full = empty + factor * (prepared.unit or 0.0)
-    augment = Augment(settings, empty=empty, full=full, seed=seed)
-    unclear = [name for name in IN_RANGE if name in augment.used]
-    if unclear and not prepared.unit:
-        name = f"augment.{unclear[0]}"
-        raise SettingError(
-            f"{name} = {settings[unclear[0]]}: needs to know what black and white are, and these "
-            "images are measurements of a range of their own. Scale them to 0 to 1, or leave it out.",
-            setting=name,
-        )
-    return augment or None
+    full = empty + factor * (prepared.unit or 1.0)
+    return Augment(recipe.section("augment"), empty=empty, full=full, seed=seed) or None
 
 
 def freezing_of(model: nn.Module, settings: Mapping[str, Any]) -> Freezing | None:
