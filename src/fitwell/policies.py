@@ -3,11 +3,14 @@
 Little is known of them: their size, the number of their channels, and the names of the classes.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, get_args
 
 from fitwell.spec import Spec
 
-POLICIES = ("none", "light", "strong")
+Policy: TypeAlias = Literal["none", "light", "strong"]
+POLICIES: tuple[str, ...] = get_args(Policy)  # the stronger, the later
+SETTING = "augment.policy"
 SMALL = 64  # pixels of the longer side: up to here an object fills the picture, as in CIFAR
 
 _WORDS = "zero one two three four five six seven eight nine".split()
@@ -50,6 +53,21 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
     if strong and spec.task == "classification":
         values["mixup"] = 0.2
     return {f"augment.{key}": value for key, value in values.items()}
+
+
+def without_old(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe's settings, without what its policy stands for where `settings` name another one.
+
+    >>> recipe = {"augment.policy": "light", "augment.hflip": 0.5, "optim.lr": 0.1}
+    >>> without_old(recipe, {"augment.policy": "none"})
+    {'optim.lr': 0.1}
+    >>> without_old(recipe, {"optim.lr": 0.3}) == recipe
+    True
+    """
+    before = recipe.get(SETTING)
+    if settings.get(SETTING, before) == before:
+        return dict(recipe)
+    return {name: value for name, value in recipe.items() if not name.startswith("augment.")}
 
 
 def are_characters(classes: tuple[str, ...]) -> bool:

@@ -224,7 +224,7 @@ def check_value(name: str, value: Any, schema: Schema) -> Any:
         if is_list:
             raise errors[-1]
         # A word that is none of the words there are, a number that is out of range.
-        worded = isinstance(value, str) and not _is_number(value)
+        worded = isinstance(value, str) and not is_number(value)
         fitting = [e for o, e in zip(options, errors, strict=True) if ("enum" in o) == worded]
         raise (fitting or errors)[0]
     converted = _convert(name, value, schema)
@@ -251,7 +251,12 @@ _BOUNDS: tuple[tuple[str, Callable[[Any, Any], bool], str], ...] = (
 )
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text is one number.
+
+    >>> is_number("1e-3"), is_number("relu")
+    (True, False)
+    """
     try:
         float(text)
     except ValueError:

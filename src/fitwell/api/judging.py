@@ -13,7 +13,8 @@ from fitwell.api.results import diagnosis_of
 from fitwell.api.start import Start, begin, given, over, recipe_of
 from fitwell.api.training import Progress
 from fitwell.data import Data, Problem
-from fitwell.data.cleaning import Cleaned
+from fitwell.data.cleaning import Cleaned, clean, place_of
+from fitwell.data.options import fill
 from fitwell.errors import FolderError, Interrupted, SettingError
 from fitwell.improve.state import STATE, read_improvement
 from fitwell.recipe import Recipe
@@ -82,13 +83,9 @@ def check(
 
     values = given("", settings)
     options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
+    place = place_of(source, Path(out) if out else None) if fix else None
     data, problems = check_data(source, options)
-    fixed = None
-    if fix:
-        from fitwell.data.cleaning import clean
-        from fitwell.data.options import fill
-
-        fixed = clean(source, fill(options), Path(out) if out else None)
+    fixed = clean(source, place, data, problems, fill(options)) if place else None
     return Checked(
         data, tuple(problems), fixed, _parted(data, options, values.get("train.seed", 0))
     )

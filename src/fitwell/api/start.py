@@ -10,6 +10,7 @@ from fitwell import record, store
 from fitwell.data import Data, read
 from fitwell.data.options import READING
 from fitwell.errors import FolderError, SettingError
+from fitwell.policies import without_old
 from fitwell.recipe import Recipe
 from fitwell.resolve import complete
 from fitwell.settings import validate
@@ -142,10 +143,7 @@ def over(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
     Where a name changes (another model, optimizer, policy of augmentation), the settings of the old
     one are left behind.
     """
-    kept = dict(recipe)
-    policy = "augment.policy"
-    if values.get(policy, recipe.get(policy)) != recipe.get(policy):
-        kept = {k: v for k, v in kept.items() if not k.startswith("augment.")}
+    kept = without_old(recipe, values)
     for section in ("model", "loss", "optim", "schedule"):
         name = f"{section}.name"
         if name in values and values[name] != recipe.get(name):

@@ -10,11 +10,10 @@ import numpy as np
 from fitwell import record, store
 from fitwell.api.results import Improvement, Run, own_diagnosis, write_report
 from fitwell.api.start import Model, Start, begin, given, seconds_of
-from fitwell.api.varying import points_of, varied
 from fitwell.data import Data, read, split
 from fitwell.errors import FitwellError, FolderError, Interrupted, going_on
+from fitwell.recipe import Recipe
 from fitwell.resolve import check_batch, check_paired, check_patience
-from fitwell.trials.varying import size_points
 
 Progress = Callable[..., Any]
 CV = "cv.json"  # marks the folder of a cross-validation, and holds its scores once it is done
@@ -66,13 +65,9 @@ def _ended(run: record.Run, data: Data, rows: split.Rows, examples: bool) -> Run
         run.test_looks = store.look_at_test(data.test_fingerprint(rows.held_out), run.folder.name)
         store.save_run(run, run.folder, rows=False)
     result = Run.of(run, data)
-    recipe = run.recipe or {}
-    options = {k[5:]: v for k, v in recipe.items() if k.startswith("data.")}
-    said = [
-        f"Split: {split.reason(data, options)}",
-        run.failure or f"Trained in {run.seconds:.1f} s.",
-    ]
-    _log(run.folder, said)
+    assert run.recipe is not None
+    ended = run.failure or f"Trained in {run.seconds:.1f} s."
+    _log(run.folder, [_parted(data, run.recipe), ended])
     _report(result, run.folder, examples, data)
     return result
 
@@ -103,12 +98,11 @@ def cv(
     Raises:
         SettingError: more folds than examples, or `vary` names no setting or a value that is wrong.
     """
+    from fitwell.api.varying import asked_for
+
     start = begin(source, model, settings)
     _check_folds(start)
-    if sizes:
-        size_points(start.data, start.recipe, start.seed)
-    if vary:
-        points_of(vary, start)  # refused before anything is written
+    asked_for(start, sizes=sizes, vary=vary)  # refused before anything is written
     call = {"examples": examples, "sizes": sizes, "vary": vary}
     with _resumable(_folder(start, out, **call)) as folder:
         return _cross_validate(start, folder, examples, progress, sizes=sizes, vary=vary)
@@ -143,6 +137,7 @@ def _cross_validate(
     sizes: bool = False,
     vary: str = "",
 ) -> Run:
+    from fitwell.api.varying import varied
     from fitwell.trials.crossval import cross_validate, summary, write_folds
     from fitwell.trials.executor import LocalExecutor
 
@@ -172,7 +167,8 @@ def _cross_validate(
         run.predictions["held_out"] = _joined(parts)
     store.write_json(folder / CV, scores)
     store.save_run(run, folder)
-    _log(folder, [run.failure or f"{folds} folds in {run.seconds:.1f} s of training."])
+    ended = run.failure or f"{folds} folds in {run.seconds:.1f} s of training."
+    _log(folder, [_parted(data, recipe), ended])
     result = Run.of(run, data)
     _report(result, folder, examples, data)
     return result
@@ -230,7 +226,7 @@ def _improve(
     result = run_improve(
         start.data, start.recipe, out=folder, budget_seconds=seconds, progress=progress, more=more
     )
-    _log(folder, result.sentences)
+    _log(folder, [_parted(start.data, start.recipe), *result.sentences])
     _report(result, folder, examples, start.data)
     return Improvement(result, start.data)
 
@@ -290,8 +286,8 @@ def resume(
     store.check_same_data(folder, start.data.fingerprint, instead)
     with _resumable(folder):
         if kind == "cv":
-            asked_for = {key: call[key] for key in ("sizes", "vary") if key in call}
-            return _cross_validate(start, folder, examples, progress, **asked_for)
+            more_of_it = {key: call[key] for key in ("sizes", "vary") if key in call}
+            return _cross_validate(start, folder, examples, progress, **more_of_it)
         if kind == "improve":
             if seconds is not None:  # what is asked for now is what a later call goes on with
                 store.write_json(folder / store.CALL, {**call, "budget_seconds": seconds})
@@ -349,6 +345,11 @@ def _resumable(folder: Path) -> Iterator[Path]:
     except FitwellError:
         store.release(folder)
         raise
+
+
+def _parted(data: Data, recipe: Recipe) -> str:
+    """How the examples were parted, for the log."""
+    return f"Split: {split.reason(data, recipe.section('data'))}"
 
 
 def _log(folder: Path, lines: list[str]) -> None:

@@ -42,6 +42,16 @@ def points_of(text: str, start: Start) -> tuple[str, list[Point]]:
     return name, list(found.values())
 
 
+def asked_for(start: Start, *, sizes: bool, vary: str) -> list[tuple[str, list[Point]]]:
+    """(name, points) of everything that was asked to be varied.
+
+    Raises:
+        SettingError: see `size_points` and `points_of`.
+    """
+    found = [(SIZES, size_points(start.data, start.recipe, start.seed))] if sizes else []
+    return [*found, points_of(vary, start)] if vary else found
+
+
 def varied(
     start: Start,
     executor: Executor,
@@ -52,8 +62,7 @@ def varied(
 ) -> list[Row]:
     """The evidence of what was asked to be varied: a row a value, and what twice the data would bring."""
     rows: list[Row] = []
-    asked = [(SIZES, size_points(start.data, start.recipe, start.seed))] if sizes else []
-    asked += [points_of(vary, start)] if vary else []
+    asked = asked_for(start, sizes=sizes, vary=vary)
     for name, points in asked:
         rows += run_points(name, points, executor, seed=start.seed, progress=progress)
     if sizes:

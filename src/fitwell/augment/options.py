@@ -1,8 +1,10 @@
 """The settings `augment.*`. No torch."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
+
+from fitwell.policies import Policy
 
 Chance: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
@@ -18,7 +20,7 @@ _SAME = [1.0, 1.0]  # read, never changed
 def augment_settings(
     *,
     policy: Annotated[
-        Literal["none", "light", "strong"],
+        Policy,
         Field(
             description="changes chosen for the kind of images: their defaults, each of which may be "
             "set otherwise; none: no change"

@@ -256,9 +256,8 @@ def cached(result: Mapping[str, Any], given: Given) -> None:
         print(
             f"  {kind:<10} {size:>10}  {len(rows):>5,}  last used {used[:16].replace('T', ' ')} UTC"
         )
-    print(
-        f"What is decoded and unpacked stays below {_bytes(result['limit'])}: oldest leave first."
-    )
+    most = _bytes(result["limit"])
+    print(f"What is decoded and unpacked stays below {most} (FITWELL_CACHE_LIMIT).")
 
 
 def _bytes(number: int) -> str:

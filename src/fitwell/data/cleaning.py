@@ -4,14 +4,13 @@ The source itself is never written to. No torch.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fitwell.data.archive import is_archive
 from fitwell.data.checks import is_blank
 from fitwell.data.cifar import is_cifar_folder
 from fitwell.data.csv_file import is_utf8
@@ -19,9 +18,9 @@ from fitwell.data.duplicates import duplicate_groups
 from fitwell.data.idx import is_idx_folder
 from fitwell.data.listed import image_column
 from fitwell.data.near import near_duplicates
-from fitwell.data.source import TABLE_SUFFIXES, check
+from fitwell.data.source import TABLE_SUFFIXES
 from fitwell.data.table import Table, load_table, table_data
-from fitwell.data.types import BadData, Data, refuse
+from fitwell.data.types import BadData, Data, Problem, refuse
 from fitwell.store import replacing
 
 # Problems whose places are rows that cannot be used.
@@ -43,7 +42,48 @@ class Cleaned:
     left_out: dict[str, tuple[str, ...]]
 
 
-def clean(source: Any, options: dict[str, Any], out: Path | None = None) -> Cleaned:
+def place_of(source: Any, out: Path | None = None) -> Path:
+    """The file that `clean` will write: `out`, or `<source>-clean.csv` in the current folder.
+
+    Raises:
+        BadData: no folder or table of the user's, not UTF-8, or the file is there already.
+    """
+    path = Path(str(source)).expanduser()
+    tabular = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
+    images = path.is_dir() and not (is_idx_folder(path) or is_cifar_folder(path))
+    if not isinstance(source, str | Path) or not (tabular or images):
+        raise refuse(
+            "nothing_to_fix",
+            "fix: a cleaned copy is written of a folder of images, a table, or a table of images.",
+            "Unpack an archive and give the folder; arrays and data sets by name have no list of files.",
+            str(source)[:80],
+        )
+    parquet = path.suffix.lower() == ".parquet"
+    if tabular and not parquet and not is_utf8(path.read_bytes()):
+        raise refuse(
+            "not_utf8",
+            f"fix: {path.name} is not UTF-8, and letters that cannot be read would be lost in a copy.",
+            "Save it as UTF-8 first.",
+            str(path),
+        )
+    out = out or Path(f"{path.resolve().stem}-clean{'.parquet' if tabular and parquet else '.csv'}")
+    if out.exists():
+        raise refuse(
+            "exists_already",
+            f"fix: {out} is there already, and nothing is written over.",
+            "Move it away, or name another file with --out.",
+            str(out),
+        )
+    return out
+
+
+def clean(
+    source: str | Path,
+    out: Path,
+    data: Data | None,
+    problems: Sequence[Problem],
+    options: dict[str, Any],
+) -> Cleaned:
     """Write a copy of the list of files, or of the table, without what should not be trained on.
 
     Of images are left out files that cannot be read, blank ones, all but one of exact and near duplicates
@@ -52,71 +92,48 @@ def clean(source: Any, options: dict[str, Any], out: Path | None = None) -> Clea
     of rows that are equal in every cell.
 
     Args:
-        out: the file to write; by default `<source>-clean.csv` in the current folder.
+        out: see `place_of`.
+        data, problems: what `check` gave of the source.
 
     Raises:
-        BadData: no folder or table of the user's, nothing that can be kept, or `out` is there already.
+        BadData: nothing can be kept.
     """
-    path = Path(str(source)).expanduser()
-    tabular = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
-    images = path.is_dir() and not (is_idx_folder(path) or is_cifar_folder(path))
-    if not isinstance(source, str | Path) or is_archive(path) or not (tabular or images):
-        raise refuse(
-            "nothing_to_fix",
-            "fix: a cleaned copy is written of a folder of images, a table, or a table of images.",
-            "Unpack an archive and give the folder; arrays and data sets by name have no list of files.",
-            str(source)[:80],
-        )
-    suffix = path.suffix.lower() if tabular and path.suffix.lower() == ".parquet" else ".csv"
-    out = out or Path(f"{path.resolve().stem}-clean{suffix}")
-    if out.exists():
-        raise refuse(
-            "exists_already",
-            f"fix: {out} is there already, and nothing is written over.",
-            "Move it away, or name another file with --out.",
-            str(out),
-        )
-    table = load_table(path) if tabular else None
-    if tabular and suffix == ".csv" and not is_utf8(path.read_bytes()):
-        raise refuse(
-            "not_utf8",
-            f"fix: {path.name} is not UTF-8, and letters that cannot be read would be lost in a copy.",
-            "Save it as UTF-8 first.",
-            str(path),
-        )
-    if table is not None and not image_column(table, path.parent):
-        return _clean_table(table, options, out)
-    return _clean_files(path, options, out)
+    path = Path(source).expanduser()
+    table = load_table(path) if path.is_file() else None
+    if table is None:
+        return _clean_files(path, None, out, data, problems, options)
+    if image_column(table, path.parent):
+        return _clean_files(path.parent, table, out, data, problems, options)
+    return _clean_table(table, options, out)
 
 
-def _clean_files(path: Path, options: dict[str, Any], out: Path) -> Cleaned:
-    data, problems = check(path, options)
+def _clean_files(
+    base: Path,
+    table: Table | None,
+    out: Path,
+    data: Data | None,
+    problems: Sequence[Problem],
+    options: dict[str, Any],
+) -> Cleaned:
+    import polars as pl
+
     if data is None:
         raise BadData(problems)
     left_out = {p.name: p.where for p in problems if p.name in FILES}
     rows, more = _kept(data)
-    base = path if path.is_dir() else path.parent
     names = [_seen_from(out.resolve().parent, (base / str(data.keys[i])).resolve()) for i in rows]
     labels = np.asarray(data.spec.classes)[data.targets] if data.spec.classes else data.targets
     columns: dict[str, Any] = {"file": names}
     if (data.part != "").any():
         columns["split"] = data.part[rows]
-    if data.groups is not None:
-        columns[str(options["group"])] = _groups_of(path, options, data)[rows]
+    if table is not None and data.groups is not None:
+        group = str(options["group"])
+        called = dict(zip(table.frame[image_column(table, base)], table.frame[group], strict=True))
+        columns[group] = [str(called[str(data.keys[i])]) for i in rows]
     columns[data.spec.target] = labels[rows]  # last, where a reader looks for it
-    import polars as pl
-
     with replacing(out) as temporary:
         pl.DataFrame(columns).write_csv(temporary)
     return Cleaned(out, len(rows), left_out | more)
-
-
-def _groups_of(path: Path, options: dict[str, Any], data: Data) -> np.ndarray:
-    """[example] the groups as the list of files calls them."""
-    table = load_table(path)
-    column = image_column(table, path.parent)
-    called = dict(zip(table.frame[column], table.frame[options["group"]], strict=True))
-    return np.array([str(called[str(key)]) for key in data.keys])
 
 
 def _seen_from(folder: Path, file: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fitwell.data.types import BadData, refuse, some
+from fitwell.settings import is_number
 
 SEPARATORS = (";", "\t", "|", ",")
 SNIFFED_LINES = 20
@@ -45,7 +46,7 @@ def read_text_table(path: Path) -> tuple[Any, bool]:
         lines = [",".join(line.split()) for line in lines]
     first = next(csv.reader(lines[:1], delimiter="," if separator == " " else separator))
     comma = separator == ";"
-    header = not any(_is_number(c.replace(",", ".") if comma else c) for c in first)
+    header = not any(is_number(c.replace(",", ".") if comma else c) for c in first)
     twice = [name for name in dict.fromkeys(first) if name and first.count(name) > 1]
     if header and twice:
         raise refuse(
@@ -95,14 +96,6 @@ def _separator(lines: list[str]) -> str:
         and all(len(line.split()) == len(lines[0].split()) for line in lines)
         else ","
     )
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def is_utf8(raw: bytes) -> bool:

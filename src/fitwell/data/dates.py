@@ -48,7 +48,10 @@ def read_dates(
     known = ~series.is_null().to_numpy()
     if not known.any():
         return None
-    parsed = {text: _parsed(series, text) for text in _likely(series, order)}
+    dated = _with_years(series)
+    if len(dated) - dated.null_count() < MOSTLY * known.sum():
+        return None
+    parsed = {text: _parsed(dated, text) for text in _likely(dated, order)}
     parsed = {text: days for text, days in parsed.items() if np.isfinite(days).any()}
     some_way = np.any([np.isfinite(days) for days in parsed.values()] or [~known], axis=0)
     if not parsed or some_way.sum() < MOSTLY * known.sum():
@@ -68,9 +71,9 @@ def read_dates_like(series: Any, spellings: tuple[str, ...]) -> np.ndarray:
     """[row] days since 2000 in the spellings that a model knows, or of dates; nan for anything else."""
     if series.dtype.is_temporal():
         return _days(series) if _is_dates(series) else np.full(len(series), np.nan)
-    out = np.full(len(series), np.nan)
+    out, dated = np.full(len(series), np.nan), _with_years(series)
     for text in spellings or formats("auto"):
-        days = _parsed(series, text)
+        days = _parsed(dated, text)
         out = np.where(np.isnan(out), days, out)
     return out
 
@@ -97,6 +100,11 @@ def cycles(days: np.ndarray) -> np.ndarray:
     return np.nan_to_num(np.stack(found, axis=1))
 
 
+def _with_years(series: Any) -> Any:
+    """The texts that hold a year, the others missing: %Y would take 13/04/24 for a day of the year 13."""
+    return series.set(~series.str.contains(r"\d{4}").fill_null(False), None)
+
+
 def _likely(series: Any, order: str) -> list[str]:
     """The spellings that fit any of a few texts: trying all of them on all rows takes long."""
     some_rows = series.drop_nulls().unique(maintain_order=True)
@@ -110,9 +118,7 @@ def _parsed(series: Any, spelling: str) -> np.ndarray:
     kind: Any = pl.Datetime if "%H" in spelling else pl.Date
     if "%z" in spelling:
         kind = pl.Datetime("us", "UTC")
-    # A year has four digits: %Y would take 13/04/24 for a day of the year 13.
-    whole = series.set(~series.str.contains(r"\d{4}").fill_null(False), None)
-    return _days(whole.str.strptime(kind, spelling, strict=False, exact=True))
+    return _days(series.str.strptime(kind, spelling, strict=False, exact=True))
 
 
 def _is_dates(series: Any) -> bool:

@@ -7,8 +7,9 @@ in git's index, and only where it is unknown the files are read and hashed.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -69,15 +70,8 @@ def decode_all(files: Sequence[Path], way: Way) -> Decoded:
     before = [_state(path) for path in files]
 
     def build(folder: Path) -> None:
-        failed = {}
         with (folder / IMAGES).open("wb") as file:
-            for i, found in _each(files, way):
-                if isinstance(found, Unreadable):
-                    if found.passing:
-                        raise OSError(f"{files[i]}: {found.reason}")
-                    failed[i] = found.reason
-                else:
-                    file.write(np.ascontiguousarray(found).data)
+            failed = _decode(files, way, file.write, whole=True)
         _refuse_changed(files, before)
         facts = {"images": len(files) - len(failed), "failed": failed}
         (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
@@ -85,7 +79,7 @@ def decode_all(files: Sequence[Path], way: Way) -> Decoded:
     try:
         key = _key(files, before, way)
         for _ in range(2):
-            place = caching.entry(KIND, key, len(files) * int(np.prod(way.shape)), build)
+            place = caching.entry(KIND, key, len(files) * prod(way.shape), build)
             found = _opened(place, way)
             if found is not None:
                 return found
@@ -93,24 +87,40 @@ def decode_all(files: Sequence[Path], way: Way) -> Decoded:
         raise OSError(f"{place} was damaged as soon as it was written")
     except OSError as error:
         out = np.empty((len(files), *way.shape), np.uint8)
-        failed, kept = {}, 0
-        for i, image in _each(files, way):
-            if isinstance(image, Unreadable):
-                failed[i] = image.reason
-            else:
-                out[kept] = image
-                kept += 1
+        empty = iter(out)
+
+        def put(pixels: memoryview) -> None:
+            next(empty)[...] = np.frombuffer(pixels, np.uint8).reshape(way.shape)
+
+        failed = _decode(files, way, put, whole=False)
         _refuse_changed(files, before)
-        return Decoded(out[:kept], failed, (_uncached(error),))
+        return Decoded(out[: len(files) - len(failed)], failed, (_uncached(error),))
 
 
-def _each(files: Sequence[Path], way: Way) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
-    """Each file's place and image, a chunk of them decoded at once."""
-    step = max(1, CHUNK_BYTES // int(np.prod(way.shape)))
+def _decode(
+    files: Sequence[Path], way: Way, put: Callable[[memoryview], object], *, whole: bool
+) -> dict[int, str]:
+    """Give `put` the pixels of each file that can be read, in order; place -> why not, of the others.
+
+    Args:
+        whole: what the machine is to blame for is an error, and not the file's failure.
+
+    Raises:
+        OSError: `put` could not write, or with `whole` the machine could not read.
+    """
+    failed = {}
+    step = max(1, CHUNK_BYTES // prod(way.shape))
     for start in range(0, len(files), step):
         chunk = files[start : start + step]
         found = in_threads(lambda path: decode(path, way.size, way.grey, way.resize), chunk)
-        yield from enumerate(found, start)
+        for i, image in enumerate(found, start):
+            if not isinstance(image, Unreadable):
+                put(np.ascontiguousarray(image).data)
+            elif whole and image.passing:
+                raise OSError(f"{files[i]}: {image.reason}")
+            else:
+                failed[i] = image.reason
+    return failed
 
 
 def _opened(place: Path, way: Way) -> Decoded | None:
@@ -119,7 +129,7 @@ def _opened(place: Path, way: Way) -> Decoded | None:
         facts = json.loads((place / FACTS).read_text(encoding="utf-8"))
         shape = (int(facts["images"]), *way.shape)
         failed = {int(i): str(why) for i, why in facts["failed"].items()}
-        if (place / IMAGES).stat().st_size != np.prod(shape):
+        if (place / IMAGES).stat().st_size != prod(shape):
             return None
         if not shape[0]:
             return Decoded(np.empty(shape, np.uint8), failed)

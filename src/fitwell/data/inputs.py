@@ -9,7 +9,7 @@ import numpy as np
 
 from fitwell.data.archive import is_archive, unpacked
 from fitwell.data.arrays import inputs_array, refuse_nonfinite
-from fitwell.data.files import IMAGE_SUFFIXES, files_below
+from fitwell.data.files import IMAGE_SUFFIXES, files_below, key_of
 from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
 from fitwell.data.npz import inputs_name, load_npz
@@ -74,9 +74,8 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
                 _fitting(data.inputs, [f"{source} {k}" for k in data.keys], spec, str(source))
             )
         elif path.is_dir():
-            images += [
-                (p, (Path(source) / p.relative_to(path)).as_posix()) for p in _images_in(path)
-            ]
+            called = Path(source).as_posix()
+            images += [(p, f"{called}/{key_of(p, path)}") for p in _images_in(path)]
         elif suffix == ".npz":
             arrays = load_npz(path)
             array = arrays[inputs_name(arrays, path)]
@@ -136,9 +135,7 @@ def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
 
 
 def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:
-    """Args:
-    before: what stands before the name of each row: of which file it is.
-    """
+    """A table's rows; `before` stands before the name of each: of which file it is."""
     if spec.kind != "table":
         raise refuse(
             "wrong_kind",

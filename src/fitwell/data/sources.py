@@ -121,7 +121,7 @@ def fashion_mnist(options: dict[str, Any]) -> Data:
 def mnist(options: dict[str, Any]) -> Data:
     """70,000 handwritten digits, 28x28 grey pixels, 10,000 of them the test part.
 
-    Use: the classic first task; `lenet` reaches 0.99.
+    Use: the classic first task; LeNet-5 had 0.9905 in its paper, the source below.
     Weakness: nearly solved, so differences of networks drown in noise. Downloaded once (12 MB), checked;
         or `data.root`.
     Source: LeCun, Bottou, Bengio and Haffner 1998, Proceedings of the IEEE 86.
@@ -139,7 +139,7 @@ def mnist(options: dict[str, Any]) -> Data:
 def cifar10(options: dict[str, Any]) -> Data:
     """60,000 colour photographs, 32x32 pixels, of 10 classes, 10,000 of them the test part.
 
-    Use: small photographs as they are; good networks reach 0.95 with augmentation.
+    Use: small photographs as they are; ResNet-110 had 0.9357 in its paper (He et al. 2016, CVPR).
     Weakness: takes long without an accelerator. Downloaded once (170 MB), checked; or `data.root`.
     Source: Krizhevsky 2009, Learning multiple layers of features from tiny images.
 

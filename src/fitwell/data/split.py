@@ -240,7 +240,8 @@ def reason(data: Data, options: Options) -> str:
     own = " and ".join(p for p in ("validation", "test") if (data.part == p).any())
     if own:
         how = f"the source's own {own} part; the rest {how}"
-    fixed = "" if (data.part == "test").any() else ", the same test part whatever the seed"
+    cut = settings["test"] > 0 and not (data.part == "test").any()
+    fixed = ", the same test part whatever the seed" if cut else ""
     return f"{how[:1].upper()}{how[1:]}{fixed}."
 
 

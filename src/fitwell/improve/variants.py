@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from fitwell.errors import SettingError
+from fitwell.policies import without_old
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Remedy
 from fitwell.resolve import complete, own_schemas
@@ -76,10 +77,7 @@ def edited(recipe: Recipe, settings: Mapping[str, Any], spec: Spec) -> Recipe:
     Raises:
         SettingError: the edit does not suit the recipe.
     """
-    values: dict[str, Any] = {**recipe, **settings}
-    if settings.get("augment.policy", recipe.get("augment.policy")) != recipe.get("augment.policy"):
-        # What the old policy stood for goes with it.
-        values = {k: v for k, v in values.items() if k in settings or not k.startswith("augment.")}
+    values: dict[str, Any] = {**without_old(recipe, settings), **settings}
     for section in NAMED_SECTIONS:
         name = str(values.get(f"{section}.name", ""))
         if name == recipe.get(f"{section}.name"):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from fitwell.policies import SETTING
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Remedy
 from fitwell.remedies.edits import Edit
@@ -142,8 +143,8 @@ def with_remedies(
 
 def name_of(edit: Edit, recipe: Recipe) -> str:
     """The edit in words: `model.activation: sigmoid -> relu`; of a policy its name alone."""
-    if "augment.policy" in edit:
-        edit = {n: v for n, v in edit.items() if n == "augment.policy" or "augment" not in n}
+    if SETTING in edit:
+        edit = {n: v for n, v in edit.items() if n == SETTING or not n.startswith("augment.")}
     return ", ".join(f"{n}: {_shown(recipe.get(n))} -> {_shown(v)}" for n, v in edit.items())
 
 

@@ -1,6 +1,6 @@
 """What holds the fit back: penalties, dropout, smoothed labels, images changed at random."""
 
-from fitwell.policies import policy
+from fitwell.policies import POLICIES, SETTING, policy
 from fitwell.recipe import Recipe
 from fitwell.record import Finding
 from fitwell.remedies.edits import Edit, rounded, useful
@@ -15,11 +15,11 @@ def augment(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Weakness: learns more slowly, so it may need more epochs; changes that alter the class harm
     Source: Simard, Steinkraus and Platt 2003, ICDAR; Krizhevsky, Sutskever and Hinton 2012, NeurIPS
     """
-    before = recipe.get("augment.policy")
-    if before is None or (before == "none" and _augmented(recipe)):
+    before = recipe.get(SETTING)
+    if before not in POLICIES or (before == "none" and _augmented(recipe)):
         return []  # what was chosen by hand stays
-    stronger = {"none": ("light", "strong"), "light": ("strong",)}.get(str(before), ())
-    edits: list[Edit] = [{"augment.policy": name, **policy(name, spec)} for name in stronger]
+    stronger = POLICIES[POLICIES.index(before) + 1 :]
+    edits: list[Edit] = [{SETTING: name, **policy(name, spec)} for name in stronger]
     changed = [{n: v for n, v in edit.items() if recipe.get(n) != v} for edit in edits]
     return [edit for edit in changed if len(edit) > 1]  # a policy that leaves these images alone
 

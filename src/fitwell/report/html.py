@@ -112,7 +112,6 @@ def _template() -> Any:
         title=wording.title,
         words=wording.words,
         duration=wording.duration,
-        ticked=varying.ticked,
         arrows=wording.arrows,
     )
     helpers: dict[str, Any] = {

@@ -17,7 +17,7 @@ from rich.text import Text
 from fitwell.record import Diagnosis, Run, Scores, Verdict
 from fitwell.report.facts import gather
 from fitwell.report.headline import ARROW, Headline, headline
-from fitwell.report.varying import Varied, ticked, varied
+from fitwell.report.varying import Varied, varied
 from fitwell.report.wording import (
     advised,
     duration,
@@ -138,9 +138,9 @@ def levels(one: Varied) -> RenderableType:
     table.add_column("sd", justify="right", style="dim")
     for level in one.levels:
         cells = [number(v) for v in (level.train, level.validation, level.spread)]
-        table.add_row(ticked(level.value), *cells)
+        table.add_row(setting(level.value), *cells)
     failed = [level for level in one.levels if level.failure]
-    return Group(table, *(Text(f"{ticked(v.value)}: {v.failure}", "red") for v in failed))
+    return Group(table, *(Text(f"{setting(v.value)}: {v.failure}", "red") for v in failed))
 
 
 def verdicts(given: Iterable[Verdict]) -> RenderableType:

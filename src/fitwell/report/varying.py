@@ -9,7 +9,7 @@ from fitwell.metrics import METRICS
 from fitwell.record import SIZES, Row, Run
 from fitwell.report.curves import PART_COLOURS
 from fitwell.report.figures import draw
-from fitwell.report.wording import interval, metric_word, number
+from fitwell.report.wording import interval, metric_word, number, setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,19 +114,9 @@ def picture(one: Varied) -> str:
         if numeric and places.min() > 0 and places.max() >= SPREAD * places.min():
             axes.set_xscale("log")
             axes.minorticks_off()
-        axes.set_xticks(places, [ticked(value) for value in values])
+        axes.set_xticks(places, [setting(value) for value in values])
         axes.set_title(metric_word(one.metric))
         axes.set_xlabel(one.title)
         axes.legend()
 
     return draw(paint)
-
-
-def ticked(value: Any) -> str:
-    """
-    >>> ticked(1437), ticked(0.03), ticked("relu")
-    ('1,437', '0.03', 'relu')
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

@@ -49,16 +49,23 @@ def cross_validate(
     """
     from fitwell.data.split import fold_rows
 
-    progress = progress or silent
     seed = int(recipe["train.seed"]) if seed is None else seed  # type: ignore[arg-type]
     # Said before any worker has a trial: a partition that cannot be made is the user's to mend.
     fold_rows(data, recipe.section("data"), fold=0, repeat=repeat, seed=seed)
     tasks = fold_tasks(recipe, repeat=repeat, seed=seed, variant=variant)
-    name, _ = metric_of(recipe)
-    progress("phase", name="folds", total=len(tasks))
+    return run_phase("folds", tasks, executor, progress)
+
+
+def run_phase(
+    name: str, tasks: Sequence[Task], executor: Executor, progress: Progress | None
+) -> list[Run]:
+    """Run the tasks as one phase of the progress display; the runs stand in their order."""
+    progress = progress or silent
+    metric, _ = metric_of(tasks[0].recipe)
+    progress("phase", name=name, total=len(tasks))
     runs = executor.run(
         tasks,
-        lambda task, run: report_trial(progress, task, run, name),
+        lambda task, run: report_trial(progress, task, run, metric),
         lambda task: report_start(progress, task),
     )
     progress("end")

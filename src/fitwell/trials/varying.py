@@ -15,8 +15,8 @@ from fitwell.data.types import Data
 from fitwell.errors import SettingError
 from fitwell.metrics import Metric
 from fitwell.recipe import Recipe
-from fitwell.record import SIZES, Row, Run
-from fitwell.trials.crossval import Progress, fold_tasks, report_start, report_trial, silent
+from fitwell.record import SIZES, Row, json_ready
+from fitwell.trials.crossval import Progress, fold_tasks, run_phase
 from fitwell.trials.executor import Executor
 from fitwell.trials.scoring import metric_of, score_of
 from fitwell.trials.statistics import Interval, paired_verdict
@@ -98,29 +98,23 @@ def vary(
 
     A fold that fails has no score; a point is then judged by the others.
     """
-    progress = progress or silent
     metric, _ = metric_of(points[0].recipe)
-    tasks = tasks_of(name, points, seed=seed)
-    progress("phase", name=name, total=len(tasks))
-    runs = executor.run(
-        tasks,
-        lambda task, run: report_trial(progress, task, run, metric),
-        lambda task: report_start(progress, task),
-    )
-    progress("end")
-    folds = len(tasks) // len(points)
-    return [
-        {
+    runs = run_phase(name, tasks_of(name, points, seed=seed), executor, progress)
+    folds = len(runs) // len(points)
+    rows = []
+    for i, point in enumerate(points):
+        part = runs[i * folds : (i + 1) * folds]
+        row = {
             "experiment": "vary",
             "name": name,
             "value": point.value,
             "metric": metric,
-            "train": [_finite(run.scores.get("train", {}).get(metric)) for run in part],
-            "validation": [_finite(score_of(run, metric)) for run in part],
+            "train": [run.scores.get("train", {}).get(metric) for run in part],
+            "validation": [score_of(run, metric) for run in part],
             "failure": next((run.failure for run in part if run.status == "failed"), ""),
         }
-        for point, part in zip(points, _parts(runs, folds), strict=True)
-    ]
+        rows.append(json_ready(row))  # as it will be read again: a score that is none is None
+    return rows
 
 
 def twice(rows: Sequence[Row], metric: Metric) -> Interval | None:
@@ -163,11 +157,3 @@ def errors_at(sizes: np.ndarray, errors: np.ndarray, size: float) -> float:
             best = missed
             found = float(rest + share * (size / sizes[-1]) ** -power)
     return found
-
-
-def _parts(runs: Sequence[Run], size: int) -> list[Sequence[Run]]:
-    return [runs[i : i + size] for i in range(0, len(runs), size)]
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
