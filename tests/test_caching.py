@@ -174,6 +174,18 @@ def test_a_changed_file_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (after[2] == 0).all() and (after[[0, 1, 3, 4, 5]] == before[[0, 1, 3, 4, 5]]).all()
 
 
+def test_a_file_that_changed_in_nothing_but_its_content_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    file = tmp_path / "cat" / "0.bmp"  # as many bytes whatever it shows
+    Image.new("RGB", (6, 8), "black").save(file)
+    before = file.stat()
+    assert (decode_all([file], WAY).images == 0).all()
+    Image.new("RGB", (6, 8), "white").save(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert file.stat().st_size == before.st_size
+    assert (decode_all([file], WAY).images == 255).all()
+
+
 def test_files_that_cannot_be_decoded_keep_no_place(tmp_path: Path) -> None:
     files = photos(tmp_path / "photos")
     files[1].write_bytes(files[1].read_bytes()[:60])

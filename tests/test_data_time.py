@@ -191,6 +191,7 @@ def test_check_prints_split_and_reason(capsys: pytest.CaptureFixture[str]) -> No
     assert document["split"]["test"] == 0 and document["split"]["train"] == 1617
 
 
-def test_a_run_keeps_the_reason(tmp_path: Path) -> None:
-    fw.fit("wine", settings={"train.epochs": 1}, out=tmp_path / "run")
+@pytest.mark.parametrize("verb", [fw.fit, fw.cv])
+def test_a_run_keeps_the_reason(verb: Any, tmp_path: Path) -> None:
+    verb("wine", settings={"train.epochs": 1, "data.folds": 2}, out=tmp_path / "run")
     assert "Split: At random, stratified" in (tmp_path / "run" / "log.txt").read_text("utf-8")

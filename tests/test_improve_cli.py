@@ -66,6 +66,7 @@ def test_improve_proves_a_remedy_and_hands_over_the_model(
         "format recipe.toml run.json improve.json findings.json verdicts.json trials log.txt "
         "best.safetensors last call.json split.parquet preprocess spec.json predictions report.html".split()
     )
+    assert "Split: At random, stratified" in (whole / "log.txt").read_text(encoding="utf-8")
     assert json.loads((whole / "verdicts.json").read_text()) == said["verdicts"]
     split = pl.read_parquet(whole / "split.parquet")
     assert len(split) == 178 and set(split["fold"]) == {-1, 0, 1, 2}
