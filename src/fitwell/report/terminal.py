@@ -133,8 +133,8 @@ def levels(one: Varied) -> RenderableType:
     """A row a value of what was varied: train and held-out score, and the spread over the folds."""
     table = _table()
     table.add_column(one.title, justify="right")
-    table.add_column(f"{metric_word(one.metric)}\ntrain", justify="right")
-    table.add_column("validation", justify="right")
+    for part in ("train", "validation"):
+        table.add_column(f"{part}\n{metric_word(one.metric)}", justify="right")
     table.add_column("sd", justify="right", style="dim")
     for level in one.levels:
         cells = [number(v) for v in (level.train, level.validation, level.spread)]

@@ -70,8 +70,8 @@ def twice(row: Row) -> str:
     around = interval(row["low"], row["high"])
     more = "so more data should help" if row["low"] > 0 else "so it may bring nothing"
     return (
-        f"Twice the examples ({row['examples']:,}) would {by}, 95 % interval {around}, {more}: if the "
-        "error goes on falling as it did from size to size."
+        f"Twice the examples ({row['examples']:,}) would {by}, 95 % interval {around}, {more}. This takes "
+        "for granted that the curve goes on as it does from size to size."
     )
 
 
