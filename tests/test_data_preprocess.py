@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import RobustScaler, StandardScaler
 
 from fitwell.data import Data, preprocess, read
 from fitwell.data.preprocess import Preprocess
@@ -23,6 +23,26 @@ def test_tables_are_standardised_as_scikit_learn_does() -> None:
         fitted.inputs(data.inputs), reference.transform(data.inputs), rtol=1e-4, atol=1e-5
     )
     assert fitted.inputs(data.inputs).dtype == np.float32
+
+
+def test_robust_scaling_is_scikit_learns_bent_into_three() -> None:
+    data = read("wine")
+    rows = np.arange(0, 178, 2)
+    fitted = preprocess.fit(data, rows, scaling="robust")
+    scaler: Any = RobustScaler()
+    scaled = scaler.fit(data.inputs[rows].astype(np.float64)).transform(data.inputs)
+    out = fitted.inputs(data.inputs)
+    np.testing.assert_allclose(out, scaled / np.sqrt(1 + scaled**2 / 9), rtol=1e-4, atol=1e-5)
+    assert np.abs(fitted.inputs(np.full((1, 13), 1e30, np.float32))).max() <= 3
+    assert Preprocess.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+
+
+def test_robust_scaling_of_a_column_that_is_mostly_one_value() -> None:
+    x = np.zeros((40, 2), np.float32)
+    x[:5, 0] = [1, 2, 3, 4, 8]  # the quartiles are equal: half the range
+    x[:, 1] = 7  # constant: only shifted
+    fitted = preprocess.fit(read((x, np.arange(40) % 2)), np.arange(40), scaling="robust")
+    assert fitted.mean == (0.0, 7.0) and fitted.scale == (4.0, 1.0)
 
 
 def test_only_the_training_rows_count() -> None:

@@ -18,13 +18,22 @@ from fitwell.spec import Spec
 REFERENCE: dict[str, Any] = {
     "accuracy": sk.accuracy_score,
     "balanced_accuracy": sk.balanced_accuracy_score,
+    "f1": lambda y, z: sk.f1_score(y, z, average="macro", labels=_called(y, z)),
+    "exact_match": sk.accuracy_score,
+    "hamming_loss": sk.hamming_loss,
     "rmse": sk.root_mean_squared_error,
     "mae": sk.mean_absolute_error,
     "mse": sk.mean_squared_error,
     "r2": sk.r2_score,
 }
-CLASSES = [n for n, m in METRICS.items() if m.task == "classification"]
-NUMBERS = [n for n, m in METRICS.items() if m.task == "regression"]
+CLASSES, LABELS, NUMBERS = (
+    [name for name, metric in METRICS.items() if task in metric.tasks]
+    for task in ("classification", "multilabel", "regression")
+)
+
+
+def _called(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    return np.flatnonzero((target | prediction).any(0))
 
 
 def test_settings_list_the_table() -> None:
@@ -62,15 +71,43 @@ def test_regression_is_sklearns(name: str, pair: tuple[np.ndarray, np.ndarray]) 
     assert METRICS[name](target, prediction) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.parametrize("name", LABELS)
+@settings(max_examples=80, deadline=None)
+@given(
+    pair=st.tuples(st.integers(1, 30), st.integers(2, 5)).flatmap(
+        lambda shape: st.tuples(*[arrays(np.uint8, shape, elements=st.integers(0, 1))] * 2)
+    )
+)
+def test_labels_are_sklearns(name: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
+    target, prediction = pair
+    if name == "f1" and not len(_called(target, prediction)):
+        assert math.isnan(METRICS[name](target, prediction))
+        return
+    assert METRICS[name](target, prediction) == pytest.approx(REFERENCE[name](target, prediction))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_of_several_targets_the_mean_is_sklearns(name: str) -> None:
+    rng = np.random.default_rng(0)
+    target = rng.normal(size=(40, 3)) * [1, 10, 100]
+    target[:, 2] = 5  # constant
+    prediction = target + rng.normal(size=(40, 3)) * [0, 5, 1]
+    expected = REFERENCE[name](target, prediction)
+    assert METRICS[name](target, prediction) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_direction_order_and_gain(name: str) -> None:
     metric = METRICS[name]
     target = np.array([0, 1, 2, 1, 0, 2, 1, 1])
     worse = np.array([1, 0, 2, 1, 2, 0, 0, 1])
+    if name in LABELS:
+        target, worse = (part.reshape(4, 2) // 2 for part in (target, worse))
+        worse[0] = 1
     bad, perfect = metric(target, worse), metric(target, target)
     assert metric.gain(bad, perfect) > 0 > metric.gain(perfect, bad)
     assert metric.higher_is_better == (perfect > bad)
-    assert metric.bounded == (perfect == 1)
+    assert metric.bounded == (perfect == 1 or name == "hamming_loss")
     order = np.random.default_rng(0).permutation(len(target))
     assert metric(target[order], worse[order]) == pytest.approx(bad)
 
@@ -85,7 +122,7 @@ def test_unit_follows_the_target(name: str) -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_no_examples_is_not_a_zero(name: str) -> None:
-    empty = np.array([], dtype=np.int64)
+    empty = np.empty((0, 2) if name in LABELS else 0, np.int64)
     assert math.isnan(METRICS[name](empty, empty))
 
 

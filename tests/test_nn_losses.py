@@ -20,10 +20,29 @@ from fitwell.tasks import TASKS
 
 CLASSES = TASKS["classification"].losses
 NUMBERS = TASKS["regression"].losses
+LABELS = TASKS["multilabel"].losses
 
 
 def test_every_loss_belongs_to_a_task() -> None:
     assert sorted([*CLASSES, *NUMBERS]) == sorted(LOSSES)
+    assert set(LABELS) <= set(CLASSES)
+
+
+@pytest.mark.parametrize("name", TASKS["multilabel"].losses)
+def test_losses_of_labels_are_the_mean_over_them(name: str) -> None:
+    rng = np.random.default_rng(0)
+    z, y = torch.tensor(3 * rng.normal(size=(8, 3))), torch.tensor(rng.integers(0, 2, (8, 3)))
+    p = torch.where(y == 1, torch.sigmoid(z), 1 - torch.sigmoid(z))
+    fade = (1 - p) ** 2 if name == "focal" else 1
+    expected = (-fade * p.log()).mean(1)
+    torch.testing.assert_close(LOSSES[name]()(z, y.to(torch.uint8)), expected)
+
+
+def test_smoothed_labels() -> None:
+    z, y = torch.tensor([[1.0, -2.0]]), torch.tensor([[1, 0]], dtype=torch.uint8)
+    expected = F.binary_cross_entropy_with_logits(z, torch.tensor([[0.9, 0.1]]), reduction="none")
+    loss = LOSSES["binary_cross_entropy"](label_smoothing=0.2)
+    torch.testing.assert_close(loss(z, y), expected.mean(1))
 
 
 def _numbers(seed: int = 0, n: int = 32) -> tuple[torch.Tensor, torch.Tensor]:

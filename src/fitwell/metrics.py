@@ -11,10 +11,21 @@ from pydantic import Field
 
 from fitwell.spec import TaskName
 
-Targets: TypeAlias = Shaped[np.ndarray, " example"]
+Targets: TypeAlias = Shaped[np.ndarray, " example"] | Shaped[np.ndarray, "example target"]
 Probabilities: TypeAlias = Float[np.ndarray, "example class"] | None
 Function: TypeAlias = Callable[[Targets, Targets, Probabilities], float]
-MetricName = Literal["", "accuracy", "balanced_accuracy", "rmse", "mae", "mse", "r2"]
+MetricName = Literal[
+    "",
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "exact_match",
+    "hamming_loss",
+    "rmse",
+    "mae",
+    "mse",
+    "r2",
+]
 
 
 def accuracy(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
@@ -49,6 +60,54 @@ def balanced_accuracy(
     return _mean(np.array([_mean(prediction[target == k] == k) for k in np.unique(target)]))
 
 
+def f1(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
+    """F1 of each label, averaged over the labels that occur or are predicted (the macro average).
+
+    Formula: mean over labels of 2 TP / (2 TP + FP + FN)
+    Use: several labels an example; rare labels count as much as frequent ones
+    Weakness: sees on which side of a half a probability lies, not how far
+    Source: van Rijsbergen 1979, Information Retrieval; Sokolova and Lapalme 2009, Information
+        Processing and Management 45 (macro average)
+
+    >>> f1(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [0, 1]])).__round__(4)
+    0.8333
+    """
+    hits = (target & prediction).sum(0)
+    called = target.sum(0, dtype=np.int64) + prediction.sum(0, dtype=np.int64)
+    occurs = called > 0
+    return _mean(2 * hits[occurs] / called[occurs])
+
+
+def exact_match(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
+    """Share of the examples of which every label is right.
+
+    Formula: mean [prediction = target in every label]
+    Use: where a set of labels is right or wrong as a whole
+    Weakness: with many labels hardly any example is right: see f1
+    Source: Sorower 2010, A literature survey on algorithms for multi-label learning
+
+    >>> exact_match(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [0, 1]]))
+    0.5
+    """
+    return _mean((target == prediction).all(1))
+
+
+def hamming_loss(
+    target: Targets, prediction: Targets, probabilities: Probabilities = None
+) -> float:
+    """Share of the decisions, one an example and label, that are wrong.
+
+    Formula: mean [prediction != target], over examples and labels
+    Use: several labels an example, each mistake of which costs the same
+    Weakness: where labels are rare, predicting none looks good: see f1
+    Source: Schapire and Singer 1999, Machine Learning 37
+
+    >>> hamming_loss(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [0, 1]]))
+    0.25
+    """
+    return _mean(target != prediction)
+
+
 def mse(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
     """Mean squared error, in the target's unit squared.
 
@@ -64,7 +123,7 @@ def mse(target: Targets, prediction: Targets, probabilities: Probabilities = Non
 
 
 def rmse(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
-    """Root of the mean squared error, in the target's own unit.
+    """Root of the mean squared error, in the target's own unit; of several targets the mean of theirs.
 
     Formula: sqrt(mean (prediction - target)^2)
     Use: the default of regression
@@ -74,7 +133,9 @@ def rmse(target: Targets, prediction: Targets, probabilities: Probabilities = No
     >>> rmse(np.array([0.0, 0.0]), np.array([3.0, -3.0]))
     3.0
     """
-    return math.sqrt(mse(target, prediction))
+    if not len(target):
+        return math.nan
+    return _mean(np.sqrt(np.atleast_1d((_error(target, prediction) ** 2).mean(0))))
 
 
 def mae(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
@@ -92,7 +153,7 @@ def mae(target: Targets, prediction: Targets, probabilities: Probabilities = Non
 
 
 def r2(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
-    """Share of the target's variance that is explained; 0 is the mean's own score.
+    """Share of the target's variance that is explained, of several the mean; 0 is the score of the mean.
 
     Formula: 1 - sum (prediction - target)^2 / sum (target - mean)^2
     Use: comparing across targets of different unit
@@ -106,11 +167,11 @@ def r2(target: Targets, prediction: Targets, probabilities: Probabilities = None
     """
     if len(target) < 2:
         return math.nan
-    residual = mse(target, prediction)
-    variance = float(np.var(target.astype(np.float64)))
-    if variance == 0:
-        return float(residual == 0)
-    return 1 - residual / variance
+    residual = np.atleast_1d((_error(target, prediction) ** 2).mean(0))
+    variance = np.atleast_1d(np.var(target.astype(np.float64), axis=0))
+    constant = variance == 0
+    shares = 1 - residual / np.where(constant, 1.0, variance)
+    return _mean(np.where(constant, residual == 0, shares))
 
 
 @dataclass(frozen=True)
@@ -119,13 +180,13 @@ class Metric:
 
     Args:
         function: (target, prediction, probabilities) -> float; nan without examples.
-        task: the task that it scores.
+        tasks: the tasks that it scores.
         higher_is_better: whether more is better.
         bounded: whether it runs up to 1 whatever the data; otherwise it has the target's unit.
     """
 
     function: Function
-    task: TaskName
+    tasks: tuple[TaskName, ...]
     higher_is_better: bool
     bounded: bool
 
@@ -149,12 +210,15 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric(accuracy, "classification", True, True),
-    "balanced_accuracy": Metric(balanced_accuracy, "classification", True, True),
-    "rmse": Metric(rmse, "regression", False, False),
-    "mae": Metric(mae, "regression", False, False),
-    "mse": Metric(mse, "regression", False, False),
-    "r2": Metric(r2, "regression", True, True),
+    "accuracy": Metric(accuracy, ("classification",), True, True),
+    "balanced_accuracy": Metric(balanced_accuracy, ("classification",), True, True),
+    "f1": Metric(f1, ("multilabel",), True, True),
+    "exact_match": Metric(exact_match, ("multilabel",), True, True),
+    "hamming_loss": Metric(hamming_loss, ("multilabel",), False, True),
+    "rmse": Metric(rmse, ("regression",), False, False),
+    "mae": Metric(mae, ("regression",), False, False),
+    "mse": Metric(mse, ("regression",), False, False),
+    "r2": Metric(r2, ("regression",), True, True),
 }
 
 

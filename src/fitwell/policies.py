@@ -34,7 +34,7 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
     if name == "none" or spec.kind != "images":
         return {}
     strong = name == "strong"
-    if spec.task != "classification":
+    if spec.task == "regression":
         values: dict[str, Any] = {"translate": 0.08 if strong else 0.04}
     elif are_characters(spec.classes):
         values = {"translate": 0.08, "rotate": 8.0, "scale": [0.9, 1.1]}

@@ -130,22 +130,29 @@ def predict(run: Run, inputs: Any) -> list[dict[str, Any]]:
 
     Returns:
         prediction: the class's name, or the number in the target's own unit; probability: the
-        share that the model gives this class, None for a number.
+        share that the model gives this class, None for a number. Of several labels the names of those
+        that are there, and the share of each; of several targets each number by its name.
     """
     spec, _ = _known(run)
     found = read_inputs(inputs, spec)
     for problem in found.problems:
         warnings.warn(str(problem), stacklevel=3)
     decoded = decode(run, found.inputs)
-    rows = []
-    for i, key in enumerate(found.keys):
-        value = decoded.prediction[i]
-        chances = decoded.probabilities
-        rows.append(
-            {
-                "input": key,
-                "prediction": spec.classes[int(value)] if spec.classes else float(value),
-                "probability": float(chances[i, int(value)]) if chances is not None else None,
-            }
-        )
-    return rows
+    said = [_said(decoded, i, spec) for i in range(len(found.keys))]
+    return [
+        {"input": key, "prediction": prediction, "probability": probability}
+        for key, (prediction, probability) in zip(found.keys, said, strict=True)
+    ]
+
+
+def _said(decoded: Decoded, row: int, spec: Spec) -> tuple[Any, Any]:
+    """(prediction, probability) of one example, as a person reads them."""
+    value, chances = decoded.prediction[row], decoded.probabilities
+    if chances is None:
+        if not spec.targets:
+            return float(value), None
+        return {n: float(v) for n, v in zip(spec.targets, value, strict=True)}, None
+    if value.ndim:
+        there = [name for name, yes in zip(spec.classes, value, strict=True) if yes]
+        return there, {n: float(c) for n, c in zip(spec.classes, chances[row], strict=True)}
+    return spec.classes[int(value)], float(chances[row, int(value)])

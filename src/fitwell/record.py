@@ -47,9 +47,10 @@ class Predictions:
     Args:
         keys: [example] the example's key.
         index: [example] its row in the data.
-        target: [example] class index, or the number itself in its own unit.
-        prediction: [example] likewise.
-        probabilities: [example, class], or None for regression.
+        target: [example] class index, or the number itself in its own unit; of several labels or
+            numbers [example, target].
+        prediction: likewise.
+        probabilities: [example, class or label], or None for regression.
         loss: [example] the loss of the example.
     """
 
@@ -61,15 +62,24 @@ class Predictions:
     loss: np.ndarray
 
     @property
+    def wrong(self) -> np.ndarray:
+        """[example] whether the prediction, or one of several, is not the target."""
+        wrong = self.target != self.prediction
+        return wrong.any(1) if wrong.ndim == 2 else wrong
+
+    @property
     def sureness(self) -> np.ndarray:
-        """[example] the probability of the class chosen, or the size of the residual."""
+        """[example] the probability of the class chosen, or the size of the residual; of several targets
+        the loss."""
+        if self.target.ndim == 2:
+            return self.loss
         if self.probabilities is None:
             return np.abs(self.prediction.astype(float) - self.target.astype(float))
         return self.probabilities[np.arange(len(self.prediction)), self.prediction.astype(int)]
 
     def worst(self, limit: int = MOST_MISTAKES) -> np.ndarray:
-        """Rows of the most confident mistakes: by probability of the wrong class, or by residual."""
-        wrong = np.flatnonzero(self.target != self.prediction)
+        """Rows of the most confident mistakes: by probability of the wrong class, by residual, or loss."""
+        wrong = np.flatnonzero(self.wrong)
         return wrong[np.argsort(-self.sureness[wrong], kind="stable")][:limit]
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["images", "table"]
-TaskName = Literal["classification", "regression"]
+TaskName = Literal["classification", "multilabel", "regression"]
 Resize = Literal["crop", "squash"]
 
 
@@ -50,11 +50,13 @@ class Spec:
         task: what is predicted.
         input_shape: shape of one example as the model sees it: (channel, height, width) for images,
             (feature,) for tables, with the features of every column.
-        classes: class names in index order; empty for regression.
-        target: name of the target column or of what is predicted.
+        classes: names of the classes, or of the labels of which an example may have several, in
+            index order; empty for regression.
+        target: name of the target column or of what is predicted; of several, with commas.
+        targets: names of the numbers that are predicted, where they are several.
         columns: the input columns of a table; empty for images.
         num_examples: examples in the source, all parts together.
-        class_counts: examples a class, in the order of `classes`.
+        class_counts: examples of each class or label, in the order of `classes`.
         head: units of the model's head where its loss wants another number than one a class, or
             one for a number.
         measured: images are measurements of a range of their own, so black and white are not known.
@@ -72,11 +74,12 @@ class Spec:
     head: int = 0
     resize: Resize = "crop"
     measured: bool = False
+    targets: tuple[str, ...] = ()
 
     @property
     def num_outputs(self) -> int:
-        """Units of the head: one a class, or one for a number, unless `head` says how many."""
-        return self.head or len(self.classes) or 1
+        """Units of the head: one a class, label or number, unless `head` says how many."""
+        return self.head or len(self.classes) or len(self.targets) or 1
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,6 +90,6 @@ class Spec:
         known["columns"] = tuple(
             Column(c["name"], c["kind"], tuple(c["categories"])) for c in data.get("columns", ())
         )
-        for name in ("input_shape", "classes", "class_counts"):
+        for name in ("input_shape", "classes", "class_counts", "targets"):
             known[name] = tuple(data.get(name, ()))
         return cls(**known)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+
 from fitwell.caching import cache_folder
 from fitwell.errors import FitwellError, FolderError, going_on
 from fitwell.recipe import Recipe
@@ -294,15 +296,21 @@ def write_predictions(path: Path, predictions: Predictions, spec: Spec | None) -
     columns: dict[str, Any] = {
         "key": predictions.keys.astype(str),
         "index": predictions.index,
-        "target": predictions.target,
-        "prediction": predictions.prediction,
+        **_columns("target", predictions.target),
+        **_columns("prediction", predictions.prediction),
         "loss": predictions.loss,
     }
     if predictions.probabilities is not None:
-        for i in range(predictions.probabilities.shape[1]):
-            columns[f"p{i}"] = predictions.probabilities[:, i]
+        columns |= _columns("p", predictions.probabilities)
     with replacing(path) as temporary:
         pl.DataFrame(columns).write_parquet(temporary)
+
+
+def _columns(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
+    """One column of [example] values; of [example, target] ones target0, target1 ..."""
+    if values.ndim == 1:
+        return {name: values}
+    return {f"{name}{i}": values[:, i] for i in range(values.shape[1])}
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -310,13 +318,19 @@ def read_predictions(path: Path) -> Predictions:
 
     with reading(path):
         frame = pl.read_parquet(path)
-    probabilities = [name for name in frame.columns if name[0] == "p" and name[1:].isdigit()]
+
+    def stored(name: str) -> Any:
+        if name in frame.columns:
+            return frame[name].to_numpy()
+        several = [n for n in frame.columns if n.removeprefix(name).isdigit()]
+        return frame.select(several).to_numpy() if several else None
+
     return Predictions(
         keys=frame["key"].to_numpy(),
         index=frame["index"].to_numpy(),
-        target=frame["target"].to_numpy(),
-        prediction=frame["prediction"].to_numpy(),
-        probabilities=frame.select(probabilities).to_numpy() if probabilities else None,
+        target=stored("target"),
+        prediction=stored("prediction"),
+        probabilities=stored("p"),
         loss=frame["loss"].to_numpy(),
     )
 

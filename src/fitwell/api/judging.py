@@ -167,7 +167,7 @@ def _part_of(data: Data, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(X, y) of some rows as they came in."""
     classes = np.asarray(data.spec.classes)
     targets = data.targets[rows]
-    return data.inputs[rows], classes[targets] if len(classes) else targets
+    return data.inputs[rows], classes[targets] if data.spec.task == "classification" else targets
 
 
 def predict(run: Any, inputs: Any) -> list[dict[str, Any]]:

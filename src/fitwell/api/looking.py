@@ -65,7 +65,7 @@ def show(
     else:
         start = begin(source, "", values)
         run, recipe, spec = None, start.recipe, start.data.spec
-        examples = _examples(start.data)
+        examples = _examples(start.data, recipe)
         measured_on = f"{len(examples)} examples of the data"
     own = ":" not in str(recipe["model.name"])  # a user's `init` is their own business
     init = recipe.get("model.init", "") if own else ""
@@ -120,7 +120,7 @@ def _shown(recipe: Any, spec: Any, init: Any, examples: Any, run: Any) -> dict[s
     return shown
 
 
-def _examples(data: Any) -> Any:
+def _examples(data: Any, recipe: Any) -> Any:
     """A few examples from all over the data, as the model gets them: [example, *input] float32."""
     import numpy as np
     import torch
@@ -130,5 +130,6 @@ def _examples(data: Any) -> Any:
 
     count = min(num_examples(data.spec), len(data.inputs))
     rows = np.linspace(0, len(data.inputs) - 1, count).astype(int)
-    fitted = preprocess.fit(data, np.arange(len(data.inputs)))
+    every = np.arange(len(data.inputs))
+    fitted = preprocess.fit(data, every, scaling=recipe["data.scaling"])
     return torch.from_numpy(fitted.inputs(data.inputs[rows]))

@@ -93,7 +93,10 @@ def described(spec: Any) -> str:
     what = f"images of {shape}" if spec.kind == "images" else f"rows of {len(spec.columns)} columns"
     if spec.classes:
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
-        return f"{spec.num_examples:,} {what}, {len(spec.classes)} classes: {names}"
+        kinds = "labels" if spec.task == "multilabel" else "classes"
+        return f"{spec.num_examples:,} {what}, {len(spec.classes)} {kinds}: {names}"
+    if spec.targets:
+        return f"{spec.num_examples:,} {what}, to predict the numbers {', '.join(spec.targets)}"
     return f"{spec.num_examples:,} {what}, to predict the number {spec.target}"
 
 
@@ -215,10 +218,19 @@ def predicted(rows: list[dict[str, Any]], given: Given) -> None:
         document(rows)
         return
     for row in rows:
-        chance = row["probability"]
-        value = row["prediction"]
-        said = value if isinstance(value, str) else f"{value:.6g}"
-        print(f"{row['input']}\t{said}" + (f"\t{chance:.3f}" if chance is not None else ""))
+        cells = [row["input"], *_said(row["prediction"], row["probability"])]
+        print("\t".join(cells))
+
+
+def _said(value: Any, chance: Any) -> list[str]:
+    """A prediction as the cells of a line: what, and how probable that is."""
+    if isinstance(value, list):  # of labels
+        return [", ".join(value) or "no label", ", ".join(f"{chance[name]:.3f}" for name in value)]
+    if isinstance(value, dict):  # of several targets
+        return [f"{name} {number:.6g}" for name, number in value.items()]
+    if chance is None:
+        return [f"{value:.6g}"]
+    return [value, f"{chance:.3f}"]
 
 
 def listed(rows: list[dict[str, Any]], given: Given) -> None:

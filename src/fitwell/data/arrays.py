@@ -29,14 +29,15 @@ def read_arrays(
     Args:
         x: [example, feature], or images [example, height, width], [example, channel, height, width]
             or [example, height, width, channel]; numpy, torch, or anything numpy reads.
-        y: [example] class labels (numbers, text, switches) or numbers; one-hot too.
+        y: [example] class labels (numbers, text, switches) or numbers; one-hot too; [example, target]
+            several numbers, or 0 and 1 for labels of which an example may have several.
         where: what to call X in messages, such as a file.
 
     Raises:
         BadData: shapes that do not fit, NaN, infinite values, text, missing targets.
     """
     array, notes = inputs_array(x, where)
-    values, more = _targets_array(y, where)
+    values, more = targets_array(y, where, options["task"])
     if len(array) != len(values):
         raise refuse(
             "lengths_differ",
@@ -165,22 +166,24 @@ def _numeric(array: np.ndarray, where: str) -> np.ndarray:
         return array.astype(np.float32)
 
 
-def _targets_array(y: Any, where: str) -> tuple[np.ndarray, list[Problem]]:
-    """y as [example], and notes."""
+def targets_array(y: Any, where: str, task: str = "auto") -> tuple[np.ndarray, list[Problem]]:
+    """y as [example] or [example, target], and notes."""
     values = to_numpy(y)
     if values.ndim == 2 and values.shape[1] == 1:
         return values[:, 0], []
-    if values.ndim == 2 and values.dtype.kind in "iufb" and len(values):
+    one_hot = task in ("auto", "classification") and values.ndim == 2
+    if one_hot and values.dtype.kind in "iufb" and len(values):
         if np.isin(values, (0, 1)).all() and (values.sum(1) == 1).all():
             text = f"y of {where} is one-hot; the column of the 1 is the class."
-            note = Problem("one_hot_target", "note", ("y",), text, "Nothing to do.")
+            mend = "If an example may have several of its columns, set data.task=multilabel."
+            note = Problem("one_hot_target", "note", ("y",), text, mend)
             return values.argmax(1), [note]
-    if values.ndim != 1:
+    if values.ndim not in (1, 2) or 0 in values.shape[1:]:
         raise refuse(
             "wrong_target_shape",
-            f"y of {where} has shape {list(values.shape)}; fitwell predicts one class or number an "
-            "example.",
-            "Give y with one dimension.",
+            f"y of {where} has shape {list(values.shape)}; it has a class or number an example, or a row "
+            "of several.",
+            "Give y with one or two dimensions.",
             "y",
         )
     return values, []

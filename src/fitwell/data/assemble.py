@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.preprocess import unit_of
-from fitwell.data.targets import encode
+from fitwell.data.several import count_classes, encode_targets
 from fitwell.data.types import Data, Problem, fingerprint, refuse
 from fitwell.spec import Column, Spec
 
@@ -22,6 +22,7 @@ def assemble(
     part: np.ndarray | None = None,
     columns: tuple[Column, ...] = (),
     target: str = "target",
+    targets: Sequence[str] = (),
     classes: Sequence[str] = (),
     groups: np.ndarray | None = None,
     times: np.ndarray | None = None,
@@ -32,9 +33,11 @@ def assemble(
 
     Args:
         inputs: images [example, channel, height, width], or a table [example, column].
-        values: [example] raw targets: text, numbers, or class indices where `classes` is given.
+        values: [example] raw targets: text, numbers, or class indices where `classes` is given;
+            [example, target] numbers, or 0 and 1 for labels.
         keys: names of the examples; by default "row 0", "row 1" ...
         columns: the columns of a table, in the order of `inputs`; by default all numeric.
+        targets: names of several targets.
         classes: names of the class indices in `values`.
         groups: [example] any values; equal values stay together.
         times: [example] when each was, float64.
@@ -48,17 +51,18 @@ def assemble(
     if classes:
         values = np.asarray(classes)[np.asarray(values)]
     task = options["task"] if like is None else like.task
-    encoded = encode(
+    encoded = encode_targets(
         values,
         keys,
         target=target,
+        targets=tuple(targets),
         task=task,
         images=images,
         classes=like.classes if like else tuple(classes),
     )
     if not images and not columns:
         columns = tuple(Column(f"x{i}") for i in range(inputs.shape[1]))
-    counts = np.bincount(encoded.targets, minlength=len(encoded.classes)) if encoded.classes else ()
+    counts = count_classes(encoded.targets, len(encoded.classes))
     features = sum(len(column.features) for column in columns)
     spec = Spec(
         kind="images" if images else "table",
@@ -71,6 +75,7 @@ def assemble(
         class_counts=tuple(int(c) for c in counts),
         resize=like.resize if like else options["resize"],
         measured=images and bool(len(inputs)) and not unit_of(inputs, np.arange(len(inputs))),
+        targets=encoded.names,
     )
     return Data(
         name=slug(name),

@@ -96,6 +96,33 @@ def classes(data: Data, options: Options) -> Iterator[Problem]:
         )
 
 
+def labels(data: Data, options: Options) -> Iterator[Problem]:
+    """Labels that every example has, or none."""
+    if data.spec.task != "multilabel" or not len(data):
+        return
+    counts = dict(zip(data.spec.classes, data.spec.class_counts, strict=True))
+    flat = [name for name, count in counts.items() if count in (0, len(data))]
+    if flat:
+        every = len(flat) == len(counts)
+        yield Problem(
+            "one_class" if every else "constant_label",
+            "error" if every else "warning",
+            tuple(flat),
+            f"{len(flat)} of {len(counts)} labels stand at every example or at none: {some(flat)}; "
+            "nothing to tell apart.",
+            "Add examples of the other kind." if every else "Add such examples, or leave them out.",
+        )
+    few = [f"{n} ({c})" for n, c in counts.items() if 0 < c < FEW_A_CLASS]
+    if few:
+        yield Problem(
+            "small_class",
+            "warning",
+            tuple(f.rsplit(" (", 1)[0] for f in few),
+            f"{len(few)} of {len(counts)} labels have fewer than {FEW_A_CLASS} examples: {some(few)}.",
+            "Add examples, or leave the labels out.",
+        )
+
+
 def parts(data: Data, options: Options) -> Iterator[Problem]:
     """The source's own split: what it overrides, and classes that one side lacks."""
     own = [p for p in ("train", "validation", "test") if (data.part == p).any()]
@@ -143,14 +170,17 @@ def parts(data: Data, options: Options) -> Iterator[Problem]:
 
 
 def target_range(data: Data, options: Options) -> Iterator[Problem]:
-    if data.spec.task == "regression" and len(data) > 1 and np.ptp(data.targets) == 0:
-        yield Problem(
-            "constant_target",
-            "error",
-            (data.spec.target,),
-            f"{data.spec.target} is {data.targets[0]:g} in every example; nothing to predict.",
-            "Name another column with data.target.",
-        )
+    if data.spec.task != "regression" or len(data) < 2:
+        return
+    for name, values in data.each_target():
+        if np.ptp(values) == 0:
+            yield Problem(
+                "constant_target",
+                "error",
+                (name,),
+                f"{name} is {values[0]:g} in every example; nothing to predict.",
+                "Name another column with data.target.",
+            )
 
 
 def columns(data: Data, options: Options) -> Iterator[Problem]:
@@ -227,7 +257,7 @@ def is_blank(images: np.ndarray) -> np.ndarray:
 
 def folds(data: Data, options: Options) -> Iterator[Problem]:
     """Classes too small for every fold to hold one."""
-    if data.spec.task != "classification":
+    if data.spec.task == "regression":
         return
     number = options["folds"]
     few = [
@@ -238,7 +268,7 @@ def folds(data: Data, options: Options) -> Iterator[Problem]:
             "fewer_than_folds",
             "warning",
             tuple(few),
-            f"{len(few)} classes have fewer examples than data.folds = {number}: {some(few)}; some "
+            f"{len(few)} of them have fewer examples than data.folds = {number}: {some(few)}; some "
             "folds will lack them.",
             "Add examples, or set a smaller data.folds.",
         )
@@ -251,6 +281,7 @@ def _of(data: Data, names: list[str]) -> np.ndarray:
 CHECKS: tuple[Check, ...] = (
     size,
     classes,
+    labels,
     parts,
     target_range,
     finite,

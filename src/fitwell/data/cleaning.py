@@ -15,11 +15,12 @@ from fitwell.data.checks import is_blank
 from fitwell.data.cifar import is_cifar_folder
 from fitwell.data.csv_file import is_utf8
 from fitwell.data.duplicates import duplicate_groups
+from fitwell.data.frames import Table, load_table
 from fitwell.data.idx import is_idx_folder
 from fitwell.data.listed import image_column
 from fitwell.data.near import near_duplicates
 from fitwell.data.source import TABLE_SUFFIXES
-from fitwell.data.table import Table, load_table, table_data
+from fitwell.data.table import table_data
 from fitwell.data.types import BadData, Data, Problem, refuse
 from fitwell.store import replacing
 
@@ -122,7 +123,6 @@ def _clean_files(
     left_out = {p.name: p.where for p in problems if p.name in FILES}
     rows, more = _kept(data)
     names = [_seen_from(out.resolve().parent, (base / str(data.keys[i])).resolve()) for i in rows]
-    labels = np.asarray(data.spec.classes)[data.targets] if data.spec.classes else data.targets
     columns: dict[str, Any] = {"file": names}
     if (data.part != "").any():
         columns["split"] = data.part[rows]
@@ -130,10 +130,18 @@ def _clean_files(
         group = str(options["group"])
         called = dict(zip(table.frame[image_column(table, base)], table.frame[group], strict=True))
         columns[group] = [str(called[str(data.keys[i])]) for i in rows]
-    columns[data.spec.target] = labels[rows]  # last, where a reader looks for it
+    columns |= _said_targets(data, rows)  # last, where a reader looks for it
     with replacing(out) as temporary:
         pl.DataFrame(columns).write_csv(temporary)
     return Cleaned(out, len(rows), left_out | more)
+
+
+def _said_targets(data: Data, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """name -> [row] of the target column, or of each of several."""
+    if data.targets.ndim == 2:
+        return {name: values[rows] for name, values in data.each_target()}
+    labels = np.asarray(data.spec.classes)[data.targets] if data.spec.classes else data.targets
+    return {data.spec.target: labels[rows]}
 
 
 def _seen_from(folder: Path, file: Path) -> str:
@@ -202,7 +210,7 @@ def _kept(data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
     for prefix, groups in (("", duplicate_groups(data.inputs)), ("near_", _near(data))):
         for group in groups:
             rows = [i for i in group.tolist() if not gone[i]]
-            if len(set(data.targets[rows].tolist())) > 1:
+            if not data.same_target(np.array(rows, np.int64)):
                 leave_out(f"{prefix}conflicting_labels", rows)
             else:
                 first = min(rows, key=lambda i: (data.part[i] != "test", i), default=-1)

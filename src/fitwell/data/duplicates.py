@@ -72,7 +72,7 @@ def _said(
         split = len(set(test[rows].tolist())) > 1
         if split:
             found[across].append(rows)
-        if len(set(data.targets[rows].tolist())) > 1:
+        if not data.same_target(rows):
             found["conflicting_labels"].append(rows)
         elif not split:
             found["duplicate_examples"].append(rows)

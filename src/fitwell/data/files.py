@@ -3,7 +3,7 @@
 No torch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ ALIASES = {"MPO": "JPEG", "DIB": "BMP", "APNG": "PNG"}
 
 @dataclass(frozen=True)
 class Item:
-    """One file: its path, its key (relative path), class or number, part and group."""
+    """One file: its path, its key (relative path), class, number, labels or numbers, part and group."""
 
     path: Path
     key: str
@@ -54,6 +54,7 @@ def read_files(
     *,
     name: str,
     target: str,
+    targets: Sequence[str] = (),
     nothing: Callable[[list[Problem]], BadData],
     like: Spec | None = None,
 ) -> Data:
@@ -62,7 +63,7 @@ def read_files(
     Args:
         problems: found so far.
         options: `image_size` 0 chooses (see `choose_size`); RGB unless every image is grey.
-        target: what the labels are called.
+        target, targets: what the labels are called, all and each.
         nothing: the error to raise where no image can be read.
         like: take size and channels from this spec.
     """
@@ -81,7 +82,7 @@ def read_files(
     parts = np.array([item.part for item in kept], dtype="<U10")
     groups = np.array([item.group for item in kept])
     labels = np.array([item.label for item in kept])
-    if labels.dtype.kind not in "iuf":
+    if labels.dtype.kind not in "iufO" and options["task"] != "multilabel":
         problems += _lost_classes(items, labels.tolist())
     return assemble(
         name,
@@ -92,6 +93,7 @@ def read_files(
         part=parts if len(set(parts.tolist())) > 1 else None,
         groups=groups if groups.any() else None,
         target=target,
+        targets=targets,
         problems=problems,
         like=like,
     )

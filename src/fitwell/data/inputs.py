@@ -10,13 +10,14 @@ import numpy as np
 from fitwell.data.archive import is_archive, unpacked
 from fitwell.data.arrays import inputs_array, refuse_nonfinite
 from fitwell.data.files import IMAGE_SUFFIXES, files_below, key_of
+from fitwell.data.frames import Table, load_frame, load_table
 from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
 from fitwell.data.npz import inputs_name, load_npz
 from fitwell.data.options import fill
 from fitwell.data.source import TABLE_SUFFIXES, is_frame, missing
 from fitwell.data.sources import SOURCES
-from fitwell.data.table import Table, load_frame, load_table, read_like
+from fitwell.data.table import read_like
 from fitwell.data.types import BadData, Problem, many, refuse, some
 from fitwell.spec import Spec
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from fitwell.data.columns import clean_text
 from fitwell.data.files import IMAGE_SUFFIXES, PARTS, Item, read_files
-from fitwell.data.table import Table, named_column, target_column, target_values
+from fitwell.data.frames import Table, named_column
+from fitwell.data.target_columns import target_columns, target_values, values_of
 from fitwell.data.types import BadData, Data, Problem, refuse, some
 from fitwell.errors import SettingError
 from fitwell.spec import Spec
@@ -60,8 +61,12 @@ def read_listed(
     given = options["target"] or (like.target if like else "")
     used = [column, *([part] if part and part not in (given, group) else [])]
     rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
-    target, problems = target_column(rest, given, group, inputs=False)
-    values = _labels(frame[target], table)
+    targets, problems = target_columns(rest, given, group, inputs=False)
+    task = options["task"] if like is None else like.task
+    if len(targets) == 1 and task != "multilabel":
+        values = _labels(frame[targets[0]], table)
+    else:
+        values = values_of(rest, targets, task)
     if options["time"]:
         raise SettingError(
             f"data.time = {options['time']}: images are not parted by time. Leave it out, or say the "
@@ -83,7 +88,7 @@ def read_listed(
             continue
         place = PARTS[str(own).strip().lower()] if own else ""
         items.append(Item(folder / path, str(path), value, place, str(together or "")))
-    problems += _left_out(unnamed, [n for n in rest.frame.columns if n not in (target, group)])
+    problems += _left_out(unnamed, [n for n in rest.frame.columns if n not in (*targets, group)])
 
     def nothing(found: list[Problem]) -> BadData:
         text = f"None of the {len(items)} images that {table.where} names can be read."
@@ -91,7 +96,14 @@ def read_listed(
         return BadData([first, *found])
 
     return read_files(
-        items, problems, options, name=table.name, target=target, nothing=nothing, like=like
+        items,
+        problems,
+        options,
+        name=table.name,
+        target=",".join(targets),
+        targets=targets if len(targets) > 1 else (),
+        nothing=nothing,
+        like=like,
     )
 
 

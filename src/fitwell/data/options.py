@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from fitwell.data.preprocess import Scaling
 from fitwell.errors import SettingError, did_you_mean
 
 
@@ -14,15 +15,16 @@ def data_settings(
     target: Annotated[
         str,
         Field(
-            description="column (or array of a .npz) to predict; empty: guessed where that is "
-            "unambiguous, and said"
+            description="column (or array of a .npz) to predict, or several columns with commas between; "
+            "empty: guessed where that is unambiguous, and said"
         ),
     ] = "",
     task: Annotated[
-        Literal["auto", "classification", "regression"],
+        Literal["auto", "classification", "multilabel", "regression"],
         Field(
-            description="what to predict; auto: classes for text and for few whole numbers, "
-            "a number otherwise"
+            description="what to predict; auto: a class for text and for few whole numbers, a number "
+            "otherwise; multilabel: any number of labels an example, as in cat;dog, or 0 and 1 in a "
+            "column for each"
         ),
     ] = "auto",
     validation: Annotated[
@@ -84,6 +86,13 @@ def data_settings(
             "that the weights of model.pretrained were trained with (ImageNet's, or a run's own)"
         ),
     ] = "train",
+    scaling: Annotated[
+        Scaling,
+        Field(
+            description="of the numbers of a table; standard: by mean and standard deviation; robust: by "
+            "median and quartiles, bent into -3 to 3, so that no outlier rules a column"
+        ),
+    ] = "standard",
     root: Annotated[
         str, Field(description="folder that already holds the files of a named source; no download")
     ] = "",
@@ -99,7 +108,9 @@ def data_settings(
     return dict(locals())
 
 
-# The settings that change what is read; the others say how it is split.
+# The settings that change what is read, and those that change how a model sees it; the others say how
+# it is split.
+PREPARING = ("normalise", "scaling")
 READING = ("target", "task", "group", "time", "dates", "image_size", "resize", "root", "limit")
 
 

@@ -1,14 +1,15 @@
 """Raw inputs to what the model sees, fitted on training rows only and kept with the run. No torch.
 
 Images: (value - mean) / scale a channel, of the training rows or as pretrained weights had them.
-Tables: a missing number becomes the median, numbers are standardised, categories become one-hot (a
-missing or unseen one is all zeros), dates a number of days and their place in the year, week and day.
+Tables: a missing number becomes the median, numbers are standardised or scaled robustly, categories
+become one-hot (a missing or unseen one is all zeros), dates a number of days and their place in the
+year, week and day.
 Regression targets are standardised for training and restored to their own unit afterwards.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from fitwell.spec import Column
 
 Moments: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]  # mean, scale: one a channel
 
+Scaling: TypeAlias = Literal["standard", "robust"]
+
+CLIP = 3.0  # robustly scaled numbers approach this on either side
 CHUNK_VALUES = 1 << 20  # values worked on at once: bounds the memory of the fit to a few megabytes
 
 
@@ -27,12 +31,13 @@ class Preprocess:
 
     Args:
         kind: "images" or "table".
-        mean, scale: a channel of images, or a column of tables (0 and 1 for category columns),
-            in the raw unit.
+        mean, scale: what is subtracted and divided by: of a channel of images, or a column of tables
+            (0 and 1 for category columns), in the raw unit.
         fill: a column: the median that stands for a missing number.
         columns: the columns of a table.
-        target_mean, target_scale: of a regression target; 0 and 1 for classes.
+        target_mean, target_scale: of a regression target, or one of each of several; 0 and 1 for classes.
         unit: full brightness of the images in the raw unit, see `unit_of`; None: not known.
+        clip: numbers of a table are bent so that none exceeds it: z / sqrt(1 + (z / clip)^2); 0: not.
     """
 
     kind: str
@@ -40,9 +45,10 @@ class Preprocess:
     scale: tuple[float, ...]
     fill: tuple[float, ...] = ()
     columns: tuple[Column, ...] = ()
-    target_mean: float = 0.0
-    target_scale: float = 1.0
+    target_mean: float | tuple[float, ...] = 0.0
+    target_scale: float | tuple[float, ...] = 1.0
     unit: float | None = None
+    clip: float = 0.0
 
     def inputs(self, array: np.ndarray) -> np.ndarray:
         """Float32 inputs of the model, [example, *spec.input_shape], from raw ones."""
@@ -61,7 +67,10 @@ class Preprocess:
             else:
                 # float64 for the difference: a year or a timestamp has few float32 digits left.
                 known = np.where(np.isnan(values), self.fill[i], values.astype(np.float64))
-                blocks.append(((known - self.mean[i]) / self.scale[i])[:, None].astype(np.float32))
+                scaled = (known - self.mean[i]) / self.scale[i]
+                if self.clip:
+                    scaled /= np.sqrt(1 + (scaled / self.clip) ** 2)
+                blocks.append(scaled[:, None].astype(np.float32))
                 if column.kind == "date":
                     blocks.append(cycles(values.astype(np.float64)).astype(np.float32))
         return np.concatenate(blocks, axis=1)
@@ -78,11 +87,20 @@ class Preprocess:
         """Targets as the loss sees them: class indices unchanged, numbers standardised."""
         if array.dtype.kind != "f":
             return array
-        return ((array - self.target_mean) / self.target_scale).astype(np.float32)
+        mean, scale = self._target_moments
+        return ((array - mean) / scale).astype(np.float32)
 
-    def restore(self, outputs: Any) -> Any:
-        """Outputs (numpy or torch) back in the target's own unit."""
-        return outputs * self.target_scale + self.target_mean
+    def restore(self, outputs: np.ndarray) -> np.ndarray:
+        """Outputs, [example] or of several targets [example, target], back in the target's own unit."""
+        mean, scale = self._target_moments
+        return outputs * scale + mean
+
+    @property
+    def _target_moments(self) -> Any:
+        """(mean, scale) of the target: numbers, or arrays [target]."""
+        if isinstance(self.target_mean, tuple):
+            return np.array(self.target_mean), np.array(self.target_scale)
+        return self.target_mean, self.target_scale
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -95,19 +113,24 @@ class Preprocess:
         )
         for name in ("mean", "scale", "fill"):
             known[name] = tuple(float(v) for v in data.get(name, ()))
+        for name in ("target_mean", "target_scale"):
+            if isinstance(value := data.get(name), list):
+                known[name] = tuple(float(v) for v in value)
         return cls(**known)
 
 
-def fit(data: Data, rows: np.ndarray, moments: Moments | None = None) -> Preprocess:
+def fit(
+    data: Data, rows: np.ndarray, moments: Moments | None = None, scaling: Scaling = "standard"
+) -> Preprocess:
     """The preprocessing of `data`, from its training `rows` only.
 
     Args:
         moments: what images are normalised with instead, in the raw unit.
+        scaling: of the numbers of a table. standard: by mean and standard deviation; robust: by median
+            and distance of the quartiles, then bent into -3 to 3, so that no outlier rules a column
+            (Holzmueller, Grinsztajn and Steinwart 2024, NeurIPS, section 3).
     """
-    target_mean, target_scale = 0.0, 1.0
-    if data.spec.task == "regression":
-        targets = data.targets[rows].astype(np.float64)
-        target_mean, target_scale = float(targets.mean()), _usable(float(targets.std()))
+    target_mean, target_scale = _target_moments(data, rows)
     if data.spec.kind == "images":
         mean, scale = moments or _channel_moments(data.inputs, rows)
         return Preprocess(
@@ -121,14 +144,15 @@ def fit(data: Data, rows: np.ndarray, moments: Moments | None = None) -> Preproc
     means, scales, fills = [], [], []
     for i, column in enumerate(data.spec.columns):
         if column.kind == "category":
-            values = np.zeros(1)
-            scale = 1.0
-        else:
-            values = data.inputs[rows, i].astype(np.float64)
-            values = values[~np.isnan(values)]
-            values = values if len(values) else np.zeros(1)
-            scale = _usable(float(values.std()), float(np.abs(values).max()))
-        means.append(float(values.mean()))
+            means.append(0.0)
+            scales.append(1.0)
+            fills.append(0.0)
+            continue
+        values = data.inputs[rows, i].astype(np.float64)
+        values = values[~np.isnan(values)]
+        values = values if len(values) else np.zeros(1)
+        centre, scale = _robust(values) if scaling == "robust" else _standard(values)
+        means.append(centre)
         scales.append(scale)
         fills.append(float(np.median(values)))
     return Preprocess(
@@ -139,7 +163,31 @@ def fit(data: Data, rows: np.ndarray, moments: Moments | None = None) -> Preproc
         data.spec.columns,
         target_mean,
         target_scale,
+        clip=CLIP if scaling == "robust" else 0.0,
     )
+
+
+def _standard(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), _usable(float(values.std()), float(np.abs(values).max()))
+
+
+def _robust(values: np.ndarray) -> tuple[float, float]:
+    """(median, distance of the quartiles); of a column that is mostly one value, half its range."""
+    low, median, high = (float(v) for v in np.quantile(values, (0.25, 0.5, 0.75)))
+    largest = float(np.abs(values).max())
+    if high - low <= 1e-7 * largest:
+        return median, _usable(float(np.ptp(values)) / 2, largest)
+    return median, high - low
+
+
+def _target_moments(data: Data, rows: np.ndarray) -> tuple[Any, Any]:
+    """(mean, standard deviation) of the target over `rows`, or those of each of several."""
+    if data.spec.task != "regression":
+        return 0.0, 1.0
+    found = [values[rows].astype(np.float64) for _, values in data.each_target()]
+    means = tuple(float(v.mean()) for v in found)
+    scales = tuple(_usable(float(v.std())) for v in found)
+    return (means[0], scales[0]) if data.targets.ndim == 1 else (means, scales)
 
 
 def unit_of(images: np.ndarray, rows: np.ndarray) -> float:

@@ -233,6 +233,8 @@ def reason(data: Data, options: Options) -> str:
             f"by data.group = {settings['group']}: no group is on both sides, classes as even as that "
             "allows"
         )
+    elif data.spec.task == "multilabel":
+        how = "at random, stratified by each example's rarest label"
     elif data.spec.task == "classification":
         how = "at random, stratified: every part has the class shares of the whole"
     else:
@@ -301,9 +303,12 @@ def _group_folds(
 
 
 def _labels(data: Data, rows: np.ndarray) -> np.ndarray:
-    """What to stratify by: the class; nothing for regression."""
+    """What to stratify by: the class; of several labels the rarest; nothing for regression."""
     if data.spec.task == "classification":
         return data.targets[rows]
+    if data.spec.task == "multilabel":
+        counts = np.where(data.targets[rows] == 1, data.spec.class_counts, len(data) + 1)
+        return np.where(data.targets[rows].any(1), counts.argmin(1), counts.shape[1])
     return np.zeros(len(rows), np.int64)
 
 

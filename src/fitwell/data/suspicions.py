@@ -65,43 +65,45 @@ def target_in_features(data: Data, options: Options) -> Iterator[Problem]:
         return
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(data))[:LOOKED_AT]
-    targets = data.targets[rows]
-    if len(np.unique(targets)) < 2:
-        return
-    found = []
-    for i, column in enumerate(data.spec.columns):
-        share = _predicted(data.inputs[rows, i], targets)
-        if share >= ALMOST_ALL:
-            found.append((column.name, share))
-    if found:
-        said = some(f"{name} ({share:.1%})" for name, share in found)
-        yield Problem(
-            "target_in_features",
-            "warning",
-            tuple(name for name, _ in found),
-            f"A single column predicts {data.spec.target} almost perfectly: {said}.",
-            "See whether it is known when a prediction is needed; leave it out if it is not.",
-        )
+    for target, values in data.each_target():
+        targets = values[rows]
+        if len(np.unique(targets)) < 2:
+            continue
+        found = []
+        for i, column in enumerate(data.spec.columns):
+            share = _predicted(data.inputs[rows, i], targets)
+            if share >= ALMOST_ALL:
+                found.append((column.name, share))
+        if found:
+            said = some(f"{name} ({share:.1%})" for name, share in found)
+            yield Problem(
+                "target_in_features",
+                "warning",
+                tuple(name for name, _ in found),
+                f"A single column predicts {target} almost perfectly: {said}.",
+                "See whether it is known when a prediction is needed; leave it out if it is not.",
+            )
 
 
 def capped_target(data: Data, options: Options) -> Iterator[Problem]:
     """A measured target that stands at its largest value more often than a measurement would."""
     if data.spec.task != "regression" or not len(data):
         return
-    values, counts = np.unique(data.targets, return_counts=True)
-    if len(values) < MANY_VALUES or counts[-1] < max(10, CAPPED * len(data)):
-        return
-    # Rounded measurements pile up everywhere: only a pile far above its neighbours is a cap.
-    if counts[-1] < 5 * np.max(counts[-1 - max(10, len(counts) // 10) : -1]):
-        return
-    yield Problem(
-        "capped_target",
-        "warning",
-        (data.spec.target,),
-        f"{counts[-1]} of {len(data)} values of {data.spec.target} are {values[-1]:g}, its largest: it "
-        "seems to be cut off there.",
-        "Errors of such rows mean little; leave them out, or predict whether the value is at the cap.",
-    )
+    for name, numbers in data.each_target():
+        values, counts = np.unique(numbers, return_counts=True)
+        if len(values) < MANY_VALUES or counts[-1] < max(10, CAPPED * len(data)):
+            continue
+        # Rounded measurements pile up everywhere: only a pile far above its neighbours is a cap.
+        if counts[-1] < 5 * np.max(counts[-1 - max(10, len(counts) // 10) : -1]):
+            continue
+        yield Problem(
+            "capped_target",
+            "warning",
+            (name,),
+            f"{counts[-1]} of {len(data)} values of {name} are {values[-1]:g}, its largest: it seems to "
+            "be cut off there.",
+            "Errors of such rows mean little; leave them out, or predict whether the value is at the cap.",
+        )
 
 
 def _predicted(values: np.ndarray, targets: np.ndarray) -> float:

@@ -4,32 +4,19 @@ Numbers become float32 with nan where missing, text becomes category codes; colu
 are left out, and that is said.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fitwell.data.arrays import to_numpy
+from fitwell.data.arrays import targets_array
 from fitwell.data.assemble import assemble
-from fitwell.data.columns import as_numbers, as_times, convert, convert_like
-from fitwell.data.csv_file import read_text_table
+from fitwell.data.columns import as_times, convert, convert_like
+from fitwell.data.frames import Table, load_frame, load_table, named_column
+from fitwell.data.target_columns import target_columns, values_of
 from fitwell.data.types import Data, Problem, refuse, some
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.spec import Column, Spec
-
-TARGET_NAMES = ("target", "label", "labels", "class", "y")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A polars DataFrame, names for its rows, and how to read its text."""
-
-    frame: Any
-    keys: list[str]
-    name: str
-    where: str
-    decimal_comma: bool = False
 
 
 def read_table(path: Path, options: dict[str, Any], *, like: Spec | None = None) -> Data:
@@ -63,54 +50,6 @@ def read_frame(
     return table_data(load_frame(frame), options, like, targets)
 
 
-def load_table(path: Path) -> Table:
-    """The file as a polars DataFrame, blank lines dropped."""
-    import polars as pl
-
-    if path.suffix.lower() == ".parquet":
-        try:
-            frame, comma = pl.read_parquet(path), False
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise refuse(
-                "unreadable_file",
-                f"{path.name} is not a Parquet file: {str(error).splitlines()[0]}.",
-                "Save it again.",
-                path.name,
-            ) from None
-    else:
-        frame, comma = read_text_table(path)
-    keys = [f"row {i + 1}" for i in range(frame.height)]
-    blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series().to_list()
-    if any(blank):
-        keys = [k for k, b in zip(keys, blank, strict=True) if not b]
-        frame = frame.filter(~pl.Series(blank))
-    return Table(frame, keys, path.stem, path.name, comma)
-
-
-def load_frame(frame: Any) -> Table:
-    """A polars DataFrame of a polars or pandas one."""
-    import polars as pl
-
-    if not isinstance(frame, pl.DataFrame):
-        frame = pl.DataFrame([_series(str(name), frame[name]) for name in frame.columns])
-    keys = [f"row {i}" for i in range(frame.height)]
-    return Table(frame, keys, "table", "the DataFrame")
-
-
-def _series(name: str, column: Any) -> Any:
-    """A pandas column as a polars one; pyarrow, which polars would ask for, is not needed."""
-    import polars as pl
-
-    values = column.to_numpy()
-    if values.dtype.kind in "biufM":
-        return pl.Series(name, values)
-    missing = column.isna().tolist()
-    plain = [None if m else v for v, m in zip(column.tolist(), missing, strict=True)]
-    if all(isinstance(v, int | float) for v in plain if v is not None):
-        return pl.Series(name, plain, dtype=pl.Float64, strict=False)
-    return pl.Series(name, [None if v is None else str(v) for v in plain], dtype=pl.String)
-
-
 def table_data(
     table: Table, options: dict[str, Any], like: Spec | None = None, targets: Any = None
 ) -> Data:
@@ -125,14 +64,16 @@ def table_data(
         )
     group = named_column(table, options["group"], "group") if options["group"] else ""
     if targets is None:
-        target, notes = target_column(
+        named, notes = target_columns(
             table, options["target"] or (like.target if like else ""), group
         )
         problems += notes
-        values = target_values(frame[target], table)
+        values = values_of(table, named, options["task"] if like is None else like.task)
     else:
-        target = getattr(targets, "name", None) or options["target"] or "target"
-        values = to_numpy(targets)
+        given = getattr(targets, "name", None) or options["target"] or "target"
+        named = [str(n) for n in getattr(targets, "columns", (given,))]
+        values, notes = targets_array(targets, table.where, options["task"])
+        problems += notes
         if len(values) != frame.height:
             raise refuse(
                 "lengths_differ",
@@ -141,7 +82,7 @@ def table_data(
                 table.where,
             )
     time = named_column(table, options["time"], "time") if options["time"] else ""
-    apart = (target if targets is None else None, group, time)
+    apart = (*(named if targets is None else ()), group, time)
     names = [n for n in frame.columns if n not in apart]
     if like:
         inputs, more = read_like(table, like)
@@ -157,7 +98,8 @@ def table_data(
         options=options,
         keys=table.keys,
         columns=columns,
-        target=str(target),
+        target=",".join(map(str, named)),
+        targets=named if len(named) > 1 else (),
         groups=groups,
         times=times,
         problems=[*problems, *more],
@@ -241,85 +183,3 @@ def read_like(table: Table, like: Spec) -> tuple[np.ndarray, list[Problem]]:
         arrays.append(values)
         problems += more
     return np.stack(arrays, axis=1), problems
-
-
-def named_column(table: Table, name: str, setting: str) -> str:
-    if name not in table.frame.columns:
-        raise refuse(
-            "no_such_column",
-            f"data.{setting} = {name}: {table.where} has no such column."
-            f"{did_you_mean(name, table.frame.columns)}",
-            f"It has: {some(table.frame.columns, 20)}.",
-            name,
-            setting=f"data.{setting}",
-        )
-    return name
-
-
-def target_column(
-    table: Table, given: str, group: str, *, inputs: bool = True
-) -> tuple[str, list[Problem]]:
-    """The target column, and a note where it was guessed.
-
-    Args:
-        inputs: whether another column than the target is needed.
-    """
-    columns = [c for c in table.frame.columns if c != group]
-    if given:
-        if given == group:
-            raise refuse(
-                "target_is_group",
-                f"data.target and data.group are both {given}.",
-                "Name two different columns.",
-                given,
-                setting="data.group",
-            )
-        return named_column(table, given, "target"), []
-    named = [c for c in columns if c.lower().strip() in TARGET_NAMES]
-    if len(named) > 1:
-        raise refuse(
-            "target_ambiguous",
-            f"{table.where}: {some(named)} could each be the target.",
-            f"Name it: data.target={named[0]}.",
-            named,
-            setting="data.target",
-        )
-    if len(columns) < 1 + inputs:
-        raise refuse(
-            "no_inputs",
-            f"{table.where} has {table.frame.width} column; inputs and a target are needed.",
-            "Check the separator: comma, semicolon, tab, | and blanks are understood.",
-            table.where,
-        )
-    guess = named[0] if named else columns[-1]
-    why = "by its name" if named else "because it is the last column"
-    text = f"{guess} is taken as the target {why}."
-    note = Problem("target_guessed", "note", (guess,), text, "Name another with data.target.")
-    return guess, [note]
-
-
-def target_values(series: Any, table: Table) -> np.ndarray:
-    """Numbers where the target is numeric, otherwise text with None where missing."""
-    import polars as pl
-
-    if series.dtype == pl.Boolean and not series.null_count():
-        return series.to_numpy()
-    numbers, mistakes = as_numbers(series, table.decimal_comma)
-    if mistakes.any():
-        cells = [(k, v) for k, v, m in zip(table.keys, series, mistakes, strict=True) if m]
-        raise refuse(
-            "target_not_numeric",
-            f"{series.name}: {len(cells)} of {len(series)} values to predict are no numbers "
-            f"({some(f'{value} in {key}' for key, value in cells)}).",
-            "Correct them, or remove those rows.",
-            [key for key, _ in cells],
-        )
-    if numbers is not None:
-        return numbers
-    return np.array(_text(series), dtype=object)
-
-
-def _text(series: Any) -> list[str | None]:
-    from fitwell.data.columns import clean_text
-
-    return clean_text(series).to_list()

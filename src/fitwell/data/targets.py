@@ -16,12 +16,13 @@ CERTAINLY_A_QUANTITY = 1000  # more values than this need no note
 
 @dataclass(frozen=True)
 class Encoded:
-    """targets: [example] int64 class index or float32; classes by index, empty for numbers."""
+    """targets as `Data` has them; classes by index, empty for numbers; names of several numbers."""
 
     task: TaskName
     targets: np.ndarray
     classes: tuple[str, ...]
     problems: tuple[Problem, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def encode(
@@ -50,7 +51,7 @@ def encode(
     values = np.asarray(values)
     if values.dtype == object:
         values = _unbox(values, keys, target)
-    _refuse_missing(values, keys, target)
+    refuse_missing(values, keys, target)
     numeric = values.dtype.kind in "iuf"
     if task == "regression":
         return Encoded("regression", _numbers(values, keys, target), ())
@@ -75,9 +76,10 @@ def _unbox(values: np.ndarray, keys: np.ndarray, target: str) -> np.ndarray:
     return plain if plain.ndim == 1 and plain.dtype != object else values.astype(str)
 
 
-def _refuse_missing(values: np.ndarray, keys: np.ndarray, target: str) -> None:
+def refuse_missing(values: np.ndarray, keys: np.ndarray, target: str) -> None:
+    """Refuse examples without a target, or of several without all of them."""
     if values.dtype.kind == "f":
-        bad = ~np.isfinite(values)
+        bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
     elif values.dtype.kind in "US":
         bad = np.char.strip(values) == np.array("", values.dtype)
     else:
@@ -109,7 +111,7 @@ def _numbers(values: np.ndarray, keys: np.ndarray, target: str) -> np.ndarray:
             target,
             setting="data.task",
         ) from None
-    _refuse_missing(numbers, keys, target)
+    refuse_missing(numbers, keys, target)
     return numbers
 
 

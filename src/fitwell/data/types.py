@@ -77,7 +77,8 @@ class Data:
         inputs: [example, channel, height, width] uint8 (or float32) for images;
             [example, column] float32 for tables, where a category column holds its code and nan is
             a missing value.
-        targets: [example] int64 class index, or float32 in the target's own unit.
+        targets: [example] int64 class index, or float32 in the target's own unit; [example, label]
+            uint8, 1 where an example has a label; [example, target] float32 of several numbers.
         keys: [example] stable names: relative path, or "row 17".
         part: [example] the source's own split: "train", "validation" or "test"; "" is free.
         problems: everything found; none is an error.
@@ -99,6 +100,18 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def same_target(self, rows: np.ndarray) -> bool:
+        """Whether all these examples have the same target."""
+        targets = self.targets[rows]
+        return bool((targets == targets[:1]).all())
+
+    def each_target(self) -> list[tuple[str, np.ndarray]]:
+        """(name, [example] values) of the target, or of each of several."""
+        if self.targets.ndim == 1:
+            return [(self.spec.target, self.targets)]
+        names = self.spec.targets or self.spec.classes
+        return [(name, self.targets[:, i]) for i, name in enumerate(names)]
 
     def test_fingerprint(self, rows: np.ndarray) -> str:
         """The ledger's key: sha256 over inputs and targets of the test rows, hexadecimal."""

@@ -3,6 +3,7 @@ examples worse than these predict new ones has not been fitted yet.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,13 @@ def reference_models(
     x, x_new = (_features(fitted.inputs(data.inputs[r])) for r in (train, held_out))
     y, y_new = data.targets[train], data.targets[held_out]
     found: list[Row] = []
-    for name, build in _models(task, seed).items():
+    for name, build in _models(task, seed, y.ndim == 2).items():
         used = np.arange(len(y))
         if name == "boosted_trees":
-            classes = max(1, len(data.spec.classes)) if len(data.spec.classes) != 2 else 1
+            classes = data.spec.num_outputs if len(data.spec.classes) != 2 else 1
             used = used[: max(200, _TREE_WORK // (x.shape[1] * classes))]
         model = build()
-        if task == "classification" and len(np.unique(y[used])) < 2 and name != "trivial":
+        if task != "regression" and len(np.unique(y[used], axis=0)) < 2 and name != "trivial":
             continue
         model.fit(x[used], y[used])
         score = METRICS[metric].function
@@ -69,11 +70,13 @@ def reference_models(
     return found
 
 
-def _models(task: str, seed: int) -> dict[str, Callable[[], Any]]:
+def _models(task: str, seed: int, several: bool = False) -> dict[str, Callable[[], Any]]:
     # scikit-learn is imported here: it costs a second, and only this experiment needs it.
     from sklearn.dummy import DummyClassifier, DummyRegressor
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.multioutput import MultiOutputRegressor
     from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
     trees = {
@@ -83,26 +86,35 @@ def _models(task: str, seed: int) -> dict[str, Callable[[], Any]]:
         "early_stopping": False,
         "random_state": seed,
     }
-    if task == "classification":
+
+    def each(build: Callable[[], Any], wrapper: type) -> Callable[[], Any]:
+        """A model for each of several targets, where one model predicts one."""
+        return (lambda: wrapper(build())) if several else build
+
+    if task != "regression":
+        # Not to the last digit: a few per mille of the score do not matter here, time does.
+        logistic = partial(LogisticRegression, C=1.0, max_iter=50, tol=1e-2)
+        boosted = partial(HistGradientBoostingClassifier, **trees)
         return {
             "trivial": lambda: DummyClassifier(strategy="most_frequent"),
             "nearest_neighbour": lambda: KNeighborsClassifier(1),
-            # Not to the last digit: a few per mille of the score do not matter here, time does.
-            "linear": lambda: LogisticRegression(C=1.0, max_iter=50, tol=1e-2),
-            "boosted_trees": lambda: HistGradientBoostingClassifier(**trees),
+            "linear": each(logistic, OneVsRestClassifier),
+            "boosted_trees": each(boosted, OneVsRestClassifier),
         }
     return {
         "trivial": lambda: DummyRegressor(strategy="mean"),
         # One neighbour copies the noise of one target; ten average it away.
         "nearest_neighbour": lambda: KNeighborsRegressor(10),
         "linear": lambda: Ridge(alpha=1.0),
-        "boosted_trees": lambda: HistGradientBoostingRegressor(**trees),
+        "boosted_trees": each(
+            partial(HistGradientBoostingRegressor, **trees), MultiOutputRegressor
+        ),
     }
 
 
 def _predict(model: Any, x: np.ndarray, task: str) -> np.ndarray:
     predicted = np.asarray(model.predict(x))
-    return predicted if task == "classification" else predicted.astype(np.float64)
+    return predicted if task != "regression" else predicted.astype(np.float64)
 
 
 def _sample(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:

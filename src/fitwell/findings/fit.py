@@ -185,14 +185,12 @@ def _against_trivial(
     random = np.random.default_rng(0)
     regression = target.dtype.kind == "f" if run.spec is None else run.spec.task == "regression"
     if regression:
-        base, model = (target - target.mean()) ** 2, (target - prediction) ** 2
-        if not np.isfinite(model).all():
-            model = np.where(np.isfinite(model), model, 1e12)
-        gain = base - model
-        drawn = [gain @ random.choice([-1.0, 1.0], size=len(gain)) for _ in range(999)]
-        hits = int(np.sum(np.array(drawn) >= gain.sum()))
-        score, trivial = float(np.sqrt(model.mean())), float(np.sqrt(base.mean()))
-        return {"metric": "rmse", "score": score, "trivial": trivial, "p": (hits + 1) / 1000}
+        return _errors_against_mean(target, prediction, random)
+    if target.ndim == 2:
+        usual = 2 * target.mean(0) > 1
+        base, model = ((target != said).mean(1) for said in (usual, prediction))
+        scores = {"score": float(model.mean()), "trivial": float(base.mean())}
+        return {"metric": "hamming_loss", **scores, "p": _flipped(base - model, random)}
     classes, codes = np.unique(target, return_inverse=True)
     if len(classes) < 2:
         return None
@@ -218,6 +216,30 @@ def _against_trivial(
         "trivial": float(majority.mean()),
         "p": p,
     }
+
+
+def _errors_against_mean(
+    target: np.ndarray, prediction: np.ndarray, random: np.random.Generator
+) -> dict[str, Any]:
+    """The same for numbers; of several targets in standard deviations, as each has its own unit."""
+    name = "rmse"
+    if target.ndim == 2:
+        name = "rmse in standard deviations"
+        spread = np.where(target.std(0) > 0, target.std(0), 1.0)
+        target, prediction = target / spread, prediction / spread
+    base, model = (
+        ((target - said) ** 2).reshape(len(target), -1).mean(1)
+        for said in (target.mean(0), prediction)
+    )
+    model = np.where(np.isfinite(model), model, 1e12)
+    scores = {"score": float(np.sqrt(model.mean())), "trivial": float(np.sqrt(base.mean()))}
+    return {"metric": name, **scores, "p": _flipped(base - model, random)}
+
+
+def _flipped(gain: np.ndarray, random: np.random.Generator) -> float:
+    """One-sided p of a gain [example] over nothing: its sum among those with signs at random."""
+    drawn = [gain @ random.choice([-1.0, 1.0], size=len(gain)) for _ in range(999)]
+    return (int(np.sum(np.array(drawn) >= gain.sum())) + 1) / 1000
 
 
 def _held_out(run: Run) -> Predictions | None:
@@ -268,7 +290,7 @@ def _noise(run: Run, metric: str) -> tuple[float, float]:
     examples = len(part.loss)
     loss = float(np.std(part.loss)) / np.sqrt(examples)
     lowest = max(abs(float(_smooth(_ends(run, "validation", "loss")).min())), 1e-12)
-    if is_bounded(metric):
+    if is_bounded(metric) and part.probabilities is not None:
         right = float(np.mean(part.prediction == part.target))
         score = np.sqrt(max(right * (1 - right), 1 / examples) / examples)
     else:

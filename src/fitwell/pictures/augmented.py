@@ -93,9 +93,9 @@ def said(changes: Mapping[str, Any]) -> str:
 
 def examples_of(data: Data) -> np.ndarray:
     """Rows of a few examples, of different classes first."""
-    _, first = np.unique(data.targets, return_index=True)
-    if data.spec.task != "classification":
-        first = first[:0]
+    first = np.empty(0, np.int64)
+    if data.spec.task == "classification":
+        _, first = np.unique(data.targets, return_index=True)
     others = np.setdiff1d(np.linspace(0, len(data) - 1, 2 * NUM_EXAMPLES).astype(int), first)
     return np.concatenate([np.sort(first), others])[:NUM_EXAMPLES]
 

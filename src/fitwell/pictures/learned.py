@@ -155,7 +155,7 @@ def examples_of(run: Run, data: Data | None) -> tuple[np.ndarray, Predictions, D
         if not run.recipe["source"]:
             raise DataError("the run was trained on data in memory, which is not at hand.")
         data = read(str(run.recipe["source"]), run.recipe.section("data"), like=run.spec)
-    _, first = np.unique(predictions.target, return_index=True)
+    _, first = np.unique(predictions.target, axis=0, return_index=True)
     rows = np.sort(first)[:NUM_EXAMPLES]
     index = predictions.index[rows]
     if index.max() >= len(data) or list(data.keys[index]) != list(predictions.keys[rows]):
@@ -166,6 +166,8 @@ def examples_of(run: Run, data: Data | None) -> tuple[np.ndarray, Predictions, D
 def _said(predictions: Predictions, row: int, classes: Sequence[str]) -> str:
     target, chosen = predictions.target[row], predictions.prediction[row]
     key = str(predictions.keys[row])
+    if target.ndim:  # several labels or numbers
+        return f"{key}: {int((target == chosen).sum())} of {len(target)} right" if classes else key
     if not classes:
         return f"{key}: {target:.4g}, predicted {chosen:.4g}"
     right = target == chosen

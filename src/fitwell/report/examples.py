@@ -1,4 +1,4 @@
-"""A contact sheet of the data: a strip of examples of each class."""
+"""A contact sheet of the data: a strip of examples of each class or label."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ SIDE = 64  # pixels of the longer side of an example
 def contact_sheet(data: Any) -> dict[str, Any]:
     """`{"strips": [{"name", "count", "picture"}], "examples", "left"}`; empty where there are no images.
 
-    Examples stand evenly over their class in the order of the source; of numbers, from the smallest to
-    the largest.
+    Examples stand evenly over their class, or what has a label, in the order of the source; of numbers,
+    from the smallest to the largest (of the first, where there are several).
 
     Args:
         data: the `Data` that was trained on, or None.
@@ -25,9 +25,12 @@ def contact_sheet(data: Any) -> dict[str, Any]:
     """
     if data is None or data.spec.kind != "images" or not len(data):
         return {}
-    order = np.argsort(data.targets, kind="stable")
-    groups = [(data.spec.target, order)]
-    if data.spec.classes:
+    target, values = data.each_target()[0]
+    order = np.argsort(values, kind="stable")
+    groups = [(target, order)]
+    if data.targets.ndim == 2 and data.spec.classes:
+        groups = [(name, np.flatnonzero(there)) for name, there in data.each_target()]
+    elif data.spec.classes:
         starts = np.searchsorted(data.targets[order], np.arange(len(data.spec.classes) + 1))
         groups = [
             (name, order[starts[i] : starts[i + 1]]) for i, name in enumerate(data.spec.classes)

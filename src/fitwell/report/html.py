@@ -224,11 +224,12 @@ def outcomes(finding: Finding, verdicts: Iterable[Verdict], number: int) -> list
 
 
 def errors(facts: Facts, data: Any, examples: bool) -> dict[str, Any]:
-    """Confusion matrix or residuals, and the most confident mistakes."""
+    """Confusion matrix, scores a label or residuals, and the most confident mistakes."""
     predictions, where = held_out_predictions(facts)
     if predictions is None or not len(predictions.target):
         return {}
-    wrong = int((predictions.target != predictions.prediction).sum())
+    wrong = int(predictions.wrong.sum())
+    several = predictions.target.ndim == 2
     found: dict[str, Any] = {
         "where": where,
         "total": len(predictions.target),
@@ -236,6 +237,7 @@ def errors(facts: Facts, data: Any, examples: bool) -> dict[str, Any]:
         "classified": predictions.probabilities is not None,
         "matrix": "",
         "pairs": [],
+        "labels": [],
         "residuals": [],
         "examples": [],
         "looked": {},
@@ -248,14 +250,19 @@ def errors(facts: Facts, data: Any, examples: bool) -> dict[str, Any]:
         looked = [explained[e.key] for e in shown if e.looked]
         found["looked"] = looked[0] if looked else {}
         found["blank"] = sum(not np.any(row["map"]) for row in looked)
-    if found["classified"]:
+    if found["classified"] and several:
+        names = mistakes.several_names(facts.spec, predictions)
+        found["labels"] = mistakes.label_rows(predictions, names)
+    elif found["classified"]:
         names = mistakes.class_names(facts.spec, predictions)
         counts = mistakes.confusion(predictions, len(names))
         found["matrix"] = mistakes.confusion_plot(counts, names)
         found["pairs"] = mistakes.confused_pairs(counts, names)
     else:
-        unit = facts.spec.target if facts.spec else ""
-        found["residuals"] = mistakes.residual_plots(predictions, unit)
+        units = [facts.spec.target if facts.spec else ""]
+        if several:
+            units = mistakes.several_names(facts.spec, predictions)
+        found["residuals"] = mistakes.residual_plots(predictions, units)
     return found
 
 
@@ -276,7 +283,9 @@ def sorted_problems(problems: Iterable[Any]) -> list[Any]:
 def without_examples(problem: Any, spec: Any) -> Any:
     """The problem with its count instead of the names of examples; columns and classes stay named."""
     named = (
-        {spec.target, *spec.classes, *(column.name for column in spec.columns)} if spec else set()
+        {spec.target, *spec.targets, *spec.classes, *(column.name for column in spec.columns)}
+        if spec
+        else set()
     )
     if named.issuperset(problem.where):
         return problem

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NUMBERED_CLASSES = 15  # larger matrices have no room for their counts
 COLUMNS = 8
+PLOTTED = 3  # targets whose residuals are drawn, of several
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,13 @@ def class_names(spec: Spec | None, predictions: Predictions) -> list[str]:
         return list(spec.classes)
     count = int(max(predictions.target.max(), predictions.prediction.max())) + 1
     return [str(i) for i in range(count)]
+
+
+def several_names(spec: Spec | None, predictions: Predictions) -> list[str]:
+    """The names of several labels or targets."""
+    if spec is not None and (spec.targets or spec.classes):
+        return list(spec.targets or spec.classes)
+    return [str(i) for i in range(predictions.target.shape[1])]
 
 
 def confusion(predictions: Predictions, num_classes: int) -> np.ndarray:
@@ -111,10 +119,38 @@ def confused_pairs(
     ]
 
 
-def residual_plots(predictions: Predictions, unit: str) -> list[str]:
-    """Prediction against truth, and residual against prediction."""
-    target = predictions.target.astype(float)
-    prediction = predictions.prediction.astype(float)
+def label_rows(
+    predictions: Predictions, names: Sequence[str]
+) -> list[tuple[str, int, float, float, float]]:
+    """(label, how many examples have it, precision, recall, F1), the lowest F1 first.
+
+    nan: it was never predicted, or occurs nowhere.
+    """
+    rows = []
+    for i, name in enumerate(names):
+        target, called = predictions.target[:, i] == 1, predictions.prediction[:, i] == 1
+        hits, true, said = int((target & called).sum()), int(target.sum()), int(called.sum())
+        precision, recall, f1 = (
+            hits / total if total else float("nan") for total in (said, true, (said + true) / 2)
+        )
+        rows.append((name, true, precision, recall, f1))
+    return sorted(rows, key=lambda row: (np.isnan(row[4]), row[4]))
+
+
+def residual_plots(predictions: Predictions, names: Sequence[str]) -> list[str]:
+    """Prediction against truth, and residual against prediction; of the first of several targets."""
+    if predictions.target.ndim == 1:
+        pairs = [(predictions.target, predictions.prediction)]
+    else:
+        pairs = list(zip(predictions.target.T, predictions.prediction.T, strict=True))[:PLOTTED]
+    return [
+        plot
+        for (target, prediction), name in zip(pairs, names, strict=False)
+        for plot in _residuals(target.astype(float), prediction.astype(float), name)
+    ]
+
+
+def _residuals(target: np.ndarray, prediction: np.ndarray, unit: str) -> list[str]:
     shown = np.random.default_rng(0).permutation(len(target))[:2000]  # more points hide, not show
 
     def against(axes: "Axes") -> None:
@@ -152,11 +188,18 @@ def examples(
         explained: key -> evidence row of Grad-CAM.
     """
     classified = predictions.probabilities is not None
-    names = class_names(spec, predictions) if classified else []
+    several = predictions.target.ndim == 2
+    names = several_names(spec, predictions) if several else []
+    if classified and not several:
+        names = class_names(spec, predictions)
     sure = predictions.sureness
     explained = explained or {}
 
     def named(value: Any) -> str:
+        if several and classified:
+            return ", ".join(n for n, yes in zip(names, value, strict=True) if yes) or "no label"
+        if several:
+            return ", ".join(f"{n} {number(float(v))}" for n, v in zip(names, value, strict=True))
         return names[int(value)] if classified else number(float(value))
 
     found = []
@@ -169,15 +212,19 @@ def examples(
                 key=key,
                 target=named(predictions.target[row]),
                 prediction=named(predictions.prediction[row]),
-                sure=f"{100 * sure[row]:.3g} % sure"
-                if classified
-                else f"off by {number(sure[row])}",
+                sure=_how_sure(float(sure[row]), classified, several),
                 picture=shown if isinstance(shown, str) else "",
                 looked=overlay(data.inputs[index], looked) if looked else "",
                 cells=shown if isinstance(shown, tuple) else (),
             )
         )
     return found
+
+
+def _how_sure(sure: float, classified: bool, several: bool) -> str:
+    if several:
+        return f"loss {number(sure)}"
+    return f"{100 * sure:.3g} % sure" if classified else f"off by {number(sure)}"
 
 
 def _show(data: Any, index: int, key: str) -> str | tuple[tuple[str, str], ...]:

@@ -14,9 +14,14 @@ from fitwell.record import Scores
 from fitwell.spec import Spec
 from fitwell.tasks.classification import CLASSIFICATION
 from fitwell.tasks.kind import Decoded, Task
+from fitwell.tasks.multilabel import MULTILABEL
 from fitwell.tasks.regression import REGRESSION
 
-TASKS: dict[str, Task] = {"classification": CLASSIFICATION, "regression": REGRESSION}
+TASKS: dict[str, Task] = {
+    "classification": CLASSIFICATION,
+    "multilabel": MULTILABEL,
+    "regression": REGRESSION,
+}
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -39,6 +44,6 @@ def score(task: Task, target: np.ndarray, decoded: Decoded, loss: np.ndarray) ->
     """Mean loss and every metric of the task, in the target's own unit."""
     scores = {"loss": float(np.mean(loss)) if len(loss) else float("nan")}
     for name, metric in METRICS.items():
-        if metric.task == task.name:
+        if task.name in metric.tasks:
             scores[name] = metric(target, decoded.prediction, decoded.probabilities)
     return scores

@@ -14,8 +14,9 @@ class Decoded:
     """Raw outputs as a person reads them.
 
     Args:
-        prediction: [example] class index, or the number in the target's own unit.
-        probabilities: [example, class], or None where the task has none.
+        prediction: [example] class index, or the number in the target's own unit; [example, label] 0
+            or 1; [example, target] several numbers.
+        probabilities: [example, class or label], or None where the task has none.
     """
 
     prediction: np.ndarray
@@ -31,6 +32,8 @@ class Task:
         losses: the losses that suit it, its default first.
         head: (spec, loss's name) -> units of the model's head.
         metric: the default score for data of this spec.
+        trivial: (targets that were seen, how many examples) -> what is said of each without looking at
+            it: the most frequent class, the mean.
         decode: (outputs [example, output] float32, restore) -> Decoded; `restore` brings numbers
             back to the target's own unit.
         normaliser: (values [batch], target) -> what the sum of the losses is divided by.
@@ -41,6 +44,7 @@ class Task:
     head: Callable[[Spec, str], int]
     metric: Callable[[Spec], str]
     decode: Callable[[np.ndarray, Callable[[np.ndarray], np.ndarray]], Decoded]
+    trivial: Callable[[np.ndarray, int], np.ndarray]
     normaliser: Callable[[Tensor, Tensor], float]
 
 

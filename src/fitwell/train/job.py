@@ -18,6 +18,7 @@ from fitwell.augment import Augment
 from fitwell.data import preprocess
 from fitwell.data.batches import Batch, Batches
 from fitwell.data.preprocess import Moments, Preprocess
+from fitwell.data.several import count_classes
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
 from fitwell.errors import SettingError
@@ -123,7 +124,12 @@ def build_job(
     settings = recipe.section("train")
     ema = float(settings["ema"])
     average = AveragedModel(model, multi_avg_fn=moving_average(ema)) if ema else None
-    prepared = going_on or preprocess.fit(data, rows.train, moments_of(recipe, data, rows.train))
+    prepared = going_on or preprocess.fit(
+        data,
+        rows.train,
+        moments_of(recipe, data, rows.train),
+        scaling=recipe["data.scaling"],  # type: ignore[arg-type]
+    )
 
     def part(
         rows: np.ndarray, *, batch_size: int, shuffle: bool, augment: Augment | None = None
@@ -290,9 +296,7 @@ def freezing_of(model: nn.Module, settings: Mapping[str, Any]) -> Freezing | Non
 
 def class_counts(data: Data, rows: np.ndarray) -> Tensor:
     """[class] examples among `rows`; empty for numbers."""
-    classes = len(data.spec.classes)
-    counted = data.targets[rows] if classes else np.empty(0, np.int64)
-    return torch.from_numpy(np.bincount(counted, minlength=classes))
+    return torch.from_numpy(count_classes(data.targets[rows], len(data.spec.classes)))
 
 
 def train_sample(rows: Rows, seed: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from fitwell.data.types import Data
 from fitwell.metrics import METRICS, Metric
 from fitwell.recipe import Recipe
 from fitwell.record import Predictions, Run, Scores
+from fitwell.tasks import task_of
 from fitwell.trials.statistics import default_min_effect, paired_bootstrap, paired_proportions
 
 
@@ -36,16 +37,12 @@ def smallest_effect(recipe: Recipe, baseline: float) -> float:
 
 
 def trivial_score(data: Data, rows: Rows, metric: Metric) -> float:
-    """Score of the most frequent class, or of the mean: what a model that failed is worth.
+    """Score of what is said without looking at the example: what a model that failed is worth.
 
     Without it, a baseline that diverges could not be compared with the remedy that cures it.
     """
     seen, target = data.targets[rows.train], data.targets[rows.held_out]
-    if data.spec.task == "classification":
-        guess = np.full(len(target), np.bincount(seen).argmax())
-    else:
-        guess = np.full(len(target), seen.mean(), dtype=np.float64)
-    return float(metric(target, guess))
+    return float(metric(target, task_of(data.spec).trivial(seen, len(target))))
 
 
 def mean_scores(runs: Sequence[Run]) -> Scores:

@@ -65,7 +65,8 @@ def load_pretrained(model: nn.Module, name: str, settings: Mapping[str, Any], sp
         source, tensors, other = path.name, read_weights(path), False
     else:
         tensors, run = read_weights(source, setting=SETTING), run_of(source)
-        other = run is not None and run.spec is not None and run.spec.classes != spec.classes
+        known = run.spec if run is not None else None
+        other = known is not None and (known.classes, known.targets) != (spec.classes, spec.targets)
     try:
         return fit_weights(model, tensors, new_head=other, source=source, setting=SETTING)
     except DataError as error:

@@ -1,12 +1,23 @@
-"""Losses of classes: raw outputs [batch, class] against class indices [batch]."""
+"""Losses of classes: raw outputs [batch, class] against class indices [batch], or labels [batch, label]."""
 
 from typing import Annotated, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
+from torch import Tensor
 
-from fitwell.nn.losses.parts import Classes, ClassLoss, ClassWeights, Logit, Logits, Values, wide
+from fitwell.nn.losses.parts import (
+    Classes,
+    ClassLoss,
+    ClassWeights,
+    Labels,
+    Logit,
+    Logits,
+    Values,
+    label_surprise,
+    wide,
+)
 
 Smoothing: TypeAlias = Annotated[
     float, Field(ge=0, lt=1, description="share of the target spread evenly over all classes")
@@ -41,7 +52,8 @@ def binary_cross_entropy(
     """Cross-entropy of two classes on one logit: that of the second class, the first one's being 0.
 
     Formula: -q log sigmoid(z) - (1 - q) log(1 - sigmoid(z)), with q = (1 - s) [target = 1] + s / 2
-    Use: two classes with half the head; the model gets one output
+    Use: two classes with half the head, which gets one output; several labels an example, each with
+        a logit of its own, over which the mean is taken
     Weakness: no third class; as sensitive to wrong labels as cross-entropy, whose values it has
     Source: Cox 1958, Journal of the Royal Statistical Society B 20
 
@@ -49,10 +61,9 @@ def binary_cross_entropy(
     tensor([0.6931])
     """
 
-    def values(outputs: Logit, target: Classes) -> Values:
-        logits = wide(outputs)[:, 0]
-        q = (1 - label_smoothing) * target.to(logits.dtype) + label_smoothing / 2
-        return F.binary_cross_entropy_with_logits(logits, q, reduction="none")
+    def values(outputs: Logit | Logits, target: Classes | Labels) -> Values:
+        labels = target if target.dim() == 2 else target[:, None]
+        return label_surprise(outputs, labels, label_smoothing).mean(1)
 
     return ClassLoss(values, class_weights)
 
@@ -66,7 +77,8 @@ def focal(
 ) -> ClassLoss:
     """Cross-entropy that fades where the answer is right already.
 
-    Formula: -(1 - p)^gamma log p, p the softmax of the true class
+    Formula: -(1 - p)^gamma log p, p the softmax of the true class; of labels the sigmoid of each, or
+        1 less it where the label is not there, and the mean over them
     Use: many easy examples and few hard ones, as in detection
     Weakness: dwells on wrong labels; its probabilities are too modest
     Source: Lin, Goyal, Girshick, He and Dollar 2017, ICCV, equation 4
@@ -75,8 +87,12 @@ def focal(
     tensor([1.7329e-01, 5.8716e-06])
     """
 
-    def values(outputs: Logits, target: Classes) -> Values:
-        surprise = F.cross_entropy(wide(outputs), target, reduction="none")
+    def values(outputs: Logits, target: Classes | Labels) -> Values:
+        if target.dim() == 2:
+            return faded(label_surprise(outputs, target)).mean(1)
+        return faded(F.cross_entropy(wide(outputs), target, reduction="none"))
+
+    def faded(surprise: Tensor) -> Tensor:
         # 1 - exp(-s) without cancelling; above 0, since 0^gamma has no slope for gamma < 1.
         wrong = (-torch.expm1(-surprise)).clamp(min=torch.finfo(surprise.dtype).tiny)
         return wrong**gamma * surprise

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Integer
 from pydantic import Field
 from torch import Tensor
 
@@ -15,6 +16,7 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Logits: TypeAlias = Float[Tensor, "batch class"]
 Logit: TypeAlias = Float[Tensor, "batch 1"]
 Classes: TypeAlias = Int[Tensor, " batch"]
+Labels: TypeAlias = Integer[Tensor, "batch label"]
 Numbers: TypeAlias = Float[Tensor, " batch"] | Float[Tensor, "batch output"]
 Values: TypeAlias = Float[Tensor, " batch"]
 ClassWeights: TypeAlias = Annotated[
@@ -90,6 +92,13 @@ def _scaled(given: str | list[float], counts: Tensor) -> Tensor:
             setting="loss.class_weights",
         )
     return raw * (counts.sum() / total)
+
+
+def label_surprise(outputs: Tensor, target: Labels, label_smoothing: float = 0.0) -> Tensor:
+    """[batch, label] surprise at each label's being there or not, in nats."""
+    logits = wide(outputs)
+    q = (1 - label_smoothing) * target.to(logits.dtype) + label_smoothing / 2
+    return F.binary_cross_entropy_with_logits(logits, q, reduction="none")
 
 
 def wide(outputs: Tensor) -> Tensor:

@@ -1,0 +1,81 @@
+"""Tables before anything is made of them: CSV, TSV, Parquet, DataFrames of polars and pandas. No torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fitwell.data.csv_file import read_text_table
+from fitwell.data.types import refuse, some
+from fitwell.errors import did_you_mean
+
+
+@dataclass(frozen=True)
+class Table:
+    """A polars DataFrame, names for its rows, and how to read its text."""
+
+    frame: Any
+    keys: list[str]
+    name: str
+    where: str
+    decimal_comma: bool = False
+
+
+def load_table(path: Path) -> Table:
+    """The file as a polars DataFrame, blank lines dropped."""
+    import polars as pl
+
+    if path.suffix.lower() == ".parquet":
+        try:
+            frame, comma = pl.read_parquet(path), False
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise refuse(
+                "unreadable_file",
+                f"{path.name} is not a Parquet file: {str(error).splitlines()[0]}.",
+                "Save it again.",
+                path.name,
+            ) from None
+    else:
+        frame, comma = read_text_table(path)
+    keys = [f"row {i + 1}" for i in range(frame.height)]
+    blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series().to_list()
+    if any(blank):
+        keys = [k for k, b in zip(keys, blank, strict=True) if not b]
+        frame = frame.filter(~pl.Series(blank))
+    return Table(frame, keys, path.stem, path.name, comma)
+
+
+def load_frame(frame: Any) -> Table:
+    """A polars DataFrame of a polars or pandas one."""
+    import polars as pl
+
+    if not isinstance(frame, pl.DataFrame):
+        frame = pl.DataFrame([_series(str(name), frame[name]) for name in frame.columns])
+    keys = [f"row {i}" for i in range(frame.height)]
+    return Table(frame, keys, "table", "the DataFrame")
+
+
+def _series(name: str, column: Any) -> Any:
+    """A pandas column as a polars one; pyarrow, which polars would ask for, is not needed."""
+    import polars as pl
+
+    values = column.to_numpy()
+    if values.dtype.kind in "biufM":
+        return pl.Series(name, values)
+    missing = column.isna().tolist()
+    plain = [None if m else v for v, m in zip(column.tolist(), missing, strict=True)]
+    if all(isinstance(v, int | float) for v in plain if v is not None):
+        return pl.Series(name, plain, dtype=pl.Float64, strict=False)
+    return pl.Series(name, [None if v is None else str(v) for v in plain], dtype=pl.String)
+
+
+def named_column(table: Table, name: str, setting: str) -> str:
+    if name not in table.frame.columns:
+        raise refuse(
+            "no_such_column",
+            f"data.{setting} = {name}: {table.where} has no such column."
+            f"{did_you_mean(name, table.frame.columns)}",
+            f"It has: {some(table.frame.columns, 20)}.",
+            name,
+            setting=f"data.{setting}",
+        )
+    return name

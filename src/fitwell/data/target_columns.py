@@ -1,0 +1,99 @@
+"""Which columns of a table are to be predicted, and their values. No torch."""
+
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.columns import as_numbers, clean_text
+from fitwell.data.frames import Table, named_column
+from fitwell.data.types import Problem, refuse, some
+
+TARGET_NAMES = ("target", "label", "labels", "class", "y")
+
+
+def target_columns(
+    table: Table, given: str, group: str, *, inputs: bool = True
+) -> tuple[list[str], list[Problem]]:
+    """The target column or columns, and a note where it was guessed.
+
+    Args:
+        given: the name of a column, or several with commas between.
+        inputs: whether another column than the target is needed.
+    """
+    columns = [c for c in table.frame.columns if c != group]
+    if given:
+        several = [part.strip() for part in given.split(",") if part.strip()]
+        names = [given] if given in table.frame.columns or len(several) < 2 else several
+        if group in names or len(set(names)) < len(names):
+            twice = group if group in names else next(n for n in names if names.count(n) > 1)
+            raise refuse(
+                "target_is_group" if twice == group else "target_twice",
+                f"data.target and data.group are both {group}."
+                if twice == group
+                else f"data.target = {given} names {twice} twice.",
+                "Name different columns.",
+                twice,
+                setting="data.group" if twice == group else "data.target",
+            )
+        return [named_column(table, name, "target") for name in names], []
+    named = [c for c in columns if c.lower().strip() in TARGET_NAMES]
+    if len(named) > 1:
+        raise refuse(
+            "target_ambiguous",
+            f"{table.where}: {some(named)} could each be the target.",
+            f"Name it: data.target={named[0]}.",
+            named,
+            setting="data.target",
+        )
+    if len(columns) < 1 + inputs:
+        raise refuse(
+            "no_inputs",
+            f"{table.where} has {table.frame.width} column; inputs and a target are needed.",
+            "Check the separator: comma, semicolon, tab, | and blanks are understood.",
+            table.where,
+        )
+    guess = named[0] if named else columns[-1]
+    why = "by its name" if named else "because it is the last column"
+    text = f"{guess} is taken as the target {why}."
+    note = Problem("target_guessed", "note", (guess,), text, "Name another with data.target.")
+    return [guess], [note]
+
+
+def values_of(table: Table, names: list[str], task: str) -> np.ndarray:
+    """[row] values of the target column, or [row, column] float64 of several."""
+    if len(names) == 1 and task == "multilabel":
+        return np.array(clean_text(table.frame[names[0]]).to_list(), dtype=object)
+    values = [target_values(table.frame[name], table) for name in names]
+    if len(names) == 1:
+        return values[0]
+    for name, column in zip(names, values, strict=True):
+        if column.dtype == object:
+            raise refuse(
+                "target_not_numeric",
+                f"{name} holds text; of several columns to predict each holds numbers, or 0 and 1.",
+                "Name one column of text alone, or encode it as numbers.",
+                name,
+                setting="data.target",
+            )
+    return np.stack([column.astype(np.float64) for column in values], axis=1)
+
+
+def target_values(series: Any, table: Table) -> np.ndarray:
+    """Numbers where the target is numeric, otherwise text with None where missing."""
+    import polars as pl
+
+    if series.dtype == pl.Boolean and not series.null_count():
+        return series.to_numpy()
+    numbers, mistakes = as_numbers(series, table.decimal_comma)
+    if mistakes.any():
+        cells = [(k, v) for k, v, m in zip(table.keys, series, mistakes, strict=True) if m]
+        raise refuse(
+            "target_not_numeric",
+            f"{series.name}: {len(cells)} of {len(series)} values to predict are no numbers "
+            f"({some(f'{value} in {key}' for key, value in cells)}).",
+            "Correct them, or remove those rows.",
+            [key for key, _ in cells],
+        )
+    if numbers is not None:
+        return numbers
+    return np.array(clean_text(series).to_list(), dtype=object)
