@@ -210,13 +210,14 @@ def test_rare_labels_are_in_every_part() -> None:
 def test_labels_are_learned_kept_and_predicted(tmp_path: Path) -> None:
     x, y = digits()
     run = fw.fit((x, y), settings=QUICK, out=tmp_path / "run")
-    assert run.recipe["loss.name"] == "binary_cross_entropy" and run.recipe["score.name"] == "f1"
+    assert run.recipe is not None and run.recipe["loss.name"] == "binary_cross_entropy"
+    assert run.recipe["score.name"] == "f1"
     assert run.scores["test"]["f1"] > 0.9 and run.scores["test"]["hamming_loss"] < 0.1
     again = open_run(tmp_path / "run")
     before, after = run.predictions["test"], again.predictions["test"]
     for name in ("target", "prediction", "probabilities"):
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
-    assert before.target.shape == (before.probabilities.shape[0], 3)
+    assert before.target.shape[1] == 3 and len(before.target) == len(before.keys)
     said = fw.predict(run, x[:2])
     assert said[0]["prediction"] == ["target 0", "target 1"]  # 0: even, with a loop
     assert said[1]["prediction"] == [] and set(said[1]["probability"]) == {
@@ -230,7 +231,8 @@ def test_labels_are_learned_kept_and_predicted(tmp_path: Path) -> None:
 def test_several_numbers_are_learned_in_their_own_units(tmp_path: Path) -> None:
     settings = {**QUICK, "data.target": "height,price", "train.epochs": 60}
     run = fw.fit(table(), settings=settings, out=tmp_path / "run")
-    assert run.recipe["score.name"] == "r2" and run.scores["test"]["r2"] > 0.9
+    assert run.recipe is not None and run.recipe["score.name"] == "r2"
+    assert run.scores["test"]["r2"] > 0.9
     prediction = fw.predict(run, table()[:1])[0]
     assert (
         set(prediction["prediction"]) == {"height", "price"} and prediction["probability"] is None

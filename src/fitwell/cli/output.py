@@ -225,7 +225,9 @@ def predicted(rows: list[dict[str, Any]], given: Given) -> None:
 def _said(value: Any, chance: Any) -> list[str]:
     """A prediction as the cells of a line: what, and how probable that is."""
     if isinstance(value, list):  # of labels
-        return [", ".join(value) or "no label", ", ".join(f"{chance[name]:.3f}" for name in value)]
+        if not value:
+            return ["no label"]
+        return [", ".join(value), ", ".join(f"{chance[name]:.3f}" for name in value)]
     if isinstance(value, dict):  # of several targets
         return [f"{name} {number:.6g}" for name, number in value.items()]
     if chance is None:
