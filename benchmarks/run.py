@@ -19,6 +19,7 @@ NAMES = (
     "parity",
     "resnet",
     "augment",
+    "tables",
     "finetune",
     "families",
     "healthy",

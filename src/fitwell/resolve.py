@@ -24,8 +24,8 @@ class Family(NamedTuple):
 
     Args:
         epochs: at least so many passes, on data so large that one of them takes long.
-        settings: defaults of `optim.*` and `schedule.*`; they hold where the user names no other
-            optimizer or schedule.
+        settings: its defaults by dotted name; those of `optim.*` and `schedule.*` hold where the user
+            names no other optimizer or schedule.
         augment: default of `augment.policy`.
     """
 
@@ -50,6 +50,23 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
+# What the families of the same name want of tables.
+OF_TABLES: dict[str, Family] = {
+    # Smooth units and many small steps: chosen on folds of California housing and airfoil noise
+    # (`benchmarks/tables.py`).
+    "mlp": Family(
+        30,
+        {
+            "model.activation": "silu",
+            "model.depth": 3,
+            "optim.name": "adamw",
+            "optim.lr": 3e-3,
+            "optim.weight_decay": 0.01,
+            "data.scaling": "robust",
+        },
+    ),
+}
+
 
 def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
     """The recipe that runs: `settings` validated, everything else by default.
@@ -59,7 +76,8 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
     """
     settings = dict(settings)
     model = str(settings.get("model.name") or settings.get("model") or default_model(spec))
-    usual = {"optim.name": "sgd", "schedule.name": "one_cycle", **family_of(model).settings}
+    family = family_of(model, spec)
+    usual = {"optim.name": "sgd", "schedule.name": "one_cycle", **family.settings}
     names = {
         "model": model,
         "loss": str(settings.get("loss.name") or task_of(spec).losses[0]),
@@ -79,9 +97,10 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
         values |= {f"{section}.{key}": value for key, value in entry.items()}
     for section in PLAIN_SECTIONS:
         values |= {f"{section}.{key}": value for key, value in defaults(section).items()}
-    for section in ("optim", "schedule"):
-        if names[section] == usual[f"{section}.name"]:
-            values |= {k: v for k, v in usual.items() if k.startswith(f"{section}.")}
+    for name, value in usual.items():
+        section = name.partition(".")[0]
+        if section not in ("optim", "schedule") or names[section] == usual[f"{section}.name"]:
+            values[name] = value
     values |= task_defaults(spec, names, limit=int(given.get("data.limit", 0)))
     if given.get("model.pretrained"):
         values |= fine_tuning(
@@ -90,7 +109,7 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
             images=spec.kind == "images",
             examples=num_used(spec, int(given.get("data.limit", 0))),
         )
-    values[POLICY] = given.get(POLICY, family_of(model).augment)
+    values[POLICY] = given.get(POLICY, family.augment)
     values |= policy(str(values[POLICY]), spec)
     values |= given
     _suits(values, spec)
@@ -104,13 +123,14 @@ def default_model(spec: Spec) -> str:
     return "lenet" if max(spec.input_shape[1:]) <= 32 else "convnet"
 
 
-def family_of(model: str) -> Family:
+def family_of(model: str, spec: Spec) -> Family:
     """What the model's family trains well with.
 
-    >>> family_of("vit").settings["optim.name"], family_of("mlp").epochs
+    >>> wine = Spec("table", "classification", (13,), ("a", "b", "c"))
+    >>> family_of("mlp", wine).settings["optim.name"], family_of("linear", wine).epochs
     ('adamw', 10)
     """
-    return FAMILIES.get(model, Family())
+    return (OF_TABLES if spec.kind == "table" else FAMILIES).get(model, Family())
 
 
 def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[str, Any]:
@@ -122,7 +142,7 @@ def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[
     # About 1,500 steps at least: a small data set needs more passes to see as many.
     examples = num_used(spec, limit)
     batch_size = 32 if examples < 5000 else 128
-    least = family_of(names["model"]).epochs
+    least = family_of(names["model"], spec).epochs
     epochs = min(60, max(least, round(1500 * batch_size / examples)))
     metric = task_of(spec).metric(spec)
     values: dict[str, Any] = {

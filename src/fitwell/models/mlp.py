@@ -1,14 +1,36 @@
 """The multilayer perceptron."""
 
 from math import prod
+from typing import Annotated, TypeAlias
 
+from pydantic import Field
 from torch import nn
 
 from fitwell.models.parts import assemble, dropout_1d, dropout_rates
 from fitwell.nn.activations import ACTIVATIONS
+from fitwell.nn.columns import ColumnInputs
 from fitwell.nn.norms import norm_1d
 from fitwell.nn.types import Activation, Depth, Dropout, Init, Norm, Width
-from fitwell.spec import Spec
+from fitwell.spec import Column, Spec
+
+Embedding: TypeAlias = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=512,
+        description="of a table: learned numbers that stand for a category, in columns that have more "
+        "categories than this; 0: an input a category in every column",
+    ),
+]
+NumWaves: TypeAlias = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=512,
+        description="of a table: cosines of learned frequency that each number is read through, beside "
+        "itself; 0: none",
+    ),
+]
 
 
 def mlp(
@@ -20,13 +42,17 @@ def mlp(
     norm: Norm = "none",
     dropout: Dropout = 0.0,
     init: Init = "default",
+    embedding: Embedding = 8,
+    waves: NumWaves = 16,
 ) -> nn.Sequential:
     """Fully connected layers of equal width with an activation after each.
 
-    Formula: h_i = f(norm(W_i h_{i-1} + b_i)), h_0 the flattened input; z = W h_depth + b
+    Formula: h_i = f(norm(W_i h_{i-1} + b_i)), h_0 the flattened image, or the columns of a table with
+        categories as learned vectors and numbers beside waves of them; z = W h_depth + b
     Use: tables; small images as a reference
     Weakness: knows nothing of neighbourhood in images; deep ones need a good init or normalisation
-    Source: Rumelhart, Hinton and Williams 1986, Nature 323
+    Source: Rumelhart, Hinton and Williams 1986, Nature 323; Guo and Berkhahn 2016, arXiv 1604.06737
+        (embeddings); Gorishniy, Rubachev and Babenko 2022, NeurIPS (waves)
 
     Dropout stands after each activation; a list has one rate a hidden layer.
 
@@ -39,6 +65,10 @@ def mlp(
     rates = dropout_rates(dropout, depth, "hidden layers (model.depth)")
     layers: dict[str, nn.Module | None] = {"flatten": nn.Flatten()}
     size = prod(spec.input_shape)
+    if spec.kind == "table":
+        columns = spec.columns or [Column(f"x{i}") for i in range(size)]
+        inputs = ColumnInputs(columns, embedding=embedding, waves=waves)
+        layers, size = {"columns": inputs}, inputs.width
     for i, rate in enumerate(rates, start=1):
         # Batch normalisation subtracts the mean, so a bias before it would never matter.
         layers[f"linear{i}"] = nn.Linear(size, width, bias=norm != "batch")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fitwell.spec import Column
 
 Features = Float[Tensor, "batch feature"]
+Wider = Float[Tensor, "batch wider"]
 
 
 class Waves(nn.Module):
@@ -39,7 +40,7 @@ class Waves(nn.Module):
         self.weight = nn.Parameter(torch.empty(numbers * mixtures, waves).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(numbers, mixtures))
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Features) -> Wider:
         angles = x.unsqueeze(2) * self.frequency_bias + self.phase_bias
         waves = torch.cos(2 * math.pi * angles)  # [batch, number, wave]
         weight = self.weight.unflatten(0, (len(self.bias), -1))
@@ -96,7 +97,7 @@ class ColumnInputs(nn.Module):
         wide = 0 if self.waves is None else self.waves.bias.numel()
         self.width = len(numbers) + wide + len(kept) + embedding * len(self.tables)
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Features) -> Wider:
         numbers = x[:, self.numbers]
         parts = [numbers if self.waves is None else self.waves(numbers), x[:, self.kept]]
         parts += [table(x[:, span]) for table, span in zip(self.tables, self.spans, strict=True)]
