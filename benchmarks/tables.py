@@ -74,7 +74,7 @@ def measured(name: str, case: Case) -> dict[str, Any]:
 
 
 def boosted(data: Data, options: dict[str, Any], metric: str) -> list[float]:
-    """Score of each fold of scikit-learn's histogram boosting, its defaults, on all that is not held out."""
+    """Score of each fold of scikit-learn's histogram boosting, by its defaults, on the same folds."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     scores = []

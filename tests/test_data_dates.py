@@ -149,7 +149,7 @@ def test_what_depends_on_the_week_is_learned_from_dates(tmp_path: Path) -> None:
     days = [datetime(2021, 1, 1) + timedelta(days=i) for i in range(700)]
     target = ["closed" if d.weekday() >= 5 else "open" for d in days]
     frame = pl.DataFrame({"when": days, "target": target})
-    settings = {"train.epochs": 40, "optim.lr": 0.1}
+    settings = {"train.epochs": 40}
     run = fw.fit(frame, model="mlp", settings=settings, out=tmp_path / "run")
     assert run.scores["test"]["balanced_accuracy"] > 0.95
     assert run.spec is not None

@@ -173,8 +173,8 @@ def test_channels_double_up_to_a_limit() -> None:
 def test_counts() -> None:
     table = Spec("table", "classification", (4,), ("a", "b", "c"))
     assert count(linear(table)) == 4 * 3 + 3
-    assert count(mlp(table, width=8, depth=2, waves=0)) == (4 + 1) * 8 + (8 + 1) * 8 + (8 + 1) * 3
-    assert count(mlp(table, width=8, depth=1, norm="batch", waves=0)) == 4 * 8 + 2 * 8 + 9 * 3
+    assert count(mlp(table, width=8, depth=2)) == (4 + 1) * 8 + (8 + 1) * 8 + (8 + 1) * 3
+    assert count(mlp(table, width=8, depth=1, norm="batch")) == 4 * 8 + 2 * 8 + 9 * 3
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ OF_TABLES: dict[str, Family] = {
         {
             "model.activation": "silu",
             "model.depth": 3,
+            "model.waves": 16,
             "optim.name": "adamw",
             "optim.lr": 3e-3,
             "optim.weight_decay": 0.01,

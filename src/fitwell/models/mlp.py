@@ -43,7 +43,7 @@ def mlp(
     dropout: Dropout = 0.0,
     init: Init = "default",
     embedding: Embedding = 8,
-    waves: NumWaves = 16,
+    waves: NumWaves = 0,
 ) -> nn.Sequential:
     """Fully connected layers of equal width with an activation after each.
 
