@@ -192,7 +192,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("wine", {"loss.class_weights": [1.0, -1.0, 1.0]}, "at least 0"),
     ("wine", {"train.normalise_gradient": True, "train.clip_norm": 1.0}, "no meaning beside it"),
     ("wine", {"model.init": "hee"}, "Did you mean he?"),
-    ("wine", {"optim.name": "sgd", "train.ema": 0.9, "optim.l1": 0.1}, r"an average .* has none. Set train.ema=0"),
+    (
+        "wine",
+        {"optim.name": "sgd", "train.ema": 0.9, "optim.l1": 0.1},
+        r"an average .* has none. Set train.ema=0",
+    ),
 ]
 
 

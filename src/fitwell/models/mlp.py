@@ -63,12 +63,14 @@ def mlp(
     torch.Size([5, 3])
     """
     rates = dropout_rates(dropout, depth, "hidden layers (model.depth)")
-    layers: dict[str, nn.Module | None] = {"flatten": nn.Flatten()}
     size = prod(spec.input_shape)
+    layers: dict[str, nn.Module | None] = {}
     if spec.kind == "table":
         columns = spec.columns or [Column(f"x{i}") for i in range(size)]
-        inputs = ColumnInputs(columns, embedding=embedding, waves=waves)
-        layers, size = {"columns": inputs}, inputs.width
+        layers["columns"] = inputs = ColumnInputs(columns, embedding=embedding, waves=waves)
+        size = inputs.width
+    else:
+        layers["flatten"] = nn.Flatten()
     for i, rate in enumerate(rates, start=1):
         # Batch normalisation subtracts the mean, so a bias before it would never matter.
         layers[f"linear{i}"] = nn.Linear(size, width, bias=norm != "batch")
