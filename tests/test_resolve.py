@@ -1,5 +1,7 @@
 """Defaults: per task, per amount of data, per model family."""
 
+from typing import Any
+
 import pytest
 
 from fitwell.models import MODELS
@@ -49,3 +51,43 @@ def test_what_is_given_wins() -> None:
 def test_squared_errors_get_a_small_rate() -> None:
     for name in ("lenet", "resnet", "alexnet"):
         assert complete({"model.name": name}, NUMBER)["optim.lr"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("given", "optimizer"),
+    [
+        ({}, "adamw"),
+        ({"optim.lr": 0.01}, "adamw"),
+        ({"optim.l1": 1e-3}, "sgd"),
+        ({"optim.momentum": 0.5, "optim.lr": 0.1}, "sgd"),
+        ({"optim.beta1": 0.8}, "adamw"),
+        ({"optim.name": "adam"}, "adam"),
+    ],
+)
+def test_a_setting_that_only_sgd_has_chooses_it(given: dict[str, Any], optimizer: str) -> None:
+    spec = Spec("table", "classification", (4,), ("a", "b"), num_examples=100)
+    recipe = complete({"model.name": "mlp", **given}, spec)
+    assert recipe["optim.name"] == optimizer
+    assert recipe["optim.lr"] == given.get(
+        "optim.lr", {"adamw": 3e-3, "sgd": 0.05, "adam": 1e-3}[optimizer]
+    )
+
+
+def test_families_have_defaults_of_their_own_for_tables() -> None:
+    table = Spec("table", "classification", (4,), ("a", "b"), num_examples=100)
+    images = Spec("images", "classification", (1, 8, 8), ("a", "b"), num_examples=100)
+    of_table, of_images = (complete({"model.name": "mlp"}, spec) for spec in (table, images))
+    assert (of_table["data.scaling"], of_images["data.scaling"]) == ("robust", "standard")
+    assert (of_table["model.waves"], of_images["model.waves"]) == (16, 0)
+    assert complete({"model.name": "linear"}, table)["data.scaling"] == "standard"
+    chosen = complete({"model.name": "mlp", "model.depth": 1, "data.scaling": "standard"}, table)
+    assert (chosen["model.depth"], chosen["data.scaling"]) == (1, "standard")
+
+
+def test_a_transformer_sees_its_images_changed_unless_told_otherwise() -> None:
+    spec = Spec("images", "classification", (3, 32, 32), ("cat", "dog"), num_examples=100)
+    recipe = complete({"model.name": "vit"}, spec)
+    assert recipe["augment.policy"] == "light" and recipe["augment.hflip"] == 0.5
+    plain = complete({"model.name": "vit", "augment.policy": "none"}, spec)
+    assert plain["augment.policy"] == "none" and plain["augment.hflip"] == 0
+    assert complete({"model.name": "lenet"}, spec)["augment.policy"] == "none"

@@ -354,7 +354,7 @@ def test_an_averaged_model_is_probed_where_it_is_evaluated(digits: Data) -> None
 
 def test_inputs_are_scaled_by_the_training_rows_alone() -> None:
     data = fitwell_data.read("wine", {})
-    recipe = complete(SMALL, data.spec)
+    recipe = complete({**SMALL, "data.scaling": "standard"}, data.spec)
     rows = parts(data, recipe)
     job = build_job(data, rows, recipe, seed=0)
     scaled = job.preprocess.inputs(data.inputs[rows.train])
@@ -399,6 +399,7 @@ def test_a_short_training_is_probed_too(digits: Data) -> None:
 def test_weights_that_break_in_the_last_step_fail_the_run(tmp_path: Path) -> None:
     data = fitwell_data.read("diabetes", {})
     settings = {"optim.lr": 100, "train.batch_size": 318, "schedule.name": "constant"}
+    settings |= {"optim.name": "sgd", "model.activation": "relu", "model.waves": 0}
     recipe = complete({**settings, "model.name": "mlp", "train.epochs": 1}, data.spec)
     run = train_once(data, parts(data, recipe), recipe, folder=tmp_path / "run")
     assert run.status == "failed" and "after epoch 1" in run.failure and "layer" in run.failure

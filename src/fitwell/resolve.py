@@ -82,7 +82,7 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
     names = {
         "model": model,
         "loss": str(settings.get("loss.name") or task_of(spec).losses[0]),
-        "optim": str(settings.get("optim.name") or usual["optim.name"]),
+        "optim": str(settings.get("optim.name") or _optimizer(settings, usual["optim.name"])),
         "schedule": str(settings.get("schedule.name") or usual["schedule.name"]),
     }
     custom = {"model": own_schemas(names["model"])} if ":" in names["model"] else {}
@@ -115,6 +115,13 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
     values |= given
     _suits(values, spec)
     return Recipe({name: value for name, value in values.items() if value is not None})
+
+
+def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
+    """The family's usual optimizer; SGD where a setting is named that only SGD has, such as `optim.l1`."""
+    named = {name.partition(".")[2] for name in settings if name.startswith("optim.")}
+    there = known()["optim"]
+    return usual if named <= set(there[usual]) or not named <= set(there["sgd"]) else "sgd"
 
 
 def default_model(spec: Spec) -> str:
