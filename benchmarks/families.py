@@ -73,7 +73,10 @@ def measured(case: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         run = training.resume(folder)
         assert isinstance(run, Run)
     else:
-        found = {**settings, "data.root": str(common.FASHION)}  # by its name, so that classes have theirs
+        found = {
+            **settings,
+            "data.root": str(common.FASHION),
+        }  # by its name, so that classes have theirs
         run = training.fit("fashion-mnist", settings=found, out=folder, examples=False)
     if run.status != "done":
         raise RuntimeError(f"{case}: {run.status}. {run.failure}")

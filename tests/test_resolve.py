@@ -82,12 +82,3 @@ def test_families_have_defaults_of_their_own_for_tables() -> None:
     assert complete({"model.name": "linear"}, table)["data.scaling"] == "standard"
     chosen = complete({"model.name": "mlp", "model.depth": 1, "data.scaling": "standard"}, table)
     assert (chosen["model.depth"], chosen["data.scaling"]) == (1, "standard")
-
-
-def test_a_transformer_sees_its_images_changed_unless_told_otherwise() -> None:
-    spec = Spec("images", "classification", (3, 32, 32), ("cat", "dog"), num_examples=100)
-    recipe = complete({"model.name": "vit"}, spec)
-    assert recipe["augment.policy"] == "light" and recipe["augment.hflip"] == 0.5
-    plain = complete({"model.name": "vit", "augment.policy": "none"}, spec)
-    assert plain["augment.policy"] == "none" and plain["augment.hflip"] == 0
-    assert complete({"model.name": "lenet"}, spec)["augment.policy"] == "none"

@@ -11,8 +11,7 @@ from fitwell.augment import IN_RANGE, OF_COLOURS
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
 from fitwell.options import fine_tuning, num_used
-from fitwell.policies import SETTING as POLICY
-from fitwell.policies import Policy, policy
+from fitwell.policies import policy
 from fitwell.recipe import Recipe
 from fitwell.settings import NAMED_SECTIONS, PLAIN_SECTIONS, Schema, defaults, known, validate
 from fitwell.spec import Spec
@@ -26,12 +25,10 @@ class Family(NamedTuple):
         epochs: at least so many passes, on data so large that one of them takes long.
         settings: its defaults by dotted name; those of `optim.*` and `schedule.*` hold where the user
             names no other optimizer or schedule.
-        augment: default of `augment.policy`.
     """
 
     epochs: int = 10
     settings: Mapping[str, Any] = {}
-    augment: Policy = "none"
 
 
 # The large ones learn in few passes, and take long for each.
@@ -43,11 +40,8 @@ FAMILIES: dict[str, Family] = {
     "inception": Family(6),
     "resnet": Family(3),
     "densenet": Family(4),
-    # Transformers want Adam's scaling, and more passes than convolutions; knowing nothing of
-    # neighbourhood, they learn images by heart that they see unchanged (Steiner et al. 2022, TMLR).
-    "vit": Family(
-        18, {"optim.name": "adamw", "optim.lr": 1e-3, "optim.weight_decay": 0.05}, "light"
-    ),
+    # Transformers want Adam's scaling, and more passes than convolutions.
+    "vit": Family(15, {"optim.name": "adamw", "optim.lr": 1e-3, "optim.weight_decay": 0.05}),
 }
 
 # What the families of the same name want of tables.
@@ -110,8 +104,7 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
             images=spec.kind == "images",
             examples=num_used(spec, int(given.get("data.limit", 0))),
         )
-    values[POLICY] = given.get(POLICY, family.augment)
-    values |= policy(str(values[POLICY]), spec)
+    values |= policy(str(given.get("augment.policy", "none")), spec)
     values |= given
     _suits(values, spec)
     return Recipe({name: value for name, value in values.items() if value is not None})
