@@ -73,11 +73,7 @@ def measured(case: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         run = training.resume(folder)
         assert isinstance(run, Run)
     else:
-        found = {
-            **settings,
-            "data.root": str(common.FASHION),
-        }  # by its name, so that classes have theirs
-        run = training.fit("fashion-mnist", settings=found, out=folder, examples=False)
+        run = training.fit(str(common.FASHION), settings=settings, out=folder, examples=False)
     if run.status != "done":
         raise RuntimeError(f"{case}: {run.status}. {run.failure}")
     run = open_run(folder)  # what is on disk, all of it
