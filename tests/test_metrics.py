@@ -18,6 +18,7 @@ from fitwell.spec import Spec
 REFERENCE: dict[str, Any] = {
     "accuracy": sk.accuracy_score,
     "balanced_accuracy": sk.balanced_accuracy_score,
+    "average_precision": lambda y, z: sk.average_precision_score(y[:, y.any(0)], z[:, y.any(0)]),
     "f1": lambda y, z: sk.f1_score(y, z, average="macro", labels=_called(y, z)),
     "exact_match": sk.accuracy_score,
     "hamming_loss": sk.hamming_loss,
@@ -30,6 +31,9 @@ CLASSES, LABELS, NUMBERS = (
     [name for name, metric in METRICS.items() if task in metric.tasks]
     for task in ("classification", "multilabel", "regression")
 )
+
+
+SOME_LABEL = ("average_precision", "f1")  # of no label at all there is none
 
 
 def _called(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -80,10 +84,32 @@ def test_regression_is_sklearns(name: str, pair: tuple[np.ndarray, np.ndarray]) 
 )
 def test_labels_are_sklearns(name: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
     target, prediction = pair
-    if name == "f1" and not len(_called(target, prediction)):
+    if not len(_called(target, prediction if name == "f1" else target)) and name in SOME_LABEL:
         assert math.isnan(METRICS[name](target, prediction))
         return
     assert METRICS[name](target, prediction) == pytest.approx(REFERENCE[name](target, prediction))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    pair=st.tuples(st.integers(1, 30), st.integers(1, 4)).flatmap(
+        lambda shape: st.tuples(
+            arrays(np.uint8, shape, elements=st.integers(0, 1)),
+            arrays(np.float32, shape, elements=st.sampled_from([0.0, 0.1, 0.5, 0.7, 1.0])),
+        )
+    )
+)
+def test_average_precision_by_probabilities_is_sklearns(
+    pair: tuple[np.ndarray, np.ndarray],
+) -> None:
+    target, chances = pair
+    occurs = target.any(0)
+    if occurs.any():
+        expected = sk.average_precision_score(
+            target[:, occurs], chances[:, occurs], average="macro"
+        )
+        found = METRICS["average_precision"](target, chances >= 0.5, chances)
+        assert found == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", NUMBERS)

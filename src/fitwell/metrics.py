@@ -18,6 +18,7 @@ MetricName = Literal[
     "",
     "accuracy",
     "balanced_accuracy",
+    "average_precision",
     "f1",
     "exact_match",
     "hamming_loss",
@@ -60,19 +61,49 @@ def balanced_accuracy(
     return _mean(np.array([_mean(prediction[target == k] == k) for k in np.unique(target)]))
 
 
+def average_precision(
+    target: Targets, prediction: Targets, probabilities: Probabilities = None
+) -> float:
+    """How far examples with a label stand before those without it, averaged over labels that occur.
+
+    Formula: mean over labels of the mean, over the examples with the label, of the precision among all
+        that are at least as probable
+    Use: several labels an example: sees how probable they are and not on which side of a half, so that
+        it rises as soon as something is learned; the default
+    Weakness: says nothing of where to draw the line: see f1
+    Source: Zhu 2004, Recall, precision and average precision; Everingham et al. 2010, IJCV 88
+
+    Without probabilities it goes by the prediction.
+
+    >>> labels, chances = np.array([[1], [0], [1]]), np.array([[0.9], [0.6], [0.4]])
+    >>> average_precision(labels, chances > 0.5, chances).__round__(4)
+    0.8333
+    """
+    scores = prediction if probabilities is None else probabilities
+    found = []
+    for there, score in zip(target.T == 1, scores.T, strict=True):
+        if there.any():
+            order = np.argsort(-score.astype(np.float64), kind="stable")
+            last = np.append(np.diff(score[order]) != 0, True)  # of those that are equally probable
+            hits, called = np.cumsum(there[order])[last], np.flatnonzero(last) + 1
+            found.append(float(np.diff(hits, prepend=0) @ (hits / called)) / hits[-1])
+    return _mean(np.array(found))
+
+
 def f1(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
     """F1 of each label, averaged over the labels that occur or are predicted (the macro average).
 
     Formula: mean over labels of 2 TP / (2 TP + FP + FN)
-    Use: several labels an example; rare labels count as much as frequent ones
-    Weakness: sees on which side of a half a probability lies, not how far
+    Use: several labels an example, each of which is said or not; rare ones count as much as frequent ones
+    Weakness: sees on which side of a half a probability lies, not how far: guessing at random may beat
+        a network that has begun to learn and dares say little
     Source: van Rijsbergen 1979, Information Retrieval; Sokolova and Lapalme 2009, Information
         Processing and Management 45 (macro average)
 
     >>> f1(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [0, 1]])).__round__(4)
     0.8333
     """
-    hits = (target & prediction).sum(0)
+    hits = (target * prediction).sum(0, dtype=np.int64)
     called = target.sum(0, dtype=np.int64) + prediction.sum(0, dtype=np.int64)
     occurs = called > 0
     return _mean(2 * hits[occurs] / called[occurs])
@@ -212,6 +243,7 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(accuracy, ("classification",), True, True),
     "balanced_accuracy": Metric(balanced_accuracy, ("classification",), True, True),
+    "average_precision": Metric(average_precision, ("multilabel",), True, True),
     "f1": Metric(f1, ("multilabel",), True, True),
     "exact_match": Metric(exact_match, ("multilabel",), True, True),
     "hamming_loss": Metric(hamming_loss, ("multilabel",), False, True),

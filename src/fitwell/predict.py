@@ -149,10 +149,10 @@ def _said(decoded: Decoded, row: int, spec: Spec) -> tuple[Any, Any]:
     """(prediction, probability) of one example, as a person reads them."""
     value, chances = decoded.prediction[row], decoded.probabilities
     if chances is None:
-        if not spec.targets:
+        if not spec.several:
             return float(value), None
-        return {n: float(v) for n, v in zip(spec.targets, value, strict=True)}, None
-    if value.ndim:
-        there = [name for name, yes in zip(spec.classes, value, strict=True) if yes]
-        return there, {n: float(c) for n, c in zip(spec.classes, chances[row], strict=True)}
+        return {n: float(v) for n, v in zip(spec.several, value, strict=True)}, None
+    if spec.several:
+        there = [name for name, yes in zip(spec.several, value, strict=True) if yes]
+        return there, {n: float(c) for n, c in zip(spec.several, chances[row], strict=True)}
     return spec.classes[int(value)], float(chances[row, int(value)])

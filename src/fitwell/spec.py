@@ -81,6 +81,15 @@ class Spec:
         """Units of the head: one a class, label or number, unless `head` says how many."""
         return self.head or len(self.classes) or len(self.targets) or 1
 
+    @property
+    def several(self) -> tuple[str, ...]:
+        """Names of several labels or numbers, in the order in which they are predicted; empty for one.
+
+        >>> Spec("table", "regression", (2,), targets=("height", "price")).several
+        ('height', 'price')
+        """
+        return self.classes if self.task == "multilabel" else self.targets
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.assemble import assemble
+from fitwell.data.options import target_and_task
 from fitwell.data.types import Data, Problem, refuse, some
 from fitwell.spec import Spec
 
@@ -37,7 +38,8 @@ def read_arrays(
         BadData: shapes that do not fit, NaN, infinite values, text, missing targets.
     """
     array, notes = inputs_array(x, where)
-    values, more = targets_array(y, where, options["task"])
+    _, task = target_and_task(options, like)
+    values, more = targets_array(y, where, task)
     if len(array) != len(values):
         raise refuse(
             "lengths_differ",

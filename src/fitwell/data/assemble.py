@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fitwell.data.options import target_and_task
 from fitwell.data.preprocess import unit_of
 from fitwell.data.several import count_classes, encode_targets
 from fitwell.data.types import Data, Problem, fingerprint, refuse
@@ -50,7 +51,7 @@ def assemble(
         inputs = np.ascontiguousarray(inputs)
     if classes:
         values = np.asarray(classes)[np.asarray(values)]
-    task = options["task"] if like is None else like.task
+    _, task = target_and_task(options, like)
     encoded = encode_targets(
         values,
         keys,
@@ -59,6 +60,7 @@ def assemble(
         task=task,
         images=images,
         classes=like.classes if like else tuple(classes),
+        known=like.several if like else None,
     )
     if not images and not columns:
         columns = tuple(Column(f"x{i}") for i in range(inputs.shape[1]))

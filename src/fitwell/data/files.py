@@ -13,6 +13,7 @@ import numpy as np
 from fitwell.data.assemble import assemble
 from fitwell.data.decoded import Way, decode_all
 from fitwell.data.images import Header, choose_size, header, in_threads
+from fitwell.data.options import target_and_task
 from fitwell.data.types import BadData, Data, Options, Problem, many, some
 from fitwell.spec import Spec
 
@@ -82,7 +83,8 @@ def read_files(
     parts = np.array([item.part for item in kept], dtype="<U10")
     groups = np.array([item.group for item in kept])
     labels = np.array([item.label for item in kept])
-    if labels.dtype.kind not in "iufO" and options["task"] != "multilabel":
+    _, task = target_and_task(options, like)
+    if labels.dtype.kind not in "iufO" and task != "multilabel":
         problems += _lost_classes(items, labels.tolist())
     return assemble(
         name,

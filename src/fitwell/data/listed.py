@@ -11,6 +11,7 @@ import numpy as np
 from fitwell.data.columns import clean_text
 from fitwell.data.files import IMAGE_SUFFIXES, PARTS, Item, read_files
 from fitwell.data.frames import Table, named_column
+from fitwell.data.options import target_and_task
 from fitwell.data.target_columns import target_columns, target_values, values_of
 from fitwell.data.types import BadData, Data, Problem, refuse, some
 from fitwell.errors import SettingError
@@ -58,11 +59,10 @@ def read_listed(
     frame = table.frame
     group = named_column(table, options["group"], "group") if options["group"] else ""
     part = next((name for name in frame.columns if _is_part(name, frame[name])), "")
-    given = options["target"] or (like.target if like else "")
+    given, task = target_and_task(options, like)
     used = [column, *([part] if part and part not in (given, group) else [])]
     rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
     targets, problems = target_columns(rest, given, group, inputs=False)
-    task = options["task"] if like is None else like.task
     if len(targets) == 1 and task != "multilabel":
         values = _labels(frame[targets[0]], table)
     else:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from fitwell.data.preprocess import Scaling
 from fitwell.errors import SettingError, did_you_mean
+from fitwell.spec import Spec
 
 
 def data_settings(
@@ -112,6 +113,13 @@ def data_settings(
 # it is split.
 PREPARING = ("normalise", "scaling")
 READING = ("target", "task", "group", "time", "dates", "image_size", "resize", "root", "limit")
+
+
+def target_and_task(options: Mapping[str, Any], like: Spec | None) -> tuple[str, str]:
+    """`data.target` and `data.task`; where a model reads the data, what it was trained to predict."""
+    if like is None:
+        return options["target"], options["task"]
+    return options["target"] or like.target, like.task
 
 
 def fill(options: Mapping[str, Any]) -> dict[str, Any]:

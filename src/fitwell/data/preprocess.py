@@ -87,16 +87,16 @@ class Preprocess:
         """Targets as the loss sees them: class indices unchanged, numbers standardised."""
         if array.dtype.kind != "f":
             return array
-        mean, scale = self._target_moments
+        mean, scale = self._of_target
         return ((array - mean) / scale).astype(np.float32)
 
     def restore(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs, [example] or of several targets [example, target], back in the target's own unit."""
-        mean, scale = self._target_moments
+        mean, scale = self._of_target
         return outputs * scale + mean
 
     @property
-    def _target_moments(self) -> Any:
+    def _of_target(self) -> Any:
         """(mean, scale) of the target: numbers, or arrays [target]."""
         if isinstance(self.target_mean, tuple):
             return np.array(self.target_mean), np.array(self.target_scale)

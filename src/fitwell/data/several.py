@@ -20,6 +20,7 @@ def encode_targets(
     task: str = "auto",
     images: bool = False,
     classes: tuple[str, ...] = (),
+    known: tuple[str, ...] | None = None,
 ) -> Encoded:
     """Targets as `Data` has them, from raw values.
 
@@ -28,26 +29,42 @@ def encode_targets(
             and 1 for labels.
         targets: names of several targets.
         task, images, classes: see `fitwell.data.targets.encode`.
+        known: `Spec.several` of a model that reads the data; None: there is none.
 
     Raises:
         BadData: what is missing, of another kind than the task needs, or not known.
     """
     values = np.asarray(values)
     if values.ndim == 2:
+        if known is not None:
+            values, targets = _as_known(values, tuple(targets), target, known), known
         names = tuple(targets) or tuple(f"{target} {i}" for i in range(values.shape[1]))
-        return _columns(values, keys, names, target, task, classes)
+        return _columns(values, keys, names, target, task)
     if task == "multilabel":
         return _sets(values, keys, target, classes)
     return encode(values, keys, target=target, task=task, images=images, classes=classes)
 
 
+def _as_known(
+    values: np.ndarray, names: tuple[str, ...], target: str, known: tuple[str, ...]
+) -> np.ndarray:
+    """The columns in the order that a model knows: by their names, or as they are where they have none."""
+    if not names and values.shape[1] == len(known):
+        return values
+    if sorted(names) != sorted(known) or not known:
+        has = f" ({some(names)})" if names else ""
+        predicts = f"{len(known)} ({some(known, 10)})" if known else "one"
+        raise refuse(
+            "other_targets",
+            f"{target} has {values.shape[1]} targets{has}, and the model predicts {predicts}.",
+            "Give those that it was trained to predict.",
+            names or target,
+        )
+    return values[:, [names.index(name) for name in known]]
+
+
 def _columns(
-    values: np.ndarray,
-    keys: np.ndarray,
-    names: tuple[str, ...],
-    target: str,
-    task: str,
-    labels: tuple[str, ...],
+    values: np.ndarray, keys: np.ndarray, names: tuple[str, ...], target: str, task: str
 ) -> Encoded:
     """A column a target: several numbers, or 0 and 1 for labels."""
     if task == "classification":
@@ -59,44 +76,49 @@ def _columns(
             names,
             setting="data.task",
         )
-    try:
-        values = values.astype(np.float64)
-    except (TypeError, ValueError):
-        raise refuse(
-            "target_not_numeric",
-            f"{target}: of several targets each is a number, or 0 or 1; there is text among them.",
-            "Give one of text alone, or encode them as numbers.",
-            names,
-        ) from None
-    refuse_missing(values, keys, target)
-    switches = bool(np.isin(values, (0, 1)).all())
-    if task == "regression" or (task == "auto" and not switches):
+    numbers = _numbers(values, names)
+    refuse_missing(numbers, keys, target)
+    switches = np.isin(numbers, (0, 1))
+    if task == "regression" or (task == "auto" and not switches.all()):
         with np.errstate(over="ignore"):
-            numbers = values.astype(np.float32)
-        refuse_missing(numbers, keys, target)
-        return Encoded("regression", numbers, (), names=names)
-    if not switches:
-        row, column = np.argwhere(~np.isin(values, (0, 1)))[0]
+            single = numbers.astype(np.float32)
+        refuse_missing(single, keys, target)
+        return Encoded("regression", single, (), names=names)
+    if not switches.all():
+        row, column = np.argwhere(~switches)[0]
         raise refuse(
             "not_labels",
-            f"{names[column]} is {values[row, column]:g} in {keys[row]}; a label is there (1) or not (0).",
+            f"{names[column]} is {numbers[row, column]:g} in {keys[row]}; a label is there (1) or not (0).",
             "Correct it, or set data.task=regression to predict numbers.",
             (str(keys[row]), names[column]),
             setting="data.task",
-        )
-    if labels and len(labels) != len(names):
-        raise refuse(
-            "unknown_label",
-            f"{target} has {len(names)} labels, and the model knows {len(labels)} ({some(labels, 10)}).",
-            "Give a column for each of them, in this order.",
-            names,
         )
     notes = ()
     if task == "auto":
         said = f"{some(names)} hold 0 and 1 and are read as labels of which an example may have several."
         mend = "If that is wrong, set data.task=regression."
         notes = (Problem("task_guessed", "note", names, said, mend),)
-    return Encoded("multilabel", values.astype(np.uint8), labels or names, notes)
+    return Encoded("multilabel", numbers.astype(np.uint8), names, notes)
+
+
+def _numbers(values: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """[example, target] float64; text in a column is refused by its name."""
+    out = np.empty(values.shape)
+    for i, name in enumerate(names):
+        column = values[:, i]
+        if column.dtype == object:
+            column = np.where(column == None, np.nan, column)  # noqa: E711 (of each cell)
+        try:
+            out[:, i] = column
+        except (TypeError, ValueError):
+            raise refuse(
+                "target_not_numeric",
+                f"{name} holds text; of several targets each is a number, or 0 or 1.",
+                "Name one column of text alone, or encode it as numbers.",
+                name,
+                setting="data.target",
+            ) from None
+    return out
 
 
 def _sets(values: np.ndarray, keys: np.ndarray, target: str, labels: tuple[str, ...]) -> Encoded:

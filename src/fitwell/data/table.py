@@ -13,6 +13,7 @@ from fitwell.data.arrays import targets_array
 from fitwell.data.assemble import assemble
 from fitwell.data.columns import as_times, convert, convert_like
 from fitwell.data.frames import Table, load_frame, load_table, named_column
+from fitwell.data.options import target_and_task
 from fitwell.data.target_columns import target_columns, values_of
 from fitwell.data.types import Data, Problem, refuse, some
 from fitwell.errors import SettingError, did_you_mean
@@ -63,16 +64,15 @@ def table_data(
             table.where,
         )
     group = named_column(table, options["group"], "group") if options["group"] else ""
+    wanted, task = target_and_task(options, like)
     if targets is None:
-        named, notes = target_columns(
-            table, options["target"] or (like.target if like else ""), group
-        )
+        named, notes = target_columns(table, wanted, group)
         problems += notes
-        values = values_of(table, named, options["task"] if like is None else like.task)
+        values = values_of(table, named, task)
     else:
         given = getattr(targets, "name", None) or options["target"] or "target"
         named = [str(n) for n in getattr(targets, "columns", (given,))]
-        values, notes = targets_array(targets, table.where, options["task"])
+        values, notes = targets_array(targets, table.where, task)
         problems += notes
         if len(values) != frame.height:
             raise refuse(
@@ -98,7 +98,7 @@ def table_data(
         options=options,
         keys=table.keys,
         columns=columns,
-        target=",".join(map(str, named)),
+        target=",".join(named),
         targets=named if len(named) > 1 else (),
         groups=groups,
         times=times,

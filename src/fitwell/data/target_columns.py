@@ -24,16 +24,21 @@ def target_columns(
     if given:
         several = [part.strip() for part in given.split(",") if part.strip()]
         names = [given] if given in table.frame.columns or len(several) < 2 else several
-        if group in names or len(set(names)) < len(names):
-            twice = group if group in names else next(n for n in names if names.count(n) > 1)
+        if group in names:
             raise refuse(
-                "target_is_group" if twice == group else "target_twice",
-                f"data.target and data.group are both {group}."
-                if twice == group
-                else f"data.target = {given} names {twice} twice.",
+                "target_is_group",
+                f"data.target and data.group are both {group}.",
+                "Name different columns.",
+                group,
+                setting="data.group",
+            )
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise refuse(
+                "target_twice",
+                f"data.target = {given} names {twice[0]} twice.",
                 "Name different columns.",
                 twice,
-                setting="data.group" if twice == group else "data.target",
+                setting="data.target",
             )
         return [named_column(table, name, "target") for name in names], []
     named = [c for c in columns if c.lower().strip() in TARGET_NAMES]
@@ -60,22 +65,13 @@ def target_columns(
 
 
 def values_of(table: Table, names: list[str], task: str) -> np.ndarray:
-    """[row] values of the target column, or [row, column] float64 of several."""
+    """[row] values of the target column, or [row, column] of several."""
     if len(names) == 1 and task == "multilabel":
         return np.array(clean_text(table.frame[names[0]]).to_list(), dtype=object)
     values = [target_values(table.frame[name], table) for name in names]
     if len(names) == 1:
         return values[0]
-    for name, column in zip(names, values, strict=True):
-        if column.dtype == object:
-            raise refuse(
-                "target_not_numeric",
-                f"{name} holds text; of several columns to predict each holds numbers, or 0 and 1.",
-                "Name one column of text alone, or encode it as numbers.",
-                name,
-                setting="data.target",
-            )
-    return np.stack([column.astype(np.float64) for column in values], axis=1)
+    return np.stack(values, axis=1)
 
 
 def target_values(series: Any, table: Table) -> np.ndarray:

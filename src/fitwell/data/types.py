@@ -110,8 +110,7 @@ class Data:
         """(name, [example] values) of the target, or of each of several."""
         if self.targets.ndim == 1:
             return [(self.spec.target, self.targets)]
-        names = self.spec.targets or self.spec.classes
-        return [(name, self.targets[:, i]) for i, name in enumerate(names)]
+        return [(name, self.targets[:, i]) for i, name in enumerate(self.spec.several)]
 
     def test_fingerprint(self, rows: np.ndarray) -> str:
         """The ledger's key: sha256 over inputs and targets of the test rows, hexadecimal."""

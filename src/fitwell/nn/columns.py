@@ -63,16 +63,13 @@ class ColumnInputs(nn.Module):
         embedding: length of a category's vector. Columns of at most so many categories keep a
             feature for each, which costs no more and can say the same; 0: every column does.
         waves: cosines a number, see `Waves`; 0: none.
-        spread: of their first frequencies.
 
     >>> columns = [Column("age"), Column("town", "category", tuple("abcdefgh"))]
     >>> ColumnInputs(columns, embedding=3)(torch.zeros(5, 9)).shape
     torch.Size([5, 4])
     """
 
-    def __init__(
-        self, columns: Sequence[Column], *, embedding: int = 0, waves: int = 0, spread: float = 0.1
-    ) -> None:
+    def __init__(self, columns: Sequence[Column], *, embedding: int = 0, waves: int = 0) -> None:
         super().__init__()
         numbers: list[int] = []
         kept: list[int] = []
@@ -93,7 +90,7 @@ class ColumnInputs(nn.Module):
         self.kept: Tensor
         self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.int64), persistent=False)
         self.register_buffer("kept", torch.tensor(kept, dtype=torch.int64), persistent=False)
-        self.waves = Waves(len(numbers), waves=waves, spread=spread) if waves and numbers else None
+        self.waves = Waves(len(numbers), waves=waves) if waves and numbers else None
         wide = 0 if self.waves is None else self.waves.bias.numel()
         self.width = len(numbers) + wide + len(kept) + embedding * len(self.tables)
 

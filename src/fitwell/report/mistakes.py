@@ -47,8 +47,8 @@ def class_names(spec: Spec | None, predictions: Predictions) -> list[str]:
 
 def several_names(spec: Spec | None, predictions: Predictions) -> list[str]:
     """The names of several labels or targets."""
-    if spec is not None and (spec.targets or spec.classes):
-        return list(spec.targets or spec.classes)
+    if spec is not None and spec.several:
+        return list(spec.several)
     return [str(i) for i in range(predictions.target.shape[1])]
 
 

@@ -16,6 +16,7 @@ METRIC_WORDS = {
     "mae": "error (mae)",
     "mse": "squared error",
     "r2": "explained variance (r2)",
+    "average_precision": "average precision",
     "f1": "F1",
     "loss": "loss",
 }

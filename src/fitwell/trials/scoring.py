@@ -92,9 +92,9 @@ def paired_test(first: Run, second: Run, recipe: Recipe, *, seed: int = 0) -> di
         interval = paired_proportions(a.prediction == a.target, b.prediction == b.target)
     else:
         interval = paired_bootstrap(
-            np.stack([a.target, a.prediction], axis=1),
-            np.stack([b.target, b.prediction], axis=1),
-            lambda rows: metric(rows[:, 0], rows[:, 1]),
+            _scored(a),
+            _scored(b),
+            lambda rows: metric(*(rows[:, i] for i in range(rows.shape[1]))),
             greater_is_better=metric.higher_is_better,
             seed=seed,
         )
@@ -104,6 +104,14 @@ def paired_test(first: Run, second: Run, recipe: Recipe, *, seed: int = 0) -> di
         "high": interval.high,
         "p": interval.p,
     }
+
+
+def _scored(predictions: Predictions) -> np.ndarray:
+    """What a score is made of, an example a row: target, prediction, and the probability of each label."""
+    parts = [predictions.target, predictions.prediction]
+    if predictions.target.ndim == 2 and predictions.probabilities is not None:
+        parts.append(predictions.probabilities)
+    return np.stack(parts, axis=1)
 
 
 def _in_order(predictions: Predictions) -> Predictions:
