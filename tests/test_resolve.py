@@ -82,3 +82,20 @@ def test_families_have_defaults_of_their_own_for_tables() -> None:
     assert complete({"model.name": "linear"}, table)["data.scaling"] == "standard"
     chosen = complete({"model.name": "mlp", "model.depth": 1, "data.scaling": "standard"}, table)
     assert (chosen["model.depth"], chosen["data.scaling"]) == (1, "standard")
+
+
+@pytest.mark.parametrize(
+    ("task", "examples", "epochs"),
+    [
+        ("classification", 1000, 16),  # 500 steps of 32
+        ("classification", 60_000, 15),
+        ("regression", 1500, 96),  # 4,500 steps of 32
+        ("regression", 300, 180),
+        ("regression", 60_000, 60),
+    ],
+)
+def test_tables_are_passed_over_often_for_numbers_and_seldom_for_classes(
+    task: Any, examples: int, epochs: int
+) -> None:
+    spec = Spec("table", task, (4,), ("a", "b") * (task == "classification"), num_examples=examples)
+    assert complete({"model.name": "mlp"}, spec)["train.epochs"] == epochs

@@ -17,6 +17,7 @@ from fitwell.data import BadData, Data, check, read, split
 from fitwell.errors import SettingError
 from fitwell.record import Predictions
 from fitwell.report import mistakes
+from fitwell.resolve import complete
 
 QUICK = {"train.epochs": 12, "train.batch_size": 32, "model.name": "mlp", "model.width": 32}
 EVEN, LOOP, LARGE = (0, 2, 4, 6, 8), (0, 6, 8, 9), (6, 7, 8, 9)
@@ -387,3 +388,99 @@ def test_settings_of_columns_are_refused_for_images(name: str, value: object) ->
     with pytest.raises(SettingError, match="columns of a table") as error:
         fw.fit("digits", model="mlp", settings={name: value})
     assert error.value.setting == name
+
+
+# ---------------------------------------------------------------- what else looks at targets
+
+
+def test_a_cleaned_list_of_labels_is_a_source_like_the_first(tmp_path: Path) -> None:
+    source = photos(tmp_path)
+    (tmp_path / "7.png").write_bytes(b"no image")
+    fixed = fw.check(
+        source, settings={"data.task": "multilabel"}, fix=True, out=tmp_path / "clean.csv"
+    ).fixed
+    assert fixed is not None and fixed.left_out["unreadable_files"] == ("7.png",)
+    before, after = (read(str(p), {"task": "multilabel"}) for p in (source, fixed.path))
+    np.testing.assert_array_equal(after.targets, before.targets)
+    assert after.spec.target == before.spec.target == "tags"
+    columns = pl.read_csv(source).with_columns(
+        *(
+            pl.col("tags").fill_null("").str.contains(n).cast(pl.Int8).alias(n)
+            for n in ("even", "loop")
+        )
+    )
+    columns.drop("tags").write_csv(source)
+    settings = {"data.target": "even,loop"}
+    fixed = fw.check(source, settings=settings, fix=True, out=tmp_path / "columns.csv").fixed
+    assert fixed is not None
+    again = read(str(fixed.path), {"target": "even,loop"})
+    np.testing.assert_array_equal(again.targets, read(str(source), {"target": "even,loop"}).targets)
+
+
+def test_the_contact_sheet_has_a_strip_a_label() -> None:
+    from fitwell.report.examples import contact_sheet
+
+    x, y = digits()
+    sheet = contact_sheet(read((x, y), {}))
+    assert [(s["name"], s["count"]) for s in sheet["strips"]] == [
+        (f"target {i}", int(y[:, i].sum())) for i in range(3)
+    ]
+    shown = [int(key.removeprefix("row ")) for key in sheet["examples"][:8]]
+    assert y[shown, 0].all()
+
+
+def test_two_models_are_compared_by_their_probabilities() -> None:
+    from fitwell.metrics import METRICS
+    from fitwell.record import Run
+    from fitwell.trials.scoring import paired_test
+
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 2, (200, 3)).astype(np.uint8)
+    runs, scores = [], []
+    for noise in (2.0, 0.6):
+        chances = 0.4 / (1 + np.exp(-(target + noise * rng.normal(size=target.shape))))
+        held = Predictions(
+            keys=np.arange(200).astype(str),
+            index=np.arange(200),
+            target=target,
+            prediction=(chances >= 0.5).astype(np.uint8),  # never: only the order tells
+            probabilities=chances,
+            loss=np.zeros(200),
+        )
+        runs.append(Run(predictions={"test": held}))
+        scores.append(METRICS["average_precision"](target, held.prediction, chances))
+    recipe = complete({}, labelled().spec)
+    found = paired_test(runs[0], runs[1], recipe)
+    assert found["effect"] == pytest.approx(scores[1] - scores[0]) and found["low"] > 0.1
+
+
+def test_a_head_of_other_numbers_is_not_taken_over(tmp_path: Path) -> None:
+    settings = {**QUICK, "data.target": "height,price", "train.epochs": 1}
+    fw.fit(table(), settings=settings, out=tmp_path / "first")
+    start = {**settings, "model.pretrained": str(tmp_path / "first")}
+    same = fw.fit(table(), settings=start)
+    other = fw.fit(
+        table().rename({"price": "cost"}), settings={**start, "data.target": "height,cost"}
+    )
+    loaded = [[n for row in run.evidence for n in row.get("loaded", ())] for run in (same, other)]
+    assert "head.weight" in loaded[0] and "head.weight" not in loaded[1] and loaded[1]
+
+
+def test_the_noise_of_explained_variance_is_that_of_numbers() -> None:
+    from fitwell.findings.fit import _noise
+    from fitwell.record import Run
+
+    rng = np.random.default_rng(0)
+    target = rng.normal(size=(50, 2))
+    held = Predictions(
+        keys=np.arange(50).astype(str),
+        index=np.arange(50),
+        target=target,
+        prediction=target + 0.1,
+        probabilities=None,
+        loss=rng.random(50),
+    )
+    run = Run(
+        predictions={"validation": held}, epochs=[{"validation": {"loss": 1.0, "r2": 0.5}}] * 3
+    )
+    assert _noise(run, "r2")[0] == pytest.approx(2 / 100**0.5)  # two standard errors, 1 / sqrt(2 n)

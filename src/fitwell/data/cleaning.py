@@ -137,9 +137,12 @@ def _clean_files(
 
 
 def _said_targets(data: Data, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """name -> [row] of the target column, or of each of several."""
-    if data.targets.ndim == 2:
+    """name -> [row] of the target column, or of each of several, as `data.target` names them."""
+    if data.targets.ndim == 2 and data.spec.target == ",".join(data.spec.several):
         return {name: values[rows] for name, values in data.each_target()}
+    if data.targets.ndim == 2:  # labels that came as text
+        names = np.array(data.spec.classes)
+        return {data.spec.target: np.array([";".join(names[t == 1]) for t in data.targets[rows]])}
     labels = np.asarray(data.spec.classes)[data.targets] if data.spec.classes else data.targets
     return {data.spec.target: labels[rows]}
 
