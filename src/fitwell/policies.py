@@ -1,6 +1,6 @@
-"""What `augment.policy` stands for: changes that keep the meaning of the images at hand. No torch.
+"""What `augment.policy` stands for: changes that keep the meaning of the data at hand. No torch.
 
-Little is known of them: their size, the number of their channels, and the names of the classes.
+Little is known of images: their size, the number of their channels, and the names of the classes.
 """
 
 from collections.abc import Mapping
@@ -31,9 +31,11 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
     >>> policy("none", animals)
     {}
     """
+    strong = name == "strong"
+    if name != "none" and spec.kind == "text":
+        return {"augment.word_drop": 0.3 if strong else 0.1}
     if name == "none" or spec.kind != "images":
         return {}
-    strong = name == "strong"
     if spec.task == "regression":
         values: dict[str, Any] = {"translate": 0.08 if strong else 0.04}
     elif are_characters(spec.classes):

@@ -7,14 +7,14 @@ The defaults are chosen per task, kind of data and model family, are printed, an
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fitwell.augment import IN_RANGE, OF_COLOURS
+from fitwell.augment import IN_RANGE, OF_COLOURS, WORDS
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
 from fitwell.options import fine_tuning, num_used
 from fitwell.policies import policy
 from fitwell.recipe import Recipe
 from fitwell.settings import NAMED_SECTIONS, PLAIN_SECTIONS, Schema, defaults, known, validate
-from fitwell.spec import Spec
+from fitwell.spec import PLURAL, Spec
 from fitwell.tasks import task_of
 
 
@@ -43,8 +43,11 @@ FAMILIES: dict[str, Family] = {
     "resnet": Family(3),
     "densenet": Family(4),
     # Transformers want Adam's scaling, and more passes than convolutions.
+    "bag_of_words": Family(10, {"optim.name": "adamw", "optim.lr": 0.01}),
     "vit": Family(15, {"optim.name": "adamw", "optim.lr": 1e-3, "optim.weight_decay": 0.05}),
 }
+
+OF_TEXTS = ("bag_of_words",)  # models that read words
 
 _OF_TABLES = {
     "model.activation": "silu",
@@ -119,7 +122,10 @@ def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
 
 
 def default_model(spec: Spec) -> str:
-    """LeNet for small images, the normalised convolution network above, an MLP for tables."""
+    """LeNet for small images, the normalised convolution network above, an MLP for tables, a bag of words
+    for texts."""
+    if spec.kind == "text":
+        return "bag_of_words"
     if spec.kind != "images":
         return "mlp"
     return "lenet" if max(spec.input_shape[1:]) <= 32 else "convnet"
@@ -172,6 +178,7 @@ def own_schemas(path: str) -> dict[str, Schema]:
 
 def _suits(values: Mapping[str, Any], spec: Spec) -> None:
     task = task_of(spec)
+    _reads(str(values["model.name"]), spec)
     if values["loss.name"] not in task.losses:
         raise SettingError(
             f"loss.name = {values['loss.name']}: does not suit {task.name}. Choose one of: "
@@ -217,6 +224,17 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
         )
 
 
+def _reads(model: str, spec: Spec) -> None:
+    """Refuse a model of ours that reads data of another kind."""
+    if ":" not in model and (model in OF_TEXTS) != (spec.kind == "text"):
+        suited = default_model(spec)
+        raise SettingError(
+            f"model.name = {model}: reads {'texts' if model in OF_TEXTS else 'numbers'}, and these are "
+            f"{spec.examples}. Set model.name={suited}, or one of your own.",
+            setting="model.name",
+        )
+
+
 def _of_tables_alone(values: Mapping[str, Any]) -> None:
     """Refuse for images what changes the columns of a table."""
     usual = {"data.scaling": defaults("data")["scaling"]}
@@ -236,9 +254,12 @@ def _augments(values: Mapping[str, Any], spec: Spec) -> None:
     """Refuse augmentation of what is no image, and ranges that run backwards."""
     for key, usual in defaults("augment").items():
         name, value = f"augment.{key}", values[f"augment.{key}"]
-        if value != usual and spec.kind != "images":
+        changed = "text" if key in WORDS else "images"
+        suited = spec.kind in ("images", "text") if key == "policy" else spec.kind == changed
+        if value != usual and not suited:
             raise SettingError(
-                f"{name} = {value}: changes images, and this data is a {spec.kind}. Leave it out.",
+                f"{name} = {value}: changes {PLURAL[changed]}, and these are {spec.examples}. Leave it "
+                "out.",
                 setting=name,
             )
         if value != usual and key in OF_COLOURS and spec.input_shape[0] != 3:

@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from fitwell.models.parts import example_inputs
 from fitwell.nn.inits import init_of, named_weights
 from fitwell.nn.modes import evaluating
 from fitwell.nn.tying import tied_names
@@ -37,7 +38,7 @@ def show_model(
     layers = layer_table(model, spec)
     table = parameter_table(model, init)
     if x is None:
-        x = torch.randn(num_examples(spec), *spec.input_shape)
+        x = example_inputs(spec, num_examples(spec))
     seen = signal(model, x)
     for layer in layers:
         layer["variance"] = seen.get(layer["name"])
@@ -99,7 +100,7 @@ def layer_table(model: nn.Module, spec: Spec) -> list[dict[str, Any]]:
     """
     work = _Work()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    example = torch.zeros(1, *spec.input_shape, device=device)
+    example = torch.zeros_like(example_inputs(spec, 1), device=device)
     with ExitStack() as stack:
         stack.enter_context(evaluating(model))
         stack.enter_context(torch.no_grad())
@@ -160,8 +161,8 @@ def signal(model: nn.Module, x: Tensor) -> dict[str, dict[str, float | None]]:
         torch.manual_seed(0)
         trained = copy.deepcopy(model).train()
         with torch.enable_grad(), _calls(trained, lambda label, module: None, measure):
-            # A clone, since an activation in place may not touch a leaf.
-            output = _tensor(trained(x.clone().requires_grad_().clone()))
+            # A clone, since an activation in place may not touch a leaf. Words have no gradient.
+            output = _tensor(trained(x.clone().requires_grad_(x.is_floating_point()).clone()))
         if output is not None and output.requires_grad:  # not where a layer computes with `.data`
             output.backward(torch.randn_like(output))
     return seen

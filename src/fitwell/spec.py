@@ -3,11 +3,15 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["images", "table"]
+Kind = Literal["images", "table", "text"]
+# What data of each kind holds, for a sentence.
+PLURAL: dict[str, str] = {"images": "images", "table": "a table", "text": "texts"}
 TaskName = Literal["classification", "multilabel", "regression"]
 Resize = Literal["crop", "squash"]
 
 
+# Numbers that stand for no word (behind the end of a text) and for one that is not known; words follow.
+NO_WORD, UNKNOWN, RESERVED = 0, 1, 2
 CYCLES = ("year", "week", "day")  # in which dates come again
 
 
@@ -49,7 +53,7 @@ class Spec:
         kind: what one example is.
         task: what is predicted.
         input_shape: shape of one example as the model sees it: (channel, height, width) for images,
-            (feature,) for tables, with the features of every column.
+            (feature,) for tables, with the features of every column; (word,) for texts.
         classes: names of the classes, or of the labels of which an example may have several, in
             index order; empty for regression.
         target: name of the target column or of what is predicted; of several, with commas.
@@ -59,6 +63,7 @@ class Spec:
         class_counts: examples of each class or label, in the order of `classes`.
         head: units of the model's head where its loss wants another number than one a class, or
             one for a number.
+        vocabulary: numbers that stand for words of texts: 0 for none, 1 for an unknown one.
         measured: images are measurements of a range of their own, so black and white are not known.
         resize: how images were brought to the shape: others that the model is to read are, too.
     """
@@ -75,6 +80,20 @@ class Spec:
     resize: Resize = "crop"
     measured: bool = False
     targets: tuple[str, ...] = ()
+    vocabulary: int = 0
+
+    @property
+    def examples(self) -> str:
+        """What the examples are, for a sentence.
+
+        >>> Spec("images", "regression", (3, 32, 32)).examples, Spec("text", "regression", (90,)).examples
+        ('images of 3x32x32', 'texts of at most 90 words')
+        """
+        if self.kind == "table":
+            return f"rows of {len(self.columns)} columns"
+        if self.kind == "text":
+            return f"texts of at most {self.input_shape[0]:,} words"
+        return f"images of {'x'.join(str(n) for n in self.input_shape)}"
 
     @property
     def num_outputs(self) -> int:

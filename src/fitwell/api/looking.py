@@ -59,7 +59,8 @@ def show(
         )
     if run is not None and run.recipe is not None and run.spec is not None and not values:
         recipe, spec = run.recipe, run.spec  # the data need not be there any more
-        examples, measured_on = None, "standard normal numbers"
+        examples = None
+        measured_on = "random words" if spec.kind == "text" else "standard normal numbers"
         if recipe.get("model.pretrained"):
             measured_on += ", before the pretrained weights were loaded"
     else:

@@ -1,7 +1,7 @@
-"""Augmentation: training images changed at random, each by itself, a whole batch at once.
+"""Augmentation: training examples changed at random, each by itself, a whole batch at once.
 
 `AUGMENTATIONS` has the textbook entries; each is a setting `augment.NAME` of the recipe. What happens
-to an image depends on the seed, the epoch and the step alone, so a resumed run sees the same ones.
+to an example depends on the seed, the epoch and the step alone, so a resumed run sees the same ones.
 """
 
 from fitwell.augment.batch import IN_RANGE, Augment
@@ -11,7 +11,25 @@ from fitwell.augment.geometry import GEOMETRY
 from fitwell.augment.mixing import MIXING
 from fitwell.augment.options import augment_settings
 from fitwell.augment.sharpness import blur, noise
+from fitwell.augment.words import WORDS, AugmentWords
 
-AUGMENTATIONS = {**GEOMETRY, **COLOUR, "blur": blur, "noise": noise, "erase": erase, **MIXING}
+AUGMENTATIONS = {
+    **GEOMETRY,
+    **COLOUR,
+    "blur": blur,
+    "noise": noise,
+    "erase": erase,
+    **MIXING,
+    **WORDS,
+}
 
-__all__ = ["AUGMENTATIONS", "IN_RANGE", "MIXING", "OF_COLOURS", "Augment", "augment_settings"]
+__all__ = [
+    "AUGMENTATIONS",
+    "IN_RANGE",
+    "MIXING",
+    "OF_COLOURS",
+    "WORDS",
+    "Augment",
+    "AugmentWords",
+    "augment_settings",
+]

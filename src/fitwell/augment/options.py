@@ -22,7 +22,7 @@ def augment_settings(
     policy: Annotated[
         Policy,
         Field(
-            description="changes chosen for the kind of images: their defaults, each of which may be "
+            description="changes chosen for the kind of data: their defaults, each of which may be "
             "set otherwise; none: no change"
         ),
     ] = "none",
@@ -92,6 +92,13 @@ def augment_settings(
             "distribution of the areas; 0: not at all, 1: any area"
         ),
     ] = 0.0,
+    word_drop: Annotated[
+        float, Field(ge=0, lt=1, description="of texts: how probably a word is left out")
+    ] = 0.0,
+    word_swap: Annotated[
+        Chance,
+        Field(description="of texts: how probably two neighbouring words change places"),
+    ] = 0.0,
 ) -> dict[str, Any]:
-    """How training images are changed; by default not at all."""
+    """How training examples are changed; by default not at all."""
     return dict(locals())

@@ -89,8 +89,7 @@ def _fixed(fixed: Any) -> str:
 
 def described(spec: Any) -> str:
     """One line: what the data is."""
-    shape = "x".join(str(n) for n in spec.input_shape)
-    what = f"images of {shape}" if spec.kind == "images" else f"rows of {len(spec.columns)} columns"
+    what = spec.examples
     if spec.classes:
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
         kinds = "labels" if spec.task == "multilabel" else "classes"

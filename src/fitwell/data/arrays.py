@@ -7,7 +7,9 @@ import numpy as np
 
 from fitwell.data.assemble import assemble
 from fitwell.data.options import target_and_task
+from fitwell.data.texts import text_data
 from fitwell.data.types import Data, Problem, refuse, some
+from fitwell.settings import is_number
 from fitwell.spec import Spec
 
 
@@ -28,8 +30,8 @@ def read_arrays(
     """`Data` of inputs X and targets y.
 
     Args:
-        x: [example, feature], or images [example, height, width], [example, channel, height, width]
-            or [example, height, width, channel]; numpy, torch, or anything numpy reads.
+        x: [example] texts, [example, feature], or images [example, height, width], [example, channel,
+            height, width] or [example, height, width, channel]; numpy, torch, or anything numpy reads.
         y: [example] class labels (numbers, text, switches) or numbers; one-hot too; [example, target]
             several numbers, or 0 and 1 for labels of which an example may have several.
         where: what to call X in messages, such as a file.
@@ -37,7 +39,8 @@ def read_arrays(
     Raises:
         BadData: shapes that do not fit, NaN, infinite values, text, missing targets.
     """
-    array, notes = inputs_array(x, where)
+    texts = as_texts(x)
+    array, notes = (texts, []) if texts is not None else inputs_array(x, where)
     _, task = target_and_task(options, like)
     values, more = targets_array(y, where, task)
     if len(array) != len(values):
@@ -49,6 +52,20 @@ def read_arrays(
         )
     if keys is None:
         keys = [f"row {i}" for i in range(len(array))]
+    if texts is not None:
+        return text_data(
+            name,
+            texts.tolist(),
+            values,
+            options=options,
+            keys=keys,
+            part=part,
+            groups=groups,
+            target=target,
+            classes=classes,
+            problems=more,
+            like=like,
+        )
     refuse_nonfinite(array, keys, where)
     return assemble(
         name,
@@ -63,6 +80,23 @@ def read_arrays(
         problems=[*notes, *more],
         like=like,
     )
+
+
+def as_texts(x: Any) -> np.ndarray | None:
+    """[example] objects where X is a list or an array of texts, of which not all are numbers."""
+    if isinstance(x, list | tuple):
+        if not x or not all(isinstance(text, str) for text in x):
+            return None
+        array = np.empty(len(x), object)
+        array[:] = x
+    else:
+        array = to_numpy(x)
+        if array.ndim != 1 or array.dtype.kind not in "OU":
+            return None
+        array = array.astype(object)
+        if not len(array) or not all(isinstance(text, str) for text in array.tolist()):
+            return None
+    return None if all(is_number(text) for text in array.tolist()) else array
 
 
 def to_numpy(values: Any) -> np.ndarray:

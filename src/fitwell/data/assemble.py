@@ -10,7 +10,7 @@ from fitwell.data.options import target_and_task
 from fitwell.data.preprocess import unit_of
 from fitwell.data.several import count_classes, encode_targets
 from fitwell.data.types import Data, Problem, fingerprint, refuse
-from fitwell.spec import Column, Spec
+from fitwell.spec import PLURAL, Column, Kind, Spec
 
 
 def assemble(
@@ -25,6 +25,9 @@ def assemble(
     target: str = "target",
     targets: Sequence[str] = (),
     classes: Sequence[str] = (),
+    kind: Kind | None = None,
+    shape: tuple[int, ...] = (),
+    vocabulary: int = 0,
     groups: np.ndarray | None = None,
     times: np.ndarray | None = None,
     problems: Iterable[Problem] = (),
@@ -33,20 +36,23 @@ def assemble(
     """`Data` from arrays that a reader brought into shape.
 
     Args:
-        inputs: images [example, channel, height, width], or a table [example, column].
+        inputs: images [example, channel, height, width], a table [example, column], or texts [example].
         values: [example] raw targets: text, numbers, or class indices where `classes` is given;
             [example, target] numbers, or 0 and 1 for labels.
         keys: names of the examples; by default "row 0", "row 1" ...
         columns: the columns of a table, in the order of `inputs`; by default all numeric.
         targets: names of several targets.
         classes: names of the class indices in `values`.
+        kind: what the examples are; by default images or a table, by the dimensions.
+        shape, vocabulary: of a kind whose examples become another shape: see `Spec`.
         groups: [example] any values; equal values stay together.
         times: [example] when each was, float64.
         like: the spec of a model that exists: its classes are used.
     """
-    images = inputs.ndim == 4
+    kind = kind or ("images" if inputs.ndim == 4 else "table")
+    images = kind == "images"
     keys = np.array([f"row {i}" for i in range(len(inputs))]) if keys is None else np.asarray(keys)
-    inputs = _sized(inputs, options, like)
+    inputs = _sized(inputs, options, like, kind)
     if not inputs.flags.c_contiguous:  # what is mapped stays known as mapped
         inputs = np.ascontiguousarray(inputs)
     if classes:
@@ -62,22 +68,24 @@ def assemble(
         classes=like.classes if like else tuple(classes),
         known=like.several if like else None,
     )
-    if not images and not columns:
+    if kind == "table" and not columns:
         columns = tuple(Column(f"x{i}") for i in range(inputs.shape[1]))
     counts = count_classes(encoded.targets, len(encoded.classes))
-    features = sum(len(column.features) for column in columns)
+    if kind == "table":
+        shape = (sum(len(column.features) for column in columns),)
     spec = Spec(
-        kind="images" if images else "table",
+        kind=kind,
         task=encoded.task,
-        input_shape=tuple(inputs.shape[1:]) if images else (features,),
+        input_shape=tuple(inputs.shape[1:]) if images else shape,
         classes=encoded.classes,
         target=target,
-        columns=() if images else columns,
+        columns=columns,
         num_examples=len(inputs),
         class_counts=tuple(int(c) for c in counts),
         resize=like.resize if like else options["resize"],
         measured=images and bool(len(inputs)) and not unit_of(inputs, np.arange(len(inputs))),
         targets=encoded.names,
+        vocabulary=vocabulary,
     )
     return Data(
         name=slug(name),
@@ -102,14 +110,16 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.") or "data"
 
 
-def _sized(inputs: np.ndarray, options: dict[str, Any], like: Spec | None) -> np.ndarray:
+def _sized(
+    inputs: np.ndarray, options: dict[str, Any], like: Spec | None, kind: Kind
+) -> np.ndarray:
     """Images of the size asked for; anything else is left alone."""
     size = options["image_size"]
-    if inputs.ndim != 4:
+    if kind != "images":
         if size:
             raise refuse(
                 "not_images",
-                f"data.image_size = {size}, but this source is a table.",
+                f"data.image_size = {size}, but this source holds {PLURAL[kind]}.",
                 "Leave data.image_size out.",
                 "data.image_size",
                 setting="data.image_size",

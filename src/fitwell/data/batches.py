@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fitwell.data.preprocess import Preprocess
+from fitwell.spec import NO_WORD
 
 # Up to here the rows are kept as the float32 tensors that the model reads; above, as they came
 # (uint8 images: a quarter) and each batch is converted, so that 60,000 images stay small in memory.
@@ -47,7 +48,8 @@ class Batch(NamedTuple):
     """One step's examples.
 
     Args:
-        x: [batch, *spec.input_shape] float32, on the device.
+        x: [batch, *spec.input_shape] float32, on the device; of texts int32 numbers of words, [batch,
+            word] as far as the longest of them goes.
         y: [batch] int64 class index, or float32 standardised number, on the device.
         index: [batch] int64, rows of `Data`, on the CPU.
         mixture: whom each x was mixed with; y is still its own.
@@ -96,14 +98,15 @@ class Batches:
         self.preprocess = preprocess
         self.shuffle = shuffle
         self.augment = augment
-        images = inputs.ndim == 4
+        images, self._texts = inputs.ndim == 4, preprocess.words is not None
         self.layout = torch.channels_last if images and channels_last else torch.contiguous_format
         width = (
             int(np.prod(inputs.shape[1:]))
             if images
             else sum(len(column.features) for column in preprocess.columns)
         )
-        self.ready = 4 * width * len(self.rows) <= MOST_FLOAT_BYTES
+        # Texts are always kept as the numbers of their words, which take less room.
+        self.ready = self._texts or 4 * width * len(self.rows) <= MOST_FLOAT_BYTES
         self._x, self._shared = self._load(inputs, images)
         y = preprocess.targets(targets[self.rows])
         self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
@@ -158,6 +161,8 @@ class Batches:
 
     def _inputs(self, at: Tensor) -> Tensor:
         x = self._x.index_select(0, at)
+        if self._texts:
+            return x[:, : max(1, int((x != NO_WORD).sum(1).max()))]
         if self.ready:
             return x.permute(0, 3, 1, 2) if self.layout is torch.channels_last else x
         if x.ndim != 4:

@@ -6,6 +6,7 @@ import numpy as np
 
 from fitwell.data.duplicates import duplicates, near_copies
 from fitwell.data.suspicions import capped_target, repeated_columns, target_in_features
+from fitwell.data.text_checks import telling_words
 from fitwell.data.types import Data, Options, Problem, some
 
 FEW_EXAMPLES = 50  # below, one example more or less moves a test accuracy by 20 points
@@ -287,6 +288,7 @@ CHECKS: tuple[Check, ...] = (
     finite,
     columns,
     target_in_features,
+    telling_words,
     capped_target,
     blank_images,
     duplicates,

@@ -14,11 +14,10 @@ import numpy as np
 from fitwell.data.checks import is_blank
 from fitwell.data.cifar import is_cifar_folder
 from fitwell.data.csv_file import is_utf8
-from fitwell.data.duplicates import duplicate_groups
+from fitwell.data.duplicates import duplicate_groups, near_pairs
 from fitwell.data.frames import Table, load_table
 from fitwell.data.idx import is_idx_folder
-from fitwell.data.listed import image_column
-from fitwell.data.near import near_duplicates
+from fitwell.data.listed import file_column
 from fitwell.data.source import TABLE_SUFFIXES
 from fitwell.data.table import table_data
 from fitwell.data.types import BadData, Data, Problem, refuse
@@ -26,7 +25,14 @@ from fitwell.store import replacing
 
 # Problems whose places are rows that cannot be used.
 ROWS = ("missing_target", "target_not_numeric")
-FILES = ("unreadable_files", "unnamed_file", "not_images", "images_without_class")
+FILES = (
+    "unreadable_files",
+    "unnamed_file",
+    "not_images",
+    "images_without_class",
+    "not_texts",
+    "empty_text",
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,8 @@ def place_of(source: Any, out: Path | None = None) -> Path:
     if not isinstance(source, str | Path) or not (tabular or images):
         raise refuse(
             "nothing_to_fix",
-            "fix: a cleaned copy is written of a folder of images, a table, or a table of images.",
+            "fix: a cleaned copy is written of a folder of images or texts, of a table, or of a table that "
+            "lists such files.",
             "Unpack an archive and give the folder; arrays and data sets by name have no list of files.",
             str(source)[:80],
         )
@@ -103,7 +110,7 @@ def clean(
     table = load_table(path) if path.is_file() else None
     if table is None:
         return _clean_files(path, None, out, data, problems, options)
-    if image_column(table, path.parent):
+    if file_column(table, path.parent):
         return _clean_files(path.parent, table, out, data, problems, options)
     return _clean_table(table, options, out)
 
@@ -128,7 +135,7 @@ def _clean_files(
         columns["split"] = data.part[rows]
     if table is not None and data.groups is not None:
         group = str(options["group"])
-        called = dict(zip(table.frame[image_column(table, base)], table.frame[group], strict=True))
+        called = dict(zip(table.frame[file_column(table, base)], table.frame[group], strict=True))
         columns[group] = [str(called[str(data.keys[i])]) for i in rows]
     columns |= _said_targets(data, rows)  # last, where a reader looks for it
     with replacing(out) as temporary:
@@ -209,7 +216,8 @@ def _kept(data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
         if new:
             left_out[why] = (*left_out.get(why, ()), *(str(data.keys[i]) for i in new))
 
-    leave_out("blank_image", np.flatnonzero(is_blank(data.inputs)).tolist())
+    if data.spec.kind == "images":
+        leave_out("blank_image", np.flatnonzero(is_blank(data.inputs)).tolist())
     for prefix, groups in (("", duplicate_groups(data.inputs)), ("near_", _near(data))):
         for group in groups:
             rows = [i for i in group.tolist() if not gone[i]]
@@ -232,7 +240,7 @@ def _kept(data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
 def _near(data: Data) -> list[np.ndarray]:
     """Near duplicates as groups: who is like one of a group belongs to it."""
     group_of: dict[int, set[int]] = {}
-    for a, b in near_duplicates(data.inputs):
+    for a, b in near_pairs(data):
         joined = group_of.get(a, {a}) | group_of.get(b, {b})
         for i in joined:
             group_of[i] = joined

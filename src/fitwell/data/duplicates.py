@@ -1,7 +1,7 @@
 """Copies among the examples, exact ones found by a hash and proved byte for byte. No torch."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from fitwell.data.near import near_duplicates
 from fitwell.data.split import fit_rows
+from fitwell.data.text_checks import near_texts
 from fitwell.data.types import Data, Options, Problem, some
 from fitwell.errors import SettingError
 
@@ -25,9 +26,12 @@ class Likeness:
 
 
 EXACT = Likeness("", "exact copies of one another", "equal inputs")
-NEAR = Likeness(
-    "near_", "almost the same, up to size, quality or brightness", "almost equal inputs"
-)
+NEAR = {
+    "images": Likeness(
+        "near_", "almost the same, up to size, quality or brightness", "almost equal inputs"
+    ),
+    "text": Likeness("near_", "almost the same, word for word", "almost equal texts"),
+}
 
 
 def duplicates(data: Data, options: Options) -> Iterator[Problem]:
@@ -36,9 +40,17 @@ def duplicates(data: Data, options: Options) -> Iterator[Problem]:
 
 
 def near_copies(data: Data, options: Options) -> Iterator[Problem]:
-    """Images that show the same: across the split, with other targets, or plain."""
-    if data.spec.kind == "images" and len(data) > 1:
-        yield from _said([np.array(p) for p in near_duplicates(data.inputs)], NEAR, data, options)
+    """Images or texts that say the same: across the split, with other targets, or plain."""
+    if data.spec.kind in NEAR and len(data) > 1:
+        pairs = [np.array(pair) for pair in near_pairs(data)]
+        yield from _said(pairs, NEAR[data.spec.kind], data, options)
+
+
+def near_pairs(data: Data) -> list[tuple[int, int]]:
+    """Pairs of examples that are almost the same, of kinds where that can be told."""
+    if data.spec.kind == "text":
+        return near_texts(data.inputs)
+    return near_duplicates(data.inputs) if data.spec.kind == "images" else []
 
 
 def _said(
@@ -104,6 +116,8 @@ def duplicate_groups(inputs: np.ndarray) -> list[np.ndarray]:
     n = len(inputs)
     if n < 2:
         return []
+    if inputs.dtype == object:
+        return _groups(dict(enumerate(inputs.tolist())))
     flat = inputs.reshape(n, -1)
     width = flat.shape[1] * flat.itemsize
     words = -(-width // 8)
@@ -119,7 +133,13 @@ def duplicate_groups(inputs: np.ndarray) -> list[np.ndarray]:
         sums[start : start + len(rows)] = (packed * factors).sum(1, dtype=np.uint64)
     order = np.argsort(sums, kind="stable")
     same = np.flatnonzero(sums[order][1:] == sums[order][:-1])
-    by_bytes: dict[bytes, list[int]] = defaultdict(list)
-    for i in np.unique(np.concatenate([order[same], order[same + 1]])).tolist():
-        by_bytes[flat[i].tobytes()].append(i)
-    return sorted((np.array(g) for g in by_bytes.values() if len(g) > 1), key=lambda g: int(g[0]))
+    candidates = np.unique(np.concatenate([order[same], order[same + 1]])).tolist()
+    return _groups({i: flat[i].tobytes() for i in candidates})
+
+
+def _groups(of: Mapping[int, Hashable]) -> list[np.ndarray]:
+    """Rows that have the same value, where several do; rows come in order."""
+    by_value: dict[Hashable, list[int]] = defaultdict(list)
+    for row, value in of.items():
+        by_value[value].append(row)
+    return [np.array(rows) for rows in by_value.values() if len(rows) > 1]

@@ -1,4 +1,4 @@
-"""Folders of class folders with images, with or without train, val and test folders. No torch."""
+"""Folders of class folders with images or texts, with or without train, val and test folders. No torch."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from fitwell.data.files import (
     files_below,
     is_hidden,
     key_of,
-    read_files,
 )
+from fitwell.data.items import read_items
 from fitwell.data.types import BadData, Data, Problem, many, some
 from fitwell.spec import Spec
 
@@ -24,10 +24,10 @@ def read_folder(
     Args:
         folder: holds a folder a class, or `train`, `val`, `test` with a folder a class each.
         name: of the data; by default the folder's.
-        options, like: as `read_files` has them.
+        options, like: as `read_items` has them.
 
     Raises:
-        BadData: nothing in it, no class folders, or no readable image.
+        BadData: nothing in it, no class folders, or no readable file.
     """
 
     def nothing(problems: list[Problem]) -> BadData:
@@ -36,7 +36,7 @@ def read_folder(
     items, problems = scan(folder)
     if not items:
         raise nothing(problems)
-    return read_files(
+    return read_items(
         items,
         problems,
         {**options, "task": "classification"},
@@ -86,7 +86,8 @@ def scan(folder: Path) -> tuple[list[Item], list[Problem]]:
 def _nothing(folder: Path, problems: list[Problem]) -> BadData:
     """Why there is no image, with the layout that is needed."""
     layout = (
-        f"Put the images into a folder a class: {folder.name}/cat/1.jpg, {folder.name}/dog/2.jpg."
+        f"Put the images into a folder a class: {folder.name}/cat/1.jpg, {folder.name}/dog/2.jpg; texts "
+        f"likewise: {folder.name}/good/1.txt."
     )
     inner = _folders(folder)
     if not any(folder.iterdir()):

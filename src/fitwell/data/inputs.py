@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.archive import is_archive, unpacked
-from fitwell.data.arrays import inputs_array, refuse_nonfinite
-from fitwell.data.files import IMAGE_SUFFIXES, files_below, key_of
+from fitwell.data.arrays import as_texts, inputs_array, refuse_nonfinite
+from fitwell.data.files import files_below, key_of
 from fitwell.data.frames import Table, load_frame, load_table
 from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
+from fitwell.data.items import NOUNS, SUFFIXES
 from fitwell.data.npz import inputs_name, load_npz
 from fitwell.data.options import fill
+from fitwell.data.prose import text_column
 from fitwell.data.source import TABLE_SUFFIXES, is_frame, missing
 from fitwell.data.sources import SOURCES
 from fitwell.data.table import read_like
+from fitwell.data.texts import TEXT_SUFFIXES, single_text
 from fitwell.data.types import BadData, Problem, many, refuse, some
 from fitwell.spec import Spec
 
@@ -36,7 +39,7 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
     """The inputs of a source, in the shape, columns and categories that `spec` says.
 
     Args:
-        source: an image file, a folder of images (however deep), a table (no target needed), .npz, an
+        source: an image or text file, a folder of such (however deep), a table (no target needed), .npz, an
             archive of one of these, a named source, or several of these; an array or DataFrame.
         spec: of the data the model was trained on.
 
@@ -49,7 +52,7 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
         if not source:
             raise refuse("no_input", "No input was named.", "Give files or folders.", "predict")
         return _from_paths(source, spec)
-    if is_frame(source) and spec.kind == "table":
+    if is_frame(source) and spec.kind in ("table", "text"):
         return _from_table(load_frame(source), spec)
     return _from_array(source, spec, "X")
 
@@ -57,7 +60,7 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
 def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
     """All of them, one after another; image files are decoded side by side, at the end."""
     found: list[Inputs] = []
-    images: list[tuple[Path, str]] = []  # with what to call each
+    files: list[tuple[Path, str]] = []  # with what to call each
     for source in sources:
         path = Path(source).expanduser()
         if not path.exists():
@@ -76,17 +79,17 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
             )
         elif path.is_dir():
             called = Path(source).as_posix()
-            images += [(p, f"{called}/{key_of(p, path)}") for p in _images_in(path)]
+            files += [(p, f"{called}/{key_of(p, path)}") for p in _files_in(path, spec)]
         elif suffix == ".npz":
             arrays = load_npz(path)
             array = arrays[inputs_name(arrays, path)]
             found.append(_from_array(array, spec, path.name, before=f"{source} "))
-        elif suffix in TABLE_SUFFIXES:
+        elif suffix in TABLE_SUFFIXES and not (spec.kind == "text" and suffix in TEXT_SUFFIXES):
             found.append(_from_table(load_table(path), spec, before=f"{source} "))
         else:
-            images.append((path, str(source)))
-    if images:
-        found.append(_from_images(images, spec))
+            files.append((path, str(source)))
+    if files:
+        found.append((_from_texts if spec.kind == "text" else _from_images)(files, spec))
     return Inputs(
         np.concatenate([each.inputs for each in found]),
         [key for each in found for key in each.keys],
@@ -94,16 +97,29 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
     )
 
 
-def _images_in(folder: Path) -> list[Path]:
-    files = [path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+def _files_in(folder: Path, spec: Spec) -> list[Path]:
+    """The files in it that are of the model's kind."""
+    kind = "text" if spec.kind == "text" else "images"
+    files = [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES[kind]]
     if not files:
         raise refuse(
-            "no_images",
-            f"{folder} holds no image file.",
-            f"Put images into it ({', '.join(list(IMAGE_SUFFIXES)[:6])} ...).",
+            f"no_{kind}s" if kind == "text" else "no_images",
+            f"{folder} holds no {NOUNS[kind]} file.",
+            f"Put some into it ({', '.join(SUFFIXES[kind][:6])} ...).",
             str(folder),
         )
     return files
+
+
+def _from_texts(files: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
+    """A text a file."""
+    return Inputs(_objects([single_text(path) for path, _ in files]), [key for _, key in files])
+
+
+def _objects(texts: Sequence[str]) -> np.ndarray:
+    array = np.empty(len(texts), object)
+    array[:] = texts
+    return array
 
 
 def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
@@ -137,6 +153,10 @@ def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
 
 def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:
     """A table's rows; `before` stands before the name of each: of which file it is."""
+    if spec.kind == "text":
+        column = text_column(table, fill({"kind": "text"}), None)
+        texts = [text or "" for text in table.frame[column].to_list()]
+        return Inputs(_objects(texts), [f"{before}{key}" for key in table.keys])
     if spec.kind != "table":
         raise refuse(
             "wrong_kind",
@@ -149,6 +169,9 @@ def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:
 
 
 def _from_array(source: Any, spec: Spec, where: str, *, before: str = "") -> Inputs:
+    texts = as_texts(source)
+    if texts is not None and spec.kind == "text":
+        return Inputs(texts, [f"{before}row {i}" for i in range(len(texts))])
     array, problems = inputs_array(source, where)
     keys = [f"{before}row {i}" for i in range(len(array))]
     refuse_nonfinite(array, keys, where)
@@ -168,8 +191,9 @@ def _fitting(
         if array.shape[2:] != size:
             array = resize_array(array, size, spec.resize)
     wanted = spec.input_shape if spec.kind == "images" else (len(spec.columns),)
-    if array.shape[1:] != wanted:
+    if array.shape[1:] != wanted or spec.kind == "text":
         what = f"images of shape {list(wanted)}" if spec.kind == "images" else ""
+        what = "texts" if spec.kind == "text" else what
         raise refuse(
             "wrong_shape",
             f"{where} has shape {list(array.shape)}, and this model reads "

@@ -1,4 +1,4 @@
-"""Tables that list image files: a column of paths, one of what each shows, perhaps part and group.
+"""Tables that list files: a column of paths, one of what each shows or says, perhaps part and group.
 
 No torch.
 """
@@ -9,27 +9,29 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.columns import clean_text
-from fitwell.data.files import IMAGE_SUFFIXES, PARTS, Item, read_files
+from fitwell.data.files import PARTS, Item
 from fitwell.data.frames import Table, named_column
+from fitwell.data.items import SUFFIXES, read_items
 from fitwell.data.options import target_and_task
-from fitwell.data.target_columns import target_columns, target_values, values_of
+from fitwell.data.target_columns import part_column, target_columns, target_values, values_of
 from fitwell.data.types import BadData, Data, Problem, refuse, some
 from fitwell.errors import SettingError
 from fitwell.spec import Spec
 
-PART_NAMES = ("split", "part", "set", "subset")
 LOOKED_AT = 200  # rows that say whether a column names files
 MOSTLY = 0.9
+LONGEST_PATH = 4096
 
 
-def image_column(table: Table, folder: Path) -> str:
-    """The first column that names image files, of which some are there; "" where there is none.
+def file_column(table: Table, folder: Path) -> str:
+    """The first column that names files of images or texts, of which some are there; "" where there is
+    none.
 
     Raises:
-        BadData: a column names images and there is nothing else to learn from, but none of the files
+        BadData: a column names such files and there is nothing else to learn from, but none of the files
             is there.
     """
-    named = [name for name in table.frame.columns if _names_images(table.frame[name])]
+    named = [name for name in table.frame.columns if _names_files(table.frame[name])]
     for name in named:
         if any((folder / str(value)).is_file() for value in _first(table.frame[name])):
             return name
@@ -38,7 +40,7 @@ def image_column(table: Table, folder: Path) -> str:
         first = str(_first(table.frame[named[0]])[0])
         raise refuse(
             "missing_files",
-            f"{table.where} names images in {named[0]}, such as {first}, and none of them is in {folder}.",
+            f"{table.where} names files in {named[0]}, such as {first}, and none of them is in {folder}.",
             "Write the paths as they are seen from the folder of the table, or in full.",
             (table.where, first),
         )
@@ -48,17 +50,17 @@ def image_column(table: Table, folder: Path) -> str:
 def read_listed(
     table: Table, column: str, folder: Path, options: dict[str, Any], *, like: Spec | None = None
 ) -> Data:
-    """`Data` of the images that a column names; paths are relative to `folder`, or absolute.
+    """`Data` of the files that a column names; paths are relative to `folder`, or absolute.
 
     A column called split, part, set or subset whose values are train, val and test is the source's
     own split.
 
     Raises:
-        BadData: no such target or group, a missing target, or no readable image.
+        BadData: no such target or group, a missing target, or no readable file.
     """
     frame = table.frame
     group = named_column(table, options["group"], "group") if options["group"] else ""
-    part = next((name for name in frame.columns if _is_part(name, frame[name])), "")
+    part = part_column(frame)
     given, task = target_and_task(options, like)
     used = [column, *([part] if part and part not in (given, group) else [])]
     rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
@@ -69,7 +71,7 @@ def read_listed(
         values = values_of(rest, targets, task)
     if options["time"]:
         raise SettingError(
-            f"data.time = {options['time']}: images are not parted by time. Leave it out, or say the "
+            f"data.time = {options['time']}: files are not parted by time. Leave it out, or say the "
             "parts in a column split with train and test.",
             setting="data.time",
         )
@@ -91,11 +93,11 @@ def read_listed(
     problems += _left_out(unnamed, [n for n in rest.frame.columns if n not in (*targets, group)])
 
     def nothing(found: list[Problem]) -> BadData:
-        text = f"None of the {len(items)} images that {table.where} names can be read."
+        text = f"None of the {len(items)} files that {table.where} names can be read."
         first = Problem("no_images", "error", (table.where,), text, "See what is wrong with each.")
         return BadData([first, *found])
 
-    return read_files(
+    return read_items(
         items,
         problems,
         options,
@@ -108,7 +110,7 @@ def read_listed(
 
 
 def _labels(series: Any, table: Table) -> np.ndarray:
-    """[row] what the images show: whole numbers stay whole, since beside images they are classes, and 007
+    """[row] what the files show: whole numbers stay whole, since beside images they are classes, and 007
     keeps its zeros."""
     import polars as pl
 
@@ -121,28 +123,24 @@ def _labels(series: Any, table: Table) -> np.ndarray:
 
 
 def _left_out(rows: list[str], columns: list[str]) -> list[Problem]:
-    """What the images are learned from without."""
+    """What is learned from without."""
     problems = []
     if rows:
         text = f"{len(rows)} rows name no file and are left out: {some(rows)}."
         mend = "Fill in the paths, or remove the rows."
         problems.append(Problem("unnamed_file", "warning", tuple(rows), text, mend))
     if columns:
-        text = f"Learning is from the images alone; not used: {some(columns)}."
-        mend = "Nothing to do; to learn from the columns instead, leave out that of the images."
+        text = f"Learning is from the files alone; not used: {some(columns)}."
+        mend = "Nothing to do; to learn from the columns instead, leave out that of the files."
         problems.append(Problem("columns_ignored", "note", tuple(columns), text, mend))
     return problems
 
 
-def _names_images(series: Any) -> bool:
+def _names_files(series: Any) -> bool:
     values = _first(series)
-    named = [v for v in values if Path(v).suffix.lower() in IMAGE_SUFFIXES]
+    known = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
+    named = [v for v in values if len(v) < LONGEST_PATH and Path(v).suffix.lower() in known]
     return bool(values) and len(named) >= MOSTLY * len(values)
-
-
-def _is_part(name: str, series: Any) -> bool:
-    values = [str(v).strip().lower() for v in series.unique().to_list() if v is not None]
-    return name.lower() in PART_NAMES and bool(values) and all(v in PARTS for v in values)
 
 
 def _first(series: Any) -> list[str]:

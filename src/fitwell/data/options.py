@@ -28,6 +28,19 @@ def data_settings(
             "column for each"
         ),
     ] = "auto",
+    kind: Annotated[
+        Literal["auto", "images", "table", "text"],
+        Field(
+            description="what the source holds; auto: as the names of files and the cells say, asked about "
+            "where they leave it open"
+        ),
+    ] = "auto",
+    text: Annotated[
+        str,
+        Field(
+            description="column of a table that holds the texts to learn from; empty: the only one of texts"
+        ),
+    ] = "",
     validation: Annotated[
         float,
         Field(
@@ -94,6 +107,24 @@ def data_settings(
             "median and quartiles, bent into -3 to 3, so that no outlier rules a column"
         ),
     ] = "standard",
+    vocabulary: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="so many words of texts are told apart: the most frequent of the training part "
+            "that stand in two texts or more",
+        ),
+    ] = 20_000,
+    length: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="words of a text that are read, from its start; 0: all of the longest, at most "
+            "4,096",
+        ),
+    ] = 0,
     root: Annotated[
         str, Field(description="folder that already holds the files of a named source; no download")
     ] = "",
@@ -112,7 +143,21 @@ def data_settings(
 # The settings that change what is read, and those that change how a model sees it; the others say how
 # it is split.
 PREPARING = ("normalise", "scaling")
-READING = ("target", "task", "group", "time", "dates", "image_size", "resize", "root", "limit")
+READING = (
+    "kind",
+    "text",
+    "target",
+    "task",
+    "group",
+    "time",
+    "dates",
+    "image_size",
+    "resize",
+    "vocabulary",
+    "length",
+    "root",
+    "limit",
+)
 
 
 def target_and_task(options: Mapping[str, Any], like: Spec | None) -> tuple[str, str]:

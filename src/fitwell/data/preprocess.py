@@ -4,6 +4,7 @@ Images: (value - mean) / scale a channel, of the training rows or as pretrained 
 Tables: a missing number becomes the median, numbers are standardised or scaled robustly, categories
 become one-hot (a missing or unseen one is all zeros), dates a number of days and their place in the
 year, week and day.
+Texts: each word the number that it has in the vocabulary of the training texts.
 Regression targets are standardised for training and restored to their own unit afterwards.
 """
 
@@ -15,7 +16,8 @@ import numpy as np
 
 from fitwell.data.dates import cycles
 from fitwell.data.types import Data
-from fitwell.spec import Column
+from fitwell.data.words import Words, fit_words
+from fitwell.spec import RESERVED, Column
 
 Moments: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]  # mean, scale: one a channel
 
@@ -30,7 +32,7 @@ class Preprocess:
     """What was fitted. Plain numbers: it goes to JSON and back unchanged.
 
     Args:
-        kind: "images" or "table".
+        kind: as the spec's.
         mean, scale: what is subtracted and divided by: of a channel of images, or a column of tables
             (0 and 1 for category columns), in the raw unit.
         fill: a column: the median that stands for a missing number.
@@ -38,20 +40,24 @@ class Preprocess:
         target_mean, target_scale: of a regression target, or one of each of several; 0 and 1 for classes.
         unit: full brightness of the images in the raw unit, see `unit_of`; None: not known.
         clip: numbers of a table are bent so that none exceeds it: z / sqrt(1 + (z / clip)^2); 0: not.
+        words: the vocabulary of texts.
     """
 
     kind: str
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
     fill: tuple[float, ...] = ()
     columns: tuple[Column, ...] = ()
     target_mean: float | tuple[float, ...] = 0.0
     target_scale: float | tuple[float, ...] = 1.0
     unit: float | None = None
     clip: float = 0.0
+    words: Words | None = None
 
     def inputs(self, array: np.ndarray) -> np.ndarray:
-        """Float32 inputs of the model, [example, *spec.input_shape], from raw ones."""
+        """Inputs of the model, [example, *spec.input_shape], from raw ones: float32, of texts int32."""
+        if self.words is not None:
+            return self.words.ids(array)
         if self.kind == "images":
             factor, shift = self.affine()
             out = array.astype(np.float32)
@@ -113,6 +119,8 @@ class Preprocess:
         )
         for name in ("mean", "scale", "fill"):
             known[name] = tuple(float(v) for v in data.get(name, ()))
+        if words := data.get("words"):
+            known["words"] = Words(tuple(words["vocabulary"]), words["length"])
         for name in ("target_mean", "target_scale"):
             if isinstance(value := data.get(name), list):
                 known[name] = tuple(float(v) for v in value)
@@ -140,6 +148,17 @@ def fit(
             target_mean=target_mean,
             target_scale=target_scale,
             unit=unit_of(data.inputs, rows),
+        )
+    if data.spec.kind == "text":
+        return Preprocess(
+            "text",
+            target_mean=target_mean,
+            target_scale=target_scale,
+            words=fit_words(
+                data.inputs[rows].tolist(),
+                most=data.spec.vocabulary - RESERVED,
+                length=data.spec.input_shape[0],
+            ),
         )
     means, scales, fills = [], [], []
     for i, column in enumerate(data.spec.columns):

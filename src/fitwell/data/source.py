@@ -12,7 +12,7 @@ from fitwell.data.options import fill
 from fitwell.data.sources import SOURCES
 from fitwell.data.types import BadData, Data, Options, Problem, refuse
 from fitwell.errors import SettingError, did_you_mean
-from fitwell.spec import Spec
+from fitwell.spec import PLURAL, Spec
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet")
 # Wrong for data to train on, not for data to evaluate a model with.
@@ -76,6 +76,11 @@ def _read(
     data = _open(source, options, like)
     if like is not None and data.spec.kind != like.kind:
         raise _other_kind(data.name, data.spec.kind, like)
+    if options["kind"] not in ("auto", data.spec.kind):
+        raise SettingError(
+            f"data.kind = {options['kind']}: {data.name} holds {PLURAL[data.spec.kind]}. Leave it out.",
+            setting="data.kind",
+        )
     problems = problems_of(data, options, thorough=thorough)
     if isinstance(source, str) and source in SOURCES and Path(source).exists():
         note = Problem(
@@ -139,8 +144,13 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         from fitwell.data.idx import is_idx_folder, read_idx
 
         _refuse_columns(options, "a folder")
-        if like is not None and like.kind != "images":
-            raise _other_kind(str(path), "images", like)
+        if like is not None and like.kind == "table":
+            raise refuse(
+                "other_kind",
+                f"{path} is a folder, and this model reads a table.",
+                "Give data like that which the model was trained on.",
+                str(path),
+            )
         reader = read_idx if is_idx_folder(path) else read_folder
         reader = read_cifar if is_cifar_folder(path) else reader
         return reader(path, options, name=name or path.resolve().name, like=like)
@@ -159,17 +169,16 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         f"{path.name} is of no kind that fitwell reads.",
         unpack
         or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files and of class "
-        "folders with images, and .zip and .tar of such.",
+        "folders with images or texts, and .zip and .tar of such.",
         str(path),
     )
 
 
 def _other_kind(name: str, kind: str, like: Spec) -> BadData:
     """The error for images where a model reads tables, or the other way round."""
-    holds = {"images": "images", "table": "a table"}
     return refuse(
         "other_kind",
-        f"{name} holds {holds[kind]}, and this model reads {holds[like.kind]}.",
+        f"{name} holds {PLURAL[kind]}, and this model reads {PLURAL[like.kind]}.",
         "Give data like that which the model was trained on.",
         name,
     )

@@ -14,6 +14,7 @@ from fitwell.data.assemble import assemble
 from fitwell.data.columns import as_times, convert, convert_like
 from fitwell.data.frames import Table, load_frame, load_table, named_column
 from fitwell.data.options import target_and_task
+from fitwell.data.prose import read_prose, text_column
 from fitwell.data.target_columns import target_columns, values_of
 from fitwell.data.types import Data, Problem, refuse, some
 from fitwell.errors import SettingError, did_you_mean
@@ -23,13 +24,18 @@ from fitwell.spec import Column, Spec
 def read_table(path: Path, options: dict[str, Any], *, like: Spec | None = None) -> Data:
     """`Data` of a CSV, TSV or Parquet file. Rows are counted from 1, the header not counted.
 
-    Where a column names image files that are there, these are the data (see `fitwell.data.listed`).
+    Where a column names files that are there, these are the data (see `fitwell.data.listed`); where
+    one holds texts and no other can be learnt from, these are (see `fitwell.data.prose`).
     """
     table = load_table(path)
-    if like is None or like.kind == "images":
-        from fitwell.data.listed import image_column, read_listed
+    if (
+        options["kind"] != "table"
+        and not options["text"]
+        and (like is None or like.kind != "table")
+    ):
+        from fitwell.data.listed import file_column, read_listed
 
-        column = image_column(table, path.parent)
+        column = file_column(table, path.parent)
         if column:
             return read_listed(table, column, path.parent, options, like=like)
     return table_data(table, options, like)
@@ -56,6 +62,9 @@ def table_data(
 ) -> Data:
     """`Data` of a table; the arguments are those of `read_frame`."""
     frame, problems = table.frame, []
+    column = text_column(table, options, like) if targets is None else ""
+    if column:
+        return read_prose(table, column, options, like=like)
     if not frame.height or not frame.width:
         raise refuse(
             "empty",

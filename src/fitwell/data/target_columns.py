@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.columns import as_numbers, clean_text
+from fitwell.data.files import PARTS
 from fitwell.data.frames import Table, named_column
 from fitwell.data.types import Problem, refuse, some
 
 TARGET_NAMES = ("target", "label", "labels", "class", "y")
+PART_NAMES = ("split", "part", "set", "subset")
 
 
 def target_columns(
@@ -62,6 +64,18 @@ def target_columns(
     text = f"{guess} is taken as the target {why}."
     note = Problem("target_guessed", "note", (guess,), text, "Name another with data.target.")
     return [guess], [note]
+
+
+def part_column(frame: Any) -> str:
+    """The column that says which part of the source's own split a row is of; "" where there is none."""
+    return next((name for name in frame.columns if _is_part(name, frame[name])), "")
+
+
+def _is_part(name: str, series: Any) -> bool:
+    if name.lower() not in PART_NAMES:
+        return False
+    values = [str(v).strip().lower() for v in series.unique().to_list() if v is not None]
+    return bool(values) and all(v in PARTS for v in values)
 
 
 def values_of(table: Table, names: list[str], task: str) -> np.ndarray:

@@ -76,7 +76,7 @@ class Data:
         spec: what the data is.
         inputs: [example, channel, height, width] uint8 (or float32) for images;
             [example, column] float32 for tables, where a category column holds its code and nan is
-            a missing value.
+            a missing value; [example] text, as objects.
         targets: [example] int64 class index, or float32 in the target's own unit; [example, label]
             uint8, 1 where an example has a label; [example, target] float32 of several numbers.
         keys: [example] stable names: relative path, or "row 17".
@@ -125,6 +125,11 @@ def fingerprint(inputs: np.ndarray, targets: np.ndarray) -> str:
     digest = hashlib.sha256()
     for array in (inputs, targets):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
+        if array.dtype == object:  # texts: how long each is parts them
+            for text in array.tolist():
+                letters = text.encode("utf-8", "surrogatepass")
+                digest.update(f"{len(letters)} ".encode() + letters)
+            continue
         digest.update(np.ascontiguousarray(array).data if array.size else b"")
     return digest.hexdigest()
 

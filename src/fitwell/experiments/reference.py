@@ -13,10 +13,12 @@ from fitwell.data.split import Rows
 from fitwell.data.types import Data
 from fitwell.metrics import METRICS
 from fitwell.record import Row
+from fitwell.spec import RESERVED, Spec
 
 # Large enough for a fair reference, small enough for a few seconds on one core.
 MOST_EXAMPLES = 5000
 _MOST_FEATURES = 256
+_MOST_WORDS = 2000
 # Boosted trees cost examples x features x classes; more classes get fewer examples.
 _TREE_WORK = 4_000_000
 
@@ -27,7 +29,8 @@ def reference_models(
     """Fit the reference models to the training rows and score them.
 
     Args:
-        data: images or a table; images are averaged down to at most 256 values.
+        data: images are averaged down to at most 256 values; of texts the 2,000 most frequent words are
+            looked for.
         rows: trained on `train` (at most 5,000 of them), scored on `held_out` (likewise).
         seed: of the sample and of the models.
         metric: the score, by name.
@@ -43,7 +46,7 @@ def reference_models(
     train = _sample(rows.train, random)
     held_out = _sample(rows.held_out, random)
     fitted = preprocess.fit(data, rows.train)
-    x, x_new = (_features(fitted.inputs(data.inputs[r])) for r in (train, held_out))
+    x, x_new = (_features(fitted.inputs(data.inputs[r]), data.spec) for r in (train, held_out))
     y, y_new = data.targets[train], data.targets[held_out]
     found: list[Row] = []
     for name, build in _models(task, seed, y.ndim == 2).items():
@@ -122,8 +125,13 @@ def _sample(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return random.permutation(rows)[:MOST_EXAMPLES]
 
 
-def _features(x: np.ndarray) -> np.ndarray:
-    """[example, feature]: images are averaged over blocks, wide tables keep every k-th column."""
+def _features(x: np.ndarray, spec: Spec) -> np.ndarray:
+    """[example, feature]: images are averaged over blocks, wide tables keep every k-th column, texts
+    become a column a word."""
+    if spec.kind == "text":
+        found = np.zeros((len(x), spec.vocabulary), np.float32)
+        np.put_along_axis(found, x.astype(np.int64), 1.0, axis=1)
+        return found[:, RESERVED : RESERVED + _MOST_WORDS]
     if x.ndim == 4:
         block = 1
         while x[0, :, ::block, ::block].size > _MOST_FEATURES:

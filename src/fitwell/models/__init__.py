@@ -10,6 +10,7 @@ from torch import nn
 
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.models.alexnet import alexnet
+from fitwell.models.bag_of_words import bag_of_words
 from fitwell.models.convnet import convnet
 from fitwell.models.custom import check_output, load_builder, refuse_untrusted
 from fitwell.models.densenet import densenet
@@ -38,6 +39,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet": resnet,
     "densenet": densenet,
     "vit": vit,
+    "bag_of_words": bag_of_words,
     "sequential": sequential,
 }
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.models.from_torchvision import PREFIX, torchvision_builder
+from fitwell.models.parts import example_inputs
 from fitwell.nn.modes import evaluating
 from fitwell.spec import Spec
 from fitwell.store import is_trusted
@@ -178,7 +179,7 @@ def check_output(model: nn.Module, spec: Spec, name: str) -> None:
     """
     try:
         with evaluating(model):
-            output = model(torch.zeros(2, *spec.input_shape))
+            output = model(example_inputs(spec, 2))
     except Exception as error:
         raise _error(
             f"{name} fails on an input of shape (2, {', '.join(map(str, spec.input_shape))}): "

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from fitwell.errors import SettingError
 from fitwell.nn.inits import draw_weights
@@ -11,6 +12,18 @@ from fitwell.nn.types import Init
 from fitwell.spec import Spec
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+def example_inputs(spec: Spec, count: int) -> Tensor:
+    """Inputs of the kind that a model of the spec reads, to try it on: standard normal numbers, or words
+    drawn at random.
+
+    >>> example_inputs(Spec("table", "regression", (3,)), 2).shape
+    torch.Size([2, 3])
+    """
+    if spec.kind == "text":
+        return torch.randint(1, spec.vocabulary, (count, *spec.input_shape), dtype=torch.int32)
+    return torch.randn(count, *spec.input_shape)
 
 
 def image_shape(spec: Spec, model: str, *, smallest: int) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from fitwell.data import preprocess
 from fitwell.data.preprocess import Preprocess
 from fitwell.data.types import Data
 from fitwell.errors import SettingError
+from fitwell.pictures.augmented_texts import lines_of
 from fitwell.policies import POLICIES
 from fitwell.recipe import Recipe
 from fitwell.report.pixels import pixels
@@ -34,26 +35,34 @@ def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, An
         `[{"name": "augmented", "path", "settings"}]`, of every grid what differs from no change.
 
     Raises:
-        SettingError: no images, or changes that these images do not allow.
+        SettingError: a table, or changes that these examples do not allow.
     """
-    if data.spec.kind != "images":
+    if data.spec.kind == "table":
         raise SettingError(
-            f"augment: images are augmented, and this data is a {data.spec.kind}. Leave it out.",
+            f"augment: images and texts are augmented, and these are {data.spec.examples}. Leave it out.",
             setting="augment",
         )
     rows = examples_of(data)
     prepared = preprocess.fit(data, np.arange(len(data)))
     seed = int(recipe["train.seed"])  # type: ignore[call-overload]
-    panels, found = [], []
+    panels, found, lines = [], [], []
     for title, chosen in grids(recipe, data):
         augment = augment_of(chosen, prepared, seed)
         if augment is None:  # a policy that leaves these images alone
             continue
         changes = changes_of(chosen)
+        found.append({"name": "augmented", "path": path.as_posix(), "settings": changes})
+        if not isinstance(augment, Augment):
+            lines += [
+                "",
+                f"{title}: {said(changes)}",
+                *lines_of(data.inputs[rows].tolist(), augment),
+            ]
+            continue
         images = [data.inputs[rows], *changed(data.inputs[rows], prepared, augment)]
         panels.append(Panel(title, said(changes), grid_of(np.stack(images, 1)), 1.0 / TILE))
-        found.append({"name": "augmented", "path": path.as_posix(), "settings": changes})
-    lines = ["Left: examples as they are. Right: as training sees them, an epoch a column."]
+    if panels:
+        lines = ["Left: examples as they are. Right: as training sees them, an epoch a column."]
     if any(name in changes for changes in (row["settings"] for row in found) for name in MIXED):
         lines.append("mixup and cutmix: with another of these examples, which may be most of it.")
     Sheet(f"Augmentation of {data.name}", panels, lines).write(path)

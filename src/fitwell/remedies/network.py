@@ -127,7 +127,7 @@ def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
         2016, CVPR
     """
     model = str(recipe.get("model.name"))
-    change = _STRONGER[spec.kind].get(model)
+    change = _STRONGER.get(spec.kind, {}).get(model)
     # A residual network costs several times a convnet: only where more capacity is asked for.
     if change is None or (model == "convnet" and finding.name != "underfitting"):
         return []
@@ -150,7 +150,8 @@ def _one_rate(recipe: Recipe) -> Edit:
 def _width(recipe: Recipe) -> tuple[str, Any]:
     """The setting that scales the model's channels, and its value."""
     name = "model.growth" if _schema(recipe, "growth") else "model.width"
-    return name, recipe.get(name)
+    # Without a hidden layer there is nothing that it would scale.
+    return name, recipe.get(name) if recipe.get("model.depth") != 0 else None
 
 
 def _schema(recipe: Recipe, key: str) -> Mapping[str, Any]:

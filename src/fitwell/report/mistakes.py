@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 NUMBERED_CLASSES = 15  # larger matrices have no room for their counts
 COLUMNS = 8
+LETTERS = 400  # of a text
 PLOTTED = 3  # targets whose residuals are drawn, of several
 
 
@@ -233,6 +235,8 @@ def _show(data: Any, index: int, key: str) -> str | tuple[tuple[str, str], ...]:
         return ""
     if data.spec.kind == "images":
         return picture(data.inputs[index])
+    if data.spec.kind == "text":
+        return (("text", shorten(data.inputs[index], LETTERS, placeholder=" ...")),)
     return cells(data.inputs[index], data.spec)
 
 

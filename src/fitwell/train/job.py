@@ -14,15 +14,16 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from fitwell import models
-from fitwell.augment import Augment
+from fitwell.augment import Augment, AugmentWords
 from fitwell.data import preprocess
-from fitwell.data.batches import Batch, Batches
+from fitwell.data.batches import Augmentation, Batch, Batches
 from fitwell.data.preprocess import Moments, Preprocess
 from fitwell.data.several import count_classes
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS, Metric
+from fitwell.models.parts import example_inputs
 from fitwell.nn.losses import LOSSES, Loss, training_loss
 from fitwell.optim import OPTIMIZERS, moving_average, parameter_groups
 from fitwell.options import model_settings
@@ -132,7 +133,7 @@ def build_job(
     )
 
     def part(
-        rows: np.ndarray, *, batch_size: int, shuffle: bool, augment: Augment | None = None
+        rows: np.ndarray, *, batch_size: int, shuffle: bool, augment: Augmentation | None = None
     ) -> Batches:
         return Batches(
             data.inputs,
@@ -237,7 +238,7 @@ def refuse_batches_of_one(model: nn.Module, recipe: Recipe, spec: Spec) -> None:
         return
     try:
         with torch.no_grad():
-            copy.deepcopy(model).train()(torch.zeros(1, *spec.input_shape))
+            copy.deepcopy(model).train()(torch.zeros_like(example_inputs(spec, 1)))
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -275,8 +276,10 @@ def moments_of(recipe: Recipe, data: Data, rows: np.ndarray) -> Moments | None:
     return moments(source, data, rows, model=model)
 
 
-def augment_of(recipe: Recipe, prepared: Preprocess, seed: int) -> Augment | None:
-    """What the recipe does to training images, or None."""
+def augment_of(recipe: Recipe, prepared: Preprocess, seed: int) -> Augmentation | None:
+    """What the recipe does to training examples, or None."""
+    if prepared.kind == "text":
+        return AugmentWords(recipe.section("augment"), seed=seed) or None
     if prepared.kind != "images":
         return None
     factor, empty = prepared.affine()  # a pixel of 0, as the model sees it

@@ -1,0 +1,140 @@
+"""Tables of which a column holds texts: which it is, and `Data` of it. No torch."""
+
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.columns import clean_text, looks_like_identifier
+from fitwell.data.files import PARTS
+from fitwell.data.frames import Table, named_column
+from fitwell.data.options import target_and_task
+from fitwell.data.target_columns import part_column, target_columns, values_of
+from fitwell.data.texts import text_data
+from fitwell.data.types import Data, Problem, refuse, some
+from fitwell.data.words import words_of
+from fitwell.errors import SettingError
+from fitwell.spec import Spec
+
+LOOKED_AT = 1000  # rows that say whether a column holds texts
+DISTINCT = 0.5  # of them are different: texts, not categories
+FEW_WORDS, MANY_WORDS = 2, 8  # median of a name or title, and of a text that says something
+
+
+def text_column(table: Table, options: dict[str, Any], like: Spec | None) -> str:
+    """The column that is to be learnt from as text; "" where the table is to be learnt from as such.
+
+    Raises:
+        BadData: texts and other columns leave open which are meant, or there is no such column.
+    """
+    if options["text"]:
+        named_column(table, options["text"], "text")
+        if options["kind"] not in ("auto", "text"):
+            raise SettingError(
+                f"data.text = {options['text']}: data.kind = {options['kind']} reads no texts. Leave one "
+                "of them out.",
+                setting="data.text",
+            )
+        return options["text"]
+    wanted = like.kind if like else options["kind"]
+    if wanted not in ("auto", "text"):
+        return ""
+    given, _ = target_and_task(options, like)
+    apart = {options["group"], options["time"], *(part.strip() for part in given.split(","))}
+    rest = [name for name in table.frame.columns if name not in apart]
+    rest = [name for name in rest if name != part_column(table.frame)]
+    words = {name: _median_words(table.frame[name]) for name in rest}
+    texts = [name for name in rest if words[name] >= MANY_WORDS]
+    if len(texts) != 1:
+        texts = texts or [name for name in rest if words[name] >= FEW_WORDS]
+    others = [name for name in rest if name not in texts and _is_input(table, name)]
+    # One of them is the target, unless that was named.
+    lone = len(texts) == 1 and len(others) <= (0 if given else 1)
+    if lone or (wanted == "text" and len(texts) == 1):
+        return texts[0]
+    if wanted == "text":
+        raise refuse(
+            "no_text_column" if not texts else "text_ambiguous",
+            f"{table.where}: data.kind = text, and "
+            + (f"{some(texts)} each hold texts." if texts else "no column holds texts."),
+            f"Name the column with data.text; it has: {some(table.frame.columns, 20)}.",
+            texts or table.where,
+            setting="data.text",
+        )
+    if any(words[name] >= MANY_WORDS for name in texts):
+        raise refuse(
+            "ambiguous_kind",
+            f"{table.where} holds texts in {some(texts)} beside other columns ({some(others)}), and "
+            "fitwell learns from either.",
+            f"Set data.text={texts[0]} to learn from the texts, or data.kind=table to learn from the "
+            "other columns.",
+            texts,
+            setting="data.kind",
+        )
+    return ""
+
+
+def read_prose(
+    table: Table, column: str, options: dict[str, Any], *, like: Spec | None = None
+) -> Data:
+    """`Data` of the texts of a column; rows without one are left out and listed.
+
+    A column called split, part, set or subset whose values are train, val and test is the source's own
+    split.
+
+    Raises:
+        BadData: no such target or group, a missing target, or no text.
+    """
+    frame = table.frame
+    if options["time"]:
+        raise SettingError(
+            f"data.time = {options['time']}: texts are not parted by time. Leave it out, or say the parts "
+            "in a column split with train and test.",
+            setting="data.time",
+        )
+    group = named_column(table, options["group"], "group") if options["group"] else ""
+    given, task = target_and_task(options, like)
+    part = part_column(frame)
+    used = [column, *([part] if part and part not in (given, group) else [])]
+    rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
+    targets, problems = target_columns(rest, given, group, inputs=False)
+    values = values_of(rest, targets, task)
+    ignored = [name for name in rest.frame.columns if name not in (*targets, group)]
+    if ignored:
+        text = f"Learning is from the texts alone; not used: {some(ignored)}."
+        mend = "Nothing to do; to learn from the columns instead, set data.kind=table."
+        problems.append(Problem("columns_ignored", "note", tuple(ignored), text, mend))
+    parts = None
+    if part in used:
+        named = [PARTS[str(v).strip().lower()] if v else "" for v in frame[part].to_list()]
+        parts = np.array(named, dtype="<U10")
+    return text_data(
+        table.name,
+        [text or "" for text in frame[column].to_list()],
+        values,
+        options=options,
+        keys=table.keys,
+        part=parts,
+        groups=np.array([str(v) for v in frame[group].to_list()]) if group else None,
+        target=",".join(targets),
+        targets=targets if len(targets) > 1 else (),
+        problems=problems,
+        like=like,
+    )
+
+
+def _median_words(series: Any) -> float:
+    """How many words a cell of the column has, of a column of different texts; 0 of any other."""
+    import polars as pl
+
+    if series.dtype != pl.String:
+        return 0
+    found = clean_text(series.head(LOOKED_AT)).drop_nulls()
+    if not len(found) or found.n_unique() <= DISTINCT * len(found):
+        return 0
+    counts = [sum(word[0].isalpha() for word in words_of(text)) for text in found.to_list()]
+    return float(np.median(counts))
+
+
+def _is_input(table: Table, name: str) -> bool:
+    """Whether a table could be learnt from by this column."""
+    return not looks_like_identifier(table.frame[name], table.decimal_comma)

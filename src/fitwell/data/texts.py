@@ -1,0 +1,201 @@
+"""Texts with a target to `Data`: from files, from a column of a table, from Python. No torch."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.assemble import assemble
+from fitwell.data.files import Item
+from fitwell.data.types import BadData, Data, Options, Problem, many, refuse, some
+from fitwell.data.words import LEAST_TEXTS, LONGEST, words_of
+from fitwell.spec import RESERVED, Spec
+
+TEXT_SUFFIXES = (".txt", ".text", ".md")
+_CONTROL = frozenset(range(32)) - set(b"\t\n\r\f\v\x1b")
+_MOSTLY_CONTROL = 0.05  # more of a file than this: no text
+
+
+def text_data(
+    name: str,
+    texts: Sequence[str],
+    values: np.ndarray,
+    *,
+    options: Options,
+    keys: Sequence[str],
+    problems: Sequence[Problem] = (),
+    like: Spec | None = None,
+    part: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    **known: Any,
+) -> Data:
+    """`Data` of texts; those without a word are left out and listed.
+
+    Args:
+        values, keys, part, groups, known: see `assemble`.
+
+    Raises:
+        BadData: none of the texts has a word.
+    """
+    tokens = [words_of(text) for text in texts]
+    kept = np.array([bool(words) for words in tokens], bool)
+    found = [*problems, *_empty(keys, kept)]
+    if not kept.any():
+        raise BadData([_nothing(name, len(texts)), *found])
+    tokens = [words for words in tokens if words]
+    length, vocabulary = (like.input_shape[0], like.vocabulary) if like else _sizes(tokens, options)
+    names = [key for key, stays in zip(keys, kept, strict=True) if stays]
+    found += _cut(names, tokens, length)
+    array = np.empty(len(names), object)
+    array[:] = [text for text, stays in zip(texts, kept, strict=True) if stays]
+    return assemble(
+        name,
+        array,
+        np.asarray(values)[kept],
+        options=dict(options),
+        keys=names,
+        part=None if part is None else part[kept],
+        groups=None if groups is None else groups[kept],
+        problems=found,
+        like=like,
+        kind="text",
+        shape=(length,),
+        vocabulary=vocabulary,
+        **known,
+    )
+
+
+def _sizes(tokens: list[list[str]], options: Options) -> tuple[int, int]:
+    """(words of a text that are read, numbers for words) as the settings and the texts have them.
+
+    The words themselves are those of the training texts; how many there may be is known from all.
+    """
+    longest = max(len(words) for words in tokens)
+    length = min(longest, options["length"] or LONGEST)
+    texts_with = Counter(word for words in tokens for word in set(words[:length]))
+    used = sum(1 for count in texts_with.values() if count >= LEAST_TEXTS)
+    return length, RESERVED + min(options["vocabulary"], used)
+
+
+def _empty(keys: Sequence[str], kept: np.ndarray) -> list[Problem]:
+    where = tuple(str(key) for key, stays in zip(keys, kept, strict=True) if not stays)
+    if not where:
+        return []
+    text = f"{many(len(where), 'text')} without a word left out: {some(where)}."
+    return [Problem("empty_text", "warning", where, text, "Fill them in, or remove them.")]
+
+
+def _cut(keys: Sequence[str], tokens: list[list[str]], length: int) -> list[Problem]:
+    """Texts of which the end is not read."""
+    long = tuple(key for key, words in zip(keys, tokens, strict=True) if len(words) > length)
+    if not long:
+        return []
+    text = f"Of {many(len(long), 'text')} only the first {length:,} words are read: {some(long)}."
+    return [Problem("text_cut", "note", long, text, "To read more of them, set data.length.")]
+
+
+def _nothing(name: str, count: int) -> Problem:
+    text = f"None of the {many(count, 'text')} of {name} has a word."
+    return Problem("no_texts", "error", (name,), text, "Give texts that say something.")
+
+
+def read_text_files(
+    items: Sequence[Item],
+    problems: Sequence[Problem],
+    options: Options,
+    *,
+    name: str,
+    like: Spec | None = None,
+    **known: Any,
+) -> Data:
+    """`Data` of files that hold a text each; those that hold none are left out and listed.
+
+    Args:
+        known: names of the target or targets, see `assemble`.
+    """
+    read, bad, other, guessed = [], [], [], []
+    for item in items:
+        if item.path.suffix.lower() not in TEXT_SUFFIXES and not options["kind"] == "text":
+            other.append(item.key)
+            continue
+        found = read_text(item.path)
+        if found is None:
+            bad.append(item.key)
+            continue
+        text, encoding = found
+        if encoding:
+            guessed.append(item.key)
+        read.append((item, text))
+    problems = [*problems, *_of_files(bad, other, guessed)]
+    if not read:
+        raise BadData([_nothing(name, len(items)), *problems])
+    kept = [item for item, _ in read]
+    parts = np.array([item.part for item in kept], dtype="<U10")
+    groups = np.array([item.group for item in kept])
+    return text_data(
+        name,
+        [text for _, text in read],
+        np.array([item.label for item in kept]),
+        options=options,
+        keys=[item.key for item in kept],
+        part=parts if len(set(parts.tolist())) > 1 else None,
+        groups=groups if groups.any() else None,
+        problems=problems,
+        like=like,
+        **known,
+    )
+
+
+def read_text(path: Path) -> tuple[str, str] | None:
+    """(the text of a file, its encoding where that had to be guessed); None where it is no text."""
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return None
+    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if raw.startswith(mark):
+            return raw.decode(encoding, "replace"), ""
+    if sum(byte in _CONTROL for byte in raw[:4096]) > _MOSTLY_CONTROL * min(len(raw), 4096):
+        return None
+    try:
+        return raw.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace"), "cp1252"
+
+
+def _of_files(bad: list[str], other: list[str], guessed: list[str]) -> list[Problem]:
+    problems = []
+    if bad:
+        text = f"{many(len(bad), 'file')} that cannot be read as text left out: {some(bad)}."
+        mend = "Save them as text in UTF-8, or remove them."
+        problems.append(Problem("unreadable_files", "warning", tuple(bad), text, mend))
+    if other:
+        text = f"{many(len(other), 'file')} left out, being no text: {some(other)}."
+        mend = "Move them elsewhere, or ignore this."
+        problems.append(Problem("not_texts", "note", tuple(other), text, mend))
+    if guessed:
+        text = (
+            f"{many(len(guessed), 'file')} not in UTF-8, read as Western (cp1252): {some(guessed)}."
+        )
+        mend = "If letters come out wrong, save them as UTF-8."
+        problems.append(Problem("not_utf8", "note", tuple(guessed), text, mend))
+    return problems
+
+
+def single_text(path: Path) -> str:
+    """The text of a file, to predict from.
+
+    Raises:
+        BadData: it is no text.
+    """
+    found = read_text(path)
+    if found is None:
+        raise refuse(
+            "unreadable_files",
+            f"{path} cannot be read as text.",
+            "Save it as text in UTF-8.",
+            str(path),
+        )
+    return found[0]
