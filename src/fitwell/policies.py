@@ -34,6 +34,10 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
     strong = name == "strong"
     if name != "none" and spec.kind == "text":
         return {"augment.word_drop": 0.3 if strong else 0.1}
+    if name != "none" and spec.kind == "audio":
+        share = 0.2 if strong else 0.1
+        masks = {f"augment.{key}": share for key in ("time_shift", "time_mask", "frequency_mask")}
+        return {"augment.noise_snr": [5.0, 30.0] if strong else [20.0, 40.0], **masks}
     if name == "none" or spec.kind != "images":
         return {}
     if spec.task == "regression":

@@ -46,10 +46,10 @@ def _outputs(run: Run, values: np.ndarray) -> tuple[Decoded, Any, Any]:
         batch_size=BATCH,
         device=device,
         preprocess=preprocess,
-        channels_last=has_convolutions(model) and values.ndim == 4,
+        channels_last=has_convolutions(model) and len(run.spec.input_shape) == 3,
         shuffle=False,
     )
-    if batches.layout is not None and has_convolutions(model) and values.ndim == 4:
+    if has_convolutions(model) and len(run.spec.input_shape) == 3:
         import torch
 
         model = model.to(memory_format=torch.channels_last)

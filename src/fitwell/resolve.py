@@ -7,7 +7,7 @@ The defaults are chosen per task, kind of data and model family, are printed, an
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fitwell.augment import IN_RANGE, OF_COLOURS, WORDS
+from fitwell.augment import IN_RANGE, KIND_OF, OF_COLOURS
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
 from fitwell.options import fine_tuning, num_used
@@ -206,8 +206,8 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             setting="train.ema",
         )
     _augments(values, spec)
-    if spec.kind == "images":
-        _of_tables_alone(values)
+    if spec.kind in ("images", "audio"):
+        _of_tables_alone(values, spec)
     metrics = [name for name, metric in METRICS.items() if task.name in metric.tasks]
     if values["score.name"] not in metrics:
         raise SettingError(
@@ -235,8 +235,8 @@ def _reads(model: str, spec: Spec) -> None:
         )
 
 
-def _of_tables_alone(values: Mapping[str, Any]) -> None:
-    """Refuse for images what changes the columns of a table."""
+def _of_tables_alone(values: Mapping[str, Any], spec: Spec) -> None:
+    """Refuse for images and recordings what changes the columns of a table."""
     usual = {"data.scaling": defaults("data")["scaling"]}
     if values["model.name"] == "mlp":
         own = defaults("model", "mlp")
@@ -244,8 +244,8 @@ def _of_tables_alone(values: Mapping[str, Any]) -> None:
     for name, value in usual.items():
         if values[name] != value:
             raise SettingError(
-                f"{name} = {values[name]}: changes the columns of a table, and this data is images. Leave "
-                "it out.",
+                f"{name} = {values[name]}: changes the columns of a table, and this data is "
+                f"{PLURAL[spec.kind]}. Leave it out.",
                 setting=name,
             )
 
@@ -254,8 +254,9 @@ def _augments(values: Mapping[str, Any], spec: Spec) -> None:
     """Refuse augmentation of what is no image, and ranges that run backwards."""
     for key, usual in defaults("augment").items():
         name, value = f"augment.{key}", values[f"augment.{key}"]
-        changed = "text" if key in WORDS else "images"
-        suited = spec.kind in ("images", "text") if key == "policy" else spec.kind == changed
+        changed = KIND_OF.get(key, "images")
+        augmented = ("images", *KIND_OF.values())
+        suited = spec.kind in augmented if key == "policy" else spec.kind == changed
         if value != usual and not suited:
             raise SettingError(
                 f"{name} = {value}: changes {PLURAL[changed]}, and these are {spec.examples}. Leave it "

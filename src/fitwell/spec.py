@@ -3,9 +3,14 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["images", "table", "text"]
+Kind = Literal["images", "table", "text", "audio"]
 # What data of each kind holds, for a sentence.
-PLURAL: dict[str, str] = {"images": "images", "table": "a table", "text": "texts"}
+PLURAL: dict[str, str] = {
+    "images": "images",
+    "table": "a table",
+    "text": "texts",
+    "audio": "recordings",
+}
 TaskName = Literal["classification", "multilabel", "regression"]
 Resize = Literal["crop", "squash"]
 
@@ -53,7 +58,8 @@ class Spec:
         kind: what one example is.
         task: what is predicted.
         input_shape: shape of one example as the model sees it: (channel, height, width) for images,
-            (feature,) for tables, with the features of every column; (word,) for texts.
+            (feature,) for tables, with the features of every column; (word,) for texts; (1, mel,
+            frame) for recordings.
         classes: names of the classes, or of the labels of which an example may have several, in
             index order; empty for regression.
         target: name of the target column or of what is predicted; of several, with commas.
@@ -64,6 +70,7 @@ class Spec:
         head: units of the model's head where its loss wants another number than one a class, or
             one for a number.
         vocabulary: numbers that stand for words of texts: 0 for none, 1 for an unknown one.
+        rate, samples: of recordings, as they were cut or padded: samples a second, and of each.
         measured: images are measurements of a range of their own, so black and white are not known.
         resize: how images were brought to the shape: others that the model is to read are, too.
     """
@@ -81,6 +88,8 @@ class Spec:
     measured: bool = False
     targets: tuple[str, ...] = ()
     vocabulary: int = 0
+    rate: int = 0
+    samples: int = 0
 
     @property
     def examples(self) -> str:
@@ -93,6 +102,10 @@ class Spec:
             return f"rows of {len(self.columns)} columns"
         if self.kind == "text":
             return f"texts of at most {self.input_shape[0]:,} words"
+        if self.kind == "audio":
+            seen = "x".join(str(n) for n in self.input_shape[1:])
+            length = self.samples / self.rate
+            return f"recordings of {length:.3g} s at {self.rate:,} Hz, as spectrograms of {seen}"
         return f"images of {'x'.join(str(n) for n in self.input_shape)}"
 
     @property

@@ -11,6 +11,7 @@ from fitwell.augment.geometry import GEOMETRY
 from fitwell.augment.mixing import MIXING
 from fitwell.augment.options import augment_settings
 from fitwell.augment.sharpness import blur, noise
+from fitwell.augment.sounds import SOUNDS, AugmentSounds
 from fitwell.augment.words import WORDS, AugmentWords
 
 AUGMENTATIONS = {
@@ -21,15 +22,21 @@ AUGMENTATIONS = {
     "erase": erase,
     **MIXING,
     **WORDS,
+    **SOUNDS,
 }
+# What each setting is for, where that is not images.
+KIND_OF: dict[str, str] = {**dict.fromkeys(WORDS, "text"), **dict.fromkeys(SOUNDS, "audio")}
 
 __all__ = [
     "AUGMENTATIONS",
     "IN_RANGE",
+    "KIND_OF",
     "MIXING",
     "OF_COLOURS",
+    "SOUNDS",
     "WORDS",
     "Augment",
+    "AugmentSounds",
     "AugmentWords",
     "augment_settings",
 ]

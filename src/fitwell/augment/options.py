@@ -12,9 +12,13 @@ Share: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Strength: TypeAlias = Annotated[float, Field(ge=0, le=100)]
 # Least and largest.
 Range: TypeAlias = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+Decibels: TypeAlias = Annotated[
+    list[Annotated[float, Field(ge=-40, le=100)]], Field(min_length=2, max_length=2)
+]
 Shares: TypeAlias = Annotated[list[Share], Field(min_length=2, max_length=2)]
 
 _SAME = [1.0, 1.0]  # read, never changed
+NO_NOISE = [100.0, 100.0]  # dB below the sound: less than the steps of 16 bits; read, never changed
 
 
 def augment_settings(
@@ -98,6 +102,27 @@ def augment_settings(
     word_swap: Annotated[
         Chance,
         Field(description="of texts: how probably two neighbouring words change places"),
+    ] = 0.0,
+    noise_snr: Annotated[
+        Decibels,
+        Field(
+            description="of recordings: least and largest ratio of sound to added white noise, in dB; "
+            "100: no noise"
+        ),
+    ] = NO_NOISE,
+    time_shift: Annotated[
+        Chance,
+        Field(
+            description="of recordings: largest shift in time, as a share of the length, either way"
+        ),
+    ] = 0.0,
+    time_mask: Annotated[
+        Chance,
+        Field(description="of recordings: largest share of the frames covered by the mean"),
+    ] = 0.0,
+    frequency_mask: Annotated[
+        Chance,
+        Field(description="of recordings: largest share of the mel bands covered by the mean"),
     ] = 0.0,
 ) -> dict[str, Any]:
     """How training examples are changed; by default not at all."""

@@ -28,6 +28,8 @@ def assemble(
     kind: Kind | None = None,
     shape: tuple[int, ...] = (),
     vocabulary: int = 0,
+    rate: int = 0,
+    samples: int = 0,
     groups: np.ndarray | None = None,
     times: np.ndarray | None = None,
     problems: Iterable[Problem] = (),
@@ -36,7 +38,8 @@ def assemble(
     """`Data` from arrays that a reader brought into shape.
 
     Args:
-        inputs: images [example, channel, height, width], a table [example, column], or texts [example].
+        inputs: images [example, channel, height, width], a table [example, column], texts [example], or
+            recordings [example, 1, samples].
         values: [example] raw targets: text, numbers, or class indices where `classes` is given;
             [example, target] numbers, or 0 and 1 for labels.
         keys: names of the examples; by default "row 0", "row 1" ...
@@ -44,7 +47,7 @@ def assemble(
         targets: names of several targets.
         classes: names of the class indices in `values`.
         kind: what the examples are; by default images or a table, by the dimensions.
-        shape, vocabulary: of a kind whose examples become another shape: see `Spec`.
+        shape, vocabulary, rate, samples: of a kind whose examples become another shape: see `Spec`.
         groups: [example] any values; equal values stay together.
         times: [example] when each was, float64.
         like: the spec of a model that exists: its classes are used.
@@ -64,7 +67,7 @@ def assemble(
         target=target,
         targets=tuple(targets),
         task=task,
-        images=images,
+        images=kind in ("images", "audio"),
         classes=like.classes if like else tuple(classes),
         known=like.several if like else None,
     )
@@ -86,6 +89,8 @@ def assemble(
         measured=images and bool(len(inputs)) and not unit_of(inputs, np.arange(len(inputs))),
         targets=encoded.names,
         vocabulary=vocabulary,
+        rate=rate,
+        samples=samples,
     )
     return Data(
         name=slug(name),

@@ -1,16 +1,17 @@
-"""Batches by indexing whole tensors. The one module of the data layer that imports torch.
+"""Batches by indexing whole tensors. With `spectrogram`, the modules of the data layer that import torch.
 
 No DataLoader: on tensors in memory it costs 3 to 124 times as much (pytorch #181501).
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fitwell.data.preprocess import Preprocess
+from fitwell.data.spectrogram import Spectrogram
 from fitwell.spec import NO_WORD
 
 # Up to here the rows are kept as the float32 tensors that the model reads; above, as they came
@@ -41,6 +42,17 @@ class Augmentation(Protocol):
 
     def mix(self, x: Tensor, epoch: int, step: int, /) -> tuple[Tensor, Mixture | None]:
         """Examples with each other."""
+        ...
+
+
+@runtime_checkable
+class WaveAugmentation(Protocol):
+    """An `Augmentation` that changes recordings before their spectrograms are computed, too."""
+
+    on_waves: Mapping[str, Any]  # what changes them; empty: nothing does
+
+    def waves(self, waves: Tensor, epoch: int, step: int, /) -> Tensor:
+        """[example, 1, samples] float32 from -1 to 1, each example by itself."""
         ...
 
 
@@ -99,19 +111,25 @@ class Batches:
         self.shuffle = shuffle
         self.augment = augment
         images, self._texts = inputs.ndim == 4, preprocess.words is not None
+        sound = preprocess.sound
+        self._spectrogram = None if sound is None else Spectrogram(preprocess, self.device)
+        images = images or sound is not None  # as the model sees them
         self.layout = torch.channels_last if images and channels_last else torch.contiguous_format
         width = (
-            int(np.prod(inputs.shape[1:]))
+            int(np.prod(inputs.shape[1:] if sound is None else sound.shape))
             if images
             else sum(len(column.features) for column in preprocess.columns)
         )
         # Texts are always kept as the numbers of their words, which take less room.
         self.ready = self._texts or 4 * width * len(self.rows) <= MOST_FLOAT_BYTES
+        self._of_waves = augment if isinstance(augment, WaveAugmentation) else None
+        if self._of_waves is not None and self._of_waves.on_waves:
+            self.ready = False
         self._x, self._shared = self._load(inputs, images)
         y = preprocess.targets(targets[self.rows])
         self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
         self._rows = torch.from_numpy(self.rows)
-        if images and not self.ready:
+        if images and sound is None and not self.ready:
             factor, shift = preprocess.affine()
             self._factor = torch.from_numpy(factor).view(-1, 1, 1).to(self.device)
             self._shift = torch.from_numpy(shift).view(-1, 1, 1).to(self.device)
@@ -119,7 +137,10 @@ class Batches:
     def _load(self, inputs: np.ndarray, images: bool) -> tuple[Tensor, bool]:
         """The tensor that batches index, and whether it is all of `inputs`, not copied."""
         if self.ready:
-            x = torch.from_numpy(self.preprocess.inputs(inputs[self.rows])).to(self.device)
+            if self._spectrogram is not None:
+                x = self._spectrogram.of_raw(torch.from_numpy(inputs[self.rows]))
+            else:
+                x = torch.from_numpy(self.preprocess.inputs(inputs[self.rows])).to(self.device)
             if images and self.layout is torch.channels_last:
                 # Stored as [example, height, width, channel]: indexing the first dimension then
                 # gives channels_last batches, without a conversion a step.
@@ -154,10 +175,19 @@ class Batches:
             last = step == len(self) - 1
             stop = len(self.rows) if last else (step + 1) * self.batch_size
             span = slice(step * self.batch_size, stop)
-            x, mixture = self._inputs(at[span]), None
+            x, mixture = self._heard(self._inputs(at[span]), number, step), None
             if self.augment is not None:
                 x, mixture = self.augment.mix(self.augment(x, number, step), number, step)
             yield Batch(x, y[span], rows[span], mixture)
+
+    def _heard(self, x: Tensor, epoch: int, step: int) -> Tensor:
+        """Spectrograms of recordings that are kept as they came; anything else as it is."""
+        if self.ready or self._spectrogram is None:
+            return x
+        waves = self._spectrogram.waves(x)
+        if self._of_waves is not None and self._of_waves.on_waves:
+            waves = self._of_waves.waves(waves, epoch, step)
+        return self._spectrogram(waves).contiguous(memory_format=self.layout)
 
     def _inputs(self, at: Tensor) -> Tensor:
         x = self._x.index_select(0, at)
@@ -165,6 +195,8 @@ class Batches:
             return x[:, : max(1, int((x != NO_WORD).sum(1).max()))]
         if self.ready:
             return x.permute(0, 3, 1, 2) if self.layout is torch.channels_last else x
+        if self._spectrogram is not None:
+            return x
         if x.ndim != 4:
             return torch.from_numpy(self.preprocess.inputs(x.numpy())).to(self.device)
         x = x.to(self.device).to(torch.float32, memory_format=self.layout)

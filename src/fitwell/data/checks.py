@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from fitwell.data.audio_checks import clipped_recordings, silent_recordings
 from fitwell.data.duplicates import duplicates, near_copies
 from fitwell.data.suspicions import capped_target, repeated_columns, target_in_features
 from fitwell.data.text_checks import telling_words
@@ -291,6 +292,8 @@ CHECKS: tuple[Check, ...] = (
     telling_words,
     capped_target,
     blank_images,
+    silent_recordings,
+    clipped_recordings,
     duplicates,
     folds,
 )

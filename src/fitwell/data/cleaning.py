@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fitwell.data.audio_checks import is_silent
 from fitwell.data.checks import is_blank
 from fitwell.data.cifar import is_cifar_folder
 from fitwell.data.csv_file import is_utf8
@@ -18,6 +19,7 @@ from fitwell.data.duplicates import duplicate_groups, near_pairs
 from fitwell.data.frames import Table, load_table
 from fitwell.data.idx import is_idx_folder
 from fitwell.data.listed import file_column
+from fitwell.data.pattern import GROUP, fields_of
 from fitwell.data.source import TABLE_SUFFIXES
 from fitwell.data.table import table_data
 from fitwell.data.types import BadData, Data, Problem, refuse
@@ -32,6 +34,10 @@ FILES = (
     "images_without_class",
     "not_texts",
     "empty_text",
+    "not_recordings",
+    "recordings_without_class",
+    "empty_recording",
+    "name_without_label",
 )
 
 
@@ -61,8 +67,8 @@ def place_of(source: Any, out: Path | None = None) -> Path:
     if not isinstance(source, str | Path) or not (tabular or images):
         raise refuse(
             "nothing_to_fix",
-            "fix: a cleaned copy is written of a folder of images or texts, of a table, or of a table that "
-            "lists such files.",
+            "fix: a cleaned copy is written of a folder of images, texts or recordings, of a table, or of "
+            "a table that lists such files.",
             "Unpack an archive and give the folder; arrays and data sets by name have no list of files.",
             str(source)[:80],
         )
@@ -94,10 +100,10 @@ def clean(
 ) -> Cleaned:
     """Write a copy of the list of files, or of the table, without what should not be trained on.
 
-    Of images are left out files that cannot be read, blank ones, all but one of exact and near duplicates
-    (one in the test part stays), and all of those whose labels differ; the list names each file, its
-    label and part, and is a source itself. Of a table are left out rows without a target, and all but one
-    of rows that are equal in every cell.
+    Of images, texts and recordings are left out files that cannot be read, blank or silent ones, all but
+    one of exact and near duplicates (one in the test part stays), and all of those whose labels differ; the
+    list names each file, its label and part, and is a source itself. Of a table are left out rows without a
+    target, and all but one of rows that are equal in every cell.
 
     Args:
         out: see `place_of`.
@@ -137,6 +143,9 @@ def _clean_files(
         group = str(options["group"])
         called = dict(zip(table.frame[file_column(table, base)], table.frame[group], strict=True))
         columns[group] = [str(called[str(data.keys[i])]) for i in rows]
+    elif data.groups is not None and options["pattern"]:
+        named = [fields_of(str(data.keys[i]), str(options["pattern"])) or {} for i in rows]
+        columns[GROUP] = [fields[GROUP] for fields in named]
     columns |= _said_targets(data, rows)  # last, where a reader looks for it
     with replacing(out) as temporary:
         pl.DataFrame(columns).write_csv(temporary)
@@ -218,6 +227,8 @@ def _kept(data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
 
     if data.spec.kind == "images":
         leave_out("blank_image", np.flatnonzero(is_blank(data.inputs)).tolist())
+    if data.spec.kind == "audio":
+        leave_out("silent_recording", np.flatnonzero(is_silent(data.inputs)).tolist())
     for prefix, groups in (("", duplicate_groups(data.inputs)), ("near_", _near(data))):
         for group in groups:
             rows = [i for i in group.tolist() if not gone[i]]

@@ -1,4 +1,4 @@
-"""Images decoded once: uint8 arrays of one size in the cache, mapped into memory. No torch.
+"""Files decoded once, to arrays of one shape and type in the cache, mapped into memory. No torch.
 
 An entry is known by the content of the files and by how they were decoded. To compare contents all files
 would have to be read each time; so a manifest of names, sizes and times of change leads to the entry, as
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,17 +20,41 @@ from fitwell.data.images import Unreadable, decode, in_threads
 from fitwell.data.types import Problem, many, refuse, some
 from fitwell.spec import Resize
 
-VERSION = 1  # of what `decode` makes of a file
+VERSION = 1  # of what `decode` makes of an image
 CHUNK_BYTES = 64 << 20  # decoded at once: bounds the memory
 KIND, MANIFESTS = "decoded", "manifests"
-IMAGES, FACTS, MANIFEST = "images.u8", "facts.json", "manifest.json"
+FACTS, MANIFEST = "facts.json", "manifest.json"
 
 State = list[int]  # size and time of change of a file; empty where it is not there
 
 
+class Decoding(Protocol):
+    """How files are decoded."""
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    @property
+    def file(self) -> str:
+        """The name of the file that holds the arrays, in the cache."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what is made of a file."""
+        ...
+
+    @property
+    def how(self) -> list[Any]:
+        """All that decides what is made of it, for JSON."""
+        ...
+
+    def read(self, path: Path) -> np.ndarray | Unreadable: ...
+
+
 @dataclass(frozen=True)
 class Way:
-    """How files are decoded.
+    """How images are decoded.
 
     Args:
         size: (height, width).
@@ -39,9 +64,19 @@ class Way:
     grey: bool
     resize: Resize = "crop"
 
+    dtype = np.dtype(np.uint8)
+    file = "images.u8"
+
     @property
     def shape(self) -> tuple[int, int, int]:
         return (1 if self.grey else 3, *self.size)
+
+    @property
+    def how(self) -> list[Any]:
+        return [VERSION, *self.shape, self.resize]
+
+    def read(self, path: Path) -> np.ndarray | Unreadable:
+        return decode(path, self.size, self.grey, self.resize)
 
 
 @dataclass(frozen=True)
@@ -49,7 +84,7 @@ class Decoded:
     """What became of the files.
 
     Args:
-        images: [file that could be read, channel, height, width] uint8.
+        images: [file that could be read, *shape]: uint8 [channel, height, width] of images.
         failed: place of a file that could not be read -> why.
         problems: a note where there was no room in the cache.
     """
@@ -59,8 +94,8 @@ class Decoded:
     problems: tuple[Problem, ...] = ()
 
 
-def decode_all(files: Sequence[Path], way: Way) -> Decoded:
-    """The images of the files, from the cache where they stand there; else they are decoded into it.
+def decode_all(files: Sequence[Path], way: Decoding) -> Decoded:
+    """What the files hold, from the cache where they stand there; else they are decoded into it.
 
     Where the cache has no room they are decoded into memory, and that is said.
 
@@ -70,7 +105,7 @@ def decode_all(files: Sequence[Path], way: Way) -> Decoded:
     before = [_state(path) for path in files]
 
     def build(folder: Path) -> None:
-        with (folder / IMAGES).open("wb") as file:
+        with (folder / way.file).open("wb") as file:
             failed = _decode(files, way, file.write, whole=True)
         _refuse_changed(files, before)
         facts = {"images": len(files) - len(failed), "failed": failed}
@@ -79,28 +114,33 @@ def decode_all(files: Sequence[Path], way: Way) -> Decoded:
     try:
         key = _key(files, before, way)
         for _ in range(2):
-            place = caching.entry(KIND, key, len(files) * prod(way.shape), build)
+            place = caching.entry(KIND, key, len(files) * _bytes(way), build)
             found = _opened(place, way)
             if found is not None:
                 return found
             caching.drop(KIND, key)  # damaged: once more
         raise OSError(f"{place} was damaged as soon as it was written")
     except OSError as error:
-        out = np.empty((len(files), *way.shape), np.uint8)
+        out = np.empty((len(files), *way.shape), way.dtype)
         empty = iter(out)
 
-        def put(pixels: memoryview) -> None:
-            next(empty)[...] = np.frombuffer(pixels, np.uint8).reshape(way.shape)
+        def put(values: memoryview) -> None:
+            next(empty)[...] = np.frombuffer(values, way.dtype).reshape(way.shape)
 
         failed = _decode(files, way, put, whole=False)
         _refuse_changed(files, before)
         return Decoded(out[: len(files) - len(failed)], failed, (_uncached(error),))
 
 
+def _bytes(way: Decoding) -> int:
+    """Of what is made of a file."""
+    return prod(way.shape) * way.dtype.itemsize
+
+
 def _decode(
-    files: Sequence[Path], way: Way, put: Callable[[memoryview], object], *, whole: bool
+    files: Sequence[Path], way: Decoding, put: Callable[[memoryview], object], *, whole: bool
 ) -> dict[int, str]:
-    """Give `put` the pixels of each file that can be read, in order; place -> why not, of the others.
+    """Give `put` what is made of each file that can be read, in order; place -> why not, of the others.
 
     Args:
         whole: what the machine is to blame for is an error, and not the file's failure.
@@ -109,39 +149,39 @@ def _decode(
         OSError: `put` could not write, or with `whole` the machine could not read.
     """
     failed = {}
-    step = max(1, CHUNK_BYTES // prod(way.shape))
+    step = max(1, CHUNK_BYTES // _bytes(way))
     for start in range(0, len(files), step):
         chunk = files[start : start + step]
-        found = in_threads(lambda path: decode(path, way.size, way.grey, way.resize), chunk)
-        for i, image in enumerate(found, start):
-            if not isinstance(image, Unreadable):
-                put(np.ascontiguousarray(image).data)
-            elif whole and image.passing:
-                raise OSError(f"{files[i]}: {image.reason}")
+        found = in_threads(way.read, chunk)
+        for i, values in enumerate(found, start):
+            if not isinstance(values, Unreadable):
+                put(np.ascontiguousarray(values).data)
+            elif whole and values.passing:
+                raise OSError(f"{files[i]}: {values.reason}")
             else:
-                failed[i] = image.reason
+                failed[i] = values.reason
     return failed
 
 
-def _opened(place: Path, way: Way) -> Decoded | None:
+def _opened(place: Path, way: Decoding) -> Decoded | None:
     """An entry, mapped; None where it is damaged."""
     try:
         facts = json.loads((place / FACTS).read_text(encoding="utf-8"))
         shape = (int(facts["images"]), *way.shape)
         failed = {int(i): str(why) for i, why in facts["failed"].items()}
-        if (place / IMAGES).stat().st_size != prod(shape):
+        if (place / way.file).stat().st_size != shape[0] * _bytes(way):
             return None
         if not shape[0]:
-            return Decoded(np.empty(shape, np.uint8), failed)
+            return Decoded(np.empty(shape, way.dtype), failed)
         # "c": a private writable mapping, since torch warns about arrays that cannot be written.
-        return Decoded(np.memmap(place / IMAGES, np.uint8, "c", shape=shape), failed)
+        return Decoded(np.memmap(place / way.file, way.dtype, "c", shape=shape), failed)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _key(files: Sequence[Path], states: Sequence[State], way: Way) -> str:
+def _key(files: Sequence[Path], states: Sequence[State], way: Decoding) -> str:
     """What the entry is called: by the content of the files, or by a manifest that stands for it."""
-    how = [VERSION, *way.shape, way.resize]
+    how = way.how
     named = [[str(path.resolve()), *state] for path, state in zip(files, states, strict=True)]
     manifest = _hashed([how, named])
 
@@ -198,6 +238,6 @@ def _uncached(error: OSError) -> Problem:
         "not_cached",
         "note",
         (str(caching.cache_folder()),),
-        f"The decoded images are kept in memory and not in the cache: {error}.",
+        f"The decoded files are kept in memory and not in the cache: {error}.",
         "Make room there, or name another place in FITWELL_CACHE; `fitwell cache` shows what it holds.",
     )

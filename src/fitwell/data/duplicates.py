@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fitwell.data.audio_checks import near_waves
 from fitwell.data.near import near_duplicates
 from fitwell.data.split import fit_rows
 from fitwell.data.text_checks import near_texts
@@ -31,6 +32,9 @@ NEAR = {
         "near_", "almost the same, up to size, quality or brightness", "almost equal inputs"
     ),
     "text": Likeness("near_", "almost the same, word for word", "almost equal texts"),
+    "audio": Likeness(
+        "near_", "the same up to loudness and silence at both ends", "almost equal sounds"
+    ),
 }
 
 
@@ -40,7 +44,7 @@ def duplicates(data: Data, options: Options) -> Iterator[Problem]:
 
 
 def near_copies(data: Data, options: Options) -> Iterator[Problem]:
-    """Images or texts that say the same: across the split, with other targets, or plain."""
+    """Images, texts or recordings that say the same: across the split, with other targets, or plain."""
     if data.spec.kind in NEAR and len(data) > 1:
         pairs = [np.array(pair) for pair in near_pairs(data)]
         yield from _said(pairs, NEAR[data.spec.kind], data, options)
@@ -50,6 +54,8 @@ def near_pairs(data: Data) -> list[tuple[int, int]]:
     """Pairs of examples that are almost the same, of kinds where that can be told."""
     if data.spec.kind == "text":
         return near_texts(data.inputs)
+    if data.spec.kind == "audio":
+        return near_waves(data.inputs)
     return near_duplicates(data.inputs) if data.spec.kind == "images" else []
 
 

@@ -1,19 +1,20 @@
-"""Folders of class folders with images or texts, with or without train, val and test folders. No torch."""
+"""Folders of class folders with images, texts or recordings, with or without train, val and test folders;
+or of files whose names hold the label. No torch.
+"""
 
 from pathlib import Path
 from typing import Any
 
-from fitwell.data.files import (
-    IMAGE_SUFFIXES,
-    PARTS,
-    Item,
-    files_below,
-    is_hidden,
-    key_of,
-)
-from fitwell.data.items import read_items
+from fitwell.data.files import PARTS, Item, files_below, is_hidden, key_of
+from fitwell.data.items import NOUNS, SUFFIXES, read_items
+from fitwell.data.options import target_and_task
+from fitwell.data.pattern import LABEL, refuse_unnamed, scan_by_pattern
 from fitwell.data.types import BadData, Data, Problem, many, some
-from fitwell.spec import Spec
+from fitwell.spec import Kind, Spec
+
+KNOWN = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+# A text outside of class folders is a readme.
+STRAYS: dict[Kind, str] = {"images": "images_without_class", "audio": "recordings_without_class"}
 
 
 def read_folder(
@@ -22,7 +23,8 @@ def read_folder(
     """`Data` of a folder of class folders; files that cannot be used are left out and listed.
 
     Args:
-        folder: holds a folder a class, or `train`, `val`, `test` with a folder a class each.
+        folder: holds a folder a class, or `train`, `val`, `test` with a folder a class each; with
+            `data.pattern` files that are named so, wherever in it.
         name: of the data; by default the folder's.
         options, like: as `read_items` has them.
 
@@ -33,15 +35,26 @@ def read_folder(
     def nothing(problems: list[Problem]) -> BadData:
         return _nothing(folder, problems)
 
-    items, problems = scan(folder)
+    if pattern := options["pattern"]:
+        _, task = target_and_task(options, like)
+        options = {**options, "task": "classification" if task == "auto" else task}
+        numbers = task == "regression"
+        items, problems = scan_by_pattern(folder, pattern, KNOWN, numbers=numbers)
+    else:
+        items, problems = scan(folder)
+        options = {**options, "task": "classification"}
+        # All in one class folder, as archives have it, or in none: the label may stand in the names.
+        if like is None and len({item.label for item in items}) < 2:
+            files = [path for path in files_below(folder) if path.suffix.lower() in KNOWN]
+            refuse_unnamed(folder, files)
     if not items:
         raise nothing(problems)
     return read_items(
         items,
         problems,
-        {**options, "task": "classification"},
+        options,
         name=name or folder.resolve().name,
-        target="folder",
+        target=LABEL if pattern else "folder",
         nothing=nothing,
         like=like,
     )
@@ -75,11 +88,14 @@ def scan(folder: Path) -> tuple[list[Item], list[Problem]]:
                     Problem("empty_class", "warning", where, text, "Fill it, or remove it.")
                 )
             items += [Item(p, key_of(p, folder), label.name, part) for p in files]
-    stray = [p.relative_to(folder).as_posix() for p in loose if p.suffix.lower() in IMAGE_SUFFIXES]
-    if stray:
-        text = f"{many(len(stray), 'image')} outside any class folder left out: {some(stray)}."
-        mend = "Move each into a folder named after its class."
-        problems.append(Problem("images_without_class", "warning", tuple(stray), text, mend))
+    for kind, name in STRAYS.items():
+        stray = [key_of(p, folder) for p in loose if p.suffix.lower() in SUFFIXES[kind]]
+        if stray:
+            text = (
+                f"{many(len(stray), NOUNS[kind])} outside any class folder left out: {some(stray)}."
+            )
+            mend = "Move each into a folder named after its class."
+            problems.append(Problem(name, "warning", tuple(stray), text, mend))
     return items, problems
 
 
@@ -87,14 +103,18 @@ def _nothing(folder: Path, problems: list[Problem]) -> BadData:
     """Why there is no image, with the layout that is needed."""
     layout = (
         f"Put the images into a folder a class: {folder.name}/cat/1.jpg, {folder.name}/dog/2.jpg; texts "
-        f"likewise: {folder.name}/good/1.txt."
+        f"and recordings likewise: {folder.name}/good/1.txt; or say with data.pattern where the class "
+        "stands in their names."
     )
     inner = _folders(folder)
     if not any(folder.iterdir()):
         first = Problem("empty_folder", "error", (str(folder),), f"{folder} is empty.", layout)
-    elif any(p.name in ("images_without_class",) for p in problems):
-        text = f"{folder} holds images but no class folders, so nothing says what they show."
-        first = Problem("images_without_class", "error", (str(folder),), text, layout)
+    elif stray := next((p for p in problems if p.name in STRAYS.values()), None):
+        what, shown = ("images", "what they show")
+        if stray.name == STRAYS["audio"]:
+            what, shown = ("recordings", "what is heard in them")
+        text = f"{folder} holds {what} but no class folders, so nothing says {shown}."
+        first = Problem(stray.name, "error", (str(folder),), text, layout)
         problems = [p for p in problems if p.name != first.name]
     else:
         text = f"{folder} holds no image that can be read" + (

@@ -9,11 +9,13 @@ import numpy as np
 
 from fitwell.data.archive import is_archive, unpacked
 from fitwell.data.arrays import as_texts, inputs_array, refuse_nonfinite
+from fitwell.data.audio import read_recordings
 from fitwell.data.files import files_below, key_of
 from fitwell.data.frames import Table, load_frame, load_table
 from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
 from fitwell.data.items import NOUNS, SUFFIXES
+from fitwell.data.listed import file_column
 from fitwell.data.npz import inputs_name, load_npz
 from fitwell.data.options import fill
 from fitwell.data.prose import text_column
@@ -22,7 +24,7 @@ from fitwell.data.sources import SOURCES
 from fitwell.data.table import read_like
 from fitwell.data.texts import TEXT_SUFFIXES, single_text
 from fitwell.data.types import BadData, Problem, many, refuse, some
-from fitwell.spec import Spec
+from fitwell.spec import PLURAL, Spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +41,9 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
     """The inputs of a source, in the shape, columns and categories that `spec` says.
 
     Args:
-        source: an image or text file, a folder of such (however deep), a table (no target needed), .npz, an
-            archive of one of these, a named source, or several of these; an array or DataFrame.
+        source: a file of an image, text or recording, a folder of such (however deep), a table (no target
+            needed; of the model's columns, or of paths of such files), .npz, an archive of one of these, a
+            named source, or several of these; an array or DataFrame.
         spec: of the data the model was trained on.
 
     Raises:
@@ -85,11 +88,18 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
             array = arrays[inputs_name(arrays, path)]
             found.append(_from_array(array, spec, path.name, before=f"{source} "))
         elif suffix in TABLE_SUFFIXES and not (spec.kind == "text" and suffix in TEXT_SUFFIXES):
-            found.append(_from_table(load_table(path), spec, before=f"{source} "))
+            table = load_table(path)
+            column = file_column(table, path.parent) if spec.kind != "table" else ""
+            if column:
+                named = [name for name in table.frame[column].to_list() if name]
+                files += [(path.parent / name, str(name)) for name in named]
+            else:
+                found.append(_from_table(table, spec, before=f"{source} "))
         else:
             files.append((path, str(source)))
     if files:
-        found.append((_from_texts if spec.kind == "text" else _from_images)(files, spec))
+        readers = {"text": _from_texts, "audio": _from_recordings}
+        found.append(readers.get(spec.kind, _from_images)(files, spec))
     return Inputs(
         np.concatenate([each.inputs for each in found]),
         [key for each in found for key in each.keys],
@@ -99,11 +109,11 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
 
 def _files_in(folder: Path, spec: Spec) -> list[Path]:
     """The files in it that are of the model's kind."""
-    kind = "text" if spec.kind == "text" else "images"
+    kind = spec.kind if spec.kind in SUFFIXES else "images"
     files = [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES[kind]]
     if not files:
         raise refuse(
-            f"no_{kind}s" if kind == "text" else "no_images",
+            f"no_{NOUNS[kind]}s",
             f"{folder} holds no {NOUNS[kind]} file.",
             f"Put some into it ({', '.join(SUFFIXES[kind][:6])} ...).",
             str(folder),
@@ -114,6 +124,12 @@ def _files_in(folder: Path, spec: Spec) -> list[Path]:
 def _from_texts(files: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
     """A text a file."""
     return Inputs(_objects([single_text(path) for path, _ in files]), [key for _, key in files])
+
+
+def _from_recordings(files: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
+    """Recordings that can be read; the others are listed."""
+    inputs, keys, problems = read_recordings(files, spec)
+    return Inputs(inputs, keys, tuple(problems))
 
 
 def _objects(texts: Sequence[str]) -> np.ndarray:
@@ -160,8 +176,8 @@ def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:
     if spec.kind != "table":
         raise refuse(
             "wrong_kind",
-            f"{table.where} is a table, and this model reads images {list(spec.input_shape)}.",
-            "Give images.",
+            f"{table.where} is a table, and this model reads {spec.examples}.",
+            f"Give {PLURAL[spec.kind]}.",
             table.where,
         )
     inputs, problems = read_like(table, spec)
@@ -191,13 +207,15 @@ def _fitting(
         if array.shape[2:] != size:
             array = resize_array(array, size, spec.resize)
     wanted = spec.input_shape if spec.kind == "images" else (len(spec.columns),)
-    if array.shape[1:] != wanted or spec.kind == "text":
-        what = f"images of shape {list(wanted)}" if spec.kind == "images" else ""
-        what = "texts" if spec.kind == "text" else what
+    if array.shape[1:] != wanted or spec.kind in ("text", "audio"):
+        what = {
+            "images": f"images of shape {list(wanted)}",
+            "text": "texts",
+            "audio": "recordings, from files",
+        }.get(spec.kind, f"tables of {wanted[0]} columns")
         raise refuse(
             "wrong_shape",
-            f"{where} has shape {list(array.shape)}, and this model reads "
-            f"{what or f'tables of {wanted[0]} columns'}.",
+            f"{where} has shape {list(array.shape)}, and this model reads {what}.",
             "Give it as the training data was.",
             where,
         )

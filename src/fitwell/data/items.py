@@ -2,14 +2,20 @@
 
 from collections.abc import Callable, Sequence
 
+from fitwell.data.audio import read_audio_files
+from fitwell.data.audio_files import AUDIO_SUFFIXES
 from fitwell.data.files import IMAGE_SUFFIXES, Item, read_files
 from fitwell.data.texts import TEXT_SUFFIXES, read_text_files
 from fitwell.data.types import BadData, Data, Options, Problem, many, refuse
 from fitwell.spec import Kind, Spec
 
 # Files of each kind by the end of their name, and what to call them.
-SUFFIXES: dict[Kind, tuple[str, ...]] = {"images": tuple(IMAGE_SUFFIXES), "text": TEXT_SUFFIXES}
-NOUNS: dict[str, str] = {"images": "image", "text": "text"}
+SUFFIXES: dict[Kind, tuple[str, ...]] = {
+    "images": tuple(IMAGE_SUFFIXES),
+    "text": TEXT_SUFFIXES,
+    "audio": AUDIO_SUFFIXES,
+}
+NOUNS: dict[str, str] = {"images": "image", "text": "text", "audio": "recording"}
 STRAY = 0.1  # fewer than this beside files of another kind: a readme among images
 
 
@@ -35,8 +41,13 @@ def read_items(
     Raises:
         BadData: nothing can be read, or files of several kinds leave open which are meant.
     """
-    if kind_of(items, options, like, name) == "text":
+    kind = kind_of(items, options, like, name)
+    if kind == "text":
         return read_text_files(
+            items, problems, options, name=name, target=target, targets=targets, like=like
+        )
+    if kind == "audio":
+        return read_audio_files(
             items, problems, options, name=name, target=target, targets=targets, like=like
         )
     return read_files(

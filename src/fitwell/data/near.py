@@ -39,7 +39,7 @@ def near_duplicates(images: np.ndarray) -> list[tuple[int, int]]:
     fields -= fields.mean(1, keepdims=True)
     fields /= np.maximum(np.linalg.norm(fields, axis=1, keepdims=True), 1e-9)
     found = []
-    for first, second in _candidates(_hashes(grey[rows])):
+    for first, second in candidates(_hashes(grey[rows])):
         rough = np.einsum("ij,ij->i", fields[first], fields[second]) >= ROUGHLY
         pairs = zip(rows[first[rough]].tolist(), rows[second[rough]].tolist(), strict=True)
         found += [(a, b) for a, b in pairs if _alike(images[a], images[b])]
@@ -74,7 +74,7 @@ def _hashes(grey: np.ndarray) -> np.ndarray:
     return np.packbits(bits, axis=1).view(np.uint64).reshape(-1)
 
 
-def _candidates(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def candidates(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(first, second) rows of pairs whose hashes differ in at most DISTANCE bits, some of them twice."""
     width = 64 // BANDS
     for number in range(BANDS):

@@ -29,7 +29,7 @@ def data_settings(
         ),
     ] = "auto",
     kind: Annotated[
-        Literal["auto", "images", "table", "text"],
+        Literal["auto", "images", "table", "text", "audio"],
         Field(
             description="what the source holds; auto: as the names of files and the cells say, asked about "
             "where they leave it open"
@@ -125,6 +125,39 @@ def data_settings(
             "4,096",
         ),
     ] = 0,
+    pattern: Annotated[
+        str,
+        Field(
+            description="where the label stands in the names of files that lie in no class folders, as in "
+            "{label}_{group}_{index}; {group} is kept together by the split, other fields are ignored"
+        ),
+    ] = "",
+    rate: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=192_000,
+            description="samples a second that recordings are brought to, in Hz; 0: the most frequent rate",
+        ),
+    ] = 0,
+    seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=600,
+            description="length that recordings are cut or padded with zeros to; 0: the longest, at "
+            "most 10",
+        ),
+    ] = 0.0,
+    mels: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=256,
+            description="bands of the log-mel spectrograms of recordings; fewer where the rate is too low "
+            "for each to hold a frequency",
+        ),
+    ] = 64,
     root: Annotated[
         str, Field(description="folder that already holds the files of a named source; no download")
     ] = "",
@@ -155,6 +188,10 @@ READING = (
     "resize",
     "vocabulary",
     "length",
+    "pattern",
+    "rate",
+    "seconds",
+    "mels",
     "root",
     "limit",
 )

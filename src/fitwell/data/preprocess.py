@@ -5,6 +5,7 @@ Tables: a missing number becomes the median, numbers are standardised or scaled 
 become one-hot (a missing or unseen one is all zeros), dates a number of days and their place in the
 year, week and day.
 Texts: each word the number that it has in the vocabulary of the training texts.
+Recordings: log-mel spectrograms, (value - mean) / scale with one of each for all bands.
 Regression targets are standardised for training and restored to their own unit afterwards.
 """
 
@@ -15,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from fitwell.data.dates import cycles
+from fitwell.data.sound import Sound
 from fitwell.data.types import Data
 from fitwell.data.words import Words, fit_words
 from fitwell.spec import RESERVED, Column
@@ -34,13 +36,14 @@ class Preprocess:
     Args:
         kind: as the spec's.
         mean, scale: what is subtracted and divided by: of a channel of images, or a column of tables
-            (0 and 1 for category columns), in the raw unit.
+            (0 and 1 for category columns), in the raw unit; of all values of spectrograms.
         fill: a column: the median that stands for a missing number.
         columns: the columns of a table.
         target_mean, target_scale: of a regression target, or one of each of several; 0 and 1 for classes.
         unit: full brightness of the images in the raw unit, see `unit_of`; None: not known.
         clip: numbers of a table are bent so that none exceeds it: z / sqrt(1 + (z / clip)^2); 0: not.
         words: the vocabulary of texts.
+        sound: how recordings are heard.
     """
 
     kind: str
@@ -53,14 +56,16 @@ class Preprocess:
     unit: float | None = None
     clip: float = 0.0
     words: Words | None = None
+    sound: Sound | None = None
 
     def inputs(self, array: np.ndarray) -> np.ndarray:
         """Inputs of the model, [example, *spec.input_shape], from raw ones: float32, of texts int32."""
         if self.words is not None:
             return self.words.ids(array)
-        if self.kind == "images":
+        if self.kind in ("images", "audio"):
             factor, shift = self.affine()
-            out = array.astype(np.float32)
+            heard = None if self.sound is None else self.sound.log_mel(array)
+            out = array.astype(np.float32) if heard is None else heard
             out *= factor[:, None, None]
             out += shift[:, None, None]
             return out
@@ -121,6 +126,8 @@ class Preprocess:
             known[name] = tuple(float(v) for v in data.get(name, ()))
         if words := data.get("words"):
             known["words"] = Words(tuple(words["vocabulary"]), words["length"])
+        if sound := data.get("sound"):
+            known["sound"] = Sound(**sound)
         for name in ("target_mean", "target_scale"):
             if isinstance(value := data.get(name), list):
                 known[name] = tuple(float(v) for v in value)
@@ -159,6 +166,12 @@ def fit(
                 most=data.spec.vocabulary - RESERVED,
                 length=data.spec.input_shape[0],
             ),
+        )
+    if data.spec.kind == "audio":
+        sound = Sound.of(data.spec)
+        mean, scale = _sound_moments(data.inputs, rows, sound)
+        return Preprocess(
+            "audio", mean, scale, target_mean=target_mean, target_scale=target_scale, sound=sound
         )
     means, scales, fills = [], [], []
     for i, column in enumerate(data.spec.columns):
@@ -225,6 +238,20 @@ def unit_of(images: np.ndarray, rows: np.ndarray) -> float:
 def _usable(deviation: float, largest: float = 0.0) -> float:
     """The deviation, or 1 where it is zero but for rounding: a constant is only shifted to 0."""
     return deviation if deviation > 1e-7 * largest and deviation > 0 else 1.0
+
+
+def _sound_moments(waves: np.ndarray, rows: np.ndarray, sound: Sound) -> Moments:
+    """Mean and standard deviation of all values of the spectrograms of `rows`, in bounded memory."""
+    step = max(1, CHUNK_VALUES // int(np.prod(sound.shape)))
+    total, sums, squares = 0, 0.0, 0.0
+    for start in range(0, len(rows), step):
+        block = sound.log_mel(waves[rows[start : start + step]]).astype(np.float64)
+        total += block.size
+        sums += float(block.sum())
+        squares += float((block**2).sum())
+    mean = sums / total
+    deviation = float(np.sqrt(max(squares / total - mean**2, 0.0)))
+    return (mean,), (_usable(deviation, abs(mean)),)
 
 
 def _channel_moments(inputs: np.ndarray, rows: np.ndarray) -> Moments:

@@ -98,6 +98,7 @@ def _open(source: Any, options: dict[str, Any], like: Spec | None) -> Data:
     if isinstance(source, str | Path):
         return _open_named(source, options, like)
     _refuse_root(options)
+    _refuse_pattern(options, "a source in memory")
     if is_frame(source):
         from fitwell.data.table import read_frame
 
@@ -130,6 +131,7 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
     if not path.exists():
         if str(source) in SOURCES:
             _refuse_columns(options, f"the source {source}")
+            _refuse_pattern(options, f"the source {source}")
             if str(source) not in PUBLISHED:
                 _refuse_root(options)
             return SOURCES[str(source)](options)
@@ -153,7 +155,10 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
             )
         reader = read_idx if is_idx_folder(path) else read_folder
         reader = read_cifar if is_cifar_folder(path) else reader
+        if reader is not read_folder:
+            _refuse_pattern(options, f"{path.name}, a published data set,")
         return reader(path, options, name=name or path.resolve().name, like=like)
+    _refuse_pattern(options, path.name)
     suffix = path.suffix.lower()
     if suffix == ".npz":
         from fitwell.data.npz import read_npz
@@ -169,7 +174,7 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         f"{path.name} is of no kind that fitwell reads.",
         unpack
         or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files and of class "
-        "folders with images or texts, and .zip and .tar of such.",
+        "folders with images, texts or recordings, and .zip and .tar of such.",
         str(path),
     )
 
@@ -222,6 +227,15 @@ def _refuse_columns(options: dict[str, Any], what: str) -> None:
                 f"Leave data.{name} out" + (", or pass a DataFrame." if "arrays" in what else "."),
                 setting=f"data.{name}",
             )
+
+
+def _refuse_pattern(options: dict[str, Any], what: str) -> None:
+    if options["pattern"]:
+        raise SettingError(
+            f"data.pattern = {options['pattern']}: {what} is no folder of files whose names hold the "
+            "label. Leave it out.",
+            setting="data.pattern",
+        )
 
 
 def _refuse_root(options: dict[str, Any]) -> None:

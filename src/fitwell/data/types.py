@@ -76,7 +76,7 @@ class Data:
         spec: what the data is.
         inputs: [example, channel, height, width] uint8 (or float32) for images;
             [example, column] float32 for tables, where a category column holds its code and nan is
-            a missing value; [example] text, as objects.
+            a missing value; [example] text, as objects; [example, 1, samples] int16 for recordings.
         targets: [example] int64 class index, or float32 in the target's own unit; [example, label]
             uint8, 1 where an example has a label; [example, target] float32 of several numbers.
         keys: [example] stable names: relative path, or "row 17".

@@ -40,9 +40,12 @@ def image_shape(spec: Spec, model: str, *, smallest: int) -> tuple[int, int, int
         )
     channels, height, width = spec.input_shape
     if min(height, width) < smallest:
+        larger = f"data.image_size={max(smallest, 8)}"
+        if spec.kind == "audio":  # 10 ms a frame
+            larger = f"data.seconds={smallest / 100:g} or more and data.mels={smallest} or more"
         raise SettingError(
             f"model.name={model} needs images of at least {smallest}x{smallest}, and these are "
-            f"{height}x{width}. Set data.image_size={max(smallest, 8)}, or model.name=mlp.",
+            f"{height}x{width}. Set {larger}, or model.name=mlp.",
             setting="model.name",
         )
     return channels, height, width

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from fitwell.augment import MIXING, Augment, augment_settings
+from fitwell.augment import MIXING, Augment, AugmentSounds, augment_settings
 from fitwell.data import preprocess
 from fitwell.data.preprocess import Preprocess
 from fitwell.data.types import Data
 from fitwell.errors import SettingError
+from fitwell.pictures.augmented_sounds import spectrograms_of
 from fitwell.pictures.augmented_texts import lines_of
 from fitwell.policies import POLICIES
 from fitwell.recipe import Recipe
@@ -39,7 +40,8 @@ def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, An
     """
     if data.spec.kind == "table":
         raise SettingError(
-            f"augment: images and texts are augmented, and these are {data.spec.examples}. Leave it out.",
+            f"augment: images, texts and recordings are augmented, and these are {data.spec.examples}. "
+            "Leave it out.",
             setting="augment",
         )
     rows = examples_of(data)
@@ -52,6 +54,10 @@ def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, An
             continue
         changes = changes_of(chosen)
         found.append({"name": "augmented", "path": path.as_posix(), "settings": changes})
+        if isinstance(augment, AugmentSounds):
+            heard = spectrograms_of(data.inputs[rows], prepared, augment, NUM_CHANGED)
+            panels.append(Panel(title, said(changes), grid_of(np.stack(heard, 1)), 1.0 / TILE))
+            continue
         if not isinstance(augment, Augment):
             lines += [
                 "",

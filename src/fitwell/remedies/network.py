@@ -14,15 +14,17 @@ _WIDEST = {"model.width": 2048, "model.growth": 256}
 # What is put on trial in place of each; small enough for the time that a trial has.
 _CONVNET = {"model.name": "convnet"}
 _RESNET = {"model.name": "resnet", "model.depth": 20, "model.width": 16}
+_OF_IMAGES: dict[str, Edit] = {
+    "linear": _CONVNET,
+    "mlp": _CONVNET,
+    "lenet": _CONVNET,
+    "convnet": _RESNET,
+    "alexnet": _RESNET,
+    "nin": _RESNET,
+}
 _STRONGER: dict[str, dict[str, Edit]] = {
-    "images": {
-        "linear": _CONVNET,
-        "mlp": _CONVNET,
-        "lenet": _CONVNET,
-        "convnet": _RESNET,
-        "alexnet": _RESNET,
-        "nin": _RESNET,
-    },
+    "images": _OF_IMAGES,
+    "audio": _OF_IMAGES,  # their spectrograms
     "table": {"linear": {"model.name": "mlp"}},
 }
 _RECTIFIERS = frozenset({"relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish"})
@@ -119,7 +121,8 @@ def deeper(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
 
 
 def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """A stronger family of models: a convnet, then a small ResNet for images; an MLP for tables.
+    """A stronger family of models: a convnet, then a small ResNet for images and recordings; an MLP for
+    tables.
 
     Use: underfitting, or when nothing else is wrong
     Weakness: slower; settings found for the old family may not suit the new one

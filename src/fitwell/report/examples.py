@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.report.pixels import pixels, uri
+from fitwell.report.pixels import pixels, shown_images, uri
 
 MOST_CLASSES = 40
 A_CLASS = 8
@@ -12,7 +12,7 @@ SIDE = 64  # pixels of the longer side of an example
 
 
 def contact_sheet(data: Any) -> dict[str, Any]:
-    """`{"strips": [{"name", "count", "picture"}], "examples", "left"}`; empty where there are no images.
+    """`{"strips": [{"name", "count", "picture"}], "examples", "left"}`; empty where there are no pictures.
 
     Examples stand evenly over their class, or what has a label, in the order of the source; of numbers,
     from the smallest to the largest (of the first, where there are several).
@@ -23,7 +23,7 @@ def contact_sheet(data: Any) -> dict[str, Any]:
     Returns:
         examples: the names of those that are embedded; left: how many classes are not shown.
     """
-    if data is None or data.spec.kind != "images" or not len(data):
+    if data is None or data.spec.kind not in ("images", "audio") or not len(data):
         return {}
     target, values = data.each_target()[0]
     order = np.argsort(values, kind="stable")
@@ -39,7 +39,9 @@ def contact_sheet(data: Any) -> dict[str, Any]:
     for name, rows in groups[:MOST_CLASSES]:
         chosen = rows[np.linspace(0, len(rows) - 1, min(A_CLASS, len(rows))).astype(int)]
         if len(chosen):
-            strips.append({"name": name, "count": len(rows), "picture": strip(data.inputs[chosen])})
+            strips.append(
+                {"name": name, "count": len(rows), "picture": strip(shown_images(data, chosen))}
+            )
             keys += [str(key) for key in data.keys[chosen]]
     return {"strips": strips, "examples": keys, "left": max(0, len(groups) - MOST_CLASSES)}
 

@@ -10,7 +10,7 @@ import numpy as np
 from fitwell.data.dates import as_text
 from fitwell.record import MOST_MISTAKES, Predictions, Row
 from fitwell.report.figures import BLUE, INK, MUTED, draw
-from fitwell.report.pixels import overlay, picture
+from fitwell.report.pixels import overlay, picture, shown_images
 from fitwell.report.wording import number
 from fitwell.spec import Spec
 
@@ -216,11 +216,17 @@ def examples(
                 prediction=named(predictions.prediction[row]),
                 sure=_how_sure(float(sure[row]), classified, several),
                 picture=shown if isinstance(shown, str) else "",
-                looked=overlay(data.inputs[index], looked) if looked else "",
+                looked=_looked(data, index, looked) if looked else "",
                 cells=shown if isinstance(shown, tuple) else (),
             )
         )
     return found
+
+
+def _looked(data: Any, index: int, shares: Any) -> str:
+    """The picture of an example with its Grad-CAM over it, turned as the picture is."""
+    upright = shares[::-1] if data.spec.kind == "audio" else shares
+    return overlay(shown_images(data, [index])[0], upright)
 
 
 def _how_sure(sure: float, classified: bool, several: bool) -> str:
@@ -233,8 +239,8 @@ def _show(data: Any, index: int, key: str) -> str | tuple[tuple[str, str], ...]:
     """The example as a picture or as cells; nothing where the data is not what was trained on."""
     if data is None or index >= len(data.inputs) or str(data.keys[index]) != key:
         return ""
-    if data.spec.kind == "images":
-        return picture(data.inputs[index])
+    if data.spec.kind in ("images", "audio"):
+        return picture(shown_images(data, [index])[0])
     if data.spec.kind == "text":
         return (("text", shorten(data.inputs[index], LETTERS, placeholder=" ...")),)
     return cells(data.inputs[index], data.spec)

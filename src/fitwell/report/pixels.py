@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fitwell.data.sound import Sound, picture_of
 from fitwell.report.figures import data_uri
 
 SMALLEST = 96  # pixels of the longer side: fewer are enlarged without blur, and kept exactly
@@ -14,6 +15,13 @@ QUALITY = 85  # of photographs as JPEG: a fifth of the bytes of a PNG
 # Over grey: unlike a rainbow, one hue that grows stronger has no edges that are not in the map.
 HEAT = np.array([224, 84, 16], dtype=np.float32)
 STRONGEST = 0.85  # share of the heat where the map is largest: the picture stays visible below
+
+
+def shown_images(data: Any, rows: Any) -> np.ndarray:
+    """[example, channel, height, width] of rows of images, or of recordings as spectrograms with the high
+    tones above."""
+    inputs = data.inputs[rows]
+    return picture_of(inputs, Sound.of(data.spec)) if data.spec.kind == "audio" else inputs
 
 
 def picture(image: np.ndarray) -> str:

@@ -16,11 +16,12 @@ _FINEST = 32  # finer maps are averaged: they are only looked at, and every tria
 def explain_mistakes(job: Job, run: Run, data: Data) -> list[Row]:
     """Evidence rows of the mistakes that a report of this run shows (see `fitwell.record`).
 
-    For images in classes, and networks with feature maps; no rows for others, nor where a network
-    cannot be differentiated in evaluation mode: a picture is not worth a run.
+    For images and recordings in classes, and networks with feature maps; no rows for others, nor where a
+    network cannot be differentiated in evaluation mode: a picture is not worth a run.
     """
     part = next((part for part in STUDIED if part in run.predictions), None)
-    if part is None or (data.spec.kind, data.spec.task) != ("images", "classification"):
+    seen = data.spec.kind in ("images", "audio") and data.spec.task == "classification"
+    if part is None or not seen:
         return []
     predictions = run.predictions[part]
     found: list[Row] = []

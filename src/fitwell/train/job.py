@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from fitwell import models
-from fitwell.augment import Augment, AugmentWords
+from fitwell.augment import Augment, AugmentSounds, AugmentWords
 from fitwell.data import preprocess
 from fitwell.data.batches import Augmentation, Batch, Batches
 from fitwell.data.preprocess import Moments, Preprocess
@@ -280,6 +280,8 @@ def augment_of(recipe: Recipe, prepared: Preprocess, seed: int) -> Augmentation 
     """What the recipe does to training examples, or None."""
     if prepared.kind == "text":
         return AugmentWords(recipe.section("augment"), seed=seed) or None
+    if prepared.kind == "audio":
+        return AugmentSounds(recipe.section("augment"), seed=seed) or None
     if prepared.kind != "images":
         return None
     factor, empty = prepared.affine()  # a pixel of 0, as the model sees it

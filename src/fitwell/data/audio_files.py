@@ -1,0 +1,216 @@
+"""Files of recordings to int16 waves: one channel, one rate, one length. No torch.
+
+soundfile reads WAV, FLAC, Ogg, AIFF and MP3; where it is not installed, the standard library reads plain
+WAV files, to the same samples.
+"""
+
+import wave
+from dataclasses import dataclass
+from importlib.util import find_spec
+from math import ceil, gcd
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.images import Unreadable
+from fitwell.data.sound import FULL_SCALE
+from fitwell.data.types import BadData, refuse
+
+PLAIN_SUFFIXES = (".wav", ".wave")
+AUDIO_SUFFIXES = (
+    *PLAIN_SUFFIXES,
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".aiff",
+    ".aif",
+    ".aifc",
+    ".mp3",
+)
+VERSION = 1  # of what `decode` makes of a file
+_REACH = 10  # of `resample_poly`'s filter, in samples of the lower rate to either side
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a recording without reading its samples."""
+
+    frames: int
+    rate: int
+    channels: int
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.rate
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """The way in which files are decoded, see `fitwell.data.decoded`.
+
+    Args:
+        rate: samples a second, to which others are brought.
+        samples: length, to which recordings are cut or padded with zeros.
+    """
+
+    rate: int
+    samples: int
+
+    dtype = np.dtype(np.int16)
+    file = "waves.i16"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return 1, self.samples
+
+    @property
+    def how(self) -> list[Any]:
+        return ["audio", VERSION, self.rate, self.samples]
+
+    def read(self, path: Path) -> np.ndarray | Unreadable:
+        return decode(path, self.rate, self.samples)
+
+
+def clip(path: Path) -> Clip | Unreadable:
+    """Length, rate and channels of a file of a recording.
+
+    Raises:
+        BadData: soundfile is needed, and not installed.
+    """
+    why = _absent(path)
+    if why:
+        return why
+    try:
+        if has_soundfile():
+            import soundfile
+
+            about = soundfile.info(str(path))
+            return _sane(about.frames, about.samplerate, about.channels)
+        with _plain(path) as file:
+            return _sane(file.getnframes(), file.getframerate(), file.getnchannels())
+    except BadData:
+        raise
+    except Exception as error:  # decoders raise whatever a broken file makes them stumble over
+        return Unreadable(_reason(error))
+
+
+def decode(path: Path, rate: int, samples: int) -> np.ndarray | Unreadable:
+    """int16 [1, samples] of a file of a recording: the mean of its channels at `rate` samples a second.
+
+    Of longer recordings the start is read, shorter ones are padded with zeros. Samples are scaled to the
+    range of int16 by the range of their own kind, whatever the loudest of them is.
+
+    Raises:
+        BadData: soundfile is needed, and not installed.
+    """
+    about = clip(path)
+    if isinstance(about, Unreadable):
+        return about
+    if not about.frames:
+        return Unreadable("no samples")
+    wanted = min(about.frames, _needed(about.rate, rate, samples))
+    try:
+        found = _frames(path, wanted)
+    except BadData:
+        raise
+    except Exception as error:  # see clip()
+        passing = isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
+        return Unreadable(_reason(error), passing)
+    if len(found) < wanted:
+        return Unreadable("truncated")
+    if not np.isfinite(found).all():
+        return Unreadable("holds NaN or infinite samples")
+    return to_int16(resampled(found.mean(1), about.rate, rate), samples)
+
+
+def to_int16(values: np.ndarray, samples: int) -> np.ndarray:
+    """int16 [1, samples] of [frame] floats from -1 to 1."""
+    out = np.zeros((1, samples), np.int16)
+    scaled = np.rint(values[:samples] * FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1)
+    out[0, : len(scaled)] = scaled
+    return out
+
+
+def resampled(values: np.ndarray, before: int, after: int) -> np.ndarray:
+    """[frame] at another rate, by a polyphase filter (scipy's `resample_poly`).
+
+    >>> resampled(np.ones(8), 8000, 4000).shape
+    (4,)
+    """
+    if before == after:
+        return values
+    from scipy.signal import resample_poly
+
+    common = gcd(before, after)
+    return resample_poly(values, after // common, before // common)
+
+
+def has_soundfile() -> bool:
+    return find_spec("soundfile") is not None
+
+
+def _needed(before: int, after: int, samples: int) -> int:
+    """Frames of the file that `samples` at the other rate are made of, those that the filter sees too."""
+    return ceil((samples + 2) * before / after) + 2 * _REACH * max(1, ceil(before / after))
+
+
+def _frames(path: Path, count: int) -> np.ndarray:
+    """float64 [frame, channel], from -1 to 1."""
+    if has_soundfile():
+        import soundfile
+
+        path.open("rb").close()  # whose errors tell the machine's fault from the file's
+        return soundfile.read(str(path), count, dtype="float64", always_2d=True)[0]
+    with _plain(path) as file:
+        width, channels = file.getsampwidth(), file.getnchannels()
+        raw = np.frombuffer(file.readframes(count), np.uint8)
+    raw = raw[: len(raw) // (width * channels) * width * channels].reshape(-1, channels, width)
+    if width == 1:  # the only one without a sign
+        return (raw[:, :, 0].astype(np.float64) - 128) / 128
+    wide = np.zeros((*raw.shape[:2], 4), np.uint8)
+    wide[:, :, 4 - width :] = raw  # the low bytes of 16 and 24 bits are 0
+    return wide.view("<i4")[:, :, 0] / 2.0**31
+
+
+def _plain(path: Path) -> wave.Wave_read:
+    """A file opened by the standard library.
+
+    Raises:
+        BadData: it is of a kind that this does not read.
+    """
+    try:
+        if path.suffix.lower() in PLAIN_SUFFIXES:
+            return wave.open(str(path), "rb")
+    except wave.Error as error:
+        if not str(error).startswith("unknown format"):
+            raise
+    raise refuse(
+        "needs_soundfile",
+        f"{path.name}: without the package soundfile only WAV files of whole numbers can be read.",
+        "Install it: pip install fitwell[audio].",
+        str(path),
+    )
+
+
+def _sane(frames: int, rate: int, channels: int) -> Clip | Unreadable:
+    if rate < 1 or channels < 1:
+        return Unreadable(f"{channels} channels at {rate} Hz")
+    return Clip(frames, rate, channels)
+
+
+def _absent(path: Path) -> Unreadable | None:
+    if not path.exists():
+        why = "a link to a file that is not there" if path.is_symlink() else "no such file"
+        return Unreadable(why)
+    return None if path.stat().st_size else Unreadable("zero bytes")
+
+
+def _reason(error: Exception) -> str:
+    text = str(getattr(error, "error_string", error)).split("\n")[0].rstrip(".")
+    if "not recogni" in text or "RIFF" in text or "chunk" in text:
+        return "not a recording"
+    if isinstance(error, EOFError):
+        return "truncated"
+    return text[:80] or type(error).__name__

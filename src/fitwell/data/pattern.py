@@ -1,0 +1,184 @@
+"""Labels in the names of files, as in 7_jackson_32.wav: read by a pattern, which is proposed where names
+plainly follow one. No torch.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fitwell.data.files import PARTS, Item, files_below, key_of
+from fitwell.data.types import BadData, Problem, many, refuse, some
+from fitwell.errors import SettingError
+from fitwell.settings import is_number
+
+LABEL, GROUP = "label", "group"
+SEPARATORS = "_- ."
+LOOKED_AT = 2000  # names that a pattern is looked for in
+LEAST_FILES = 4
+_FIELD = re.compile(r"\{([^{}]*)\}")
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """The names that a pattern means, without their ending; a field reaches to the next letter that is no
+    field, the last to the end.
+
+    Raises:
+        SettingError: no {label}, a field twice, or two fields with nothing between.
+
+    >>> compiled("{label}_{group}_{index}").fullmatch("7_jackson_32").groupdict()
+    {'label': '7', 'group': 'jackson'}
+    """
+    fields = _FIELD.findall(pattern)
+    why = ""
+    if fields.count(LABEL) != 1:
+        why = "must hold {label} once, where the class or number stands in the names of the files"
+    elif fields.count(GROUP) > 1:
+        why = "{group} stands in it twice"
+    elif "}{" in pattern:
+        why = "two fields with nothing between them cannot be told apart"
+    elif _FIELD.sub("", pattern).strip("{}") != _FIELD.sub("", pattern):
+        why = "a brace stands in it that belongs to no field"
+    if why:
+        raise SettingError(
+            f"data.pattern = {pattern}: {why}. Write it like {{label}}_{{group}}_{{index}}, for names like "
+            "7_jackson_32.wav: {label} is what is learnt, {group} what the split keeps together, any other "
+            "field is ignored.",
+            setting="data.pattern",
+        )
+    out = ""
+    for i, text in enumerate(_FIELD.split(pattern)):
+        if i % 2 == 0:
+            out += re.escape(text)
+        else:
+            out += f"(?P<{text}>[^/]+?)" if text in (LABEL, GROUP) else "[^/]+?"
+    return re.compile(out)
+
+
+def fields_of(key: str, pattern: str) -> dict[str, str] | None:
+    """{"label", "group"} of a file's key (its path in the folder), as far as the pattern has them; None
+    where it does not fit. As many folders are looked at as the pattern names.
+
+    >>> fields_of("recordings/7_jackson_32.wav", "{label}_{index}"), fields_of("a/b.wav", "{group}/{label}")
+    ({'label': '7'}, {'group': 'a', 'label': 'b'})
+    """
+    path = PurePosixPath(key)
+    parts = (*path.parts[:-1], path.name[: len(path.name) - len(path.suffix)])
+    wanted = pattern.count("/") + 1
+    found = compiled(pattern).fullmatch("/".join(parts[-wanted:]))
+    return found.groupdict() if found else None
+
+
+def scan_by_pattern(
+    folder: Path, pattern: str, suffixes: Sequence[str], *, numbers: bool = False
+) -> tuple[list[Item], list[Problem]]:
+    """The files of a folder, however deep, with the labels and groups that their names hold; those whose
+    names do not fit are left out and listed.
+
+    Folders train, val and test at the top are the source's own split.
+
+    Args:
+        numbers: the labels are to be numbers; names where they are not do not fit.
+
+    Raises:
+        SettingError: a pattern that is none.
+        BadData: none of the names fits.
+    """
+    files = [path for path in files_below(folder) if path.suffix.lower() in suffixes]
+    tops = {p.relative_to(folder).parts[0].lower() for p in files if p.parent != folder}
+    split = len(tops) > 1 and "train" in {PARTS.get(top) for top in tops}
+    items, odd = [], []
+    for path in files:
+        key = key_of(path, folder)
+        found = fields_of(key, pattern)
+        top = path.relative_to(folder).parts[0].lower()
+        part = PARTS.get(top, "") if split and path.parent != folder else ""
+        if found is None or (numbers and not is_number(found[LABEL])):
+            odd.append(key)
+        else:
+            label = float(found[LABEL]) if numbers else found[LABEL]
+            items.append(Item(path, key, label, part, found.get(GROUP, "")))
+    if not items:
+        compiled(pattern)
+        raise refuse(
+            "no_name_fits",
+            f"data.pattern = {pattern}: none of the {many(len(files), 'file')} of {folder} is named so"
+            + (f" ({some(odd)})." if odd else "."),
+            "Write the pattern as the names are, without their ending.",
+            odd or str(folder),
+            setting="data.pattern",
+        )
+    if not odd:
+        return items, []
+    text = f"{many(len(odd), 'file')} not named like {pattern} left out: {some(odd)}."
+    mend = "Rename them, or leave them out."
+    return items, [Problem("name_without_label", "warning", tuple(odd), text, mend)]
+
+
+def proposed(names: Sequence[str]) -> str:
+    """The pattern that names (without ending) plainly follow, "" where there is none: parts between equal
+    separators, of which one comes again and again and is no running number.
+
+    >>> proposed([f"{digit}_{who}_{i}" for digit in range(3) for who in ("ann", "bob") for i in range(9)])
+    '{label}_{group}_{index}'
+    >>> proposed(["cat.1", "cat.2", "dog.3", "dog.4"]), proposed(["img_1", "img_2", "img_3", "img_4"])
+    ('{label}.{index}', '')
+    """
+    names = list(names)[:LOOKED_AT]
+    for mark in SEPARATORS:
+        rows = [name.split(mark) for name in names]
+        widths = {len(row) for row in rows}
+        if (
+            len(names) < LEAST_FILES
+            or len(widths) != 1
+            or min(widths) < 2
+            or not all(map(all, rows))
+        ):
+            continue
+        columns = list(zip(*rows, strict=True))
+        different = [len(set(column)) for column in columns]
+        # What numbers the files: the last of the columns with the most values.
+        index = max(range(len(columns)), key=lambda i: (different[i], i))
+        telling = [
+            i
+            for i, count in enumerate(different)
+            if i != index and count > 1 and 2 * count <= len(names)
+        ]
+        if telling:
+            called = {index: "index", **dict(zip(telling, (LABEL, GROUP), strict=False))}
+            fields = (called.get(i, f"field{i + 1}") for i in range(len(columns)))
+            return mark.join(f"{{{name}}}" for name in fields)
+    return ""
+
+
+def refuse_unnamed(folder: Path, files: Sequence[Path]) -> None:
+    """Ask for the pattern where the names of files without class folders plainly follow one.
+
+    Raises:
+        BadData: they do; with the setting filled in.
+    """
+    pattern = proposed([path.stem for path in files])
+    if not pattern:
+        return
+    first = files[0]
+    found: Any = fields_of(first.name, pattern)
+    said = f"{found[LABEL]} its class"
+    said += f" and {found[GROUP]} what the split must keep together" if GROUP in found else ""
+    raise BadData(
+        [
+            Problem(
+                "labels_in_names",
+                "error",
+                (str(folder),),
+                f"{folder} holds no folder a class, but names like {first.name}: is {said}?",
+                f"If so, set data.pattern={pattern}"
+                + (
+                    f" ({pattern.replace(GROUP, 'other')} to let the split part them)"
+                    if GROUP in found
+                    else ""
+                )
+                + "; other fields are ignored.",
+            )
+        ],
+        setting="data.pattern",
+    )
