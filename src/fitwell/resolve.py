@@ -122,10 +122,14 @@ def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
 
 
 def default_model(spec: Spec) -> str:
-    """LeNet for small images, the normalised convolution network above, an MLP for tables, a bag of words
-    for texts."""
+    """LeNet for small images, the normalised convolution network above and for recordings, an MLP for
+    tables, a bag of words for texts."""
     if spec.kind == "text":
         return "bag_of_words"
+    if spec.kind == "audio":
+        # Spoken digits of 0.64 s, 3 epochs, seeds 0 and 1: 0.993 and 0.970 of the validation part right,
+        # LeNet 0.867 and 0.919, in a third of the time.
+        return "convnet"
     if spec.kind != "images":
         return "mlp"
     return "lenet" if max(spec.input_shape[1:]) <= 32 else "convnet"

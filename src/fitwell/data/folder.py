@@ -46,7 +46,7 @@ def read_folder(
         # All in one class folder, as archives have it, or in none: the label may stand in the names.
         if like is None and len({item.label for item in items}) < 2:
             files = [path for path in files_below(folder) if path.suffix.lower() in KNOWN]
-            refuse_unnamed(folder, files)
+            refuse_unnamed(name or str(folder), files)
     if not items:
         raise nothing(problems)
     return read_items(

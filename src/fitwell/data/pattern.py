@@ -151,8 +151,11 @@ def proposed(names: Sequence[str]) -> str:
     return ""
 
 
-def refuse_unnamed(folder: Path, files: Sequence[Path]) -> None:
+def refuse_unnamed(called: str, files: Sequence[Path]) -> None:
     """Ask for the pattern where the names of files without class folders plainly follow one.
+
+    Args:
+        called: the folder, for the message.
 
     Raises:
         BadData: they do; with the setting filled in.
@@ -169,8 +172,8 @@ def refuse_unnamed(folder: Path, files: Sequence[Path]) -> None:
             Problem(
                 "labels_in_names",
                 "error",
-                (str(folder),),
-                f"{folder} holds no folder a class, but names like {first.name}: is {said}?",
+                (called,),
+                f"{called} holds no folder a class, but names like {first.name}: is {said}?",
                 f"If so, set data.pattern={pattern}"
                 + (
                     f" ({pattern.replace(GROUP, 'other')} to let the split part them)"

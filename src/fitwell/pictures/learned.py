@@ -6,6 +6,7 @@ part of a large network, and say which.
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from fitwell.errors import DataError, FitwellError, SettingError
 from fitwell.probes import feature_maps
 from fitwell.probes.feature_maps import Stage
 from fitwell.record import STUDIED, Predictions, Run
-from fitwell.report.pixels import pixels
+from fitwell.report.pixels import pixels, shown_images
 from fitwell.report.sheet import Panel, Sheet, resized, signed, tiled, wrapped
 from fitwell.train import load_model
 
@@ -61,8 +62,11 @@ def write_pictures(run: Run, data: Data | None = None) -> list[dict[str, Any]]:
     found = [{"name": "filters", "path": path.as_posix(), "layers": shown}]
     try:
         rows, predictions, data = examples_of(run, data)
-        images = data.inputs[predictions.index[rows]]
-        stages = feature_maps(model, torch.from_numpy(preprocess.inputs(images)))
+        chosen = predictions.index[rows]
+        images = shown_images(data, chosen)
+        stages = feature_maps(model, torch.from_numpy(preprocess.inputs(data.inputs[chosen])))
+        if data.spec.kind == "audio":  # high tones above, as in the pictures
+            stages = [replace(stage, maps=stage.maps.flip(2)) for stage in stages]
         if not stages:
             raise DataError("those of this model have a single place.")
     except FitwellError as error:
