@@ -77,7 +77,7 @@ def time_mask(rng: Generator, x: Spectrograms, *, time_mask: float) -> Spectrogr
 
     >>> x = time_mask(np.random.default_rng(0), torch.ones(1, 1, 2, 8), time_mask=0.5)
     >>> x[0, 0].tolist()
-    [[1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]]
+    [[1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]]
     """
     return x.masked_fill(_stretch(rng, x, 3, time_mask)[:, None, None, :], 0.0)
 
@@ -93,7 +93,7 @@ def frequency_mask(rng: Generator, x: Spectrograms, *, frequency_mask: float) ->
 
     >>> x = frequency_mask(np.random.default_rng(0), torch.ones(1, 1, 8, 1), frequency_mask=0.5)
     >>> x.flatten().tolist()
-    [1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+    [1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
     """
     return x.masked_fill(_stretch(rng, x, 2, frequency_mask)[:, None, :, None], 0.0)
 
