@@ -8,6 +8,7 @@ from fitwell.data.archive import is_archive, stem_of, unpacked
 from fitwell.data.arrays import read_arrays
 from fitwell.data.checks import problems_of
 from fitwell.data.download import PUBLISHED
+from fitwell.data.items import other_kind
 from fitwell.data.options import fill
 from fitwell.data.sources import SOURCES
 from fitwell.data.types import BadData, Data, Options, Problem, refuse
@@ -75,7 +76,7 @@ def _read(
 ) -> tuple[Data, tuple[Problem, ...]]:
     data = _open(source, options, like)
     if like is not None and data.spec.kind != like.kind:
-        raise _other_kind(data.name, data.spec.kind, like)
+        raise other_kind(data.name, data.spec.kind, like)
     if options["kind"] not in ("auto", data.spec.kind):
         raise SettingError(
             f"data.kind = {options['kind']}: {data.name} holds {PLURAL[data.spec.kind]}. Leave it out.",
@@ -144,15 +145,10 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         from fitwell.data.idx import is_idx_folder, read_idx
 
         _refuse_columns(options, "a folder")
-        if like is not None and like.kind == "table":
-            raise refuse(
-                "other_kind",
-                f"{path} is a folder, and this model reads a table.",
-                "Give data like that which the model was trained on.",
-                str(path),
-            )
         reader = read_idx if is_idx_folder(path) else read_folder
         reader = read_cifar if is_cifar_folder(path) else reader
+        if reader is not read_folder and like is not None and like.kind != "images":
+            raise other_kind(str(path), "images", like)
         return reader(path, options, name=name or path.resolve().name, like=like)
     suffix = path.suffix.lower()
     if suffix == ".npz":
@@ -171,16 +167,6 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files and of class "
         "folders with images or texts, and .zip and .tar of such.",
         str(path),
-    )
-
-
-def _other_kind(name: str, kind: str, like: Spec) -> BadData:
-    """The error for images where a model reads tables, or the other way round."""
-    return refuse(
-        "other_kind",
-        f"{name} holds {PLURAL[kind]}, and this model reads {PLURAL[like.kind]}.",
-        "Give data like that which the model was trained on.",
-        name,
     )
 
 
