@@ -64,6 +64,7 @@ class Spec:
         head: units of the model's head where its loss wants another number than one a class, or
             one for a number.
         vocabulary: numbers that stand for words of texts: 0 for none, 1 for an unknown one.
+        stored: (height, width) of images as they are kept, where the model sees a part of them.
         measured: images are measurements of a range of their own, so black and white are not known.
         resize: how images were brought to the shape: others that the model is to read are, too.
     """
@@ -81,6 +82,7 @@ class Spec:
     measured: bool = False
     targets: tuple[str, ...] = ()
     vocabulary: int = 0
+    stored: tuple[int, ...] = ()
 
     @property
     def examples(self) -> str:
@@ -94,6 +96,16 @@ class Spec:
         if self.kind == "text":
             return f"texts of at most {self.input_shape[0]:,} words"
         return f"images of {'x'.join(str(n) for n in self.input_shape)}"
+
+    @property
+    def kept_size(self) -> tuple[int, int]:
+        """(height, width) that images are brought to when they are read.
+
+        >>> Spec("images", "regression", (3, 224, 224), stored=(256, 256)).kept_size
+        (256, 256)
+        """
+        height, width = self.stored or self.input_shape[1:]
+        return height, width
 
     @property
     def num_outputs(self) -> int:
@@ -118,6 +130,6 @@ class Spec:
         known["columns"] = tuple(
             Column(c["name"], c["kind"], tuple(c["categories"])) for c in data.get("columns", ())
         )
-        for name in ("input_shape", "classes", "class_counts", "targets"):
+        for name in ("input_shape", "classes", "class_counts", "targets", "stored"):
             known[name] = tuple(data.get(name, ()))
         return cls(**known)

@@ -4,13 +4,14 @@ No DataLoader: on tensors in memory it costs 3 to 124 times as much (pytorch #18
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fitwell.data.preprocess import Preprocess
+from fitwell.data.preprocess import Preprocess, central
 from fitwell.spec import NO_WORD
 
 # Up to here the rows are kept as the float32 tensors that the model reads; above, as they came
@@ -100,6 +101,9 @@ class Batches:
         self.augment = augment
         images, self._texts = inputs.ndim == 4, preprocess.words is not None
         self.layout = torch.channels_last if images and channels_last else torch.contiguous_format
+        # What is augmented is cut afterwards, by the augmentation.
+        self.seen = preprocess.seen if augment is None else ()
+        self.whole = replace(preprocess, seen=self.seen)
         width = (
             int(np.prod(inputs.shape[1:]))
             if images
@@ -119,7 +123,7 @@ class Batches:
     def _load(self, inputs: np.ndarray, images: bool) -> tuple[Tensor, bool]:
         """The tensor that batches index, and whether it is all of `inputs`, not copied."""
         if self.ready:
-            x = torch.from_numpy(self.preprocess.inputs(inputs[self.rows])).to(self.device)
+            x = torch.from_numpy(self.whole.inputs(inputs[self.rows])).to(self.device)
             if images and self.layout is torch.channels_last:
                 # Stored as [example, height, width, channel]: indexing the first dimension then
                 # gives channels_last batches, without a conversion a step.
@@ -167,5 +171,6 @@ class Batches:
             return x.permute(0, 3, 1, 2) if self.layout is torch.channels_last else x
         if x.ndim != 4:
             return torch.from_numpy(self.preprocess.inputs(x.numpy())).to(self.device)
+        x = central(x, self.seen)
         x = x.to(self.device).to(torch.float32, memory_format=self.layout)
         return x.mul_(self._factor).add_(self._shift)

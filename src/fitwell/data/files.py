@@ -106,8 +106,7 @@ def shape_for(
 ) -> tuple[tuple[int, int], bool]:
     """((height, width), grey) to decode to."""
     if like:
-        channels, height, width = like.input_shape
-        return (height, width), channels == 1
+        return like.kept_size, like.input_shape[0] == 1
     size = (image_size, image_size) if image_size else choose_size([h.size for h in heads])
     return size, all(h.grey for h in heads)
 

@@ -93,6 +93,15 @@ def data_settings(
             "centre kept; squash: all of the image, which loses its proportions"
         ),
     ] = "crop",
+    crop_size: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1024,
+            description="side of the square that the model sees of each image: its centre, and of training "
+            "images a random place, or the part that augment.crop cuts out; 0: all of it",
+        ),
+    ] = 0,
     normalise: Annotated[
         Literal["train", "pretrained"],
         Field(
@@ -153,6 +162,7 @@ READING = (
     "dates",
     "image_size",
     "resize",
+    "crop_size",
     "vocabulary",
     "length",
     "root",

@@ -10,7 +10,7 @@ Regression targets are standardised for training and restored to their own unit 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from fitwell.spec import RESERVED, Column
 
 Moments: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]  # mean, scale: one a channel
 
+Pictures = TypeVar("Pictures", bound=Any)  # arrays or tensors, [..., height, width]
 Scaling: TypeAlias = Literal["standard", "robust"]
 
 CLIP = 3.0  # robustly scaled numbers approach this on either side
@@ -41,6 +42,7 @@ class Preprocess:
         unit: full brightness of the images in the raw unit, see `unit_of`; None: not known.
         clip: numbers of a table are bent so that none exceeds it: z / sqrt(1 + (z / clip)^2); 0: not.
         words: the vocabulary of texts.
+        seen: (height, width) of the centre of images that the model sees; empty: all of them.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Preprocess:
     unit: float | None = None
     clip: float = 0.0
     words: Words | None = None
+    seen: tuple[int, ...] = ()
 
     def inputs(self, array: np.ndarray) -> np.ndarray:
         """Inputs of the model, [example, *spec.input_shape], from raw ones: float32, of texts int32."""
@@ -60,7 +63,7 @@ class Preprocess:
             return self.words.ids(array)
         if self.kind == "images":
             factor, shift = self.affine()
-            out = array.astype(np.float32)
+            out = central(array, self.seen).astype(np.float32)
             out *= factor[:, None, None]
             out += shift[:, None, None]
             return out
@@ -119,6 +122,7 @@ class Preprocess:
         )
         for name in ("mean", "scale", "fill"):
             known[name] = tuple(float(v) for v in data.get(name, ()))
+        known["seen"] = tuple(data.get("seen", ()))
         if words := data.get("words"):
             known["words"] = Words(tuple(words["vocabulary"]), words["length"])
         for name in ("target_mean", "target_scale"):
@@ -148,6 +152,7 @@ def fit(
             target_mean=target_mean,
             target_scale=target_scale,
             unit=unit_of(data.inputs, rows),
+            seen=data.spec.input_shape[1:] if data.spec.stored else (),
         )
     if data.spec.kind == "text":
         return Preprocess(
@@ -184,6 +189,18 @@ def fit(
         target_scale,
         clip=CLIP if scaling == "robust" else 0.0,
     )
+
+
+def central(images: Pictures, size: tuple[int, ...]) -> Pictures:
+    """The centre of images, [..., height, width], of that size; all of them where it is empty.
+
+    >>> central(np.arange(4)[None], (1, 2)).tolist()
+    [[1, 2]]
+    """
+    if not size:
+        return images
+    top, left = ((whole - part) // 2 for whole, part in zip(images.shape[-2:], size, strict=True))
+    return images[..., top : top + size[0], left : left + size[1]]
 
 
 def _standard(values: np.ndarray) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Examples beside what augmentation makes of them, as a PNG sheet."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from fitwell.augment import MIXING, Augment, augment_settings
 from fitwell.data import preprocess
-from fitwell.data.preprocess import Preprocess
+from fitwell.data.preprocess import Preprocess, central
 from fitwell.data.types import Data
 from fitwell.errors import SettingError
 from fitwell.pictures.augmented_texts import lines_of
@@ -59,7 +60,10 @@ def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, An
                 *lines_of(data.inputs[rows].tolist(), augment),
             ]
             continue
-        images = [data.inputs[rows], *changed(data.inputs[rows], prepared, augment)]
+        images = [
+            central(data.inputs[rows], prepared.seen),
+            *changed(data.inputs[rows], prepared, augment),
+        ]
         panels.append(Panel(title, said(changes), grid_of(np.stack(images, 1)), 1.0 / TILE))
     if panels:
         lines = ["Left: examples as they are. Right: as training sees them, an epoch a column."]
@@ -112,7 +116,7 @@ def examples_of(data: Data) -> np.ndarray:
 def changed(images: np.ndarray, prepared: Preprocess, augment: Augment) -> list[np.ndarray]:
     """[example, channel, height, width] of each of the first epochs, in the unit of the data."""
     factor, shift = (a[:, None, None] for a in prepared.affine())
-    x = torch.from_numpy(prepared.inputs(images))
+    x = torch.from_numpy(replace(prepared, seen=()).inputs(images))
     out: list[np.ndarray] = []
     for epoch in range(NUM_CHANGED):
         seen, _ = augment.mix(augment(x, epoch, 0), epoch, 0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fitwell.data.dates import as_text
+from fitwell.data.preprocess import central
 from fitwell.record import MOST_MISTAKES, Predictions, Row
 from fitwell.report.figures import BLUE, INK, MUTED, draw
 from fitwell.report.pixels import overlay, picture
@@ -216,11 +217,16 @@ def examples(
                 prediction=named(predictions.prediction[row]),
                 sure=_how_sure(float(sure[row]), classified, several),
                 picture=shown if isinstance(shown, str) else "",
-                looked=overlay(data.inputs[index], looked) if looked else "",
+                looked=overlay(_seen(data, index), looked) if looked else "",
                 cells=shown if isinstance(shown, tuple) else (),
             )
         )
     return found
+
+
+def _seen(data: Any, index: int) -> np.ndarray:
+    """The part of an image that the model saw."""
+    return central(data.inputs[index], data.spec.input_shape[1:])
 
 
 def _how_sure(sure: float, classified: bool, several: bool) -> str:
