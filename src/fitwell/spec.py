@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["images", "table"]
-TaskName = Literal["classification", "multilabel", "regression"]
-Resize = Literal["crop", "squash"]
+Kind = Literal["images", "table", "boxes"]
+TaskName = Literal["classification", "multilabel", "regression", "detection"]
+Resize = Literal["crop", "squash", "letterbox"]
 
 
 CYCLES = ("year", "week", "day")  # in which dates come again
@@ -48,15 +48,16 @@ class Spec:
     Args:
         kind: what one example is.
         task: what is predicted.
-        input_shape: shape of one example as the model sees it: (channel, height, width) for images,
-            (feature,) for tables, with the features of every column.
+        input_shape: shape of one example as the model sees it: (channel, height, width) for images and
+            for pictures with boxes, (feature,) for tables, with the features of every column.
         classes: names of the classes, or of the labels of which an example may have several, in
             index order; empty for regression.
         target: name of the target column or of what is predicted; of several, with commas.
         targets: names of the numbers that are predicted, where they are several.
         columns: the input columns of a table; empty for images.
         num_examples: examples in the source, all parts together.
-        class_counts: examples of each class or label, in the order of `classes`.
+        class_counts: examples of each class or label, in the order of `classes`; for boxes how many are
+            annotated of each, before those without area or twice in a picture are left out.
         head: units of the model's head where its loss wants another number than one a class, or
             one for a number.
         measured: images are measurements of a range of their own, so black and white are not known.

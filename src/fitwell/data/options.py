@@ -70,7 +70,7 @@ def data_settings(
             ge=0,
             le=1024,
             description="side of the square that images are resized to, in pixels; "
-            "0: the median short side, from 8 to 64",
+            "0: the median short side, from 8 to 64; of pictures with boxes 320",
         ),
     ] = 0,
     resize: Annotated[
@@ -94,6 +94,14 @@ def data_settings(
             "median and quartiles, bent into -3 to 3, so that no outlier rules a column"
         ),
     ] = "standard",
+    annotations: Annotated[
+        Literal["auto", "voc", "coco", "yolo"],
+        Field(
+            description="what says where the boxes in a folder of pictures are; auto: what is there, "
+            "refused where there are several; voc: XML files of Pascal VOC; coco: JSON of COCO; yolo: "
+            "text files of YOLO"
+        ),
+    ] = "auto",
     root: Annotated[
         str, Field(description="folder that already holds the files of a named source; no download")
     ] = "",
@@ -112,7 +120,9 @@ def data_settings(
 # The settings that change what is read, and those that change how a model sees it; the others say how
 # it is split.
 PREPARING = ("normalise", "scaling")
-READING = ("target", "task", "group", "time", "dates", "image_size", "resize", "root", "limit")
+READING = (
+    *("target", "task", "group", "time", "dates", "image_size", "resize", "annotations", "root", "limit"),
+)
 
 
 def target_and_task(options: Mapping[str, Any], like: Spec | None) -> tuple[str, str]:
