@@ -90,6 +90,10 @@ def _fixed(fixed: Any) -> str:
 def described(spec: Any) -> str:
     """One line: what the data is."""
     shape = "x".join(str(n) for n in spec.input_shape)
+    if spec.kind == "boxes":
+        names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
+        boxes = f"{sum(spec.class_counts):,} boxes of {len(spec.classes)} classes"
+        return f"{spec.num_examples:,} images with {boxes}: {names}"
     what = f"images of {shape}" if spec.kind == "images" else f"rows of {len(spec.columns)} columns"
     if spec.classes:
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")

@@ -83,12 +83,14 @@ def listed(
     what: tuple[str, str],
     mend: str,
     found: Mapping[str, str] | Iterable[str],
+    also: Iterable[str] = (),
 ) -> list[Problem]:
     """One problem for all places, or none where there is no place.
 
     Args:
         what: one, and several of them, with what becomes of them: "box left out", "boxes left out".
         found: where, perhaps with why.
+        also: other places concerned, that are not counted: the others of pairs.
 
     >>> listed("odd", "note", ("odd box", "odd boxes"), "Look.", {"a": "is 1", "b": ""})[0].message
     '2 odd boxes: a (is 1) and b.'
@@ -98,7 +100,8 @@ def listed(
         return []
     said = some(f"{where} ({why})" if why else where for where, why in reasons.items())
     text = f"{len(reasons):,} {what[len(reasons) != 1]}: {said}."
-    return [Problem(name, severity, tuple(reasons), text, mend)]
+    where = tuple(dict.fromkeys([*reasons, *also]))
+    return [Problem(name, severity, where, text, mend)]
 
 
 def unreadable(found: Mapping[str, str]) -> list[Problem]:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fitwell.data.images import in_threads, resize_array
+from fitwell.data.letterbox import inner_parts
 from fitwell.data.near import near_duplicates
 from fitwell.data.split import fit_rows
 from fitwell.data.types import Data, Options, Problem, some
 from fitwell.errors import SettingError
 
+SEEN = 64  # side at which pictures with boxes are compared
 CHUNK_ROWS = 4096  # rows hashed at once: bounds the memory to a few megabytes
 
 
@@ -37,8 +40,25 @@ def duplicates(data: Data, options: Options) -> Iterator[Problem]:
 
 def near_copies(data: Data, options: Options) -> Iterator[Problem]:
     """Images that show the same: across the split, with other targets, or plain."""
-    if data.spec.kind == "images" and len(data) > 1:
-        yield from _said([np.array(p) for p in near_duplicates(data.inputs)], NEAR, data, options)
+    if data.spec.kind in ("images", "boxes") and len(data) > 1:
+        images = _compared(data)
+        yield from _said([np.array(p) for p in near_duplicates(images)], NEAR, data, options)
+
+
+def _compared(data: Data) -> np.ndarray:
+    """The images that are looked at for near copies; of a letterbox what is in it, since the grey beside
+    it would make pictures alike that are not."""
+    if data.spec.resize != "letterbox":
+        return data.inputs
+    out = np.zeros((len(data), data.spec.input_shape[0], SEEN, SEEN), np.uint8)
+
+    def put(i: int) -> None:
+        [picture] = inner_parts(data.inputs[i : i + 1])
+        if picture.size:
+            out[i] = resize_array(picture[None], (SEEN, SEEN), "squash")[0]
+
+    in_threads(put, range(len(data)))
+    return out
 
 
 def _said(

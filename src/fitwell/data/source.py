@@ -76,6 +76,11 @@ def _read(
     data = _open(source, options, like)
     if like is not None and data.spec.kind != like.kind:
         raise _other_kind(data.name, data.spec.kind, like)
+    if options["annotations"] != "auto" and data.spec.kind != "boxes":
+        raise SettingError(
+            f"data.annotations = {options['annotations']}: this source has no boxes. Leave it out.",
+            setting="data.annotations",
+        )
     problems = problems_of(data, options, thorough=thorough)
     if isinstance(source, str) and source in SOURCES and Path(source).exists():
         note = Problem(
@@ -134,11 +139,15 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
     if path.is_file() and is_archive(path):
         path, name = unpacked(path), stem_of(path)
     if path.is_dir():
+        from fitwell.data.boxes import annotations_in, read_boxes
         from fitwell.data.cifar import is_cifar_folder, read_cifar
         from fitwell.data.folder import read_folder
         from fitwell.data.idx import is_idx_folder, read_idx
 
         _refuse_columns(options, "a folder")
+        if kind := annotations_in(path, options):
+            called = name or path.resolve().name
+            return read_boxes(path, kind, options, name=called, like=like)
         if like is not None and like.kind != "images":
             raise _other_kind(str(path), "images", like)
         reader = read_idx if is_idx_folder(path) else read_folder
@@ -166,7 +175,7 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
 
 def _other_kind(name: str, kind: str, like: Spec) -> BadData:
     """The error for images where a model reads tables, or the other way round."""
-    holds = {"images": "images", "table": "a table"}
+    holds = {"images": "images", "table": "a table", "boxes": "pictures with boxes"}
     return refuse(
         "other_kind",
         f"{name} holds {holds[kind]}, and this model reads {holds[like.kind]}.",
