@@ -5,6 +5,7 @@ to an image depends on the seed, the epoch and the step alone, so a resumed run 
 """
 
 from fitwell.augment.batch import IN_RANGE, Augment
+from fitwell.augment.boxes import move_boxes
 from fitwell.augment.colour import COLOUR, OF_COLOURS
 from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY
@@ -14,4 +15,12 @@ from fitwell.augment.sharpness import blur, noise
 
 AUGMENTATIONS = {**GEOMETRY, **COLOUR, "blur": blur, "noise": noise, "erase": erase, **MIXING}
 
-__all__ = ["AUGMENTATIONS", "IN_RANGE", "MIXING", "OF_COLOURS", "Augment", "augment_settings"]
+__all__ = [
+    "AUGMENTATIONS",
+    "IN_RANGE",
+    "MIXING",
+    "OF_COLOURS",
+    "Augment",
+    "augment_settings",
+    "move_boxes",
+]

@@ -12,7 +12,11 @@ from fitwell.data.types import Problem, Severity, some
 
 # Of one file; an annotation is far smaller. What is larger is another thing, or meant to exhaust memory.
 MOST_TEXT_BYTES, MOST_JSON_BYTES = 16 << 20, 2 << 30
-RANK = ("train", "validation", "test")  # who is in two parts is in the later one: a test part stays clean
+RANK = (
+    "train",
+    "validation",
+    "test",
+)  # who is in two parts is in the later one: a test part stays clean
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +130,10 @@ def without_annotation(keys: Iterable[str], mend: str) -> list[Problem]:
 
 def without_image(found: Iterable[str]) -> list[Problem]:
     """The problem of annotations whose picture is not there."""
-    what = ("annotation of a picture that is not there", "annotations of pictures that are not there")
+    what = (
+        "annotation of a picture that is not there",
+        "annotations of pictures that are not there",
+    )
     mend = "Bring the pictures, named as in the annotations, or remove the annotations."
     return listed("annotation_without_image", "warning", what, mend, found)
 
@@ -190,7 +197,10 @@ def listed_parts(
     )
     mend = "Take each out of one list."
     problems = listed("in_two_parts", "warning", what, mend, twice)
-    what = ("name listed of a picture that is not used", "names listed of pictures that are not used")
+    what = (
+        "name listed of a picture that is not used",
+        "names listed of pictures that are not used",
+    )
     mend = "Bring the pictures and their annotations, or take the names out of the list."
     problems += listed("listed_but_absent", "warning", what, mend, absent)
     what = (

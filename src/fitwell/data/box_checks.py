@@ -1,4 +1,4 @@
-"""What is wrong with pictures and their boxes as a whole: pure functions from `Data` to problems. No torch."""
+"""What is wrong with pictures and their boxes: pure functions from `Data` to problems. No torch."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,7 +15,9 @@ IMBALANCE = 5.0  # boxes of the largest over those of the smallest class
 def pictures_with(data: Data, rows: np.ndarray | None = None) -> np.ndarray:
     """[class] of how many pictures (of `rows`) a box is of each class."""
     targets = data.targets if rows is None else data.targets[rows]
-    return np.array([(targets[..., 0] == c).any(1).sum() for c in range(len(data.spec.classes))], int)
+    return np.array(
+        [(targets[..., 0] == c).any(1).sum() for c in range(len(data.spec.classes))], int
+    )
 
 
 def box_classes(data: Data, options: Options) -> Iterator[Problem]:
@@ -87,7 +89,9 @@ def box_parts(data: Data, options: Options) -> Iterator[Problem]:
         if not len(rows) or not len(train) or (there == learnt).all():
             continue
         extra = [n for n, is_new in zip(data.spec.classes, there & ~learnt, strict=True) if is_new]
-        lacking = [n for n, is_gone in zip(data.spec.classes, learnt & ~there, strict=True) if is_gone]
+        lacking = [
+            n for n, is_gone in zip(data.spec.classes, learnt & ~there, strict=True) if is_gone
+        ]
         said = [f"only in {part}: {some(extra)}"] if extra else []
         said += [f"only in train: {some(lacking)}"] if lacking else []
         yield Problem(

@@ -91,7 +91,10 @@ class Flaws:
             *listed(
                 "conflicting_boxes",
                 "warning",
-                ("box in the place of one of another class", "boxes in the places of ones of another class"),
+                (
+                    "box in the place of one of another class",
+                    "boxes in the places of ones of another class",
+                ),
                 "Keep the right class; both are kept until then.",
                 self.other_class,
                 map(self.partners.__getitem__, self.other_class),

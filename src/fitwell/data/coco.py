@@ -112,7 +112,10 @@ def _problems(flaws: Flaws, twice: dict[str, str], unlisted: list[str]) -> list[
     problems += listed(
         "unknown_class",
         "error",
-        ("box of a category that is not in the list", "boxes of categories that are not in the list"),
+        (
+            "box of a category that is not in the list",
+            "boxes of categories that are not in the list",
+        ),
         "Add the category to `categories`, or correct category_id.",
         flaws.unknown,
     )
@@ -183,14 +186,20 @@ def _document(path: Path) -> dict[str, Any]:
         raise Unclear("nested too deep") from None
     except (ValueError, OSError) as error:
         raise Unclear(str(error).split("\n")[0]) from None
-    for key, needed in (("images", "file_name"), ("annotations", "image_id"), ("categories", "name")):
+    for key, needed in (
+        ("images", "file_name"),
+        ("annotations", "image_id"),
+        ("categories", "name"),
+    ):
         rows = document.get(key) if isinstance(document, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise Unclear(f"`{key}` is no list of objects")
         for i, row in enumerate(rows):
             ids = [row.get("id", 0 if key == "annotations" else None), row.get("image_id", 0)]
             if needed not in row or not all(isinstance(v, int | str) for v in ids):
-                raise Unclear(f"`{key}` entry {i} has no {needed} or no id that is a number or text")
+                raise Unclear(
+                    f"`{key}` entry {i} has no {needed} or no id that is a number or text"
+                )
     return document
 
 

@@ -121,7 +121,18 @@ def data_settings(
 # it is split.
 PREPARING = ("normalise", "scaling")
 READING = (
-    *("target", "task", "group", "time", "dates", "image_size", "resize", "annotations", "root", "limit"),
+    *(
+        "target",
+        "task",
+        "group",
+        "time",
+        "dates",
+        "image_size",
+        "resize",
+        "annotations",
+        "root",
+        "limit",
+    ),
 )
 
 

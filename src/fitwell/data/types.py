@@ -105,7 +105,7 @@ class Data:
         return len(self.targets)
 
     def same_target(self, rows: np.ndarray) -> bool:
-        """Whether all these examples have the same target; of boxes, whether they agree but for a little."""
+        """Whether all these examples have the same target, or boxes that agree but for a little."""
         targets = self.targets[rows]
         if self.spec.kind == "boxes":
             return all(same_boxes(targets[0], other) for other in targets[1:])

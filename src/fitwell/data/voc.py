@@ -205,7 +205,9 @@ def _child(folder: Path, names: tuple[str, ...]) -> Path | None:
 def _beside(place: Path) -> bool:
     """Whether an XML file of VOC stands beside a picture of its name."""
     files = [p for p in place.iterdir() if p.suffix.lower() == ".xml"][:20]
-    pictures = {p.stem for p in place.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES} if files else set()
+    pictures = (
+        {p.stem for p in place.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES} if files else set()
+    )
     for path in files:
         if path.stem in pictures and path.is_file():
             with path.open("rb") as file:

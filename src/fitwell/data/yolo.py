@@ -69,7 +69,10 @@ def read_yolo(folder: Path) -> Annotated:
         problems += listed(
             "no_class_names",
             "warning",
-            ("class without a name, called by its number", "classes without names, called by their numbers"),
+            (
+                "class without a name, called by its number",
+                "classes without names, called by their numbers",
+            ),
             "Write the names into classes.txt, one a line from class 0 on.",
             names.values(),
         )
@@ -112,7 +115,10 @@ def _unknown(
     return listed(
         "unknown_class",
         "error",
-        (f"row of a class that {source} does not name", f"rows of classes that {source} does not name"),
+        (
+            f"row of a class that {source} does not name",
+            f"rows of classes that {source} does not name",
+        ),
         f"Add the name to {source}, or correct the number.{hint}",
         unknown,
     )
