@@ -131,7 +131,7 @@ def blank_pictures(data: Data, options: Options) -> Iterator[Problem]:
     blank = [
         str(key)
         for key, picture in zip(data.keys, inner_parts(data.inputs), strict=True)
-        if not picture.size or (picture.max((1, 2)) == picture.min((1, 2))).all()
+        if (picture.max((1, 2)) == picture.min((1, 2))).all()
     ]
     if blank:
         yield Problem(

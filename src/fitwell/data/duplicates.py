@@ -50,12 +50,11 @@ def _compared(data: Data) -> np.ndarray:
     it would make pictures alike that are not."""
     if data.spec.resize != "letterbox":
         return data.inputs
-    out = np.zeros((len(data), data.spec.input_shape[0], SEEN, SEEN), np.uint8)
+    out = np.empty((len(data), data.spec.input_shape[0], SEEN, SEEN), np.uint8)
 
     def put(i: int) -> None:
         [picture] = inner_parts(data.inputs[i : i + 1])
-        if picture.size:
-            out[i] = resize_array(picture[None], (SEEN, SEEN), "squash")[0]
+        out[i] = resize_array(picture[None], (SEEN, SEEN), "squash")[0]
 
     in_threads(put, range(len(data)))
     return out

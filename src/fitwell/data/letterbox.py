@@ -47,7 +47,7 @@ def letterbox(size: tuple[int, int], shape: tuple[int, int]) -> Fit:
 
 def inner_parts(pictures: np.ndarray) -> list[np.ndarray]:
     """Each of the pictures [example, channel, height, width] without the even grey that `letterbox` put
-    around it: views [channel, height, width]."""
+    around it: views [channel, height, width]; one that is grey all over as it is."""
     grey = pictures == PAD
     rows, columns = grey.all((1, 3)), grey.all((1, 2))
     out = []

@@ -146,6 +146,8 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
 
         _refuse_columns(options, "a folder")
         if kind := annotations_in(path, options):
+            if like is not None and like.kind != "boxes":
+                raise _other_kind(str(path), "boxes", like)
             called = name or path.resolve().name
             return read_boxes(path, kind, options, name=called, like=like)
         if like is not None and like.kind != "images":
