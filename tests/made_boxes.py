@@ -36,10 +36,11 @@ def scenes(count: int = 8, part: str = "", seed: int = 0) -> list[Scene]:
 
 
 def draw(path: Path, scene: Scene) -> None:
-    """A noisy dark picture, a rectangle of the class's colour for each box; the last is on top."""
+    """A dark picture of fields, a rectangle of the class's colour for each box; the last is on top."""
     width, height = scene.size
     rng = np.random.default_rng([ord(c) for c in scene.name])
-    picture = rng.integers(0, 60, (height, width, 3)).astype(np.uint8)
+    fields = rng.integers(0, 60, (-(-height // 10), -(-width // 10), 3)).astype(np.uint8)
+    picture = fields.repeat(10, 0).repeat(10, 1)[:height, :width]
     for label, x1, y1, x2, y2 in scene.boxes:
         picture[max(0, int(y1)) : max(0, int(y2)), max(0, int(x1)) : max(0, int(x2))] = COLOURS.get(
             label, (255, 255, 255)
