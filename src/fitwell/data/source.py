@@ -169,8 +169,8 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         "unknown_file",
         f"{path.name} is of no kind that fitwell reads.",
         unpack
-        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files and of class "
-        "folders with images, and .zip and .tar of such.",
+        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files, of class folders "
+        "with images and of images with boxes, and .zip and .tar of such.",
         str(path),
     )
 
