@@ -189,8 +189,8 @@ def test_a_photograph_on_its_side(tmp_path: Path) -> None:
     image.save(path.with_suffix(".jpg"), exif=exif)
     path.unlink()
     _, problems = checked(tmp_path)
-    square = image.width == image.height
-    assert square or "on its side" in named(problems, "size_differs").message
+    assert image.width != image.height
+    assert "on its side" in named(problems, "size_differs").message
 
 
 BOMB = (
@@ -359,6 +359,25 @@ def test_a_broken_file_of_coco_is_an_error(tmp_path: Path, text: str) -> None:
     assert len(data) == 8
     with pytest.raises(BadData, match="cannot be read"):
         read(tmp_path)
+
+
+def test_a_file_of_coco_that_is_far_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_coco(tmp_path, scenes(8))
+    monkeypatch.setattr("fitwell.data.coco.MOST_JSON_BYTES", 100)
+    with pytest.raises(BadData, match="larger than 100 bytes"):
+        read(tmp_path)
+
+
+def test_a_list_of_classes_is_no_file_of_boxes(tmp_path: Path) -> None:
+    """As iNaturalist has it: COCO's keys without boxes, beside class folders."""
+    made = [Scene(f"{label}/{i}", (40, 40), ()) for label in ("cat", "dog") for i in range(6)]
+    for scene in made:
+        draw(tmp_path / f"{scene.name}.png", scene)
+    (tmp_path / "train.json").write_text(json.dumps(coco_of(made, IDS)))
+    data, _ = checked(tmp_path)
+    assert data.spec.kind == "images"
 
 
 def test_a_picture_in_two_parts_is_in_the_later(tmp_path: Path) -> None:

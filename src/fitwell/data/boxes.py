@@ -210,4 +210,6 @@ def _refuse_unknown(pictures: list[Picture], classes: tuple[str, ...], like: Spe
 def _nothing(folder: Path, kind: str, problems: list[Problem]) -> BadData:
     text = f"{folder} holds no picture that can be read and is annotated ({kind})."
     mend = f"Lay them out as {LAYOUTS[kind]}."
-    return BadData([Problem("no_images", "error", (str(folder),), text, mend), *problems])
+    nothing = Problem("no_images", "error", (str(folder),), text, mend)
+    causes = [p for p in problems if p.severity == "error"]  # said first
+    return BadData([*causes, nothing, *(p for p in problems if p not in causes)])

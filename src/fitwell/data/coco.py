@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,33 +15,17 @@ from fitwell.data.annotated import (
     Picture,
     Unclear,
     corners_of,
-    listed,
     part_in,
     part_of_folders,
     pictures_below,
     relative,
-    unreadable,
-    without_annotation,
-    without_image,
 )
+from fitwell.data.coco_flaws import Flaws, problems_of
 from fitwell.data.files import is_hidden
-from fitwell.data.types import Problem
 
 KEYS = (b'"images"', b'"annotations"', b'"categories"')  # of captions there are no categories
+BOX = b'"bbox"'  # lists of classes of images have none
 CHUNK = 1 << 24
-
-
-@dataclass
-class Flaws:
-    """What is wrong in the files, place -> why."""
-
-    broken: dict[str, str] = field(default_factory=dict)  # files
-    bad: dict[str, str] = field(default_factory=dict)  # annotations
-    absent: list[str] = field(default_factory=list)
-    orphans: list[str] = field(default_factory=list)
-    unknown: dict[str, str] = field(default_factory=dict)
-    ids: dict[str, str] = field(default_factory=dict)
-    crowds: list[str] = field(default_factory=list)
 
 
 def is_coco(folder: Path) -> bool:
@@ -98,62 +82,7 @@ def read_coco(folder: Path) -> Annotated:
     keys = [relative(image, folder) for image in images]
     unlisted = [key for key in keys if key not in named] if not flaws.broken else []
     pictures = [found[key] for key in keys if key in found]
-    return Annotated(pictures, tuple(classes), _problems(flaws, twice, unlisted))
-
-
-def _problems(flaws: Flaws, twice: dict[str, str], unlisted: list[str]) -> list[Problem]:
-    problems = listed(
-        "broken_annotations",
-        "error",
-        ("file of annotations that cannot be read", "files of annotations that cannot be read"),
-        "Write or copy it once more; it must be JSON with images, annotations and categories.",
-        flaws.broken,
-    )
-    problems += listed(
-        "unknown_class",
-        "error",
-        (
-            "box of a category that is not in the list",
-            "boxes of categories that are not in the list",
-        ),
-        "Add the category to `categories`, or correct category_id.",
-        flaws.unknown,
-    )
-    problems += unreadable(flaws.bad)
-    problems += without_image(flaws.absent)
-    problems += listed(
-        "annotation_without_image",
-        "warning",
-        ("box of an image that is not in `images`", "boxes of images that are not in `images`"),
-        "Add the image to `images`, or correct image_id.",
-        flaws.orphans,
-    )
-    problems += listed(
-        "duplicate_ids",
-        "warning",
-        ("id that stands twice", "ids that stand twice"),
-        "Give each image, annotation and category an id of its own.",
-        flaws.ids,
-    )
-    problems += listed(
-        "in_two_parts",
-        "warning",
-        (
-            "picture in two files of annotations, taken from that of the later part",
-            "pictures in two files of annotations, taken from that of the later part",
-        ),
-        "Take each out of one of them.",
-        twice,
-    )
-    problems += listed(
-        "crowd_boxes",
-        "note",
-        ("box around a crowd (iscrowd) left out", "boxes around crowds (iscrowd) left out"),
-        "Nothing to do: they are of no single object; draw boxes of each to learn from them.",
-        flaws.crowds,
-    )
-    mend = "Add them to `images`; one without annotations is taken as a picture with nothing in it."
-    return problems + without_annotation(unlisted, mend)
+    return Annotated(pictures, tuple(classes), problems_of(flaws, twice, unlisted))
 
 
 def _later(part: str, before: str) -> bool:
@@ -163,7 +92,7 @@ def _later(part: str, before: str) -> bool:
 
 def _has_keys(path: Path) -> bool:
     """Whether the words of COCO stand in a file, looked for without reading it as JSON."""
-    missing, last = set(KEYS), b""
+    missing, last = {*KEYS, *(() if path.name.startswith("instances") else (BOX,))}, b""
     with path.open("rb") as file:
         while missing and (chunk := file.read(CHUNK)):
             missing -= {key for key in missing if key in last + chunk}
@@ -177,9 +106,8 @@ def _document(path: Path) -> dict[str, Any]:
     Raises:
         Unclear: no JSON, or other than COCO's.
     """
-    size = path.stat().st_size
-    if size > MOST_JSON_BYTES:
-        raise Unclear(f"{size / 2**30:.1f} GiB, and at most {MOST_JSON_BYTES >> 30} are read")
+    if path.stat().st_size > MOST_JSON_BYTES:
+        raise Unclear(f"larger than {MOST_JSON_BYTES:,} bytes")
     try:
         document = json.loads(path.read_bytes())
     except RecursionError:
