@@ -34,10 +34,14 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
     strong = name == "strong"
     if name != "none" and spec.kind == "text":
         return {"augment.word_drop": 0.3 if strong else 0.1}
-    if name == "none" or spec.kind != "images":
+    if name == "none" or spec.kind not in ("images", "boxes"):
         return {}
-    if spec.task == "regression":
-        values: dict[str, Any] = {"translate": 0.08 if strong else 0.04}
+    if spec.task == "detection":
+        # No turns, since upright boxes around what was turned are too large for it, and nothing erased
+        # or mixed, which would hide what the boxes say is there.
+        values: dict[str, Any] = {"hflip": 0.5, "crop": [0.25 if strong else 0.5, 1.0]}
+    elif spec.task == "regression":
+        values = {"translate": 0.08 if strong else 0.04}
     elif are_characters(spec.classes):
         values = {"translate": 0.08, "rotate": 8.0, "scale": [0.9, 1.1]}
         if strong:

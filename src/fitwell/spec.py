@@ -3,11 +3,16 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["images", "table", "text"]
+Kind = Literal["images", "table", "text", "boxes"]
 # What data of each kind holds, for a sentence.
-PLURAL: dict[str, str] = {"images": "images", "table": "a table", "text": "texts"}
-TaskName = Literal["classification", "multilabel", "regression"]
-Resize = Literal["crop", "squash"]
+PLURAL: dict[str, str] = {
+    "images": "images",
+    "table": "a table",
+    "text": "texts",
+    "boxes": "pictures with boxes",
+}
+TaskName = Literal["classification", "multilabel", "regression", "detection"]
+Resize = Literal["crop", "squash", "letterbox"]
 
 
 # Numbers that stand for no word (behind the end of a text) and for one that is not known; words follow.
@@ -52,15 +57,17 @@ class Spec:
     Args:
         kind: what one example is.
         task: what is predicted.
-        input_shape: shape of one example as the model sees it: (channel, height, width) for images,
-            (feature,) for tables, with the features of every column; (word,) for texts.
+        input_shape: shape of one example as the model sees it: (channel, height, width) for images and
+            for pictures with boxes, (feature,) for tables, with the features of every column; (word,)
+            for texts.
         classes: names of the classes, or of the labels of which an example may have several, in
             index order; empty for regression.
         target: name of the target column or of what is predicted; of several, with commas.
         targets: names of the numbers that are predicted, where they are several.
         columns: the input columns of a table; empty for images.
         num_examples: examples in the source, all parts together.
-        class_counts: examples of each class or label, in the order of `classes`.
+        class_counts: examples of each class or label, in the order of `classes`; for boxes how many are
+            annotated of each, before those without area or twice in a picture are left out.
         head: units of the model's head where its loss wants another number than one a class, or
             one for a number.
         vocabulary: numbers that stand for words of texts: 0 for none, 1 for an unknown one.
@@ -93,6 +100,8 @@ class Spec:
         """
         if self.kind == "table":
             return f"rows of {len(self.columns)} columns"
+        if self.kind == "boxes":
+            return f"pictures with {sum(self.class_counts):,} boxes"
         if self.kind == "text":
             return f"texts of at most {self.input_shape[0]:,} words"
         return f"images of {'x'.join(str(n) for n in self.input_shape)}"

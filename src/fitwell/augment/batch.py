@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fitwell.augment.boxes import Boxes, move_boxes
 from fitwell.augment.colour import COLOUR, recolour
 from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY, Matrices, matrices
@@ -64,20 +65,38 @@ class Augment:
         return bool(self.used) or self.size is not None
 
     def __call__(self, x: Images, epoch: int, step: int) -> Images:
+        return self._changed(x, epoch, step)[0]
+
+    def with_boxes(self, x: Images, boxes: Boxes, epoch: int, step: int) -> tuple[Images, Boxes]:
+        """The images as `augment(x, epoch, step)` gives them, and their boxes where they are then; those
+        that are mostly out of the picture become rows of nan."""
+        assert self.size is None, "of pictures with boxes all is seen"
+        x, moved = self._changed(x, epoch, step)
+        if moved is None:
+            return x, boxes
+        height, width = x.shape[2:]
+        return x, move_boxes(boxes, torch.from_numpy(moved), height, width)
+
+    def _changed(self, x: Images, epoch: int, step: int) -> tuple[Images, Matrices | None]:
+        """The changed images, and the matrix by which each was moved; None where none was."""
         rng = np.random.default_rng([self.seed % 2**63, _CHANGES, epoch, step])
         empty, full = self.empty.to(x.device), self.full.to(x.device)
         colours = [name for name in COLOUR if name in self.used]
         if colours:
             x = self._recoloured(rng, x, colours, empty, full)
+        moved = None
         if self.geometry:
-            x = self._moved(rng, x, empty)
+            moved = self._matrices(rng, x)
+            x = self._moved(x, moved, empty)
         elif self.size is not None:
             x = cut_out(rng, x, self.size)
         if "blur" in self.used:
             x = blur(rng, x, blur=self.used["blur"])
         if "noise" in self.used:
             x = noise(rng, x, empty, full, noise=self.used["noise"])
-        return erase(rng, x, erase=self.used["erase"]) if "erase" in self.used else x
+        if "erase" in self.used:
+            x = erase(rng, x, erase=self.used["erase"])
+        return x, moved
 
     def mix(self, x: Images, epoch: int, step: int) -> tuple[Images, Mixture | None]:
         """The images mixed in pairs, and whom each was mixed with; None where nothing is mixed."""
@@ -97,14 +116,16 @@ class Augment:
             matrix = COLOUR[name](rng, now, **{name: self.used[name]}) @ matrix
         return recolour(x, matrix, empty, full)
 
-    def _moved(self, rng: np.random.Generator, x: Images, empty: Tensor) -> Images:
+    def _matrices(self, rng: np.random.Generator, x: Images) -> Matrices:
         drawn = (
             GEOMETRY[name](rng, len(x), *x.shape[2:], **settings)
             for name, settings in self.geometry.items()
         )
         moved = reduce(lambda before, after: after @ before, drawn)
+        return moved if self.size is None else self._into(rng, self.size, x) @ moved
+
+    def _moved(self, x: Images, moved: Matrices, empty: Tensor) -> Images:
         if self.size is not None:
-            moved = self._into(rng, self.size, x) @ moved
             return resample(x, moved, empty, self.size)
         if self.geometry.keys() == {"hflip"}:
             flipped = torch.from_numpy(moved[:, 0, 0] < 0).to(x.device)

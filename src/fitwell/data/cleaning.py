@@ -106,6 +106,13 @@ def clean(
     Raises:
         BadData: nothing can be kept.
     """
+    if data is not None and data.spec.kind == "boxes":
+        raise refuse(
+            "nothing_to_fix",
+            f"fix: {data.name} holds pictures with boxes, and a list of files has no place for these.",
+            "Mend the annotations themselves, or move away what is listed.",
+            str(source)[:80],
+        )
     path = Path(source).expanduser()
     table = load_table(path) if path.is_file() else None
     if table is None:

@@ -29,7 +29,7 @@ def data_settings(
         ),
     ] = "auto",
     kind: Annotated[
-        Literal["auto", "images", "table", "text"],
+        Literal["auto", "images", "table", "text", "boxes"],
         Field(
             description="what the source holds; auto: as the names of files and the cells say, asked about "
             "where they leave it open"
@@ -83,7 +83,7 @@ def data_settings(
             ge=0,
             le=1024,
             description="side of the square that images are resized to, in pixels; "
-            "0: the median short side, from 8 to 64",
+            "0: the median short side, from 8 to 64; of pictures with boxes 320",
         ),
     ] = 0,
     resize: Annotated[
@@ -134,6 +134,14 @@ def data_settings(
             "4,096",
         ),
     ] = 0,
+    annotations: Annotated[
+        Literal["auto", "voc", "coco", "yolo"],
+        Field(
+            description="what says where the boxes in a folder of pictures are; auto: what is there, "
+            "refused where there are several; voc: XML files of Pascal VOC; coco: JSON of COCO; yolo: "
+            "text files of YOLO"
+        ),
+    ] = "auto",
     root: Annotated[
         str, Field(description="folder that already holds the files of a named source; no download")
     ] = "",
@@ -165,6 +173,7 @@ READING = (
     "crop_size",
     "vocabulary",
     "length",
+    "annotations",
     "root",
     "limit",
 )

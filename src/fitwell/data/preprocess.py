@@ -143,7 +143,7 @@ def fit(
             (Holzmueller, Grinsztajn and Steinwart 2024, NeurIPS, section 3).
     """
     target_mean, target_scale = _target_moments(data, rows)
-    if data.spec.kind == "images":
+    if data.spec.kind in ("images", "boxes"):
         mean, scale = moments or _channel_moments(data.inputs, rows)
         return Preprocess(
             "images",
