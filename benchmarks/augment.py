@@ -1,8 +1,8 @@
 """Augmented batches against torchvision's v2, which changes one image at a time.
 
 `python -m benchmarks.augment` alternates, in one process and 10 rounds, ours on whole batches with v2 on
-the same images: 32x32 with flip, crop and scale, and the same with colours; and an epoch of LeNet on
-Fashion-MNIST with flip, crop and scale with a plain one.
+the same images: 32x32 with flip, crop and scale, and the same with colours; from 256x256 to 224x224; and
+an epoch of LeNet on Fashion-MNIST with flip, crop and scale with a plain one.
 """
 
 import time
@@ -23,11 +23,14 @@ from fitwell.train.job import build_job
 from fitwell.train.loop import State
 
 ROUNDS, IMAGES, BATCH, SIDE = 10, 4096, 128, 32
+LARGE_IMAGES, LARGE, SEEN = 256, 256, 224
 CROP, SCALE = [0.6, 1.0], [0.9, 1.1]
 GEOMETRY = {"hflip": 0.5, "crop": CROP, "scale": SCALE}
 COLOURS = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.05}
 LIMITS = {
     "32x32, flip, crop, scale, colour": {"images/s by v2's": "at least 8"},
+    "256 to 224, flip, crop, scale": {"images/s by v2's": "at least 1"},
+    "256 to 224, flip, crop, scale, colour": {"images/s by v2's": "at least 1"},
     "lenet, epoch with flip, crop, scale": {"seconds by the plain epoch's": "at most 1.35"},
 }
 STEPS = 75
@@ -37,18 +40,22 @@ def main() -> None:
     result = common.load("augment", timed=True)
     result["limits"] = LIMITS
     result["rows"], result["summary"] = [], {}
+    small, large = (IMAGES, SIDE, SIDE), (LARGE_IMAGES, LARGE, SEEN)
     cases = {
-        "32x32, flip, crop, scale": GEOMETRY,
-        "32x32, flip, crop, scale, colour": GEOMETRY | COLOURS,
+        "32x32, flip, crop, scale": (GEOMETRY, small),
+        "32x32, flip, crop, scale, colour": (GEOMETRY | COLOURS, small),
+        "256 to 224, flip, crop, scale": (GEOMETRY, large),
+        "256 to 224, flip, crop, scale, colour": (GEOMETRY | COLOURS, large),
     }
-    for case, changes in cases.items():
-        rounds = common.alternated(images(changes), ROUNDS)
+    for case, (changes, sizes) in cases.items():
+        rounds = common.alternated(images(changes, *sizes), ROUNDS)
+        count = sizes[0]
         ratios = [row["v2"] / row["fitwell"] for row in rounds]
-        common.add(result, {"case": case, "rounds": rounds, "images": IMAGES})
+        common.add(result, {"case": case, "rounds": rounds, "images": count})
         result["summary"][case] = {
             "images/s by v2's": common.spread(ratios),
-            "images/s": common.spread([IMAGES / row["fitwell"] for row in rounds]),
-            "images/s of v2": common.spread([IMAGES / row["v2"] for row in rounds]),
+            "images/s": common.spread([count / row["fitwell"] for row in rounds]),
+            "images/s of v2": common.spread([count / row["v2"] for row in rounds]),
         }
         print(case, result["summary"][case], flush=True)
     case = "lenet, epoch with flip, crop, scale"
@@ -60,16 +67,19 @@ def main() -> None:
     common.save(result)
 
 
-def images(changes: dict) -> dict[str, Callable[[], float]]:
-    """Seconds for so many images of 32x32, ours and v2's."""
+def images(
+    changes: dict[str, Any], count: int, side: int, seen: int
+) -> dict[str, Callable[[], float]]:
+    """Seconds for so many images of side x side, of which seen x seen come out, ours and v2's."""
     pixels = torch.from_numpy(
-        np.random.default_rng(0).integers(0, 256, (IMAGES, 3, SIDE, SIDE), np.uint8)
+        np.random.default_rng(0).integers(0, 256, (count, 3, side, side), np.uint8)
     )
     settings = augment_settings(**changes)
-    ours = Augment(settings, empty=np.zeros(3), full=np.ones(3), seed=0)
+    size = (seen, seen) if seen < side else None
+    ours = Augment(settings, empty=np.zeros(3), full=np.ones(3), seed=0, size=size)
     steps: list[Any] = [
         v2.RandomHorizontalFlip(0.5),
-        v2.RandomResizedCrop(SIDE, scale=(CROP[0], CROP[1]), antialias=True),
+        v2.RandomResizedCrop(seen, scale=(CROP[0], CROP[1]), antialias=True),
         v2.RandomAffine([0.0, 0.0], scale=tuple(SCALE)),
     ]
     if "hue" in changes:

@@ -19,6 +19,7 @@ NAMES = (
     "parity",
     "resnet",
     "augment",
+    "store",
     "tables",
     "finetune",
     "families",

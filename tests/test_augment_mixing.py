@@ -248,9 +248,10 @@ def test_a_sheet_shows_the_images_themselves() -> None:
     prepared = fitwell_data.preprocess.fit(data, np.arange(5))
     settings = augment_settings(hflip=1.0)
     flip = Augment(settings, empty=prepared.affine()[1], seed=0)
-    columns = changed(images, prepared, flip)
-    assert len(columns) == NUM_CHANGED
-    assert all((column == images[..., ::-1]).all() for column in columns)
+    columns, _ = changed(images, prepared, flip)
+    assert columns.shape == (5, 1 + NUM_CHANGED, 3, 8, 12)
+    assert (columns[:, 0] == images).all()
+    assert (columns[:, 1:] == images[:, None, ..., ::-1]).all()
 
 
 def test_show_augment_of_a_table_is_refused() -> None:

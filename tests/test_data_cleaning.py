@@ -136,7 +136,7 @@ def test_a_list_of_files_is_cleaned_into_another(place: Path) -> None:
 def test_what_has_no_list_is_refused(source: str, place: Path) -> None:
     (place / "here" / "photos.zip").write_bytes(b"")
     np.savez(place / "here" / "a.npz", X=np.zeros((9, 2)), y=np.arange(9))
-    with pytest.raises(BadData, match="a cleaned copy is written of a folder of images, a table"):
+    with pytest.raises(BadData, match="a cleaned copy is written of a folder of images or texts"):
         fw.check(source, fix=True)
 
 
@@ -222,3 +222,32 @@ def test_a_folder_of_batches_has_no_list(place: Path) -> None:
 def test_a_file_to_write_needs_something_to_write(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["check", "digits", "--out", "x.csv"]) == 2
     assert "with --fix only" in capsys.readouterr().err
+
+
+def test_a_list_with_a_missing_label_is_cleaned(place: Path) -> None:
+    names = [f"photos/{'cat' if i % 2 else 'dog'}/{i}.png" for i in range(12)]
+    for i, name in enumerate(names):
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(i).integers(256, size=(8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    labels: list[str | None] = ["dog", "cat"] * 6
+    labels[3] = None
+    pl.DataFrame({"file": names, "label": labels}).write_csv(place / "list.csv")
+    found = fw.check(place / "list.csv", fix=True, out=place / "clean.csv").fixed
+    assert found is not None and found.kept == 11
+    assert found.left_out == {"missing_target": (names[3],)}
+    assert names[3] not in read(place / "clean.csv").keys.tolist()
+
+
+def test_a_table_of_texts_is_cleaned_row_by_row(place: Path) -> None:
+    texts = [f"a sentence of words number {i}" for i in range(30)]
+    texts[4], texts[9], texts[12] = texts[3], "...", " "
+    labels = ["yes" if i < 15 else "no" for i in range(30)]
+    pl.DataFrame({"text": texts, "label": labels}).write_csv(place / "texts.csv")
+    found = fw.check(place / "texts.csv", fix=True, out=place / "clean.csv").fixed
+    assert found is not None and found.kept == 28
+    assert found.left_out == {"empty_text": ("row 13",), "duplicate_examples": ("row 5",)}
+    assert read(place / "clean.csv").inputs.tolist() == [
+        text for i, text in enumerate(texts) if i not in (4, 12)
+    ]

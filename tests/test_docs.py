@@ -18,7 +18,19 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 def names(text: str) -> set[str]:
     """Dotted names in code that start with one of fitwell's modules."""
     found = re.findall(r"`(?:fitwell\.)?([a-z_]+(?:\.[A-Za-z_]+)+)(?:\([^`]*\))?`", text)
-    others = {"html", "md", "toml", "json", "py", "safetensors", "parquet", "txt", "sh", "NAME"}
+    others = {
+        "html",
+        "md",
+        "toml",
+        "json",
+        "py",
+        "safetensors",
+        "parquet",
+        "txt",
+        "sh",
+        "NAME",
+        "yaml",
+    }
     return {n for n in found if n.split(".")[0] in MODULES and n.split(".")[-1] not in others}
 
 

@@ -1,4 +1,4 @@
-"""What every model of the table must do, on images and tables, for classes and numbers."""
+"""What every model of the table must do, on images, tables and texts, for classes and numbers."""
 
 import inspect
 from dataclasses import replace
@@ -16,6 +16,7 @@ from torch import nn
 from fitwell import data as fitwell_data
 from fitwell.errors import SettingError
 from fitwell.models import MODELS, build
+from fitwell.models.parts import example_inputs
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.inits import INITS
 from fitwell.nn.types import NormName
@@ -25,7 +26,8 @@ from fitwell.spec import Column, Spec
 
 CLASSES = ("a", "b", "c")
 NAMES = [name for name in MODELS if name != "inception"]  # another name of googlenet
-IMAGES = [name for name in NAMES if name not in ("linear", "mlp", "sequential")]
+TEXTS = ["bag_of_words"]
+IMAGES = [name for name in NAMES if name not in ("linear", "mlp", "sequential", *TEXTS)]
 # Small enough to be quick; the default size elsewhere.
 SMALL: dict[str, dict[str, Any]] = {
     "alexnet": {"width": 12},
@@ -35,6 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "resnet": {"width": 4},
     "densenet": {"growth": 4},
     "vit": {"width": 16, "depth": 2},
+    "bag_of_words": {"width": 16, "depth": 1},
 }
 _COLUMNS = (Column("age"), Column("town", "category", ("a", "b", "c")), Column("price"))
 SPECS = {
@@ -42,18 +45,25 @@ SPECS = {
     "image number": Spec("images", "regression", (3, 12, 10)),
     "table classes": Spec("table", "classification", (5,), CLASSES),
     "table number": Spec("table", "regression", (5,), columns=_COLUMNS),
+    "text classes": Spec("text", "classification", (12,), CLASSES, vocabulary=40),
+    "text number": Spec("text", "regression", (12,), vocabulary=40),
 }
 PAIRS = [
     (model, what)
     for model in NAMES
     for what in SPECS
-    if not (model in IMAGES and what.startswith("table"))
+    if (model in TEXTS) == what.startswith("text")
+    and not (model in IMAGES and what.startswith("table"))
 ]
 every_pair = pytest.mark.parametrize(("name", "what"), PAIRS)
 
 
 def small(name: str, spec: Spec, **settings: Any) -> nn.Module:
     return build(name, spec, {**SMALL.get(name, {}), **settings})
+
+
+def usual_spec(name: str) -> Spec:
+    return SPECS["text classes" if name in TEXTS else "image classes"]
 
 
 def accepts(name: str, **settings: Any) -> dict[str, Any]:
@@ -63,7 +73,7 @@ def accepts(name: str, **settings: Any) -> dict[str, Any]:
 
 
 def _batch(spec: Spec, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    x = torch.randn(n, *spec.input_shape)
+    x = example_inputs(spec, n)
     if spec.task == "classification":
         return x, torch.arange(n) % spec.num_outputs
     return x, torch.randn(n)
@@ -80,10 +90,10 @@ def test_output_has_one_row_an_example(name: str, what: str) -> None:
     spec = SPECS[what]
     model = small(name, spec)
     for n in (2, 7):
-        output = model(torch.randn(n, *spec.input_shape))
+        output = model(example_inputs(spec, n))
         assert output.shape == (n, spec.num_outputs) and output.isfinite().all()
     model.eval()
-    assert model(torch.randn(1, *spec.input_shape)).shape == (1, spec.num_outputs)
+    assert model(example_inputs(spec, 1)).shape == (1, spec.num_outputs)
 
 
 @every_pair
@@ -133,7 +143,7 @@ def test_evaluation_rows_do_not_depend_on_one_another(name: str, what: str, norm
     with torch.no_grad():
         together = model(x)
         alone = torch.cat([model(row[None]) for row in x])
-        x[3] = 1e3
+        x[3] = 3 if name in TEXTS else 1e3
         assert torch.equal(model(x)[:3], together[:3])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
@@ -155,6 +165,7 @@ CHANGED: dict[str, Any] = {
     "layers": ["flatten", "linear(9)", "tanh"],
     "embedding": 2,
     "waves": 5,
+    "counting": "counts",
 }
 OF_TABLES = {"embedding", "waves"}
 CHANGED_OF: dict[str, dict[str, Any]] = {
@@ -171,7 +182,7 @@ def test_every_setting_moves_the_output(name: str, what: str) -> None:
         torch.manual_seed(0)
         model = small(name, spec, **settings)
         torch.manual_seed(1)
-        return model(torch.randn(8, *spec.input_shape)).detach()
+        return model(example_inputs(spec, 8)).detach()
 
     settings = [n for n in inspect.signature(MODELS[name]).parameters if n != "spec"]
     assert set(settings) <= set(CHANGED)
@@ -236,7 +247,7 @@ def test_activations_are_modules_that_hooks_see(name: str, activation: str) -> N
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("init", INITS)
 def test_init_reaches_every_weight(name: str, init: str) -> None:
-    spec = SPECS["image classes"]
+    spec = usual_spec(name)
     weights = []
     for chosen in ("default", init):
         torch.manual_seed(0)
@@ -251,7 +262,7 @@ def test_init_reaches_every_weight(name: str, init: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_travel(name: str) -> None:
-    spec = SPECS["image classes"]
+    spec = usual_spec(name)
     one, two = (small(name, spec).eval() for _ in range(2))
     x, _ = _batch(spec, 4)
     assert not torch.equal(one(x), two(x))
@@ -261,8 +272,11 @@ def test_weights_travel(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_run_ends_in_the_same_weights(name: str, tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
-    data = fitwell_data.read((images, np.arange(60) % 3), {})
+    rng = np.random.default_rng(0)
+    inputs: Any = rng.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
+    if name in TEXTS:
+        inputs = [" ".join(rng.choice(list("abcdefgh"), 12)) for _ in range(60)]
+    data = fitwell_data.read((inputs, np.arange(60) % 3), {})
     chosen = {**SMALL.get(name, {}), **accepts(name, norm="batch", dropout=0.3, drop_path=0.3)}
     settings = {"model.name": name, "train.epochs": 3, "train.batch_size": 16, "optim.lr": 1e-3}
     recipe = complete(settings | {f"model.{k}": v for k, v in chosen.items()}, data.spec)
@@ -273,11 +287,12 @@ def test_a_resumed_run_ends_in_the_same_weights(name: str, tmp_path: Path) -> No
 def test_memory_layout_and_precision_keep_the_result(name: str) -> None:
     torch.manual_seed(0)
     spec = Spec("images", "classification", (3, 16, 16), CLASSES)
+    spec = usual_spec(name) if name in TEXTS else spec
     model = small(name, spec).eval()
     x, _ = _batch(spec, 8)
     expected = model(x)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
     torch.testing.assert_close(model(x), expected, atol=1e-5, rtol=1e-4)
     with torch.autocast("cpu", torch.bfloat16):
         error = (model(x).float() - expected).abs().max()

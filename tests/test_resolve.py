@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fitwell.models import MODELS
-from fitwell.resolve import FAMILIES, complete
+from fitwell.resolve import FAMILIES, OF_TEXTS, complete
 from fitwell.settings import defaults
 from fitwell.spec import Spec
 
@@ -15,8 +15,9 @@ NUMBER = Spec("images", "regression", (1, 28, 28), num_examples=60_000)
 
 def test_families_are_models_and_their_settings_are_valid() -> None:
     assert set(FAMILIES) <= set(MODELS)
+    texts = Spec("text", "classification", (99,), ("a", "b"), vocabulary=9, num_examples=60_000)
     for name, family in FAMILIES.items():
-        recipe = complete({"model.name": name}, MANY)
+        recipe = complete({"model.name": name}, texts if name in OF_TEXTS else MANY)
         assert recipe["train.epochs"] == family.epochs
         assert {key: recipe[key] for key in family.settings} == dict(family.settings)
 

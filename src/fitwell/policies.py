@@ -38,10 +38,14 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
         share = 0.2 if strong else 0.1
         masks = {f"augment.{key}": share for key in ("time_shift", "time_mask", "frequency_mask")}
         return {"augment.noise_snr": [5.0, 30.0] if strong else [20.0, 40.0], **masks}
-    if name == "none" or spec.kind != "images":
+    if name == "none" or spec.kind not in ("images", "boxes"):
         return {}
-    if spec.task == "regression":
-        values: dict[str, Any] = {"translate": 0.08 if strong else 0.04}
+    if spec.task == "detection":
+        # No turns, since upright boxes around what was turned are too large for it, and nothing erased
+        # or mixed, which would hide what the boxes say is there.
+        values: dict[str, Any] = {"hflip": 0.5, "crop": [0.25 if strong else 0.5, 1.0]}
+    elif spec.task == "regression":
+        values = {"translate": 0.08 if strong else 0.04}
     elif are_characters(spec.classes):
         values = {"translate": 0.08, "rotate": 8.0, "scale": [0.9, 1.1]}
         if strong:

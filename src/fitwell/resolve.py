@@ -7,7 +7,7 @@ The defaults are chosen per task, kind of data and model family, are printed, an
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fitwell.augment import IN_RANGE, KIND_OF, OF_COLOURS
+from fitwell.augment import IN_RANGE, KIND_OF, MIXING, OF_COLOURS
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
 from fitwell.options import fine_tuning, num_used
@@ -112,6 +112,23 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
     values |= given
     _suits(values, spec)
     return Recipe({name: value for name, value in values.items() if value is not None})
+
+
+def augmenting(settings: Mapping[str, Any], spec: Spec) -> dict[str, Any]:
+    """The settings `augment.*` alone, complete: those given, a policy's, and the defaults.
+
+    Raises:
+        SettingError: a change that these inputs do not allow.
+
+    >>> photos = Spec("images", "classification", (3, 224, 224), classes=("cat", "dog"))
+    >>> augmenting({"augment.policy": "light"}, photos)["augment.crop"]
+    [0.5, 1.0]
+    """
+    given = {name: value for name, value in settings.items() if name.startswith("augment.")}
+    values = {f"augment.{key}": value for key, value in defaults("augment").items()}
+    values |= policy(str(given.get("augment.policy", "none")), spec) | given
+    _augments(values, spec)
+    return values
 
 
 def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
@@ -259,12 +276,20 @@ def _augments(values: Mapping[str, Any], spec: Spec) -> None:
     for key, usual in defaults("augment").items():
         name, value = f"augment.{key}", values[f"augment.{key}"]
         changed = KIND_OF.get(key, "images")
+        # Pictures with boxes are images too; a policy is there for every kind that settings are for.
+        kind = "images" if spec.kind == "boxes" else spec.kind
         augmented = ("images", *KIND_OF.values())
-        suited = spec.kind in augmented if key == "policy" else spec.kind == changed
+        suited = kind in augmented if key == "policy" else kind == changed
         if value != usual and not suited:
             raise SettingError(
                 f"{name} = {value}: changes {PLURAL[changed]}, and these are {spec.examples}. Leave it "
                 "out.",
+                setting=name,
+            )
+        if value != usual and spec.kind == "boxes" and key in (*MIXING, "erase"):
+            raise SettingError(
+                f"{name} = {value}: {'mixes' if key in MIXING else 'hides parts of'} pictures, and their "
+                "boxes would say what is not to be seen. Leave it out.",
                 setting=name,
             )
         if value != usual and key in OF_COLOURS and spec.input_shape[0] != 3:

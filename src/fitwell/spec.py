@@ -3,16 +3,17 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["images", "table", "text", "audio"]
+Kind = Literal["images", "table", "text", "boxes", "audio"]
 # What data of each kind holds, for a sentence.
 PLURAL: dict[str, str] = {
     "images": "images",
     "table": "a table",
     "text": "texts",
+    "boxes": "pictures with boxes",
     "audio": "recordings",
 }
-TaskName = Literal["classification", "multilabel", "regression"]
-Resize = Literal["crop", "squash"]
+TaskName = Literal["classification", "multilabel", "regression", "detection"]
+Resize = Literal["crop", "squash", "letterbox"]
 
 
 # Numbers that stand for no word (behind the end of a text) and for one that is not known; words follow.
@@ -57,19 +58,21 @@ class Spec:
     Args:
         kind: what one example is.
         task: what is predicted.
-        input_shape: shape of one example as the model sees it: (channel, height, width) for images,
-            (feature,) for tables, with the features of every column; (word,) for texts; (1, mel,
-            frame) for recordings.
+        input_shape: shape of one example as the model sees it: (channel, height, width) for images and
+            for pictures with boxes, (feature,) for tables, with the features of every column; (word,)
+            for texts; (1, mel, frame) for recordings.
         classes: names of the classes, or of the labels of which an example may have several, in
             index order; empty for regression.
         target: name of the target column or of what is predicted; of several, with commas.
         targets: names of the numbers that are predicted, where they are several.
         columns: the input columns of a table; empty for images.
         num_examples: examples in the source, all parts together.
-        class_counts: examples of each class or label, in the order of `classes`.
+        class_counts: examples of each class or label, in the order of `classes`; for boxes how many are
+            annotated of each, before those without area or twice in a picture are left out.
         head: units of the model's head where its loss wants another number than one a class, or
             one for a number.
         vocabulary: numbers that stand for words of texts: 0 for none, 1 for an unknown one.
+        stored: (height, width) of images as they are kept, where the model sees a part of them.
         rate, samples: of recordings, as they were cut or padded: samples a second, and of each.
         measured: images are measurements of a range of their own, so black and white are not known.
         resize: how images were brought to the shape: others that the model is to read are, too.
@@ -88,6 +91,7 @@ class Spec:
     measured: bool = False
     targets: tuple[str, ...] = ()
     vocabulary: int = 0
+    stored: tuple[int, ...] = ()
     rate: int = 0
     samples: int = 0
 
@@ -100,6 +104,8 @@ class Spec:
         """
         if self.kind == "table":
             return f"rows of {len(self.columns)} columns"
+        if self.kind == "boxes":
+            return f"pictures with {sum(self.class_counts):,} boxes"
         if self.kind == "text":
             return f"texts of at most {self.input_shape[0]:,} words"
         if self.kind == "audio":
@@ -107,6 +113,16 @@ class Spec:
             length = self.samples / self.rate
             return f"recordings of {length:.3g} s at {self.rate:,} Hz, as spectrograms of {seen}"
         return f"images of {'x'.join(str(n) for n in self.input_shape)}"
+
+    @property
+    def kept_size(self) -> tuple[int, int]:
+        """(height, width) that images are brought to when they are read.
+
+        >>> Spec("images", "regression", (3, 224, 224), stored=(256, 256)).kept_size
+        (256, 256)
+        """
+        height, width = self.stored or self.input_shape[1:]
+        return height, width
 
     @property
     def num_outputs(self) -> int:
@@ -131,6 +147,6 @@ class Spec:
         known["columns"] = tuple(
             Column(c["name"], c["kind"], tuple(c["categories"])) for c in data.get("columns", ())
         )
-        for name in ("input_shape", "classes", "class_counts", "targets"):
+        for name in ("input_shape", "classes", "class_counts", "targets", "stored"):
             known[name] = tuple(data.get(name, ()))
         return cls(**known)

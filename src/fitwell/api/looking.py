@@ -39,7 +39,8 @@ def show(
     import torch
 
     from fitwell import record, store
-    from fitwell.api.start import Start, begin, given
+    from fitwell.api.start import Start, begin, given, opened
+    from fitwell.resolve import complete
     from fitwell.show import surviving_features
     from fitwell.train import load_model
 
@@ -64,7 +65,10 @@ def show(
         if recipe.get("model.pretrained"):
             measured_on += ", before the pretrained weights were loaded"
     else:
-        start = begin(source, "", values)
+        data, known = opened(source, "", values)
+        if augment and data.spec.kind == "boxes":  # of which there is no model to show yet
+            return {"pictures": _augmented(data, _changes_alone(known, data.spec), None)}
+        start = Start(data, known, complete(known, data.spec))
         run, recipe, spec = None, start.recipe, start.data.spec
         examples = _examples(start.data, recipe)
         measured_on = f"{len(examples)} examples of the data"
@@ -89,13 +93,24 @@ def show(
 
         found += write_pictures(run, getattr(run, "data", None))
     if augment:
-        from fitwell.pictures import write_augmented
-
-        data = (start or begin(source)).data
-        place = folder / "pictures" / "augmented.png" if folder else None
-        place = place or Path("runs") / f"{data.name}-augmented.png"
-        found += write_augmented(place, data, recipe)
+        found += _augmented((start or begin(source)).data, recipe, folder)
     return {**shown, "pictures": found} if filters or augment else shown
+
+
+def _changes_alone(settings: Mapping[str, Any], spec: Any) -> Any:
+    """A recipe of augmentation alone."""
+    from fitwell.recipe import Recipe
+    from fitwell.resolve import augmenting
+
+    return Recipe({"train.seed": settings.get("train.seed", 0), **augmenting(settings, spec)})
+
+
+def _augmented(data: Any, recipe: Any, folder: Path | None) -> list[dict[str, Any]]:
+    """The sheet of augmented examples, in a run's folder or below `runs/`."""
+    from fitwell.pictures import write_augmented
+
+    place = folder / "pictures" / "augmented.png" if folder else None
+    return write_augmented(place or Path("runs") / f"{data.name}-augmented.png", data, recipe)
 
 
 def _shown(recipe: Any, spec: Any, init: Any, examples: Any, run: Any) -> dict[str, Any]:

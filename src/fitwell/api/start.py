@@ -72,6 +72,14 @@ def begin(source: Any, model: Model = "", settings: Mapping[str, Any] | None = N
         SettingError: a setting is wrong, or does not suit the data.
         DataError: the source cannot be used.
     """
+    data, values = opened(source, model, settings)
+    return Start(data, values, complete(values, data.spec))
+
+
+def opened(
+    source: Any, model: Model = "", settings: Mapping[str, Any] | None = None
+) -> tuple[Data, dict[str, Any]]:
+    """The data, and the settings that are given or of the recipe, nothing filled in; as `begin`."""
     values = given(model, settings)
     data = getattr(source, "data", None) if isinstance(source, record.Run) else None
     recipe = recipe_of(source)
@@ -103,7 +111,7 @@ def begin(source: Any, model: Model = "", settings: Mapping[str, Any] | None = N
         data = read(
             str(source) if named else source, {**options, "seed": values.get("train.seed", 0)}
         )
-    return Start(data, values, complete(values, data.spec))
+    return data, values
 
 
 def _read_otherwise(options: Mapping[str, Any], recipe: Recipe | None) -> list[str]:

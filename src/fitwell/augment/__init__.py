@@ -5,6 +5,7 @@ to an example depends on the seed, the epoch and the step alone, so a resumed ru
 """
 
 from fitwell.augment.batch import IN_RANGE, Augment
+from fitwell.augment.boxes import move_boxes
 from fitwell.augment.colour import COLOUR, OF_COLOURS
 from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY
@@ -39,4 +40,5 @@ __all__ = [
     "AugmentSounds",
     "AugmentWords",
     "augment_settings",
+    "move_boxes",
 ]

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fitwell.augment.boxes import Boxes, move_boxes
 from fitwell.augment.colour import COLOUR, recolour
 from fitwell.augment.erasing import erase
-from fitwell.augment.geometry import GEOMETRY, Matrices
+from fitwell.augment.geometry import GEOMETRY, Matrices, matrices
 from fitwell.augment.images import Images, laid_out_as
 from fitwell.augment.mixing import MIXING, mix
 from fitwell.augment.options import augment_settings
@@ -33,6 +34,8 @@ class Augment:
         empty: [channel] value of a black pixel in normalised images: what comes in at the sides.
         full: [channel] value of a white pixel; needed for what `IN_RANGE` names.
         seed: with epoch and step, decides what happens to whom; nothing else does.
+        size: (height, width) of what comes out, where it is less than the images: the part that `crop`
+            cuts out at this size, or else a random place of it; None: their own.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Augment:
         empty: np.ndarray,
         seed: int,
         full: np.ndarray | None = None,
+        size: tuple[int, int] | None = None,
     ) -> None:
         usual = augment_settings()
         changed = {name: value for name, value in settings.items() if value != usual[name]}
@@ -54,24 +58,45 @@ class Augment:
         self.empty = _by_channel(empty)
         self.full = _by_channel(empty if full is None else full)
         self.seed = seed
+        self.size = size
 
     def __bool__(self) -> bool:
         """Whether anything is changed at all."""
-        return bool(self.used)
+        return bool(self.used) or self.size is not None
 
     def __call__(self, x: Images, epoch: int, step: int) -> Images:
+        return self._changed(x, epoch, step)[0]
+
+    def with_boxes(self, x: Images, boxes: Boxes, epoch: int, step: int) -> tuple[Images, Boxes]:
+        """The images as `augment(x, epoch, step)` gives them, and their boxes where they are then; those
+        that are mostly out of the picture become rows of nan."""
+        assert self.size is None, "of pictures with boxes all is seen"
+        x, moved = self._changed(x, epoch, step)
+        if moved is None:
+            return x, boxes
+        height, width = x.shape[2:]
+        return x, move_boxes(boxes, torch.from_numpy(moved), height, width)
+
+    def _changed(self, x: Images, epoch: int, step: int) -> tuple[Images, Matrices | None]:
+        """The changed images, and the matrix by which each was moved; None where none was."""
         rng = np.random.default_rng([self.seed % 2**63, _CHANGES, epoch, step])
         empty, full = self.empty.to(x.device), self.full.to(x.device)
         colours = [name for name in COLOUR if name in self.used]
         if colours:
             x = self._recoloured(rng, x, colours, empty, full)
+        moved = None
         if self.geometry:
-            x = self._moved(rng, x, empty)
+            moved = self._matrices(rng, x)
+            x = self._moved(x, moved, empty)
+        elif self.size is not None:
+            x = cut_out(rng, x, self.size)
         if "blur" in self.used:
             x = blur(rng, x, blur=self.used["blur"])
         if "noise" in self.used:
             x = noise(rng, x, empty, full, noise=self.used["noise"])
-        return erase(rng, x, erase=self.used["erase"]) if "erase" in self.used else x
+        if "erase" in self.used:
+            x = erase(rng, x, erase=self.used["erase"])
+        return x, moved
 
     def mix(self, x: Images, epoch: int, step: int) -> tuple[Images, Mixture | None]:
         """The images mixed in pairs, and whom each was mixed with; None where nothing is mixed."""
@@ -91,24 +116,59 @@ class Augment:
             matrix = COLOUR[name](rng, now, **{name: self.used[name]}) @ matrix
         return recolour(x, matrix, empty, full)
 
-    def _moved(self, rng: np.random.Generator, x: Images, empty: Tensor) -> Images:
+    def _matrices(self, rng: np.random.Generator, x: Images) -> Matrices:
         drawn = (
             GEOMETRY[name](rng, len(x), *x.shape[2:], **settings)
             for name, settings in self.geometry.items()
         )
         moved = reduce(lambda before, after: after @ before, drawn)
+        return moved if self.size is None else self._into(rng, self.size, x) @ moved
+
+    def _moved(self, x: Images, moved: Matrices, empty: Tensor) -> Images:
+        if self.size is not None:
+            return resample(x, moved, empty, self.size)
         if self.geometry.keys() == {"hflip"}:
             flipped = torch.from_numpy(moved[:, 0, 0] < 0).to(x.device)
             return torch.where(flipped[:, None, None, None], x.flip(-1), x)
         return resample(x, moved, empty)
+
+    def _into(self, rng: np.random.Generator, size: tuple[int, int], x: Images) -> Matrices:
+        """From the whole image to what comes out: shrunk where a part was cut out, or a random place."""
+        height, width = x.shape[2:]
+        if "crop" in self.geometry:
+            return matrices(len(x), a=size[1] / width, d=size[0] / height)
+        rooms = (height - size[0], width - size[1])
+        down, across = (rng.integers(0, room + 1, len(x)) - room / 2 for room in rooms)
+        return matrices(len(x), x=across, y=down)
 
 
 def _by_channel(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(values, np.float32)).view(-1, 1, 1)
 
 
-def resample(x: Images, moved: Matrices, empty: Tensor) -> Images:
+def cut_out(rng: np.random.Generator, x: Images, size: tuple[int, int]) -> Images:
+    """A random place of each image, of that size.
+
+    >>> cut_out(np.random.default_rng(0), torch.arange(6.0).view(1, 1, 2, 3), (2, 2)).tolist()
+    [[[[1.0, 2.0], [4.0, 5.0]]]]
+    """
+    tops, lefts = (
+        rng.integers(0, whole - part + 1, len(x)).tolist()
+        for whole, part in zip(x.shape[2:], size, strict=True)
+    )
+    out = x.new_empty(*x.shape[:2], *size)
+    for image, to, top, left in zip(x, out, tops, lefts, strict=True):
+        to.copy_(image[:, top : top + size[0], left : left + size[1]])
+    return laid_out_as(out, x)
+
+
+def resample(
+    x: Images, moved: Matrices, empty: Tensor, size: tuple[int, int] | None = None
+) -> Images:
     """Each image moved by its matrix, between pixels by bilinear interpolation.
+
+    Args:
+        size: (height, width) of what comes out: so much of the middle; None: all of it.
 
     >>> image = torch.arange(4.0).view(1, 1, 2, 2)
     >>> flip = np.diag([-1.0, 1.0, 1.0])[None]
@@ -117,9 +177,10 @@ def resample(x: Images, moved: Matrices, empty: Tensor) -> Images:
     """
     height, width = x.shape[2:]
     # Where each pixel of the result comes from; grid_sample counts from -1 to 1.
-    half = np.diag([width / 2, height / 2, 1.0])
-    back = np.linalg.inv(half) @ np.linalg.inv(moved) @ half
+    high, wide = size or (height, width)
+    half, out_half = np.diag([width / 2, height / 2, 1.0]), np.diag([wide / 2, high / 2, 1.0])
+    back = np.linalg.inv(half) @ np.linalg.inv(moved) @ out_half
     theta = torch.from_numpy(back[:, :2].astype(np.float32)).to(x.device)
-    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    grid = F.affine_grid(theta, [*x.shape[:2], high, wide], align_corners=False)
     out = F.grid_sample(x - empty, grid, mode="bilinear", align_corners=False) + empty
     return laid_out_as(out, x)

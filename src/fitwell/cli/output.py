@@ -90,6 +90,10 @@ def _fixed(fixed: Any) -> str:
 def described(spec: Any) -> str:
     """One line: what the data is."""
     what = spec.examples
+    if spec.kind == "boxes":
+        names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
+        boxes = f"{sum(spec.class_counts):,} boxes of {len(spec.classes)} classes"
+        return f"{spec.num_examples:,} images with {boxes}: {names}"
     if spec.classes:
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
         kinds = "labels" if spec.task == "multilabel" else "classes"

@@ -10,6 +10,7 @@ from fitwell.data.options import target_and_task
 from fitwell.data.preprocess import unit_of
 from fitwell.data.several import count_classes, encode_targets
 from fitwell.data.types import Data, Problem, fingerprint, refuse
+from fitwell.errors import SettingError
 from fitwell.spec import PLURAL, Column, Kind, Spec
 
 
@@ -73,13 +74,14 @@ def assemble(
     )
     if kind == "table" and not columns:
         columns = tuple(Column(f"x{i}") for i in range(inputs.shape[1]))
+    seen = _seen(inputs, options, like) if images else ()
     counts = count_classes(encoded.targets, len(encoded.classes))
     if kind == "table":
         shape = (sum(len(column.features) for column in columns),)
     spec = Spec(
         kind=kind,
         task=encoded.task,
-        input_shape=tuple(inputs.shape[1:]) if images else shape,
+        input_shape=(inputs.shape[1], *seen) if images else shape,
         classes=encoded.classes,
         target=target,
         columns=columns,
@@ -91,6 +93,7 @@ def assemble(
         vocabulary=vocabulary,
         rate=rate,
         samples=samples,
+        stored=tuple(inputs.shape[2:]) if images and seen != inputs.shape[2:] else (),
     )
     return Data(
         name=slug(name),
@@ -115,22 +118,41 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.") or "data"
 
 
+def _seen(inputs: np.ndarray, options: dict[str, Any], like: Spec | None) -> tuple[int, ...]:
+    """(height, width) of the part of each image that the model sees.
+
+    Raises:
+        SettingError: it is larger than the images.
+    """
+    if like:
+        return like.input_shape[1:]
+    side, size = options["crop_size"], inputs.shape[2:]
+    if side > min(size):
+        raise SettingError(
+            f"data.crop_size = {side}: larger than the images, which are kept as {size[0]}x{size[1]}. Set "
+            f"data.image_size to more than {side}, or leave it out.",
+            setting="data.crop_size",
+        )
+    return (side, side) if side else tuple(size)
+
+
 def _sized(
     inputs: np.ndarray, options: dict[str, Any], like: Spec | None, kind: Kind
 ) -> np.ndarray:
     """Images of the size asked for; anything else is left alone."""
     size = options["image_size"]
     if kind != "images":
-        if size:
-            raise refuse(
-                "not_images",
-                f"data.image_size = {size}, but this source holds {PLURAL[kind]}.",
-                "Leave data.image_size out.",
-                "data.image_size",
-                setting="data.image_size",
-            )
+        for name in ("image_size", "crop_size"):
+            if options[name]:
+                raise refuse(
+                    "not_images",
+                    f"data.{name} = {options[name]}, but this source holds {PLURAL[kind]}.",
+                    f"Leave data.{name} out.",
+                    f"data.{name}",
+                    setting=f"data.{name}",
+                )
         return inputs
-    wanted = like.input_shape[1:] if like else ((size, size) if size else inputs.shape[2:])
+    wanted = like.kept_size if like else ((size, size) if size else inputs.shape[2:])
     if tuple(inputs.shape[2:]) == tuple(wanted) or not len(inputs):
         return inputs
     from fitwell.data.images import resize_array

@@ -4,13 +4,14 @@ No DataLoader: on tensors in memory it costs 3 to 124 times as much (pytorch #18
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fitwell.data.preprocess import Preprocess
+from fitwell.data.preprocess import Preprocess, central
 from fitwell.data.spectrogram import Spectrogram
 from fitwell.spec import NO_WORD
 
@@ -115,6 +116,9 @@ class Batches:
         self._spectrogram = None if sound is None else Spectrogram(preprocess, self.device)
         images = images or sound is not None  # as the model sees them
         self.layout = torch.channels_last if images and channels_last else torch.contiguous_format
+        # What is augmented is cut afterwards, by the augmentation.
+        self.seen = preprocess.seen if augment is None else ()
+        self.whole = replace(preprocess, seen=self.seen)
         width = (
             int(np.prod(inputs.shape[1:] if sound is None else sound.shape))
             if images
@@ -140,7 +144,7 @@ class Batches:
             if self._spectrogram is not None:
                 x = self._spectrogram.of_raw(torch.from_numpy(inputs[self.rows]))
             else:
-                x = torch.from_numpy(self.preprocess.inputs(inputs[self.rows])).to(self.device)
+                x = torch.from_numpy(self.whole.inputs(inputs[self.rows])).to(self.device)
             if images and self.layout is torch.channels_last:
                 # Stored as [example, height, width, channel]: indexing the first dimension then
                 # gives channels_last batches, without a conversion a step.
@@ -199,5 +203,6 @@ class Batches:
             return x
         if x.ndim != 4:
             return torch.from_numpy(self.preprocess.inputs(x.numpy())).to(self.device)
+        x = central(x, self.seen)
         x = x.to(self.device).to(torch.float32, memory_format=self.layout)
         return x.mul_(self._factor).add_(self._shift)

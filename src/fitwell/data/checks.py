@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from fitwell.data.audio_checks import clipped_recordings, silent_recordings
+from fitwell.data.box_checks import BOX_CHECKS
 from fitwell.data.duplicates import duplicates, near_copies
 from fitwell.data.suspicions import capped_target, repeated_columns, target_in_features
 from fitwell.data.text_checks import telling_words
@@ -259,7 +260,7 @@ def is_blank(images: np.ndarray) -> np.ndarray:
 
 def folds(data: Data, options: Options) -> Iterator[Problem]:
     """Classes too small for every fold to hold one."""
-    if data.spec.task == "regression":
+    if data.spec.task in ("regression", "detection"):
         return
     number = options["folds"]
     few = [
@@ -296,5 +297,6 @@ CHECKS: tuple[Check, ...] = (
     clipped_recordings,
     duplicates,
     folds,
+    *BOX_CHECKS,
 )
 THOROUGH: tuple[Check, ...] = (repeated_columns, near_copies)

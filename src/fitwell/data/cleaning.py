@@ -4,8 +4,8 @@ The source itself is never written to. No torch.
 """
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from fitwell.data.csv_file import is_utf8
 from fitwell.data.duplicates import duplicate_groups, near_pairs
 from fitwell.data.frames import Table, load_table
 from fitwell.data.idx import is_idx_folder
-from fitwell.data.listed import file_column
+from fitwell.data.listed import file_column, read_listed
 from fitwell.data.pattern import GROUP, fields_of
 from fitwell.data.source import TABLE_SUFFIXES
 from fitwell.data.table import table_data
@@ -112,13 +112,28 @@ def clean(
     Raises:
         BadData: nothing can be kept.
     """
+    if data is not None and data.spec.kind == "boxes":
+        raise refuse(
+            "nothing_to_fix",
+            f"fix: {data.name} holds pictures with boxes, and a list of files has no place for these.",
+            "Mend the annotations themselves, or move away what is listed.",
+            str(source)[:80],
+        )
     path = Path(source).expanduser()
     table = load_table(path) if path.is_file() else None
     if table is None:
         return _clean_files(path, None, out, data, problems, options)
-    if file_column(table, path.parent):
-        return _clean_files(path.parent, table, out, data, problems, options)
-    return _clean_table(table, options, out)
+    column = file_column(table, path.parent)
+    if not column:
+        return _clean_table(table, options, out)
+    left_out: dict[str, tuple[str, ...]] = {}
+    if data is None:
+        data, table, left_out = _with_targets(
+            table, lambda rest: read_listed(rest, column, path.parent, options), column
+        )
+        problems = data.problems
+    found = _clean_files(path.parent, table, out, data, problems, options)
+    return replace(found, left_out=left_out | found.left_out)
 
 
 def _clean_files(
@@ -172,18 +187,11 @@ def _seen_from(folder: Path, file: Path) -> str:
 
 
 def _clean_table(table: Table, options: dict[str, Any], out: Path) -> Cleaned:
-    left_out: dict[str, tuple[str, ...]] = {}
-    while True:
-        try:
-            data = table_data(table, options)
-            break
-        except BadData as error:
-            bad = {p.name: p.where for p in error.problems if p.name in ROWS}
-            if not bad:
-                raise
-            left_out |= bad
-            table = _without(table, {key for where in bad.values() for key in where})
-    rows, more = _kept_rows(table, data)
+    data, table, left_out = _with_targets(table, lambda rest: table_data(rest, options))
+    empty = {p.name: p.where for p in data.problems if p.name in FILES}
+    table = _without(table, {key for where in empty.values() for key in where})
+    left_out |= empty
+    rows, more = _kept_rows(table)
     with replacing(out) as temporary:
         kept = table.frame[rows.tolist()]
         if out.suffix == ".parquet":
@@ -193,7 +201,27 @@ def _clean_table(table: Table, options: dict[str, Any], out: Path) -> Cleaned:
     return Cleaned(out, len(rows), left_out | more)
 
 
-def _kept_rows(table: Table, data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
+def _with_targets(
+    table: Table, read: Callable[[Table], Data], column: str = ""
+) -> tuple[Data, Table, dict[str, tuple[str, ...]]]:
+    """(what is read of it, the table without rows whose target is missing or wrong, why -> their names).
+
+    Args:
+        column: whose cells name the examples; empty: the rows' own names.
+    """
+    left_out: dict[str, tuple[str, ...]] = {}
+    while True:
+        try:
+            return read(table), table, left_out
+        except BadData as error:
+            bad = {p.name: p.where for p in error.problems if p.name in ROWS}
+            if not bad:
+                raise
+            left_out |= bad
+            table = _without(table, {key for where in bad.values() for key in where}, column)
+
+
+def _kept_rows(table: Table) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
     """(rows of a table that stay, why -> names of the others): of rows equal in every cell one.
 
     Rows that are equal but for the target may be honest measurements, so they stay.
@@ -203,13 +231,14 @@ def _kept_rows(table: Table, data: Data) -> tuple[np.ndarray, dict[str, tuple[st
         .unique(table.frame.columns, keep="first", maintain_order=True)["__row"]
         .to_numpy()
     )
-    gone = np.setdiff1d(np.arange(len(data)), first)
-    names = tuple(str(data.keys[i]) for i in gone)
+    gone = np.setdiff1d(np.arange(table.frame.height), first)
+    names = tuple(str(table.keys[i]) for i in gone)
     return first, {"duplicate_examples": names} if names else {}
 
 
-def _without(table: Table, keys: set[str]) -> Table:
-    stay = [i for i, key in enumerate(table.keys) if key not in keys]
+def _without(table: Table, keys: set[str], column: str = "") -> Table:
+    names = [str(cell) for cell in table.frame[column].to_list()] if column else table.keys
+    stay = [i for i, key in enumerate(names) if key not in keys]
     left = [table.keys[i] for i in stay]
     return Table(table.frame[stay], left, table.name, table.where, table.decimal_comma)
 

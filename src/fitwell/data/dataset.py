@@ -80,7 +80,7 @@ def _stack(inputs: list[Any], name: str, options: dict[str, Any], like: Spec | N
         size = (side, side) if side else choose_size([(x.height, x.width) for x in inputs])
         grey = all(x.mode in ("1", "L", "I", "I;16", "F") for x in inputs)
         if like:
-            size, grey = (like.input_shape[1], like.input_shape[2]), like.input_shape[0] == 1
+            size, grey = like.kept_size, like.input_shape[0] == 1
         resize = like.resize if like else options["resize"]
         return np.stack([pixels(x, size, grey, resize) for x in inputs])
     arrays = [to_numpy(x) for x in inputs]

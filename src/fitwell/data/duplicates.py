@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from fitwell.data.audio_checks import near_waves
+from fitwell.data.images import in_threads, resize_array
+from fitwell.data.letterbox import inner_parts
 from fitwell.data.near import near_duplicates
 from fitwell.data.split import fit_rows
 from fitwell.data.text_checks import near_texts
 from fitwell.data.types import Data, Options, Problem, some
 from fitwell.errors import SettingError
 
+SEEN = 64  # side at which pictures with boxes are compared
 CHUNK_ROWS = 4096  # rows hashed at once: bounds the memory to a few megabytes
 
 
@@ -27,10 +30,12 @@ class Likeness:
 
 
 EXACT = Likeness("", "exact copies of one another", "equal inputs")
+_OF_IMAGES = Likeness(
+    "near_", "almost the same, up to size, quality or brightness", "almost equal inputs"
+)
 NEAR = {
-    "images": Likeness(
-        "near_", "almost the same, up to size, quality or brightness", "almost equal inputs"
-    ),
+    "images": _OF_IMAGES,
+    "boxes": _OF_IMAGES,
     "text": Likeness("near_", "almost the same, word for word", "almost equal texts"),
     "audio": Likeness(
         "near_", "the same up to loudness and silence at both ends", "almost equal sounds"
@@ -56,7 +61,22 @@ def near_pairs(data: Data) -> list[tuple[int, int]]:
         return near_texts(data.inputs)
     if data.spec.kind == "audio":
         return near_waves(data.inputs)
-    return near_duplicates(data.inputs) if data.spec.kind == "images" else []
+    return near_duplicates(_compared(data)) if data.spec.kind in ("images", "boxes") else []
+
+
+def _compared(data: Data) -> np.ndarray:
+    """The images that are looked at for near copies; of a letterbox what is in it, since the grey beside
+    it would make pictures alike that are not."""
+    if data.spec.resize != "letterbox":
+        return data.inputs
+    out = np.empty((len(data), data.spec.input_shape[0], SEEN, SEEN), np.uint8)
+
+    def put(i: int) -> None:
+        [picture] = inner_parts(data.inputs[i : i + 1])
+        out[i] = resize_array(picture[None], (SEEN, SEEN), "squash")[0]
+
+    in_threads(put, range(len(data)))
+    return out
 
 
 def _said(

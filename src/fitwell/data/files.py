@@ -68,14 +68,14 @@ def read_files(
         nothing: the error to raise where no image can be read.
         like: take size and channels from this spec.
     """
-    items, heads, problems = _with_headers(items, problems)
+    items, heads, problems = with_headers(items, problems)
     if not items:
         raise nothing(problems)
     size, grey = shape_for(heads, options["image_size"], like)
     way = Way(size, grey, like.resize if like else options["resize"])
     found = decode_all([item.path for item in items], way)
     failed = found.failed
-    problems = _add_unreadable(problems, [(items[i].key, failed[i]) for i in sorted(failed)])
+    problems = add_unreadable(problems, [(items[i].key, failed[i]) for i in sorted(failed)])
     problems += found.problems
     kept = [item for i, item in enumerate(items) if i not in failed]
     if not kept:
@@ -106,13 +106,12 @@ def shape_for(
 ) -> tuple[tuple[int, int], bool]:
     """((height, width), grey) to decode to."""
     if like:
-        channels, height, width = like.input_shape
-        return (height, width), channels == 1
+        return like.kept_size, like.input_shape[0] == 1
     size = (image_size, image_size) if image_size else choose_size([h.size for h in heads])
     return size, all(h.grey for h in heads)
 
 
-def _with_headers(
+def with_headers(
     items: list[Item], problems: list[Problem]
 ) -> tuple[list[Item], list[Header], list[Problem]]:
     """Items that look like images, their headers, and problems of the others."""
@@ -131,7 +130,7 @@ def _with_headers(
             bad.append((item.key, head.reason))
         else:
             other.append(item.key)
-    problems = _add_unreadable(problems, bad)
+    problems = add_unreadable(problems, bad)
     if misnamed:
         said = [f"{key} (is {kind})" for key, kind in misnamed]
         text = f"{many(len(said), 'file')} with a name that does not fit the content: {some(said)}."
@@ -151,7 +150,7 @@ def _with_headers(
     return kept, heads, problems
 
 
-def _add_unreadable(problems: list[Problem], bad: list[tuple[str, str]]) -> list[Problem]:
+def add_unreadable(problems: list[Problem], bad: list[tuple[str, str]]) -> list[Problem]:
     """One problem for all unreadable files, those already listed included."""
     if not bad:
         return problems

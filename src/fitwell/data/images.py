@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fitwell.data.letterbox import PAD, letterbox
 from fitwell.spec import Resize
 
 SMALLEST, LARGEST = 8, 64  # sides that image_size = 0 chooses from: what a CPU trains in minutes
@@ -52,9 +53,7 @@ def header(path: Path) -> Header | Unreadable:
         return Unreadable("zero bytes")
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            if image.getexif().get(ORIENTATION, 1) >= 5:
-                width, height = height, width
+            height, width = _upright(image)
             grey = image.mode.split(";")[0] in GREY_MODES and not image.has_transparency_data
             return Header((height, width), grey, image.format or "")
     except Exception as error:  # decoders raise whatever a broken file makes them stumble over
@@ -71,16 +70,28 @@ def decode(
         with Image.open(path) as image:
             # A JPEG is decoded at 1/2, 1/4 or 1/8 where twice the wanted size is left.
             scale = 2 * max(size) / min(image.size)
+            whole = _upright(image)
             image.draft(None, (int(image.width * scale) + 1, int(image.height * scale) + 1))
-            return pixels(image, size, grey, resize)
+            return pixels(image, size, grey, resize, whole)
     except Exception as error:  # see header()
         # What Pillow raises of a broken file is an OSError too, but has no number.
         passing = isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
         return Unreadable(_reason(error), passing)
 
 
-def pixels(image: Any, size: tuple[int, int], grey: bool, resize: Resize = "crop") -> np.ndarray:
-    """uint8 [channel, height, width] of a PIL image."""
+def pixels(
+    image: Any,
+    size: tuple[int, int],
+    grey: bool,
+    resize: Resize = "crop",
+    whole: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """uint8 [channel, height, width] of a PIL image.
+
+    Args:
+        whole: its (height, width) upright, where it was decoded at a part of that: a letterbox is fitted
+            to it, so that pixels lie where boxes of the whole picture say.
+    """
     from PIL import Image, ImageOps
 
     image = ImageOps.exif_transpose(image)
@@ -96,7 +107,7 @@ def pixels(image: Any, size: tuple[int, int], grey: bool, resize: Resize = "crop
         image = Image.alpha_composite(white, image)
     image = image.convert("L" if grey else "RGB")
     if image.size != (size[1], size[0]):
-        image = _resized(image, size, resize)
+        image = _resized(image, size, resize, whole)
     array = np.asarray(image)
     return array[None] if grey else array.transpose(2, 0, 1)
 
@@ -133,11 +144,26 @@ def resize_array(inputs: np.ndarray, size: tuple[int, int], resize: Resize = "cr
     return out
 
 
-def _resized(image: Any, size: tuple[int, int], resize: Resize) -> Any:
-    """A PIL image of (height, width): short side to size and centre crop, or squashed."""
+def _upright(image: Any) -> tuple[int, int]:
+    """(height, width) of a PIL image after the rotation that its EXIF tells."""
+    width, height = image.size
+    return (width, height) if image.getexif().get(ORIENTATION, 1) >= 5 else (height, width)
+
+
+def _resized(
+    image: Any, size: tuple[int, int], resize: Resize, whole: tuple[int, int] | None = None
+) -> Any:
+    """A PIL image of (height, width): short side to size and centre crop, squashed, or all of it with grey
+    beside it."""
     from PIL import Image, ImageOps
 
     height, width = size
+    if resize == "letterbox":
+        fit = letterbox(whole or (image.height, image.width), size)
+        inner = image.resize(fit.inner[::-1], Image.Resampling.BILINEAR)
+        out = Image.new(image.mode, (width, height), PAD if image.mode != "RGB" else (PAD,) * 3)
+        out.paste(inner, (fit.left, fit.top))
+        return out
     if resize == "squash":
         return image.resize((width, height), Image.Resampling.BILINEAR)
     return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)

@@ -147,10 +147,8 @@ def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
             "Give a CSV, Parquet or .npz file with the columns it was trained on.",
             [key for _, key in images],
         )
-    channels, height, width = spec.input_shape
-    found = in_threads(
-        lambda each: decode(each[0], (height, width), channels == 1, spec.resize), images
-    )
+    size, grey = spec.kept_size, spec.input_shape[0] == 1
+    found = in_threads(lambda each: decode(each[0], size, grey, spec.resize), images)
     read = [(k, f) for (_, k), f in zip(images, found, strict=True) if isinstance(f, np.ndarray)]
     bad = [
         (k, f.reason) for (_, k), f in zip(images, found, strict=True) if isinstance(f, Unreadable)
@@ -203,10 +201,12 @@ def _fitting(
 ) -> Inputs:
     """Inputs of an array, images resized; or a sentence that says which shape the model reads."""
     if spec.kind == "images" and array.ndim == 4 and array.shape[1] == spec.input_shape[0]:
-        size = (spec.input_shape[1], spec.input_shape[2])
+        size = spec.kept_size
         if array.shape[2:] != size:
             array = resize_array(array, size, spec.resize)
-    wanted = spec.input_shape if spec.kind == "images" else (len(spec.columns),)
+    wanted: tuple[int, ...] = (len(spec.columns),)
+    if spec.kind == "images":
+        wanted = (spec.input_shape[0], *spec.kept_size)
     if array.shape[1:] != wanted or spec.kind in ("text", "audio"):
         what = {
             "images": f"images of shape {list(wanted)}",

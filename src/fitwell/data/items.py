@@ -7,7 +7,7 @@ from fitwell.data.audio_files import AUDIO_SUFFIXES
 from fitwell.data.files import IMAGE_SUFFIXES, Item, read_files
 from fitwell.data.texts import TEXT_SUFFIXES, read_text_files
 from fitwell.data.types import BadData, Data, Options, Problem, many, refuse
-from fitwell.spec import Kind, Spec
+from fitwell.spec import PLURAL, Kind, Spec
 
 # Files of each kind by the end of their name, and what to call them.
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
@@ -42,6 +42,8 @@ def read_items(
         BadData: nothing can be read, or files of several kinds leave open which are meant.
     """
     kind = kind_of(items, options, like, name)
+    if like is not None and like.kind != kind:
+        raise other_kind(name, kind, like)
     if kind == "text":
         return read_text_files(
             items, problems, options, name=name, target=target, targets=targets, like=like
@@ -62,13 +64,23 @@ def read_items(
     )
 
 
+def other_kind(name: str, kind: str, like: Spec) -> BadData:
+    """The error for images where a model reads tables, and the like."""
+    return refuse(
+        "other_kind",
+        f"{name} holds {PLURAL[kind]}, and this model reads {PLURAL[like.kind]}.",
+        "Give data like that which the model was trained on.",
+        name,
+    )
+
+
 def kind_of(items: list[Item], options: Options, like: Spec | None, name: str) -> Kind:
     """What the files hold, by their names.
 
     Raises:
         BadData: files of several kinds leave it open.
     """
-    if like is not None:
+    if like is not None and like.kind in SUFFIXES:
         return like.kind
     counts = {
         kind: sum(item.path.suffix.lower() in suffixes for item in items)

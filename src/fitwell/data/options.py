@@ -29,7 +29,7 @@ def data_settings(
         ),
     ] = "auto",
     kind: Annotated[
-        Literal["auto", "images", "table", "text", "audio"],
+        Literal["auto", "images", "table", "text", "boxes", "audio"],
         Field(
             description="what the source holds; auto: as the names of files and the cells say, asked about "
             "where they leave it open"
@@ -83,7 +83,7 @@ def data_settings(
             ge=0,
             le=1024,
             description="side of the square that images are resized to, in pixels; "
-            "0: the median short side, from 8 to 64",
+            "0: the median short side, from 8 to 64; of pictures with boxes 320",
         ),
     ] = 0,
     resize: Annotated[
@@ -93,6 +93,15 @@ def data_settings(
             "centre kept; squash: all of the image, which loses its proportions"
         ),
     ] = "crop",
+    crop_size: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1024,
+            description="side of the square that the model sees of each image: its centre, and of training "
+            "images a random place, or the part that augment.crop cuts out; 0: all of it",
+        ),
+    ] = 0,
     normalise: Annotated[
         Literal["train", "pretrained"],
         Field(
@@ -158,6 +167,14 @@ def data_settings(
             "for each to hold a frequency",
         ),
     ] = 64,
+    annotations: Annotated[
+        Literal["auto", "voc", "coco", "yolo"],
+        Field(
+            description="what says where the boxes in a folder of pictures are; auto: what is there, "
+            "refused where there are several; voc: XML files of Pascal VOC; coco: JSON of COCO; yolo: "
+            "text files of YOLO"
+        ),
+    ] = "auto",
     root: Annotated[
         str, Field(description="folder that already holds the files of a named source; no download")
     ] = "",
@@ -186,12 +203,14 @@ READING = (
     "dates",
     "image_size",
     "resize",
+    "crop_size",
     "vocabulary",
     "length",
     "pattern",
     "rate",
     "seconds",
     "mels",
+    "annotations",
     "root",
     "limit",
 )

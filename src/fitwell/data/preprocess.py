@@ -11,7 +11,7 @@ Regression targets are standardised for training and restored to their own unit 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from fitwell.spec import RESERVED, Column
 
 Moments: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]  # mean, scale: one a channel
 
+Pictures = TypeVar("Pictures", bound=Any)  # arrays or tensors, [..., height, width]
 Scaling: TypeAlias = Literal["standard", "robust"]
 
 CLIP = 3.0  # robustly scaled numbers approach this on either side
@@ -44,6 +45,7 @@ class Preprocess:
         clip: numbers of a table are bent so that none exceeds it: z / sqrt(1 + (z / clip)^2); 0: not.
         words: the vocabulary of texts.
         sound: how recordings are heard.
+        seen: (height, width) of the centre of images that the model sees; empty: all of them.
     """
 
     kind: str
@@ -57,6 +59,7 @@ class Preprocess:
     clip: float = 0.0
     words: Words | None = None
     sound: Sound | None = None
+    seen: tuple[int, ...] = ()
 
     def inputs(self, array: np.ndarray) -> np.ndarray:
         """Inputs of the model, [example, *spec.input_shape], from raw ones: float32, of texts int32."""
@@ -65,7 +68,7 @@ class Preprocess:
         if self.kind in ("images", "audio"):
             factor, shift = self.affine()
             heard = None if self.sound is None else self.sound.log_mel(array)
-            out = array.astype(np.float32) if heard is None else heard
+            out = central(array, self.seen).astype(np.float32) if heard is None else heard
             out *= factor[:, None, None]
             out += shift[:, None, None]
             return out
@@ -124,6 +127,7 @@ class Preprocess:
         )
         for name in ("mean", "scale", "fill"):
             known[name] = tuple(float(v) for v in data.get(name, ()))
+        known["seen"] = tuple(data.get("seen", ()))
         if words := data.get("words"):
             known["words"] = Words(tuple(words["vocabulary"]), words["length"])
         if sound := data.get("sound"):
@@ -146,7 +150,7 @@ def fit(
             (Holzmueller, Grinsztajn and Steinwart 2024, NeurIPS, section 3).
     """
     target_mean, target_scale = _target_moments(data, rows)
-    if data.spec.kind == "images":
+    if data.spec.kind in ("images", "boxes"):
         mean, scale = moments or _channel_moments(data.inputs, rows)
         return Preprocess(
             "images",
@@ -155,6 +159,7 @@ def fit(
             target_mean=target_mean,
             target_scale=target_scale,
             unit=unit_of(data.inputs, rows),
+            seen=data.spec.input_shape[1:] if data.spec.stored else (),
         )
     if data.spec.kind == "text":
         return Preprocess(
@@ -197,6 +202,18 @@ def fit(
         target_scale,
         clip=CLIP if scaling == "robust" else 0.0,
     )
+
+
+def central(images: Pictures, size: tuple[int, ...]) -> Pictures:
+    """The centre of images, [..., height, width], of that size; all of them where it is empty.
+
+    >>> central(np.arange(4)[None], (1, 2)).tolist()
+    [[1, 2]]
+    """
+    if not size:
+        return images
+    top, left = ((whole - part) // 2 for whole, part in zip(images.shape[-2:], size, strict=True))
+    return images[..., top : top + size[0], left : left + size[1]]
 
 
 def _standard(values: np.ndarray) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from fitwell.data.archive import is_archive, stem_of, unpacked
 from fitwell.data.arrays import read_arrays
 from fitwell.data.checks import problems_of
 from fitwell.data.download import PUBLISHED
+from fitwell.data.items import other_kind
 from fitwell.data.options import fill
 from fitwell.data.sources import SOURCES
 from fitwell.data.types import BadData, Data, Options, Problem, refuse
@@ -75,11 +76,21 @@ def _read(
 ) -> tuple[Data, tuple[Problem, ...]]:
     data = _open(source, options, like)
     if like is not None and data.spec.kind != like.kind:
-        raise _other_kind(data.name, data.spec.kind, like)
+        raise other_kind(data.name, data.spec.kind, like)
+    if options["annotations"] != "auto" and data.spec.kind != "boxes":
+        raise SettingError(
+            f"data.annotations = {options['annotations']}: this source has no boxes. Leave it out.",
+            setting="data.annotations",
+        )
     if options["kind"] not in ("auto", data.spec.kind):
         raise SettingError(
             f"data.kind = {options['kind']}: {data.name} holds {PLURAL[data.spec.kind]}. Leave it out.",
             setting="data.kind",
+        )
+    if options["crop_size"] and data.spec.kind == "boxes":
+        raise SettingError(
+            f"data.crop_size = {options['crop_size']}: of pictures with boxes all is seen. Leave it out.",
+            setting="data.crop_size",
         )
     problems = problems_of(data, options, thorough=thorough)
     if isinstance(source, str) and source in SOURCES and Path(source).exists():
@@ -141,22 +152,25 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
     if path.is_file() and is_archive(path):
         path, name = unpacked(path), stem_of(path)
     if path.is_dir():
+        from fitwell.data.boxes import annotations_in, read_boxes
         from fitwell.data.cifar import is_cifar_folder, read_cifar
         from fitwell.data.folder import read_folder
         from fitwell.data.idx import is_idx_folder, read_idx
 
         _refuse_columns(options, "a folder")
-        if like is not None and like.kind == "table":
-            raise refuse(
-                "other_kind",
-                f"{path} is a folder, and this model reads a table.",
-                "Give data like that which the model was trained on.",
-                str(path),
-            )
+        wanted = options["kind"] in ("auto", "boxes")
+        if wanted and (kind := annotations_in(path, options)):
+            if like is not None and like.kind != "boxes":
+                raise other_kind(str(path), "boxes", like)
+            called = name or path.resolve().name
+            _refuse_pattern(options, f"{called}, pictures with boxes,")
+            return read_boxes(path, kind, options, name=called, like=like)
         reader = read_idx if is_idx_folder(path) else read_folder
         reader = read_cifar if is_cifar_folder(path) else reader
         if reader is not read_folder:
             _refuse_pattern(options, f"{path.name}, a published data set,")
+        if reader is not read_folder and like is not None and like.kind != "images":
+            raise other_kind(str(path), "images", like)
         return reader(path, options, name=name or path.resolve().name, like=like)
     _refuse_pattern(options, path.name)
     suffix = path.suffix.lower()
@@ -173,19 +187,9 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         "unknown_file",
         f"{path.name} is of no kind that fitwell reads.",
         unpack
-        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files and of class "
-        "folders with images, texts or recordings, and .zip and .tar of such.",
+        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files, of class folders with "
+        "images, texts or recordings and of images with boxes, and .zip and .tar of such.",
         str(path),
-    )
-
-
-def _other_kind(name: str, kind: str, like: Spec) -> BadData:
-    """The error for images where a model reads tables, or the other way round."""
-    return refuse(
-        "other_kind",
-        f"{name} holds {PLURAL[kind]}, and this model reads {PLURAL[like.kind]}.",
-        "Give data like that which the model was trained on.",
-        name,
     )
 
 

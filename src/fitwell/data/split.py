@@ -235,6 +235,8 @@ def reason(data: Data, options: Options) -> str:
         )
     elif data.spec.task == "multilabel":
         how = "at random, stratified by each example's rarest label"
+    elif data.spec.task == "detection":
+        how = "at random, stratified by each image's rarest class"
     elif data.spec.task == "classification":
         how = "at random, stratified: every part has the class shares of the whole"
     else:
@@ -303,9 +305,14 @@ def _group_folds(
 
 
 def _labels(data: Data, rows: np.ndarray) -> np.ndarray:
-    """What to stratify by: the class; of several labels the rarest; nothing for regression."""
+    """What to stratify by: the class; of several labels or boxes the rarest; nothing for regression."""
     if data.spec.task == "classification":
         return data.targets[rows]
+    if data.spec.task == "detection":
+        rarest = np.argsort(np.argsort(data.spec.class_counts, kind="stable"), kind="stable")
+        named = data.targets[rows, :, 0]
+        places = np.where(np.isnan(named), len(rarest), rarest[np.nan_to_num(named).astype(int)])
+        return places.min(1, initial=len(rarest))
     if data.spec.task == "multilabel":
         counts = np.where(data.targets[rows] == 1, data.spec.class_counts, len(data) + 1)
         return np.where(data.targets[rows].any(1), counts.argmin(1), counts.shape[1])

@@ -65,6 +65,12 @@ def table_data(
     column = text_column(table, options, like) if targets is None else ""
     if column:
         return read_prose(table, column, options, like=like)
+    if options["kind"] not in ("auto", "table"):
+        raise SettingError(
+            f"data.kind = {options['kind']}: {table.where} is a table without such "
+            "files. Leave it out.",
+            setting="data.kind",
+        )
     if not frame.height or not frame.width:
         raise refuse(
             "empty",

@@ -17,7 +17,7 @@ HASHES, BANDS = (
 )  # of a text's sketch: two texts that are alike to 0.8 agree in a band with 98 %
 CROWDED = 1000  # texts with an equal band: such a band says nothing
 LEAST_TEXTS = 20  # of a class, before a word may be said to give it away
-IN_CLASS, ELSEWHERE = 0.9, 0.01  # shares of the texts in which a telling word stands
+IN_CLASS, ELSEWHERE = 0.9, 0.02  # shares of the texts in which a telling word stands
 LOOKED_AT = 20_000  # texts, drawn at random, that telling words are looked for in
 
 

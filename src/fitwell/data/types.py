@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fitwell.data.letterbox import same_boxes
 from fitwell.errors import DataError
 from fitwell.spec import Spec
 
@@ -74,11 +75,13 @@ class Data:
     Args:
         name: for the run folder's name.
         spec: what the data is.
-        inputs: [example, channel, height, width] uint8 (or float32) for images;
+        inputs: [example, channel, height, width] uint8 (or float32) for images, also with boxes;
             [example, column] float32 for tables, where a category column holds its code and nan is
             a missing value; [example] text, as objects; [example, 1, samples] int16 for recordings.
         targets: [example] int64 class index, or float32 in the target's own unit; [example, label]
-            uint8, 1 where an example has a label; [example, target] float32 of several numbers.
+            uint8, 1 where an example has a label; [example, target] float32 of several numbers;
+            [example, most boxes, 5] float32 of boxes: class index and corners x1, y1, x2, y2 in pixels
+            of the picture as it is in `inputs`, in rows of nan where there are fewer.
         keys: [example] stable names: relative path, or "row 17".
         part: [example] the source's own split: "train", "validation" or "test"; "" is free.
         problems: everything found; none is an error.
@@ -102,8 +105,10 @@ class Data:
         return len(self.targets)
 
     def same_target(self, rows: np.ndarray) -> bool:
-        """Whether all these examples have the same target."""
+        """Whether all these examples have the same target, or boxes that agree but for a little."""
         targets = self.targets[rows]
+        if self.spec.kind == "boxes":
+            return all(same_boxes(targets[0], other) for other in targets[1:])
         return bool((targets == targets[:1]).all())
 
     def each_target(self) -> list[tuple[str, np.ndarray]]:

@@ -1,6 +1,7 @@
 """Examples beside what augmentation makes of them, as a PNG sheet."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from fitwell.augment import MIXING, Augment, AugmentSounds, augment_settings
 from fitwell.data import preprocess
-from fitwell.data.preprocess import Preprocess
+from fitwell.data.preprocess import Preprocess, central
 from fitwell.data.types import Data
 from fitwell.errors import SettingError
 from fitwell.pictures.augmented_sounds import spectrograms_of
@@ -18,13 +19,18 @@ from fitwell.policies import POLICIES
 from fitwell.recipe import Recipe
 from fitwell.report.pixels import pixels
 from fitwell.report.sheet import Panel, Sheet, resized, tiled
-from fitwell.resolve import complete
+from fitwell.resolve import augmenting
 from fitwell.train.job import augment_of
 
 NUM_EXAMPLES = 6
 NUM_CHANGED = 7  # of each, in the first epochs of a run
 MIXED = tuple(f"augment.{name}" for name in MIXING)
 TILE = 96  # pixels of the longer side
+BOX_TILE = 128  # of pictures with boxes, whose edges are a pixel wide
+EDGES = np.array(  # a colour a class (Okabe and Ito 2008), told apart by the colour-blind too
+    [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167)],
+    np.uint8,
+)
 
 
 def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, Any]]:
@@ -65,10 +71,14 @@ def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, An
                 *lines_of(data.inputs[rows].tolist(), augment),
             ]
             continue
-        images = [data.inputs[rows], *changed(data.inputs[rows], prepared, augment)]
-        panels.append(Panel(title, said(changes), grid_of(np.stack(images, 1)), 1.0 / TILE))
+        boxes = data.targets[rows] if data.spec.kind == "boxes" else None
+        images, places = changed(data.inputs[rows], prepared, augment, boxes)
+        grid = grid_of(images) if boxes is None else grid_with_boxes(images, places, boxes[..., 0])
+        panels.append(Panel(title, said(changes), grid, 1.0 / TILE))
     if panels:
         lines = ["Left: examples as they are. Right: as training sees them, an epoch a column."]
+    if data.spec.kind == "boxes":
+        lines.append("Boxes in a colour a class; those mostly out of the picture are left out.")
     if any(name in changes for changes in (row["settings"] for row in found) for name in MIXED):
         lines.append("mixup and cutmix: with another of these examples, which may be most of it.")
     Sheet(f"Augmentation of {data.name}", panels, lines).write(path)
@@ -81,7 +91,10 @@ def grids(recipe: Recipe, data: Data) -> list[tuple[str, Recipe]]:
         return [("As the recipe says", recipe)]
     plain = {k: v for k, v in recipe.items() if not k.startswith("augment.")}
     return [
-        (f"augment.policy={name}", complete({**plain, "augment.policy": name}, data.spec))
+        (
+            f"augment.policy={name}",
+            Recipe({**plain, **augmenting({"augment.policy": name}, data.spec)}),
+        )
         for name in POLICIES
         if name != "none"
     ]
@@ -115,23 +128,77 @@ def examples_of(data: Data) -> np.ndarray:
     return np.concatenate([np.sort(first), others])[:NUM_EXAMPLES]
 
 
-def changed(images: np.ndarray, prepared: Preprocess, augment: Augment) -> list[np.ndarray]:
-    """[example, channel, height, width] of each of the first epochs, in the unit of the data."""
+def changed(
+    images: np.ndarray, prepared: Preprocess, augment: Augment, targets: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The examples as they are, then as training sees them in each of the first epochs.
+
+    Args:
+        images: [example, channel, height, width], in the unit of the data.
+        targets: [example, box, 5] class and corners of boxes, if any.
+
+    Returns:
+        Images [example, column, channel, height, width] in the unit of the data, and the corners of
+        their boxes [example, column, box, 4].
+    """
     factor, shift = (a[:, None, None] for a in prepared.affine())
-    x = torch.from_numpy(prepared.inputs(images))
-    out: list[np.ndarray] = []
+    x = torch.from_numpy(replace(prepared, seen=()).inputs(images))
+    corners = torch.zeros(len(x), 0, 4) if targets is None else torch.from_numpy(targets[..., 1:])
+    out, places = [central(images, prepared.seen)], [corners.numpy()]
     for epoch in range(NUM_CHANGED):
-        seen, _ = augment.mix(augment(x, epoch, 0), epoch, 0)
+        moved, boxes = augment.with_boxes(x, corners, epoch, 0)
+        seen, _ = augment.mix(moved, epoch, 0)
         raw = (seen.numpy() - shift) / factor
         out.append(raw.round().clip(0, 255).astype(np.uint8) if images.dtype == np.uint8 else raw)
+        places.append(boxes.numpy())
+    return np.stack(out, 1), np.stack(places, 1)
+
+
+def grid_with_boxes(images: np.ndarray, places: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """As `grid_of`, of pictures with boxes, each drawn in the colour of its class.
+
+    Args:
+        images: [row, column, channel, height, width].
+        places: [row, column, box, 4] corners.
+        classes: [row, box].
+    """
+    size, scale = tile_size(images, BOX_TILE)
+    tiles = [
+        [
+            outlined(resized(tile, size), boxes * scale, named)
+            for tile, boxes in zip(_side_by_side(row), corners, strict=True)
+        ]
+        for row, corners, named in zip(images, places, classes, strict=True)
+    ]
+    return tiled(np.array(tiles) / 255, gap=3)
+
+
+def outlined(picture: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """[height, width, 3] uint8 with the edges of boxes [box, 4] (x1, y1, x2, y2) drawn into it, of each
+    class [box] in one colour; rows of nan are no box."""
+    out = picture.copy()
+    height, width = out.shape[:2]
+    for number, box in zip(classes, boxes, strict=True):
+        if np.isnan(box).any():
+            continue
+        left, right = (int(v) for v in np.clip(np.floor(box[[0, 2]]), 0, width - 1))
+        top, bottom = (int(v) for v in np.clip(np.floor(box[[1, 3]]), 0, height - 1))
+        colour = EDGES[int(number) % len(EDGES)]
+        out[[top, bottom], left : right + 1] = colour
+        out[top : bottom + 1, [left, right]] = colour
     return out
+
+
+def tile_size(images: np.ndarray, tile: int) -> tuple[tuple[int, int], float]:
+    """((height, width) of a tile, pixels of it for one of the images), the longer side `tile` pixels."""
+    height, width = images.shape[3:]
+    scale = tile / max(height, width)
+    return (max(1, round(height * scale)), max(1, round(width * scale))), scale
 
 
 def grid_of(images: np.ndarray) -> np.ndarray:
     """[row, column, channel, height, width] as one picture; a row has one scale of brightness."""
-    height, width = images.shape[3:]
-    scale = TILE / max(height, width)
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    size, _ = tile_size(images, TILE)
     rows = [_side_by_side(row) for row in images]
     tiles = np.stack([[resized(tile, size) for tile in row] for row in rows]) / 255
     return tiled(tiles, gap=3)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fitwell.data.dates import as_text
+from fitwell.data.preprocess import central
 from fitwell.record import MOST_MISTAKES, Predictions, Row
 from fitwell.report.figures import BLUE, INK, MUTED, draw
 from fitwell.report.pixels import overlay, picture, shown_images
@@ -224,9 +225,12 @@ def examples(
 
 
 def _looked(data: Any, index: int, shares: Any) -> str:
-    """The picture of an example with its Grad-CAM over it, turned as the picture is."""
-    upright = shares[::-1] if data.spec.kind == "audio" else shares
-    return overlay(shown_images(data, [index])[0], upright)
+    """The picture of an example with its Grad-CAM over it, which covers the part that the model saw; turned
+    as the picture is."""
+    picture = shown_images(data, [index])[0]
+    if data.spec.kind == "audio":
+        return overlay(picture, shares[::-1])
+    return overlay(central(picture, data.spec.input_shape[1:]), shares)
 
 
 def _how_sure(sure: float, classified: bool, several: bool) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from fitwell.errors import DataError
 from fitwell.metrics import METRICS
 from fitwell.record import Scores
 from fitwell.spec import Spec
@@ -37,6 +38,16 @@ class Evaluated:
 
 
 def task_of(spec: Spec) -> Task:
+    """The task of the data.
+
+    Raises:
+        DataError: there is no model for it yet.
+    """
+    if spec.task not in TASKS:
+        raise DataError(
+            "fitwell reads and checks boxes; it has no detection model yet. `fitwell check` lists what is "
+            "wrong with them, and `fitwell show SOURCE --augment` shows them."
+        )
     return TASKS[spec.task]
 
 

@@ -286,7 +286,9 @@ def augment_of(recipe: Recipe, prepared: Preprocess, seed: int) -> Augmentation 
         return None
     factor, empty = prepared.affine()  # a pixel of 0, as the model sees it
     full = empty + factor * (prepared.unit or 1.0)
-    return Augment(recipe.section("augment"), empty=empty, full=full, seed=seed) or None
+    size = (prepared.seen[0], prepared.seen[1]) if prepared.seen else None
+    augment = recipe.section("augment")
+    return Augment(augment, empty=empty, full=full, seed=seed, size=size) or None
 
 
 def freezing_of(model: nn.Module, settings: Mapping[str, Any]) -> Freezing | None:

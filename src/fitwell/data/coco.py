@@ -1,0 +1,248 @@
+"""Boxes of COCO: JSON files with images, annotations and categories. No torch."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from fitwell.data.annotated import (
+    MOST_JSON_BYTES,
+    RANK,
+    Annotated,
+    Picture,
+    Unclear,
+    corners_of,
+    part_in,
+    part_of_folders,
+    pictures_below,
+    relative,
+)
+from fitwell.data.coco_flaws import Flaws, problems_of
+from fitwell.data.files import is_hidden
+
+KEYS = (b'"images"', b'"annotations"', b'"categories"')  # of captions there are no categories
+BOX = b'"bbox"'  # lists of classes of images have none
+CHUNK = 1 << 24
+
+
+def is_coco(folder: Path) -> bool:
+    """Whether it holds a file of COCO, at its top, in annotations or in a folder of a part."""
+    return any(True for _ in coco_files(folder))
+
+
+def coco_files(folder: Path) -> Iterator[Path]:
+    """JSON files with boxes; where some are called instances, those alone."""
+    below = [p for p in folder.iterdir() if p.is_dir() and not is_hidden(p)]
+    near = [p for p in below if p.name.lower() == "annotations" or part_of_folders(f"{p.name}/")]
+    files = [
+        path
+        for place in (folder, *sorted(near))
+        for path in sorted(place.iterdir())
+        if path.suffix.lower() == ".json" and path.is_file() and not is_hidden(path)
+    ]
+    named = [path for path in files if path.name.startswith("instances")]
+    yield from (path for path in named or files if _has_keys(path))
+
+
+def read_coco(folder: Path) -> Annotated:
+    """The pictures of a folder with annotations of COCO; a file is of the part that its name or its
+    folder says.
+
+    Classes are the names of the categories in the order of their ids.
+    """
+    images = pictures_below(folder)
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for image in images:
+        by_name[image.name].append(image)
+    flaws = Flaws()
+    classes: dict[str, None] = {}
+    found: dict[str, Picture] = {}
+    twice: dict[str, str] = {}
+    named: set[str] = set()
+    for path in coco_files(folder):
+        where = relative(path, folder)
+        part = part_of_folders(where) or part_in(path.stem)
+        try:
+            document = _document(path)
+        except Unclear as error:
+            flaws.broken[where] = str(error)
+            continue
+        names = _categories(document, where, flaws)
+        classes |= dict.fromkeys(names.values())
+        for picture, good in _pictures(document, names, where, folder, by_name, part, flaws):
+            before = found.get(picture.key)
+            named.add(picture.key)
+            if before is not None:
+                twice[picture.key] = f"{before.part or 'no part'} and {part or 'no part'}"
+            if good and (before is None or _later(part, before.part)):
+                found[picture.key] = replace(picture, part=part or part_of_folders(picture.key))
+    keys = [relative(image, folder) for image in images]
+    unlisted = [key for key in keys if key not in named] if not flaws.broken else []
+    pictures = [found[key] for key in keys if key in found]
+    return Annotated(pictures, tuple(classes), problems_of(flaws, twice, unlisted))
+
+
+def _later(part: str, before: str) -> bool:
+    rank = {"": -1, **{name: i for i, name in enumerate(RANK)}}
+    return rank[part] > rank[before]
+
+
+def _has_keys(path: Path) -> bool:
+    """Whether the words of COCO stand in a file, looked for without reading it as JSON."""
+    missing, last = {*KEYS, *(() if path.name.startswith("instances") else (BOX,))}, b""
+    with path.open("rb") as file:
+        while missing and (chunk := file.read(CHUNK)):
+            missing -= {key for key in missing if key in last + chunk}
+            last = chunk[-20:]
+    return not missing
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """A file with its three lists.
+
+    Raises:
+        Unclear: no JSON, or other than COCO's.
+    """
+    if path.stat().st_size > MOST_JSON_BYTES:
+        raise Unclear(f"larger than {MOST_JSON_BYTES:,} bytes")
+    try:
+        document = json.loads(path.read_bytes())
+    except RecursionError:
+        raise Unclear("nested too deep") from None
+    except (ValueError, OSError) as error:
+        raise Unclear(str(error).split("\n")[0]) from None
+    for key, needed in (
+        ("images", "file_name"),
+        ("annotations", "image_id"),
+        ("categories", "name"),
+    ):
+        rows = document.get(key) if isinstance(document, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise Unclear(f"`{key}` is no list of objects")
+        for i, row in enumerate(rows):
+            ids = [row.get("id", 0 if key == "annotations" else None), row.get("image_id", 0)]
+            if needed not in row or not all(isinstance(v, int | str) for v in ids):
+                raise Unclear(
+                    f"`{key}` entry {i} has no {needed} or no id that is a number or text"
+                )
+    return document
+
+
+def _categories(document: dict[str, Any], where: str, flaws: Flaws) -> dict[Any, str]:
+    """id -> name, in the order of the ids."""
+    names: dict[Any, str] = {}
+    for row in document["categories"]:
+        number, name = row["id"], str(row["name"]).strip()
+        if names.get(number, name) != name:
+            what = f"{names[number]} and {name}"
+            flaws.unknown[f"{where} category {number}"] = f"it is {what}"
+        elif number in names or name in names.values():
+            flaws.ids[f"{where} category {number}"] = f"{name} once more"
+        names.setdefault(number, name)
+    return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+
+
+def _pictures(
+    document: dict[str, Any],
+    names: dict[Any, str],
+    where: str,
+    folder: Path,
+    by_name: dict[str, list[Path]],
+    part: str,
+    flaws: Flaws,
+) -> Iterator[tuple[Picture, bool]]:
+    """The pictures of a file, each with its boxes, and whether it can be used."""
+    rows: dict[Any, dict[str, Any]] = {}
+    confused: set[Any] = set()
+    for row in document["images"]:
+        number = row["id"]
+        if number in rows:
+            same = rows[number]["file_name"] == row["file_name"]
+            said = "" if same else f" and {row['file_name']}: both are left out"
+            flaws.ids[f"{where} image {number}"] = f"{rows[number]['file_name']}{said}"
+            if not same:
+                confused.add(number)
+                rows[(number, row["file_name"])] = row
+                confused.add((number, row["file_name"]))
+        else:
+            rows[number] = row
+    boxes: dict[Any, list[tuple[str, list[float], str]]] = defaultdict(list)
+    unread: set[Any] = set()
+    seen: set[Any] = set()
+    for i, row in enumerate(document["annotations"]):
+        place = f"{where} annotation {row.get('id', f'number {i}')}"
+        if row.get("id") in seen and "id" in row:
+            flaws.ids[place] = "of two boxes"
+        seen.add(row.get("id"))
+        number = row["image_id"]
+        if number not in rows:
+            flaws.orphans.append(place)
+            continue
+        if row.get("iscrowd"):
+            flaws.crowds.append(place)
+            continue
+        try:
+            corners = _corners(row.get("bbox"))
+        except Unclear as error:
+            flaws.bad[place] = str(error)
+            unread.add(number)
+            continue
+        category = row.get("category_id")
+        if not isinstance(category, int | str) or category not in names:
+            flaws.unknown[place] = f"category_id {category}"
+            continue
+        boxes[number].append((names[category], corners, place))
+    for number, row in rows.items():
+        path = _image_of(str(row["file_name"]), where, folder, by_name, part)
+        if path is None:
+            flaws.absent.append(f"{where} image {row['id']} ({row['file_name']})")
+            continue
+        found = boxes[number]
+        size = [row.get("height"), row.get("width")]
+        known = all(isinstance(v, int | float) and isfinite(v) and v > 0 for v in size)
+        picture = Picture(
+            path,
+            relative(path, folder),
+            tuple(label for label, _, _ in found),
+            corners_of([corners for _, corners, _ in found]),
+            tuple(place for _, _, place in found),
+            part,
+            (round(float(size[0])), round(float(size[1]))) if known else None,  # type: ignore[arg-type]
+        )
+        yield picture, number not in unread and number not in confused
+
+
+def _corners(box: Any) -> list[float]:
+    """(x1, y1, x2, y2) of COCO's (x, y, width, height).
+
+    Raises:
+        Unclear: not four numbers.
+    """
+    numbers = isinstance(box, list) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v) for v in box
+    )
+    if not numbers or len(box) != 4:
+        raise Unclear(f"bbox is {str(box)[:40]}, not [x, y, width, height]")
+    x, y, width, height = (float(v) for v in box)
+    return [x, y, x + width, y + height]
+
+
+def _image_of(
+    name: str, where: str, folder: Path, by_name: dict[str, list[Path]], part: str
+) -> Path | None:
+    """The file that `file_name` means: seen from the folder, from that of the JSON file, or the only one
+    below whose path ends so; where several do, that of the part."""
+    plain = name.replace("\\", "/")
+    there = by_name.get(plain.rpartition("/")[2], [])
+    beside = where.rpartition("/")[0]
+    keys = {relative(path, folder): path for path in there}
+    for before in (beside, "", "images"):
+        if path := keys.get(f"{before}/{plain}".lstrip("/")):
+            return path
+    ending = [path for key, path in keys.items() if f"/{key}".endswith(f"/{plain.lstrip('./')}")]
+    if len(ending) > 1:
+        ending = [path for path in ending if part_of_folders(relative(path, folder)) == part]
+    return ending[0] if len(ending) == 1 else None
