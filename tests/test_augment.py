@@ -10,7 +10,15 @@ from torchvision.transforms.v2 import functional as F
 
 import fitwell as fw
 from fitwell import data as fitwell_data
-from fitwell.augment import AUGMENTATIONS, OF_COLOURS, Augment, augment_settings, colour, geometry
+from fitwell.augment import (
+    AUGMENTATIONS,
+    OF_COLOURS,
+    WORDS,
+    Augment,
+    augment_settings,
+    colour,
+    geometry,
+)
 from fitwell.augment.batch import resample
 from fitwell.augment.colour import COLOUR, recolour
 from fitwell.augment.sharpness import blur
@@ -296,7 +304,7 @@ def test_each_moves_images_by_seed_epoch_and_step(name: str) -> None:
 
 
 def test_every_entry_is_a_setting_that_changes_something() -> None:
-    assert set(AUGMENTATIONS) == set(CHANGES)
+    assert set(AUGMENTATIONS) == {*CHANGES, *WORDS}
     assert set(augment_settings()) == {*AUGMENTATIONS, "crop_ratio", "policy"}
     assert not augment()
     assert all(augment(**{name: value}) for name, value in CHANGES.items())
@@ -339,7 +347,7 @@ def test_shifted_digits_are_read_by_who_saw_shifted_ones() -> None:
 @pytest.mark.parametrize(
     ("source", "settings", "message"),
     [
-        ("wine", {"augment.hflip": 0.5}, "changes images, and this data is a table"),
+        ("wine", {"augment.hflip": 0.5}, "changes images, and these are rows of 13 columns"),
         ("digits", {"augment.scale": [1.2, 0.8]}, r"Set augment\.scale=\[0\.8, 1\.2\]"),
         ("digits", {"augment.crop": [0.5, 1.5]}, "at most 1"),
         ("digits", {"augment.crop": [0.5]}, "a list of at least 2"),

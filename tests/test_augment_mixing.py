@@ -170,7 +170,9 @@ def test_no_policy_flips_what_flips_may_change() -> None:
 def test_a_setting_beside_a_policy_wins() -> None:
     recipe = complete({"augment.policy": "light", "augment.hflip": 0.0}, SMALL)
     assert recipe["augment.hflip"] == 0.0 and recipe["augment.translate"] == 0.1
-    with pytest.raises(SettingError, match="changes images, and this data is a table"):
+    with pytest.raises(
+        SettingError, match="changes images or texts, and these are rows of 0 columns"
+    ):
         complete({"augment.policy": "light"}, TABLE)
 
 
@@ -255,5 +257,7 @@ def test_a_sheet_shows_the_images_themselves() -> None:
 
 
 def test_show_augment_of_a_table_is_refused() -> None:
-    with pytest.raises(SettingError, match="images are augmented, and this data is a table"):
+    with pytest.raises(
+        SettingError, match="images and texts are augmented, and these are rows of 13 columns"
+    ):
         fw.show("wine", augment=True)

@@ -281,9 +281,9 @@ def _augments(values: Mapping[str, Any], spec: Spec) -> None:
         augmented = ("images", *KIND_OF.values())
         suited = kind in augmented if key == "policy" else kind == changed
         if value != usual and not suited:
+            what = "images or texts" if key == "policy" else PLURAL[changed]
             raise SettingError(
-                f"{name} = {value}: changes {PLURAL[changed]}, and these are {spec.examples}. Leave it "
-                "out.",
+                f"{name} = {value}: changes {what}, and these are {spec.examples}. Leave it out.",
                 setting=name,
             )
         if value != usual and spec.kind == "boxes" and key in (*MIXING, "erase"):
