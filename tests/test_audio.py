@@ -608,6 +608,9 @@ def test_fit_predict_report_and_pictures(tmp_path: Path) -> None:
     assert fw.evaluate("run", folder)["scores"]["accuracy"] > 0.9
     prepared = json.loads(Path("run/preprocess/preprocess.json").read_text())
     assert prepared["sound"] == {"rate": 8000, "samples": 1600, "mels": 64}
+    long = write(tmp_path / "long.wav", tone(9, high=False, seconds=0.5))
+    with pytest.warns(UserWarning, match=r"only the first 0\.2 s are heard: .*long\.wav"):
+        assert fw.predict("run", str(long))[0]["prediction"] == "low"
     with pytest.raises(BadData, match="this model reads recordings"):
         fw.predict("run", np.zeros((2, 5)))
     shown = fw.show("run", filters=True, augment=True)

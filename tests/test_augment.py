@@ -12,8 +12,8 @@ import fitwell as fw
 from fitwell import data as fitwell_data
 from fitwell.augment import (
     AUGMENTATIONS,
+    KIND_OF,
     OF_COLOURS,
-    WORDS,
     Augment,
     augment_settings,
     colour,
@@ -304,7 +304,7 @@ def test_each_moves_images_by_seed_epoch_and_step(name: str) -> None:
 
 
 def test_every_entry_is_a_setting_that_changes_something() -> None:
-    assert set(AUGMENTATIONS) == {*CHANGES, *WORDS}
+    assert set(AUGMENTATIONS) == {*CHANGES, *KIND_OF}
     assert set(augment_settings()) == {*AUGMENTATIONS, "crop_ratio", "policy"}
     assert not augment()
     assert all(augment(**{name: value}) for name, value in CHANGES.items())

@@ -136,7 +136,7 @@ def test_a_list_of_files_is_cleaned_into_another(place: Path) -> None:
 def test_what_has_no_list_is_refused(source: str, place: Path) -> None:
     (place / "here" / "photos.zip").write_bytes(b"")
     np.savez(place / "here" / "a.npz", X=np.zeros((9, 2)), y=np.arange(9))
-    with pytest.raises(BadData, match="a cleaned copy is written of a folder of images or texts"):
+    with pytest.raises(BadData, match="a cleaned copy is written of a folder of images, texts"):
         fw.check(source, fix=True)
 
 

@@ -33,11 +33,11 @@ def noise_snr(rng: Generator, x: Waves, *, noise_snr: Sequence[float]) -> Waves:
     >>> round(10 * (x.square().mean() / noise.square().mean()).log10().item())
     20
     """
-    ratio = torch.from_numpy(rng.uniform(noise_snr[0], noise_snr[1], len(x))).to(x.device)
+    ratio = _drawn(rng, noise_snr[0], noise_snr[1], x)
     start, stop = _sounding(x)
     length = (stop - start).clamp_min(1)
     power = x.square().sum((1, 2)) / length
-    amount = (power * 10 ** (-ratio / 10)).sqrt().to(x.dtype)
+    amount = (power * 10 ** (-ratio / 10)).sqrt()
     # Drawn on the processor, so that they are the same on every device.
     source = torch.Generator().manual_seed(int(rng.integers(2**63)))
     normal = torch.randn(x.shape, generator=source).to(x.device)
@@ -58,7 +58,7 @@ def time_shift(rng: Generator, x: Waves, *, time_shift: float) -> Waves:
     [[[2.0, 3.0, 4.0, 0.0]]]
     """
     start, stop = _sounding(x)
-    share = torch.from_numpy(rng.uniform(-time_shift, time_shift, len(x))).to(x.device)
+    share = _drawn(rng, -time_shift, time_shift, x)
     by = (share * (stop - start)).round().to(torch.int64)
     at = torch.arange(x.shape[-1], device=x.device) - by[:, None]
     there = (at >= 0) & (at < x.shape[-1])
@@ -137,6 +137,11 @@ class AugmentSounds:
     def mix(self, x: Spectrograms, epoch: int, step: int) -> tuple[Spectrograms, Mixture | None]:
         """Recordings are not mixed."""
         return x, None
+
+
+def _drawn(rng: Generator, least: float, most: float, x: Waves) -> Tensor:
+    """[example] float32, uniform, on the device."""
+    return torch.from_numpy(rng.uniform(least, most, len(x)).astype(np.float32)).to(x.device)
 
 
 def _sounding(x: Waves) -> tuple[Tensor, Tensor]:

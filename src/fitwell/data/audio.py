@@ -17,6 +17,7 @@ from fitwell.data.types import BadData, Data, Options, Problem, many, some
 from fitwell.spec import Spec
 
 LONGEST_SECONDS = 10.0  # of a recording that are read unless data.seconds says otherwise
+_TRAINED = "The model was trained on so much; cut them into pieces to have each predicted."
 FAR_LONGER = 4.0  # times the median: a few such ones make all the others mostly padding
 
 
@@ -59,7 +60,7 @@ def read_audio_files(
     problems = [*problems, *_left_out(bad, empty, other), *found.problems]
     if not kept:
         raise _nothing(name, len(items), problems)
-    problems += _changed([(item.key, head) for item, head in clips], sound, options)
+    problems += _changed([(item.key, head) for item, head in clips], sound, options, like)
     parts = np.array([item.part for item in kept], dtype="<U10")
     groups = np.array([item.group for item in kept])
     return assemble(
@@ -113,7 +114,9 @@ def _left_out(
     return problems
 
 
-def _changed(clips: Sequence[tuple[str, Clip]], sound: Sound, options: Options) -> list[Problem]:
+def _changed(
+    clips: Sequence[tuple[str, Clip]], sound: Sound, options: Options, like: Spec | None
+) -> list[Problem]:
     """What was done to recordings to make them alike, and lengths that are unlike the others'."""
     problems = []
 
@@ -130,15 +133,17 @@ def _changed(clips: Sequence[tuple[str, Clip]], sound: Sound, options: Options) 
     text = f"Of {many(len(where), 'recording')} the mean of the channels is heard: {some(where)}."
     mend = "Nothing to do, unless one of the channels is to be heard alone: save it by itself."
     say("channels_averaged", "note", where, text, mend)
-    length = sound.samples / sound.rate
-    where = [key for key, each in clips if each.frames * sound.rate > sound.samples * each.rate]
-    text = f"Of {many(len(where), 'recording')} only the first {length:.3g} s are heard: {some(where)}."
-    say("recording_cut", "note", where, text, "To hear more of them, set data.seconds.")
+    problems += _cut(
+        clips, sound, "To hear more of them, set data.seconds." if like is None else _TRAINED
+    )
     where = [key for key, each in clips if each.seconds < WINDOW_SECONDS]
     text = (
         f"{many(len(where), 'recording')} of less than {1000 * WINDOW_SECONDS:g} ms: {some(where)}."
     )
     say("short_recording", "warning", where, text, "Listen to them; leave out what is a slip.")
+    if like is not None:
+        return problems
+    length = sound.samples / sound.rate
     seconds = np.array([each.seconds for _, each in clips])
     median, most = float(np.median(seconds)), float(np.quantile(seconds, 0.95))
     where = [key for key, each in clips if each.seconds > FAR_LONGER * median]
@@ -156,6 +161,18 @@ def _changed(clips: Sequence[tuple[str, Clip]], sound: Sound, options: Options) 
         )
         say("fewer_mels", "note", ("data.mels",), text, "Nothing to do.")
     return problems
+
+
+def _cut(clips: Sequence[tuple[str, Clip]], sound: Sound, mend: str) -> list[Problem]:
+    """Recordings of which the end is not heard."""
+    where = tuple(
+        key for key, each in clips if each.frames * sound.rate > sound.samples * each.rate
+    )
+    if not where:
+        return []
+    length = f"{sound.samples / sound.rate:.3g} s"
+    text = f"Of {many(len(where), 'recording')} only the first {length} are heard: {some(where)}."
+    return [Problem("recording_cut", "note", where, text, mend)]
 
 
 def _nothing(name: str, count: int, problems: Sequence[Problem]) -> BadData:
@@ -180,4 +197,8 @@ def read_recordings(
     problems = _left_out(bad, (), ())
     if not read:
         raise _nothing(some([key for _, key in files]), len(files), problems)
+    known = {key for key, _ in read}
+    heads = [(key, clip(path)) for path, key in files if key in known]
+    clips = [(key, head) for key, head in heads if isinstance(head, Clip)]
+    problems += _cut(clips, Sound.of(spec), _TRAINED)
     return np.stack([each for _, each in read]), [key for key, _ in read], problems
