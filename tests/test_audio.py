@@ -289,6 +289,11 @@ def test_fields_come_back(fields: list[str], mark: str) -> None:
     assert compiled(pattern).fullmatch("nothing") is None
 
 
+def test_a_field_reaches_to_the_next_separator_and_the_last_to_the_end() -> None:
+    assert fields_of("7_jackson_32.wav", "{label}_{index}") == {"label": "7"}
+    assert fields_of("7_jackson_32.wav", "{index}_{label}") == {"label": "jackson_32"}
+
+
 def test_what_follows_no_pattern_is_not_proposed() -> None:
     assert proposed(["a_1", "a_2", "b_1"]) == ""  # too few
     assert proposed([f"holiday {i}" for i in range(9)]) == ""
@@ -352,7 +357,7 @@ def test_silent_and_clipped(tmp_path: Path) -> None:
     write(folder / "low" / "silent.wav", np.zeros(1600))
     write(folder / "high" / "loud.wav", (8 * tone(50, high=True)).clip(-1, 1))
     write(folder / "high" / "just.wav", tone(51, high=True) / np.abs(tone(51, high=True)).max())
-    write(folder / "high" / "loud8.wav", (8 * tone(52, high=True)).clip(-1, 1), subtype="PCM_U8")
+    write(folder / "high" / "loud8.wav", (8 * tone(52, high=True)).clip(-0.5, 1), subtype="PCM_U8")
     _, problems = check(folder)
     assert named(problems, "silent_recording").where == ("low/silent.wav",)
     assert named(problems, "clipped_recording").where == ("high/loud.wav", "high/loud8.wav")
@@ -620,7 +625,7 @@ def test_fit_predict_report_and_pictures(tmp_path: Path) -> None:
 
 def test_mistakes_are_shown_as_spectrograms(tmp_path: Path) -> None:
     from fitwell.report.mistakes import examples
-    from fitwell.report.pixels import picture, shown_images
+    from fitwell.report.pixels import overlay, picture, shown_images
 
     folder = tones(tmp_path / "tones", 10)
     chosen = {"train.epochs": 1, "train.batch_size": 4, "optim.lr": 1e-9, "data.validation": 0.3}
@@ -634,6 +639,8 @@ def test_mistakes_are_shown_as_spectrograms(tmp_path: Path) -> None:
     upside = Sound.of(data.spec).log_mel(data.inputs[[index]])[0]
     assert np.array_equal(shown_images(data, [index])[0], upside[:, ::-1])
     assert found[0].picture == picture(upside[:, ::-1])
+    map_ = explained[found[0].key]["map"]  # of the spectrogram, low tones first
+    assert found[0].looked == overlay(upside[:, ::-1], map_[::-1]) != overlay(upside[:, ::-1], map_)
 
 
 @pytest.mark.slow
