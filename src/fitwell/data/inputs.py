@@ -11,6 +11,7 @@ from fitwell.data.archive import is_archive, unpacked
 from fitwell.data.arrays import inputs_array, refuse_nonfinite
 from fitwell.data.files import IMAGE_SUFFIXES, files_below, key_of
 from fitwell.data.frames import Table, load_frame, load_table
+from fitwell.data.hugging_face import inputs_of, is_hugging_face
 from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
 from fitwell.data.npz import inputs_name, load_npz
@@ -37,7 +38,8 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
 
     Args:
         source: an image file, a folder of images (however deep), a table (no target needed), .npz, an
-            archive of one of these, a named source, or several of these; an array or DataFrame.
+            archive of one of these, a named source, or several of these; an array, a DataFrame or a
+            data set of Hugging Face's `datasets`.
         spec: of the data the model was trained on.
 
     Raises:
@@ -49,6 +51,9 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
         if not source:
             raise refuse("no_input", "No input was named.", "Give files or folders.", "predict")
         return _from_paths(source, spec)
+    if is_hugging_face(source):
+        found = inputs_of(source, spec)
+        return _from_table(found, spec) if isinstance(found, Table) else Inputs(*found)
     if is_frame(source) and spec.kind == "table":
         return _from_table(load_frame(source), spec)
     return _from_array(source, spec, "X")

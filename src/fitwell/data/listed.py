@@ -64,15 +64,10 @@ def read_listed(
     rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
     targets, problems = target_columns(rest, given, group, inputs=False)
     if len(targets) == 1 and task != "multilabel":
-        values = _labels(frame[targets[0]], table)
+        values = image_labels(frame[targets[0]], table)
     else:
         values = values_of(rest, targets, task)
-    if options["time"]:
-        raise SettingError(
-            f"data.time = {options['time']}: images are not parted by time. Leave it out, or say the "
-            "parts in a column split with train and test.",
-            setting="data.time",
-        )
+    refuse_time(options, "say the parts in a column split with train and test")
     rows = zip(
         frame[column].to_list(),
         values.tolist(),
@@ -107,7 +102,20 @@ def read_listed(
     )
 
 
-def _labels(series: Any, table: Table) -> np.ndarray:
+def refuse_time(options: dict[str, Any], instead: str) -> None:
+    """Refuse `data.time` beside images.
+
+    Raises:
+        SettingError: it is set.
+    """
+    if options["time"]:
+        raise SettingError(
+            f"data.time = {options['time']}: images are not parted by time. Leave it out, or {instead}.",
+            setting="data.time",
+        )
+
+
+def image_labels(series: Any, table: Table) -> np.ndarray:
     """[row] what the images show: whole numbers stay whole, since beside images they are classes, and 007
     keeps its zeros."""
     import polars as pl

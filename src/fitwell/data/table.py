@@ -52,9 +52,13 @@ def read_frame(
 
 
 def table_data(
-    table: Table, options: dict[str, Any], like: Spec | None = None, targets: Any = None
+    table: Table,
+    options: dict[str, Any],
+    like: Spec | None = None,
+    targets: Any = None,
+    part: np.ndarray | None = None,
 ) -> Data:
-    """`Data` of a table; the arguments are those of `read_frame`."""
+    """`Data` of a table; the arguments are those of `read_frame`, and the source's own split."""
     frame, problems = table.frame, []
     if not frame.height or not frame.width:
         raise refuse(
@@ -97,6 +101,7 @@ def table_data(
         values,
         options=options,
         keys=table.keys,
+        part=part,
         columns=columns,
         target=",".join(named),
         targets=named if len(named) > 1 else (),
