@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from fitwell.data.duplicates import duplicates, near_copies
+from fitwell.data.leaks import files_across_split, group_across_split, time_across_split
 from fitwell.data.suspicions import capped_target, repeated_columns, target_in_features
 from fitwell.data.types import Data, Options, Problem, some
 
@@ -290,6 +291,9 @@ CHECKS: tuple[Check, ...] = (
     capped_target,
     blank_images,
     duplicates,
+    group_across_split,
+    time_across_split,
+    files_across_split,
     folds,
 )
 THOROUGH: tuple[Check, ...] = (repeated_columns, near_copies)

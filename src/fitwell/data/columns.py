@@ -15,6 +15,14 @@ IDENTIFIER = re.compile(r"(.*[_\s])?(id|idx|index|uuid|guid|row|rownumber)|unnam
 MOST_CATEGORIES = 255
 FEW_CATEGORIES = 20  # so many categories are categories however few the rows
 IDENTIFIER_SHARE = 0.5  # more different texts than this share of the rows: names, not categories
+# Columns are called so that say who or what a row is of; and what may follow the word.
+GROUP_WORDS = set(
+    "patient subject speaker participant person user customer client household session device animal "
+    "player driver student family donor owner author writer rater visitor account machine sensor video "
+    "clip recording".split()
+)
+ID_WORDS = set("id ids no nr num number code key name uuid guid hash idx index".split())
+NUMBERED_SHARE = 0.9  # of the texts hold a digit: names that were given out
 NUMBER_SHARE = 0.9  # at least this share of the texts are numbers: the rest are mistakes
 
 
@@ -127,6 +135,42 @@ def looks_like_identifier(series: Any, decimal_comma: bool) -> str:
     distinct = text.drop_nulls().n_unique()
     too_many = distinct > FEW_CATEGORIES and distinct > IDENTIFIER_SHARE * len(text)
     return f"{distinct} different texts" if too_many or distinct > MOST_CATEGORIES else ""
+
+
+def aside(series: Any) -> np.ndarray | None:
+    """A column that is no input, for the search for groups: [row] float64 numbers or dates, or float32
+    codes of text that is numbered, such as p-17, or stands under the name of groups; nan where missing.
+
+    None where it repeats less than twice on average, or is of no such kind.
+    """
+    import polars as pl
+
+    if series.dtype.is_nested() or series.dtype == pl.Binary:
+        return None
+    if series.dtype.is_numeric():
+        return series.cast(pl.Float64).to_numpy().astype(np.float64)
+    text = clean_text(series)
+    known = text.drop_nulls()
+    values = known.unique()
+    if not len(known) or 2 * len(values) > len(known):
+        return None
+    numbered = values.str.contains(r"\d").sum() >= NUMBERED_SHARE * len(values)
+    if not numbered and not is_group_name(series.name):
+        return None
+    return text.cast(pl.Categorical).to_physical().cast(pl.Float32).to_numpy().astype(np.float32)
+
+
+def is_group_name(name: str) -> bool:
+    """Whether a column is called as groups are.
+
+    >>> [is_group_name(name) for name in ("patient", "Patient ID", "speakerId", "households", "user_age")]
+    [True, True, True, False, False]
+    """
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
+    words = [word.lower() for word in words]
+    while len(words) > 1 and words[-1] in ID_WORDS:
+        words.pop()
+    return bool(words) and words[-1] in GROUP_WORDS
 
 
 def _codes(text: Any, categories: tuple[str, ...]) -> np.ndarray:

@@ -65,7 +65,7 @@ def _said(
             "Leave one of each out.",
         ),
     }
-    own, test = _test_part(data, options)
+    own, test = test_part(data, options)
     across = "duplicate_across_parts" if own else "duplicate_across_split"
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     for rows in groups:
@@ -84,7 +84,7 @@ def _said(
             yield Problem(f"{alike.prefix}{name}", "warning", tuple(keys), text, mend)
 
 
-def _test_part(data: Data, options: Options) -> tuple[bool, np.ndarray]:
+def test_part(data: Data, options: Options) -> tuple[bool, np.ndarray]:
     """(whether the source brings its own, [example] whether it is in the test part)."""
     own = data.part == "test"
     if own.any():

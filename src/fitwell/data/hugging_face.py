@@ -5,11 +5,13 @@ imported: what it makes is known by its columns and features. No torch.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fitwell.data.assemble import assemble
+from fitwell.data.columns import aside
 from fitwell.data.frames import Table, named_column
 from fitwell.data.hugging_face_images import decoded
 from fitwell.data.hugging_face_parts import (
@@ -88,7 +90,7 @@ def read_hugging_face(source: Any, options: dict[str, Any], *, like: Spec | None
     )
     values, classes = _values(table, targets, labels, target_and_task(options, like)[1])
     groups = table.frame[named_column(table, group, "group")].to_list() if group else None
-    return assemble(
+    data = assemble(
         table.name,
         found,
         values,
@@ -102,6 +104,9 @@ def read_hugging_face(source: Any, options: dict[str, Any], *, like: Spec | None
         problems=[*problems, *more],
         like=like,
     )
+    others = [name for name in unused if name in table.frame.columns]
+    hidden = {name: aside(table.frame[name]) for name in others}
+    return replace(data, aside={n: values for n, values in hidden.items() if values is not None})
 
 
 def inputs_of(source: Any, spec: Spec) -> Table | tuple[np.ndarray, list[str], tuple[Problem, ...]]:

@@ -3,12 +3,13 @@
 No torch.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fitwell.data.columns import clean_text
+from fitwell.data.columns import aside, clean_text
 from fitwell.data.files import IMAGE_SUFFIXES, PARTS, Item, read_files
 from fitwell.data.frames import Table, named_column
 from fitwell.data.options import target_and_task
@@ -90,7 +91,7 @@ def read_listed(
         first = Problem("no_images", "error", (table.where,), text, "See what is wrong with each.")
         return BadData([first, *found])
 
-    return read_files(
+    data = read_files(
         items,
         problems,
         options,
@@ -100,6 +101,19 @@ def read_listed(
         nothing=nothing,
         like=like,
     )
+    unused = [n for n in rest.frame.columns if n not in (*targets, group)]
+    return replace(data, aside=_aside(rest.frame[unused], frame[column].to_list(), data.keys))
+
+
+def _aside(frame: Any, paths: list[str | None], keys: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns that are not used, of the rows whose images were read, which are in the same order."""
+    rows, at = [], 0
+    for row, path in enumerate(paths):
+        if at < len(keys) and path is not None and str(path) == keys[at]:
+            rows.append(row)
+            at += 1
+    found = {name: aside(frame[name]) for name in frame.columns}
+    return {name: values[rows] for name, values in found.items() if values is not None}
 
 
 def refuse_time(options: dict[str, Any], instead: str) -> None:

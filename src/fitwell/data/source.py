@@ -34,6 +34,9 @@ TRAINING_ONLY = {
     "target_in_features",
     "capped_target",
     "duplicate_across_split",
+    "group_across_split",
+    "time_across_split",
+    "files_across_split",
 }
 OTHER_ARCHIVES = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")  # or of a single file
 
