@@ -41,11 +41,11 @@ def convert(
         if dates is not None:
             days, spellings, problems = dates
             return Column(series.name, "date", spellings), _float32(days), problems
-    if reason := looks_like_identifier(series, decimal_comma):
+    text: Any = None if numbers is not None else clean_text(series)
+    if reason := _looks_like_identifier(series.name, numbers, text):
         return reason
     if numbers is not None:
         return Column(series.name), _float32(numbers), _mistakes(series, mistakes, keys)
-    text = clean_text(series)
     categories = tuple(sorted(text.drop_nulls().unique().to_list()))
     return Column(series.name, "category", categories), _codes(text, categories), []
 
@@ -97,9 +97,10 @@ def as_numbers(
     mistakes = (numbers.is_null() & ~text.is_null()).to_numpy()
     known = len(text) - text.null_count()
     wrong = int(mistakes.sum())
-    few = wrong <= (1 - NUMBER_SHARE) * known and numbers.n_unique() > FEW_CATEGORIES
-    if wrong and not few and not force:
-        return None, none
+    if wrong and not force:
+        few = wrong <= (1 - NUMBER_SHARE) * known
+        if not few or numbers.n_unique() <= FEW_CATEGORIES:
+            return None, none
     return numbers.to_numpy().astype(np.float64), mistakes
 
 
@@ -120,18 +121,17 @@ def clean_text(series: Any) -> Any:
     return text.set(text.is_in(MISSING), None)
 
 
-def looks_like_identifier(series: Any, decimal_comma: bool) -> str:
+def _looks_like_identifier(name: str, numbers: np.ndarray | None, text: Any) -> str:
     """Why the column names its rows instead of describing them; empty if it does not.
 
     Whole numbers under such a name and all different; or text with too many different values.
     """
-    numbers, _ = as_numbers(series, decimal_comma)
     if numbers is not None:
-        named = IDENTIFIER.fullmatch(series.name.strip()) is not None
+        if IDENTIFIER.fullmatch(name.strip()) is None:
+            return ""
         known = numbers[np.isfinite(numbers)]
         whole = len(known) == len(numbers) > 1 and bool((known == np.round(known)).all())
-        return "all different" if named and whole and len(np.unique(known)) == len(known) else ""
-    text = clean_text(series)
+        return "all different" if whole and len(np.unique(known)) == len(known) else ""
     distinct = text.drop_nulls().n_unique()
     too_many = distinct > FEW_CATEGORIES and distinct > IDENTIFIER_SHARE * len(text)
     return f"{distinct} different texts" if too_many or distinct > MOST_CATEGORIES else ""
@@ -174,8 +174,11 @@ def is_group_name(name: str) -> bool:
 
 
 def _codes(text: Any, categories: tuple[str, ...]) -> np.ndarray:
-    codes = {c: float(i) for i, c in enumerate(categories)}
-    return np.array([codes.get(v, np.nan) for v in text.to_list()], dtype=np.float32)
+    """[row] float32 place of each text among the categories; nan where it is missing or none of them."""
+    import polars as pl
+
+    codes = text.cast(pl.Enum(categories), strict=False).to_physical()
+    return codes.cast(pl.Float32).to_numpy().astype(np.float32)
 
 
 def _float32(numbers: np.ndarray) -> np.ndarray:
