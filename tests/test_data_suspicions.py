@@ -193,6 +193,6 @@ def test_columns_that_agree_in_the_rows_looked_at_first_are_compared_in_all() ->
     a, b = RNG(0).normal(size=n), RNG(1).normal(size=n)
     almost = a.copy()
     almost[1::3] = RNG(2).permutation(almost[1::3])  # rows that the first look leaves out
-    frame = pl.DataFrame({"a": a, "b": b, "almost": almost, "b2": 7 - 2 * b, "a2": a, "y": a + b})
+    frame = pl.DataFrame({"almost": almost, "a": a, "b": b, "b2": 7 - 2 * b, "a2": a, "y": a + b})
     found = problem(frame, "repeated_column", task="regression")
     assert found.where == ("a", "a2", "b", "b2")
