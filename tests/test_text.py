@@ -410,6 +410,18 @@ def test_it_learns_says_what_it_learnt_and_predicts(tmp_path: Path) -> None:
     assert again["scores"]["accuracy"] > 0.95
 
 
+def test_a_model_reads_the_column_that_it_was_trained_on() -> None:
+    texts, labels = reviews(80)
+    other = [f"another text about something else number {i}" for i in range(80)]
+    frame = pl.DataFrame({"other": other, "review": texts, "label": labels})
+    data = read(frame, {"text": "review"})
+    assert [(c.name, c.kind) for c in data.spec.columns] == [("review", "text")]
+    assert read_inputs(frame, data.spec).inputs.tolist() == texts
+    assert read(frame, {}, like=data.spec).inputs.tolist() == texts
+    with pytest.raises(BadData, match="other and review each hold texts"):
+        read_inputs(frame, read((texts, labels)).spec)
+
+
 def test_other_inputs_are_refused_with_what_the_model_reads(tmp_path: Path) -> None:
     spec = read(reviews()).spec
     with pytest.raises(BadData, match=r"this model reads texts"):
