@@ -321,6 +321,18 @@ def test_a_cleaned_list_is_a_source_like_the_first(tmp_path: Path) -> None:
     assert again.spec.kind == "text" and len(again) == 39 and again.spec.classes == ("bad", "good")
 
 
+def test_a_group_beside_the_texts_is_found() -> None:
+    """Each author writes one kind of review: a split at random tests on authors it knows."""
+    texts, _ = reviews(120)
+    author = [i // 6 for i in range(120)]
+    labels = ["good" if a % 2 else "bad" for a in author]
+    frame = pl.DataFrame({"text": ["?", *texts[1:]], "author_id": author, "label": labels})
+    _, problems = check(frame.with_columns(text=pl.lit(" ") + pl.col("text")), {"text": "text"})
+    assert named(problems, "group_across_split").where == ("author_id",)
+    data = read(frame.with_columns(text=pl.Series(["", *texts[1:]])), {"text": "text"})
+    assert data.aside["author_id"].tolist() == author[1:]  # of the rows that are kept
+
+
 # ---------------------------------------------------------------- augmentation
 
 
@@ -412,7 +424,9 @@ def test_it_learns_says_what_it_learnt_and_predicts(tmp_path: Path) -> None:
 
 def test_a_model_reads_the_column_that_it_was_trained_on() -> None:
     texts, labels = reviews(80)
-    other = [f"another text about something else number {i}" for i in range(80)]
+    other = [
+        f"another long text that says something about something else, number {i}" for i in range(80)
+    ]
     frame = pl.DataFrame({"other": other, "review": texts, "label": labels})
     data = read(frame, {"text": "review"})
     assert [(c.name, c.kind) for c in data.spec.columns] == [("review", "text")]

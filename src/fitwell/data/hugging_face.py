@@ -115,7 +115,10 @@ def inputs_of(source: Any, spec: Spec) -> Table | tuple[np.ndarray, list[str], t
     if spec.kind != "images":
         names = [column.name for column in spec.columns]
         return joined(
-            [table_of(p, [n for n in names if n in p.rows.column_names], source) for p in parts]
+            [
+                table_of(p, [n for n in p.rows.column_names if n in names or not names], source)
+                for p in parts
+            ]
         )
     images = images_among(parts[0].rows.features)
     if not images:

@@ -104,7 +104,7 @@ def _candidates(data: Data) -> Iterator[tuple[str, np.ndarray]]:
     """(name, [row] float numbers or whole codes as float32, nan where missing) of what may be groups."""
     yield from data.aside.items()
     numbered = 0
-    for i, column in enumerate(data.spec.columns):
+    for i, column in enumerate(data.spec.columns if data.spec.kind == "table" else ()):
         if column.name in data.aside:
             continue
         values = data.inputs[:, i]
@@ -123,7 +123,8 @@ def _candidates(data: Data) -> Iterator[tuple[str, np.ndarray]]:
 
 def time_across_split(data: Data, options: Options) -> Iterator[Problem]:
     """A column of dates that the target goes with, where a split at random tests on the past."""
-    if data.groups is not None or data.times is not None or len(data) < LEAST_ROWS:
+    parted = data.groups is not None or data.times is not None
+    if data.spec.kind != "table" or parted or len(data) < LEAST_ROWS:
         return
     found, ordered = [], []
     own, test = False, np.zeros(0, bool)

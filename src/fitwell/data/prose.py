@@ -1,10 +1,11 @@
 """Tables of which a column holds texts: which it is, and `Data` of it. No torch."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from fitwell.data.columns import clean_text, identifies_rows
+from fitwell.data.columns import aside, clean_text, identifies_rows
 from fitwell.data.files import PARTS
 from fitwell.data.frames import Table, named_column
 from fitwell.data.listed import refuse_time
@@ -110,7 +111,7 @@ def read_prose(
     if part in used:
         named = [PARTS[str(v).strip().lower()] if v else "" for v in frame[part].to_list()]
         parts = np.array(named, dtype="<U10")
-    return text_data(
+    data = text_data(
         table.name,
         [text or "" for text in frame[column].to_list()],
         values,
@@ -123,6 +124,11 @@ def read_prose(
         targets=targets if len(targets) > 1 else (),
         problems=problems,
         like=like,
+    )
+    kept = np.isin(table.keys, data.keys)
+    hidden = {name: aside(frame[name]) for name in ignored}
+    return replace(
+        data, aside={n: values[kept] for n, values in hidden.items() if values is not None}
     )
 
 
