@@ -13,6 +13,7 @@ from benchmarks import common
 
 NAMES = (
     "startup",
+    "check",
     "step",
     "cv",
     "accuracy",

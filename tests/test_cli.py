@@ -165,6 +165,17 @@ def test_help_and_a_misspelt_setting_import_nothing_heavy(arguments: list[str]) 
     assert min(seconds() for _ in range(5)) < 0.3
 
 
+def test_check_imports_neither_torch_nor_scikit_learn(here: Path) -> None:
+    lines = "".join(f"{i / 7},{i % 3},{i % 2}\n" for i in range(80))
+    (here / "t.csv").write_text("a,b,y\n" + lines, encoding="utf-8")
+    code = (
+        "import sys; from fitwell.cli.main import run; assert run(sys.argv[1:]) == 0;"
+        "heavy = {'torch', 'torchvision', 'sklearn', 'scipy', 'pandas'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code, "check", "t.csv"], check=True, capture_output=True)
+
+
 def test_words_and_flags_become_settings(here: Path) -> None:
     flags = {"optim.lr": "0.3"}
     assert settings_of(["batch-size=16"], flags) == {"optim.lr": 0.3, "train.batch_size": 16}

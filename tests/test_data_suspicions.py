@@ -13,6 +13,7 @@ from PIL import Image
 from fitwell.data import check, read
 from fitwell.data.near import near_duplicates
 from fitwell.data.split import fit_rows
+from fitwell.data.suspicions import FIRST_LOOK
 
 RNG = np.random.default_rng
 
@@ -185,3 +186,13 @@ def test_images_in_fractions_and_masks_are_looked_at_too() -> None:
     assert found.where == ("row 0", "row 40")
     masks = (RNG(0).random((20, 1, 16, 16)) > 0.5).astype(np.uint8)
     assert not any(p.name.startswith("near_") for p in check((masks, y[:20]))[1])
+
+
+def test_columns_that_agree_in_the_rows_looked_at_first_are_compared_in_all() -> None:
+    n = 3 * FIRST_LOOK
+    a, b = RNG(0).normal(size=n), RNG(1).normal(size=n)
+    almost = a.copy()
+    almost[1::3] = RNG(2).permutation(almost[1::3])  # rows that the first look leaves out
+    frame = pl.DataFrame({"almost": almost, "a": a, "b": b, "b2": 7 - 2 * b, "a2": a, "y": a + b})
+    found = problem(frame, "repeated_column", task="regression")
+    assert found.where == ("a", "a2", "b", "b2")

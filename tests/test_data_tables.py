@@ -10,6 +10,8 @@ import pytest
 from data_problems import named
 
 from fitwell.data import BadData, check, read
+from fitwell.data.columns import convert_like
+from fitwell.data.csv_file import PIECE_BYTES, is_utf8
 from fitwell.data.inputs import read_inputs
 from fitwell.spec import Column
 
@@ -311,3 +313,22 @@ def test_german_credit_without_header(shared: Path) -> None:
     data = read(shared / "tabular" / "german.csv")
     assert data.inputs.shape == (1000, 20)
     assert data.spec.class_counts == (700, 300)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+def test_utf8_is_told_where_a_letter_lies_between_two_pieces(cut: int) -> None:
+    text = b"a" * (PIECE_BYTES - cut) + "\N{WAVE DASH}".encode()  # three bytes
+    assert is_utf8(text) and is_utf8(text + b"b" * 9)
+    assert not is_utf8(text[:-1]) and not is_utf8(text[:-1] + b"b")
+
+
+def test_codes_are_the_places_among_the_categories() -> None:
+    """A model's own categories, among them none and unknown ones, against a dictionary."""
+    texts = ["b", None, "a", " a ", "z", "", "nan", "c"]
+    known = ("a", "b", "c")
+    for categories in (known, ()):
+        column = Column("x", "category", categories)
+        got, _ = convert_like(pl.Series("x", texts), column, [f"row {i}" for i in range(8)], False)
+        place = {name: i for i, name in enumerate(categories)}
+        naive = [place.get((text or "").strip(), np.nan) for text in texts]
+        np.testing.assert_array_equal(got, np.array(naive, np.float32))

@@ -321,6 +321,18 @@ def test_a_cleaned_list_is_a_source_like_the_first(tmp_path: Path) -> None:
     assert again.spec.kind == "text" and len(again) == 39 and again.spec.classes == ("bad", "good")
 
 
+def test_a_group_beside_the_texts_is_found() -> None:
+    """Each author writes one kind of review: a split at random tests on authors it knows."""
+    texts, _ = reviews(120)
+    author = [i // 6 for i in range(120)]
+    labels = ["good" if a % 2 else "bad" for a in author]
+    frame = pl.DataFrame({"text": ["?", *texts[1:]], "author_id": author, "label": labels})
+    _, problems = check(frame.with_columns(text=pl.lit(" ") + pl.col("text")), {"text": "text"})
+    assert named(problems, "group_across_split").where == ("author_id",)
+    data = read(frame.with_columns(text=pl.Series(["", *texts[1:]])), {"text": "text"})
+    assert data.aside["author_id"].tolist() == author[1:]  # of the rows that are kept
+
+
 # ---------------------------------------------------------------- augmentation
 
 
@@ -408,6 +420,20 @@ def test_it_learns_says_what_it_learnt_and_predicts(tmp_path: Path) -> None:
     assert len(found) == 200 and np.mean([labels[0] in p["input"] for p in found]) == 0.5
     again = fw.evaluate(run, source=str(folder))
     assert again["scores"]["accuracy"] > 0.95
+
+
+def test_a_model_reads_the_column_that_it_was_trained_on() -> None:
+    texts, labels = reviews(80)
+    other = [
+        f"another long text that says something about something else, number {i}" for i in range(80)
+    ]
+    frame = pl.DataFrame({"other": other, "review": texts, "label": labels})
+    data = read(frame, {"text": "review"})
+    assert [(c.name, c.kind) for c in data.spec.columns] == [("review", "text")]
+    assert read_inputs(frame, data.spec).inputs.tolist() == texts
+    assert read(frame, {}, like=data.spec).inputs.tolist() == texts
+    with pytest.raises(BadData, match="other and review each hold texts"):
+        read_inputs(frame, read((texts, labels)).spec)
 
 
 def test_other_inputs_are_refused_with_what_the_model_reads(tmp_path: Path) -> None:

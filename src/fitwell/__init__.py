@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fitwell.api.judging import check as check
+    from fitwell.api.checking import check as check
     from fitwell.api.judging import compare as compare
     from fitwell.api.judging import diagnose as diagnose
     from fitwell.api.judging import evaluate as evaluate
@@ -44,7 +44,8 @@ __version__ = "0.1.0"
 
 # public name -> (module, name in it)
 _PUBLIC = {
-    **{n: ("fitwell.api.judging", n) for n in "check compare diagnose evaluate predict".split()},
+    "check": ("fitwell.api.checking", "check"),
+    **{n: ("fitwell.api.judging", n) for n in "compare diagnose evaluate predict".split()},
     **{n: ("fitwell.api.naming", n) for n in "catalog explain".split()},
     "cache": ("fitwell.api.keeping", "cache"),
     "show": ("fitwell.api.looking", "show"),

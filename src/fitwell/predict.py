@@ -125,8 +125,8 @@ def predict(run: Run, inputs: Any) -> list[dict[str, Any]]:
 
     Args:
         inputs: image files or folders of them, a CSV or Parquet file with the model's columns, an
-            `.npz` file, a .zip or .tar of one of these, several of them, an array, or a DataFrame.
-            Targets are not needed.
+            `.npz` file, a .zip or .tar of one of these, several of them, an array, a DataFrame
+            or a Dataset of Hugging Face. Targets are not needed.
 
     Returns:
         prediction: the class's name, or the number in the target's own unit; probability: the

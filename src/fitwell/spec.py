@@ -23,14 +23,14 @@ CYCLES = ("year", "week", "day")  # in which dates come again
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: numeric, categorical, or of dates.
+    """One column of a table: numeric, categorical, of dates, or of texts that are learnt from.
 
     Args:
         categories: the known values; of dates their spellings.
     """
 
     name: str
-    kind: Literal["numeric", "category", "date"] = "numeric"
+    kind: Literal["numeric", "category", "date", "text"] = "numeric"
     categories: tuple[str, ...] = ()
 
     @property
@@ -65,7 +65,7 @@ class Spec:
             index order; empty for regression.
         target: name of the target column or of what is predicted; of several, with commas.
         targets: names of the numbers that are predicted, where they are several.
-        columns: the input columns of a table; empty for images.
+        columns: the input columns of a table, of texts the one they stand in; empty for files.
         num_examples: examples in the source, all parts together.
         class_counts: examples of each class or label, in the order of `classes`; for boxes how many are
             annotated of each, before those without area or twice in a picture are left out.

@@ -1,8 +1,8 @@
-"""The verbs that judge: check, diagnose, compare, evaluate, predict."""
+"""The verbs that judge: diagnose, compare, evaluate, predict."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,102 +12,11 @@ from fitwell import record, store
 from fitwell.api.results import diagnosis_of
 from fitwell.api.start import Start, begin, given, over, recipe_of
 from fitwell.api.training import Progress
-from fitwell.data import Data, Problem
-from fitwell.data.cleaning import Cleaned, clean, place_of
-from fitwell.data.options import fill
+from fitwell.data import Data
 from fitwell.errors import FolderError, Interrupted, SettingError
 from fitwell.improve.state import STATE, read_improvement
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Scores, Verdict
-from fitwell.spec import Spec
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What a source is, and everything wrong with it.
-
-    Args:
-        data: None where it cannot be read.
-        split: how a `fit` would part it: "reason", and examples in "train", "validation" and "test";
-            empty where it cannot be parted.
-        fixed: the cleaned copy that was asked for.
-    """
-
-    data: Data | None
-    problems: tuple[Problem, ...]
-    fixed: Cleaned | None = None
-    split: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def spec(self) -> Spec | None:
-        return self.data.spec if self.data is not None else None
-
-    @property
-    def usable(self) -> bool:
-        """Whether nothing stands in the way of training."""
-        return self.data is not None and all(p.severity != "error" for p in self.problems)
-
-    def to_json(self) -> dict[str, Any]:
-        spec = self.spec
-        document: dict[str, Any] = {
-            "kind": spec.kind if spec else None,
-            "spec": spec.to_json() if spec else None,
-            "problems": [p.to_json() for p in self.problems],
-            "split": dict(self.split),
-        }
-        if self.fixed is not None:
-            left_out = {why: list(names) for why, names in self.fixed.left_out.items()}
-            path = self.fixed.path.as_posix()
-            document["fixed"] = {"path": path, "kept": self.fixed.kept, "left_out": left_out}
-        return document
-
-
-def check(
-    source: Any,
-    *,
-    settings: Mapping[str, Any] | None = None,
-    fix: bool = False,
-    out: str | Path | None = None,
-) -> Checked:
-    """What the data is and everything wrong with it, each bad file or row with its mend.
-
-    Args:
-        fix: also write a copy of the list of files, or of the table, without what should not be trained
-            on; the source itself is never written to.
-        out: the file of the copy; by default `<source>-clean.csv` in the current folder.
-
-    Raises:
-        SettingError: a setting is wrong; never for bad data, but where `fix` can keep none of it.
-    """
-    from fitwell.data import check as check_data
-
-    values = given("", settings)
-    options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
-    place = place_of(source, Path(out) if out else None) if fix else None
-    data, problems = check_data(source, options)
-    fixed = clean(source, place, data, problems, fill(options)) if place else None
-    return Checked(
-        data, tuple(problems), fixed, _parted(data, options, values.get("train.seed", 0))
-    )
-
-
-def _parted(data: Data | None, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    from fitwell.data import split
-
-    if data is None:
-        return {}
-    try:
-        rows = split.fit_rows(data, options, seed)
-    except SettingError:
-        if data.times is not None:
-            raise  # no check of the data says it
-        return {}  # too few for any split, which the problems say
-    return {
-        "reason": split.reason(data, options),
-        "train": len(rows.train),
-        "validation": len(rows.validation),
-        "test": len(rows.held_out),
-    }
 
 
 def diagnose(*runs: Any) -> Diagnosis:

@@ -12,7 +12,6 @@ from fitwell.data.options import READING
 from fitwell.errors import FolderError, SettingError
 from fitwell.policies import without_old
 from fitwell.recipe import Recipe
-from fitwell.resolve import complete
 from fitwell.settings import validate
 
 Model = str | Any
@@ -72,6 +71,8 @@ def begin(source: Any, model: Model = "", settings: Mapping[str, Any] | None = N
         SettingError: a setting is wrong, or does not suit the data.
         DataError: the source cannot be used.
     """
+    from fitwell.resolve import complete  # imports torch, which `check` does without
+
     data, values = opened(source, model, settings)
     return Start(data, values, complete(values, data.spec))
 

@@ -31,7 +31,8 @@ def fit(
     """Train one model and write a run folder.
 
     Args:
-        source: a path, a name, `(X, y)`, a DataFrame, a torch Dataset, a Run or a Recipe.
+        source: a path, a name, `(X, y)`, a DataFrame, a Dataset of torch or Hugging Face, a Run
+            or a Recipe.
         model: a name, an import path, or a class or function that builds the model.
         settings: dotted name -> value.
         out: the run folder; by default the next free one below ./runs.

@@ -11,7 +11,7 @@ from fitwell.settings import validate
 def check(given: Given, words: list[str]) -> None:
     """What the data is and everything wrong with it."""
     (source,) = exactly(words, "SOURCE")
-    from fitwell.api.judging import check as work
+    from fitwell.api.checking import check as work
     from fitwell.cli import output
 
     if given.out and not given.fix:

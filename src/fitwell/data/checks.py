@@ -7,6 +7,7 @@ import numpy as np
 from fitwell.data.audio_checks import clipped_recordings, silent_recordings
 from fitwell.data.box_checks import BOX_CHECKS
 from fitwell.data.duplicates import duplicates, near_copies
+from fitwell.data.leaks import files_across_split, group_across_split, time_across_split
 from fitwell.data.suspicions import capped_target, repeated_columns, target_in_features
 from fitwell.data.text_checks import telling_words
 from fitwell.data.types import Data, Options, Problem, some
@@ -296,6 +297,9 @@ CHECKS: tuple[Check, ...] = (
     silent_recordings,
     clipped_recordings,
     duplicates,
+    group_across_split,
+    time_across_split,
+    files_across_split,
     folds,
     *BOX_CHECKS,
 )

@@ -15,6 +15,14 @@ IDENTIFIER = re.compile(r"(.*[_\s])?(id|idx|index|uuid|guid|row|rownumber)|unnam
 MOST_CATEGORIES = 255
 FEW_CATEGORIES = 20  # so many categories are categories however few the rows
 IDENTIFIER_SHARE = 0.5  # more different texts than this share of the rows: names, not categories
+# Columns are called so that say who or what a row is of; and what may follow the word.
+GROUP_WORDS = set(
+    "patient subject speaker participant person user customer client household session device animal "
+    "player driver student family donor owner author writer rater visitor account machine sensor video "
+    "clip recording".split()
+)
+ID_WORDS = set("id ids no nr num number code key name uuid guid hash idx index".split())
+NUMBERED_SHARE = 0.9  # of the texts hold a digit: names that were given out
 NUMBER_SHARE = 0.9  # at least this share of the texts are numbers: the rest are mistakes
 
 
@@ -33,11 +41,11 @@ def convert(
         if dates is not None:
             days, spellings, problems = dates
             return Column(series.name, "date", spellings), _float32(days), problems
-    if reason := looks_like_identifier(series, decimal_comma):
+    text: Any = None if numbers is not None else clean_text(series)
+    if reason := _looks_like_identifier(series.name, numbers, text):
         return reason
     if numbers is not None:
         return Column(series.name), _float32(numbers), _mistakes(series, mistakes, keys)
-    text = clean_text(series)
     categories = tuple(sorted(text.drop_nulls().unique().to_list()))
     return Column(series.name, "category", categories), _codes(text, categories), []
 
@@ -89,9 +97,10 @@ def as_numbers(
     mistakes = (numbers.is_null() & ~text.is_null()).to_numpy()
     known = len(text) - text.null_count()
     wrong = int(mistakes.sum())
-    few = wrong <= (1 - NUMBER_SHARE) * known and numbers.n_unique() > FEW_CATEGORIES
-    if wrong and not few and not force:
-        return None, none
+    if wrong and not force:
+        few = wrong <= (1 - NUMBER_SHARE) * known
+        if not few or numbers.n_unique() <= FEW_CATEGORIES:
+            return None, none
     return numbers.to_numpy().astype(np.float64), mistakes
 
 
@@ -112,26 +121,71 @@ def clean_text(series: Any) -> Any:
     return text.set(text.is_in(MISSING), None)
 
 
-def looks_like_identifier(series: Any, decimal_comma: bool) -> str:
+def _looks_like_identifier(name: str, numbers: np.ndarray | None, text: Any) -> str:
     """Why the column names its rows instead of describing them; empty if it does not.
 
     Whole numbers under such a name and all different; or text with too many different values.
     """
-    numbers, _ = as_numbers(series, decimal_comma)
     if numbers is not None:
-        named = IDENTIFIER.fullmatch(series.name.strip()) is not None
+        if IDENTIFIER.fullmatch(name.strip()) is None:
+            return ""
         known = numbers[np.isfinite(numbers)]
         whole = len(known) == len(numbers) > 1 and bool((known == np.round(known)).all())
-        return "all different" if named and whole and len(np.unique(known)) == len(known) else ""
-    text = clean_text(series)
+        return "all different" if whole and len(np.unique(known)) == len(known) else ""
     distinct = text.drop_nulls().n_unique()
     too_many = distinct > FEW_CATEGORIES and distinct > IDENTIFIER_SHARE * len(text)
     return f"{distinct} different texts" if too_many or distinct > MOST_CATEGORIES else ""
 
 
+def identifies_rows(series: Any, decimal_comma: bool) -> bool:
+    """Whether the column names its rows instead of describing them."""
+    numbers, _ = as_numbers(series, decimal_comma)
+    text = None if numbers is not None else clean_text(series)
+    return bool(_looks_like_identifier(series.name, numbers, text))
+
+
+def aside(series: Any) -> np.ndarray | None:
+    """A column that is no input, for the search for groups: [row] float64 numbers or dates, or float32
+    codes of text that is numbered, such as p-17, or stands under the name of groups; nan where missing.
+
+    None where it repeats less than twice on average, or is of no such kind.
+    """
+    import polars as pl
+
+    if series.dtype.is_nested() or series.dtype == pl.Binary:
+        return None
+    if series.dtype.is_numeric():
+        return series.cast(pl.Float64).to_numpy().astype(np.float64)
+    text = clean_text(series)
+    known = text.drop_nulls()
+    values = known.unique()
+    if not len(known) or 2 * len(values) > len(known):
+        return None
+    numbered = values.str.contains(r"\d").sum() >= NUMBERED_SHARE * len(values)
+    if not numbered and not is_group_name(series.name):
+        return None
+    return text.cast(pl.Categorical).to_physical().cast(pl.Float32).to_numpy().astype(np.float32)
+
+
+def is_group_name(name: str) -> bool:
+    """Whether a column is called as groups are.
+
+    >>> [is_group_name(name) for name in ("patient", "Patient ID", "speakerId", "households", "user_age")]
+    [True, True, True, False, False]
+    """
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
+    words = [word.lower() for word in words]
+    while len(words) > 1 and words[-1] in ID_WORDS:
+        words.pop()
+    return bool(words) and words[-1] in GROUP_WORDS
+
+
 def _codes(text: Any, categories: tuple[str, ...]) -> np.ndarray:
-    codes = {c: float(i) for i, c in enumerate(categories)}
-    return np.array([codes.get(v, np.nan) for v in text.to_list()], dtype=np.float32)
+    """[row] float32 place of each text among the categories; nan where it is missing or none of them."""
+    import polars as pl
+
+    codes = text.cast(pl.Enum(categories), strict=False).to_physical()
+    return codes.cast(pl.Float32).to_numpy().astype(np.float32)
 
 
 def _float32(numbers: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Plain-text tables: which separator, whether there is a header; cells stay text. No torch."""
 
+import codecs
 import csv
 import io
 from pathlib import Path
@@ -10,6 +11,7 @@ from fitwell.settings import is_number
 
 SEPARATORS = (";", "\t", "|", ",")
 SNIFFED_LINES = 20
+PIECE_BYTES = 1 << 20
 
 
 def read_text_table(path: Path) -> tuple[Any, bool]:
@@ -23,7 +25,7 @@ def read_text_table(path: Path) -> tuple[Any, bool]:
     import polars as pl
 
     raw = path.read_bytes()
-    if not raw.strip():
+    if not raw or raw.isspace():
         raise refuse(
             "empty_file",
             f"{path.name} is empty.",
@@ -99,9 +101,15 @@ def _separator(lines: list[str]) -> str:
 
 
 def is_utf8(raw: bytes) -> bool:
-    """Whether the bytes are text in UTF-8."""
+    """Whether the bytes are text in UTF-8; read in pieces, which keeps large files in memory once."""
+    if raw.isascii():
+        return True
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    view = memoryview(raw)
     try:
-        raw.decode("utf-8")
+        for start in range(0, len(raw), PIECE_BYTES):
+            decoder.decode(view[start : start + PIECE_BYTES])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True

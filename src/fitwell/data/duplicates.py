@@ -11,7 +11,7 @@ from fitwell.data.audio_checks import near_waves
 from fitwell.data.images import in_threads, resize_array
 from fitwell.data.letterbox import inner_parts
 from fitwell.data.near import near_duplicates
-from fitwell.data.split import fit_rows
+from fitwell.data.split import final_rows
 from fitwell.data.text_checks import near_texts
 from fitwell.data.types import Data, Options, Problem, some
 from fitwell.errors import SettingError
@@ -103,7 +103,7 @@ def _said(
             "Leave one of each out.",
         ),
     }
-    own, test = _test_part(data, options)
+    own, test = test_part(data, options)
     across = "duplicate_across_parts" if own else "duplicate_across_split"
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     for rows in groups:
@@ -122,14 +122,14 @@ def _said(
             yield Problem(f"{alike.prefix}{name}", "warning", tuple(keys), text, mend)
 
 
-def _test_part(data: Data, options: Options) -> tuple[bool, np.ndarray]:
+def test_part(data: Data, options: Options) -> tuple[bool, np.ndarray]:
     """(whether the source brings its own, [example] whether it is in the test part)."""
     own = data.part == "test"
     if own.any():
         return True, own
     test = np.zeros(len(data), bool)
     with suppress(SettingError):  # too few for any split: another check says so
-        test[fit_rows(data, options, int(options["seed"])).held_out] = True
+        test[final_rows(data, options, 0).held_out] = True  # which no seed changes
     return False, test
 
 

@@ -37,10 +37,10 @@ def load_table(path: Path) -> Table:
     else:
         frame, comma = read_text_table(path)
     keys = [f"row {i + 1}" for i in range(frame.height)]
-    blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series().to_list()
-    if any(blank):
-        keys = [k for k, b in zip(keys, blank, strict=True) if not b]
-        frame = frame.filter(~pl.Series(blank))
+    blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    if blank.any():
+        keys = [k for k, b in zip(keys, blank.to_list(), strict=True) if not b]
+        frame = frame.filter(~blank)
     return Table(frame, keys, path.stem, path.name, comma)
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,16 +44,21 @@ class Unreadable:
 
 def header(path: Path) -> Header | Unreadable:
     """Size and mode of an image file; only its first bytes are read."""
-    from PIL import Image
-
     if not path.exists():
         return Unreadable(
             "a link to a file that is not there" if path.is_symlink() else "no such file"
         )
     if not path.stat().st_size:
         return Unreadable("zero bytes")
+    return header_of(path)
+
+
+def header_of(file: Path | BytesIO) -> Header | Unreadable:
+    """`header` of a file that is there, or of its bytes."""
+    from PIL import Image
+
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             height, width = _upright(image)
             grey = image.mode.split(";")[0] in GREY_MODES and not image.has_transparency_data
             return Header((height, width), grey, image.format or "")
@@ -61,9 +67,9 @@ def header(path: Path) -> Header | Unreadable:
 
 
 def decode(
-    path: Path, size: tuple[int, int], grey: bool, resize: Resize = "crop"
+    path: Path | BytesIO, size: tuple[int, int], grey: bool, resize: Resize = "crop"
 ) -> np.ndarray | Unreadable:
-    """uint8 [channel, height, width] of an image file."""
+    """uint8 [channel, height, width] of an image file, or of its bytes."""
     from PIL import Image
 
     try:

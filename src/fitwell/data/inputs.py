@@ -12,6 +12,7 @@ from fitwell.data.arrays import as_texts, inputs_array, refuse_nonfinite
 from fitwell.data.audio import read_recordings
 from fitwell.data.files import files_below, key_of
 from fitwell.data.frames import Table, load_frame, load_table
+from fitwell.data.hugging_face import inputs_of, is_hugging_face
 from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
 from fitwell.data.items import NOUNS, SUFFIXES
@@ -43,7 +44,8 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
     Args:
         source: a file of an image, text or recording, a folder of such (however deep), a table (no target
             needed; of the model's columns, or of paths of such files), .npz, an archive of one of these, a
-            named source, or several of these; an array or DataFrame.
+            named source, or several of these; an array, a DataFrame or a data set of Hugging Face's
+            `datasets`.
         spec: of the data the model was trained on.
 
     Raises:
@@ -55,6 +57,9 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
         if not source:
             raise refuse("no_input", "No input was named.", "Give files or folders.", "predict")
         return _from_paths(source, spec)
+    if is_hugging_face(source):
+        found = inputs_of(source, spec)
+        return _from_table(found, spec) if isinstance(found, Table) else Inputs(*found)
     if is_frame(source) and spec.kind in ("table", "text"):
         return _from_table(load_frame(source), spec)
     return _from_array(source, spec, "X")
@@ -168,7 +173,7 @@ def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
 def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:
     """A table's rows; `before` stands before the name of each: of which file it is."""
     if spec.kind == "text":
-        column = text_column(table, fill({"kind": "text"}), None)
+        column = text_column(table, fill({}), spec)
         texts = [text or "" for text in table.frame[column].to_list()]
         return Inputs(_objects(texts), [f"{before}{key}" for key in table.keys])
     if spec.kind != "table":

@@ -3,12 +3,13 @@
 No torch.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fitwell.data.columns import clean_text
+from fitwell.data.columns import aside, clean_text
 from fitwell.data.files import PARTS, Item
 from fitwell.data.frames import Table, named_column
 from fitwell.data.items import SUFFIXES, read_items
@@ -66,15 +67,10 @@ def read_listed(
     rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
     targets, problems = target_columns(rest, given, group, inputs=False)
     if len(targets) == 1 and task != "multilabel":
-        values = _labels(frame[targets[0]], table)
+        values = image_labels(frame[targets[0]], table)
     else:
         values = values_of(rest, targets, task)
-    if options["time"]:
-        raise SettingError(
-            f"data.time = {options['time']}: files are not parted by time. Leave it out, or say the "
-            "parts in a column split with train and test.",
-            setting="data.time",
-        )
+    refuse_time(options, "say the parts in a column split with train and test")
     rows = zip(
         frame[column].to_list(),
         values.tolist(),
@@ -97,7 +93,7 @@ def read_listed(
         first = Problem("no_images", "error", (table.where,), text, "See what is wrong with each.")
         return BadData([first, *found])
 
-    return read_items(
+    data = read_items(
         items,
         problems,
         options,
@@ -107,9 +103,35 @@ def read_listed(
         nothing=nothing,
         like=like,
     )
+    unused = [n for n in rest.frame.columns if n not in (*targets, group)]
+    return replace(data, aside=_aside(rest.frame[unused], frame[column].to_list(), data.keys))
 
 
-def _labels(series: Any, table: Table) -> np.ndarray:
+def _aside(frame: Any, paths: list[str | None], keys: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns that are not used, of the rows whose files were read, which are in the same order."""
+    rows, at = [], 0
+    for row, path in enumerate(paths):
+        if at < len(keys) and path is not None and str(path) == keys[at]:
+            rows.append(row)
+            at += 1
+    found = {name: aside(frame[name]) for name in frame.columns}
+    return {name: values[rows] for name, values in found.items() if values is not None}
+
+
+def refuse_time(options: dict[str, Any], instead: str, what: str = "files") -> None:
+    """Refuse `data.time` beside files or texts.
+
+    Raises:
+        SettingError: it is set.
+    """
+    if options["time"]:
+        raise SettingError(
+            f"data.time = {options['time']}: {what} are not parted by time. Leave it out, or {instead}.",
+            setting="data.time",
+        )
+
+
+def image_labels(series: Any, table: Table) -> np.ndarray:
     """[row] what the files show: whole numbers stay whole, since beside images they are classes, and 007
     keeps its zeros."""
     import polars as pl

@@ -30,7 +30,7 @@ def near_duplicates(images: np.ndarray) -> list[tuple[int, int]]:
     >>> near_duplicates(np.concatenate([one, other, one + 5]))
     [(0, 2)]
     """
-    grey, spread = _pooled(images)
+    grey, spread = pooled(images)
     full = 255.0 if images.dtype == np.uint8 else float(np.ptp(images)) or 1.0
     rows = np.flatnonzero(spread >= LEAST_CONTRAST * full)
     if len(rows) < 2:
@@ -46,7 +46,7 @@ def near_duplicates(images: np.ndarray) -> list[tuple[int, int]]:
     return sorted(set(found))
 
 
-def _pooled(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pooled(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """([example, SIDE, SIDE + 1] mean brightness of the fields of a grid, [example] its spread)."""
     n, channels, height, width = images.shape
     down, across = _fields(SIDE, height), _fields(SIDE + 1, width)

@@ -1,19 +1,21 @@
 """Tables of which a column holds texts: which it is, and `Data` of it. No torch."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from fitwell.data.columns import clean_text, looks_like_identifier
+from fitwell.data.columns import aside, clean_text, identifies_rows
 from fitwell.data.files import PARTS
 from fitwell.data.frames import Table, named_column
+from fitwell.data.listed import refuse_time
 from fitwell.data.options import target_and_task
 from fitwell.data.target_columns import part_column, target_columns, values_of
 from fitwell.data.texts import text_data
 from fitwell.data.types import Data, Problem, refuse, some
 from fitwell.data.words import words_of
 from fitwell.errors import SettingError
-from fitwell.spec import Spec
+from fitwell.spec import Column, Spec
 
 LOOKED_AT = 1000  # rows that say whether a column holds texts
 DISTINCT = 0.5  # of them are different: texts, not categories
@@ -38,15 +40,22 @@ def text_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
     wanted = like.kind if like else options["kind"]
     if wanted not in ("auto", "text"):
         return ""
+    frame = table.frame
+    if like and like.columns and like.columns[0].name in frame.columns:
+        return like.columns[0].name
     given, _ = target_and_task(options, like)
     apart = {options["group"], options["time"], *(part.strip() for part in given.split(","))}
-    rest = [name for name in table.frame.columns if name not in apart]
-    rest = [name for name in rest if name != part_column(table.frame)]
-    words = {name: _median_words(table.frame[name]) for name in rest}
+    rest = [n for n in frame.columns if n not in apart and n != part_column(frame)]
+    words = {name: _median_words(frame[name]) for name in rest}
     texts = [name for name in rest if words[name] >= MANY_WORDS]
-    if len(texts) != 1:
-        texts = texts or [name for name in rest if words[name] >= FEW_WORDS]
-    others = [name for name in rest if name not in texts and _is_input(table, name)]
+    texts = texts or [name for name in rest if words[name] >= FEW_WORDS]
+    if not texts and wanted == "auto":
+        return ""
+    others = [
+        name
+        for name in rest
+        if name not in texts and not identifies_rows(frame[name], table.decimal_comma)
+    ]
     # One of them is the target, unless that was named.
     lone = len(texts) == 1 and len(others) <= (0 if given else 1)
     if lone or (wanted == "text" and len(texts) == 1):
@@ -85,12 +94,7 @@ def read_prose(
         BadData: no such target or group, a missing target, or no text.
     """
     frame = table.frame
-    if options["time"]:
-        raise SettingError(
-            f"data.time = {options['time']}: texts are not parted by time. Leave it out, or say the parts "
-            "in a column split with train and test.",
-            setting="data.time",
-        )
+    refuse_time(options, "say the parts in a column split with train and test", "texts")
     group = named_column(table, options["group"], "group") if options["group"] else ""
     given, task = target_and_task(options, like)
     part = part_column(frame)
@@ -107,7 +111,7 @@ def read_prose(
     if part in used:
         named = [PARTS[str(v).strip().lower()] if v else "" for v in frame[part].to_list()]
         parts = np.array(named, dtype="<U10")
-    return text_data(
+    data = text_data(
         table.name,
         [text or "" for text in frame[column].to_list()],
         values,
@@ -115,10 +119,16 @@ def read_prose(
         keys=table.keys,
         part=parts,
         groups=np.array([str(v) for v in frame[group].to_list()]) if group else None,
+        columns=(Column(column, "text"),),
         target=",".join(targets),
         targets=targets if len(targets) > 1 else (),
         problems=problems,
         like=like,
+    )
+    kept = np.isin(table.keys, data.keys)
+    hidden = {name: aside(frame[name]) for name in ignored}
+    return replace(
+        data, aside={n: values[kept] for n, values in hidden.items() if values is not None}
     )
 
 
@@ -133,8 +143,3 @@ def _median_words(series: Any) -> float:
         return 0
     counts = [sum(word[0].isalpha() for word in words_of(text)) for text in found.to_list()]
     return float(np.median(counts))
-
-
-def _is_input(table: Table, name: str) -> bool:
-    """Whether a table could be learnt from by this column."""
-    return not looks_like_identifier(table.frame[name], table.decimal_comma)

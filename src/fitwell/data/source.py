@@ -8,6 +8,7 @@ from fitwell.data.archive import is_archive, stem_of, unpacked
 from fitwell.data.arrays import read_arrays
 from fitwell.data.checks import problems_of
 from fitwell.data.download import PUBLISHED
+from fitwell.data.hugging_face import is_hugging_face, read_hugging_face
 from fitwell.data.items import other_kind
 from fitwell.data.options import fill
 from fitwell.data.sources import SOURCES
@@ -34,6 +35,9 @@ TRAINING_ONLY = {
     "target_in_features",
     "capped_target",
     "duplicate_across_split",
+    "group_across_split",
+    "time_across_split",
+    "files_across_split",
 }
 OTHER_ARCHIVES = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")  # or of a single file
 
@@ -42,7 +46,8 @@ def read(source: Any, options: Options | None = None, *, like: Spec | None = Non
     """The data of a source, checked.
 
     Args:
-        source: a path, a name of `SOURCES`, `(X, y)`, a DataFrame or a torch Dataset.
+        source: a path, a name of `SOURCES`, `(X, y)`, a DataFrame, a torch Dataset, or a Dataset or
+            DatasetDict of Hugging Face's `datasets`.
         options: settings `data.*` without the prefix, and `seed`.
         like: the spec of a model that exists: its image size, columns and classes are used.
 
@@ -110,6 +115,8 @@ def _open(source: Any, options: dict[str, Any], like: Spec | None) -> Data:
         return _open_named(source, options, like)
     _refuse_root(options)
     _refuse_pattern(options, "a source in memory")
+    if is_hugging_face(source):
+        return read_hugging_face(source, options, like=like)
     if is_frame(source):
         from fitwell.data.table import read_frame
 
@@ -130,7 +137,7 @@ def _open(source: Any, options: dict[str, Any], like: Spec | None) -> Data:
     raise refuse(
         "unknown_source",
         f"A source of type {type(source).__name__} is not known.",
-        "Give a path, a name, (X, y), a DataFrame or a torch Dataset with a length.",
+        "Give a path, a name, (X, y), a DataFrame, or a Dataset of torch or Hugging Face with a length.",
         type(source).__name__,
     )
 

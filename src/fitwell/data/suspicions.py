@@ -8,6 +8,7 @@ import numpy as np
 from fitwell.data.types import Data, Options, Problem, some
 
 LOOKED_AT = 20_000  # rows, drawn at random, that one feature is tried on
+FIRST_LOOK = 2_000  # rows, evenly spread, on which columns must agree before all rows are ranked
 LEAST_ROWS = 100  # below, one feature in many predicts well by chance
 ALMOST_ALL = 0.98  # of what is to be predicted
 CAPPED = 0.01  # share of the rows that stand at the largest value
@@ -18,18 +19,16 @@ def repeated_columns(data: Data, options: Options) -> Iterator[Problem]:
     """Columns that say the same, perhaps in another unit."""
     if data.spec.kind != "table" or len(data) < 2:
         return
+    every = list(range(len(data.spec.columns)))
+    few = data.inputs[:: max(1, len(data) // FIRST_LOOK)]
+    # What says the same says it in a few rows too, and ranks of all rows take long.
     same: dict[bytes, list[int]] = defaultdict(list)
-    for i, column in enumerate(data.spec.columns):
-        ranks = _ranks(data.inputs[:, i])
-        top = ranks.max(initial=0)
-        if top == 0:
-            continue  # constant: said elsewhere
-        keys = [ranks.tobytes()]
-        if column.kind == "numeric":
-            keys.append(np.where(ranks < 0, ranks, top - ranks).tobytes())  # with another sign
-        same[min(keys)].append(i)
+    for likely in _ranked_alike(few, every, data).values():
+        if len(likely) > 1:
+            for ranks, columns in _ranked_alike(data.inputs, likely, data).items():
+                same[ranks] += columns
     groups = []
-    for candidates in same.values():
+    for candidates in sorted(same.values()):
         first = data.inputs[:, candidates[0]]
         alike = [i for i in candidates[1:] if _linear(first, data.inputs[:, i])]
         if alike:
@@ -43,6 +42,21 @@ def repeated_columns(data: Data, options: Options) -> Iterator[Problem]:
             f"Columns that say the same, or the same in another unit: {said}.",
             "Leave all but one of each out.",
         )
+
+
+def _ranked_alike(inputs: np.ndarray, columns: list[int], data: Data) -> dict[bytes, list[int]]:
+    """Columns by the order of their rows, or its reverse; but constant ones, which is said elsewhere."""
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for i in columns:
+        ranks = _ranks(inputs[:, i])
+        top = ranks.max(initial=0)
+        if top == 0 and len(inputs) == len(data):
+            continue
+        keys = [ranks.tobytes()]
+        if data.spec.columns[i].kind == "numeric":
+            keys.append(np.where(ranks < 0, ranks, top - ranks).tobytes())  # with another sign
+        same[min(keys)].append(i)
+    return same
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

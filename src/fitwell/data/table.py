@@ -4,6 +4,7 @@ Numbers become float32 with nan where missing, text becomes category codes; colu
 are left out, and that is said.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from fitwell.data.arrays import targets_array
 from fitwell.data.assemble import assemble
-from fitwell.data.columns import as_times, convert, convert_like
+from fitwell.data.columns import as_numbers, as_times, aside, convert, convert_like
 from fitwell.data.frames import Table, load_frame, load_table, named_column
 from fitwell.data.options import target_and_task
 from fitwell.data.prose import read_prose, text_column
@@ -19,6 +20,8 @@ from fitwell.data.target_columns import target_columns, values_of
 from fitwell.data.types import Data, Problem, refuse, some
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.spec import Column, Spec
+
+EXACT = 2**24  # float32 holds whole numbers up to here
 
 
 def read_table(path: Path, options: dict[str, Any], *, like: Spec | None = None) -> Data:
@@ -58,9 +61,13 @@ def read_frame(
 
 
 def table_data(
-    table: Table, options: dict[str, Any], like: Spec | None = None, targets: Any = None
+    table: Table,
+    options: dict[str, Any],
+    like: Spec | None = None,
+    targets: Any = None,
+    part: np.ndarray | None = None,
 ) -> Data:
-    """`Data` of a table; the arguments are those of `read_frame`."""
+    """`Data` of a table; the arguments are those of `read_frame`, and the source's own split."""
     frame, problems = table.frame, []
     column = text_column(table, options, like) if targets is None else ""
     if column:
@@ -104,14 +111,16 @@ def table_data(
         columns = like.columns
     else:
         columns, inputs, more = _inputs(table, names, options["dates"])
+    hidden = {} if like else _aside(table, names, columns, inputs)
     groups = np.array([str(v) for v in frame[group].to_list()]) if group else None
     times = _times(table, time, options) if time else None
-    return assemble(
+    data = assemble(
         table.name,
         inputs,
         values,
         options=options,
         keys=table.keys,
+        part=part,
         columns=columns,
         target=",".join(named),
         targets=named if len(named) > 1 else (),
@@ -120,6 +129,25 @@ def table_data(
         problems=[*problems, *more],
         like=like,
     )
+    return replace(data, aside=hidden)
+
+
+def _aside(
+    table: Table, names: list[str], columns: tuple[Column, ...], inputs: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What groups may be found in and the inputs do not hold: columns that were left out, and numbers with
+    more digits than float32 has."""
+    place = {column.name: i for i, column in enumerate(columns)}
+    large = [n for n, i in place.items() if np.nanmax(inputs[:, i], initial=0) >= EXACT]
+    found = {}
+    for name in names:
+        if name not in place and (values := aside(table.frame[name])) is not None:
+            found[name] = values
+        elif name in large and columns[place[name]].kind == "numeric":
+            numbers, _ = as_numbers(table.frame[name], table.decimal_comma, force=True)
+            assert numbers is not None
+            found[name] = numbers
+    return found
 
 
 def _inputs(

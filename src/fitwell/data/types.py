@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -88,6 +88,8 @@ class Data:
         fingerprint: sha256 of inputs and targets, hexadecimal.
         groups: [example] group number; examples of one group stay on one side of every split.
         times: [example] when each was; what is held out is later than what is trained on.
+        aside: columns that are no inputs and in which groups may be found: name -> [example] float64
+            numbers, or float32 codes of text; nan where missing.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Data:
     fingerprint: str
     groups: np.ndarray | None = None
     times: np.ndarray | None = None
+    aside: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.targets)
