@@ -214,6 +214,7 @@ def test_a_pattern_in_the_names(tmp_path: Path) -> None:
     assert [str(k).split("_")[0] for k in data.keys] == [data.spec.classes[t] for t in data.targets]
     assert data.groups is not None and len(set(data.groups)) == 3
     rows = split.fit_rows(data, {"test": 0.3}, 0)
+    assert "{group} in data.pattern: no group is on both sides" in split.reason(data, {})
     who = np.array([str(k).split("_")[1] for k in data.keys])
     assert not set(who[rows.train]) & set(who[rows.held_out])
     assert read(folder, {"pattern": "{label}_{who}_{index}"}).groups is None

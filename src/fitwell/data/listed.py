@@ -104,7 +104,9 @@ def read_listed(
         like=like,
     )
     unused = [n for n in rest.frame.columns if n not in (*targets, group)]
-    return replace(data, aside=_aside(rest.frame[unused], frame[column].to_list(), data.keys))
+    return replace(
+        data, aside=_aside(rest.frame.select(unused), frame[column].to_list(), data.keys)
+    )
 
 
 def _aside(frame: Any, paths: list[str | None], keys: np.ndarray) -> dict[str, np.ndarray]:

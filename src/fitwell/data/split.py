@@ -230,7 +230,7 @@ def reason(data: Data, options: Options) -> str:
         )
     elif data.groups is not None:
         how = (
-            f"by data.group = {settings['group']}: no group is on both sides, classes as even as that "
+            f"by {_said_groups(settings)}: no group is on both sides, classes as even as that "
             "allows"
         )
     elif data.spec.task == "multilabel":
@@ -321,3 +321,9 @@ def _labels(data: Data, rows: np.ndarray) -> np.ndarray:
 
 def _rng(*seed: int) -> np.random.Generator:
     return np.random.default_rng([s % 2**63 for s in seed])
+
+
+def _said_groups(settings: dict) -> str:
+    """Where the groups come from."""
+    named = settings["group"]
+    return f"data.group = {named}" if named else "{group} in data.pattern"
