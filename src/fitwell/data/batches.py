@@ -188,10 +188,12 @@ class Batches:
         """Spectrograms of recordings that are kept as they came; anything else as it is."""
         if self.ready or self._spectrogram is None:
             return x
-        waves = self._spectrogram.waves(x)
         if self._of_waves is not None and self._of_waves.on_waves:
-            waves = self._of_waves.waves(waves, epoch, step)
-        return self._spectrogram(waves).contiguous(memory_format=self.layout)
+            waves = self._of_waves.waves(self._spectrogram.waves(x), epoch, step)
+            seen = self._spectrogram(waves)
+        else:
+            seen = self._spectrogram.of_raw(x)
+        return seen.contiguous(memory_format=self.layout)
 
     def _inputs(self, at: Tensor) -> Tensor:
         x = self._x.index_select(0, at)
