@@ -66,6 +66,9 @@ OF_TABLES: dict[tuple[str, str], Family] = {
     ("mlp", "regression"): Family(60, _OF_TABLES, steps=4500),
 }
 
+# What an MLP wants of series.
+OF_SERIES: dict[str, Family] = {}
+
 
 def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
     """The recipe that runs: `settings` validated, everything else by default.
@@ -140,6 +143,8 @@ def family_of(model: str, spec: Spec) -> Family:
     """
     if spec.kind == "table":
         return OF_TABLES.get((model, spec.task), Family())
+    if spec.kind == "series":
+        return OF_SERIES.get(model, Family())
     return FAMILIES.get(model, Family())
 
 
@@ -206,8 +211,8 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             setting="train.ema",
         )
     _augments(values, spec)
-    if spec.kind == "images":
-        _of_tables_alone(values)
+    if spec.kind in ("images", "series"):
+        _of_tables_alone(values, spec)
     metrics = [name for name, metric in METRICS.items() if task.name in metric.tasks]
     if values["score.name"] not in metrics:
         raise SettingError(
@@ -235,8 +240,8 @@ def _reads(model: str, spec: Spec) -> None:
         )
 
 
-def _of_tables_alone(values: Mapping[str, Any]) -> None:
-    """Refuse for images what changes the columns of a table."""
+def _of_tables_alone(values: Mapping[str, Any], spec: Spec) -> None:
+    """Refuse for images and series what changes the columns of a table."""
     usual = {"data.scaling": defaults("data")["scaling"]}
     if values["model.name"] == "mlp":
         own = defaults("model", "mlp")
@@ -244,8 +249,8 @@ def _of_tables_alone(values: Mapping[str, Any]) -> None:
     for name, value in usual.items():
         if values[name] != value:
             raise SettingError(
-                f"{name} = {values[name]}: changes the columns of a table, and this data is images. Leave "
-                "it out.",
+                f"{name} = {values[name]}: changes the columns of a table, and this data is "
+                f"{PLURAL[spec.kind]}. Leave it out.",
                 setting=name,
             )
 

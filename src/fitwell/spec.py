@@ -3,10 +3,15 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["images", "table", "text"]
+Kind = Literal["images", "table", "text", "series"]
 # What data of each kind holds, for a sentence.
-PLURAL: dict[str, str] = {"images": "images", "table": "a table", "text": "texts"}
-TaskName = Literal["classification", "multilabel", "regression"]
+PLURAL: dict[str, str] = {
+    "images": "images",
+    "table": "a table",
+    "text": "texts",
+    "series": "series",
+}
+TaskName = Literal["classification", "multilabel", "regression", "forecasting"]
 Resize = Literal["crop", "squash"]
 
 
@@ -53,12 +58,14 @@ class Spec:
         kind: what one example is.
         task: what is predicted.
         input_shape: shape of one example as the model sees it: (channel, height, width) for images,
-            (feature,) for tables, with the features of every column; (word,) for texts.
+            (feature,) for tables, with the features of every column; (word,) for texts; (channel, time)
+            for series, with the steps of the longest. Behind the end of a shorter one the model sees 0 in
+            every channel, and nowhere else (see `fitwell.data.steps`).
         classes: names of the classes, or of the labels of which an example may have several, in
             index order; empty for regression.
         target: name of the target column or of what is predicted; of several, with commas.
         targets: names of the numbers that are predicted, where they are several.
-        columns: the input columns of a table; empty for images.
+        columns: the input columns of a table, or the channels of one long series; empty for images.
         num_examples: examples in the source, all parts together.
         class_counts: examples of each class or label, in the order of `classes`.
         head: units of the model's head where its loss wants another number than one a class, or
@@ -66,6 +73,7 @@ class Spec:
         vocabulary: numbers that stand for words of texts: 0 for none, 1 for an unknown one.
         measured: images are measurements of a range of their own, so black and white are not known.
         resize: how images were brought to the shape: others that the model is to read are, too.
+        every: how far apart the steps of one long series are: "hour", "15 minutes"; "" if irregular.
     """
 
     kind: Kind
@@ -81,6 +89,7 @@ class Spec:
     measured: bool = False
     targets: tuple[str, ...] = ()
     vocabulary: int = 0
+    every: str = ""
 
     @property
     def examples(self) -> str:
@@ -93,6 +102,11 @@ class Spec:
             return f"rows of {len(self.columns)} columns"
         if self.kind == "text":
             return f"texts of at most {self.input_shape[0]:,} words"
+        if self.kind == "series":
+            channels, steps = self.input_shape
+            return (
+                f"series of {channels:,} channel{'s' * (channels != 1)} and at most {steps:,} steps"
+            )
         return f"images of {'x'.join(str(n) for n in self.input_shape)}"
 
     @property

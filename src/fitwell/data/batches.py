@@ -102,7 +102,7 @@ class Batches:
         self.layout = torch.channels_last if images and channels_last else torch.contiguous_format
         width = (
             int(np.prod(inputs.shape[1:]))
-            if images
+            if inputs.ndim > 2
             else sum(len(column.features) for column in preprocess.columns)
         )
         # Texts are always kept as the numbers of their words, which take less room.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from fitwell.data.duplicates import duplicates, near_copies
+from fitwell.data.series_checks import series_lengths, series_values
 from fitwell.data.suspicions import capped_target, repeated_columns, target_in_features
 from fitwell.data.text_checks import telling_words
 from fitwell.data.types import Data, Options, Problem, some
@@ -222,7 +223,11 @@ def finite(data: Data, options: Options) -> Iterator[Problem]:
     if data.inputs.dtype.kind != "f":
         return
     flat = data.inputs.reshape(len(data), -1)
-    bad = np.isinf(flat).any(1) if data.spec.kind == "table" else ~np.isfinite(flat).all(1)
+    bad = (
+        np.isinf(flat).any(1)
+        if data.spec.kind in ("table", "series")
+        else ~np.isfinite(flat).all(1)
+    )
     if bad.any():
         names = tuple(str(k) for k in data.keys[bad])
         yield Problem(
@@ -289,6 +294,8 @@ CHECKS: tuple[Check, ...] = (
     columns,
     target_in_features,
     telling_words,
+    series_lengths,
+    series_values,
     capped_target,
     blank_images,
     duplicates,

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.data.arrays import read_arrays, to_numpy
+from fitwell.data.arrays import read_arrays
 from fitwell.data.assemble import slug
 from fitwell.data.images import choose_size, pixels
+from fitwell.data.numbers import to_numpy
 from fitwell.data.types import Data, Problem, refuse
 from fitwell.spec import Spec
 

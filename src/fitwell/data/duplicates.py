@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fitwell.data.near import near_duplicates
+from fitwell.data.near_series import near_series
 from fitwell.data.split import fit_rows
 from fitwell.data.text_checks import near_texts
 from fitwell.data.types import Data, Options, Problem, some
@@ -31,6 +32,9 @@ NEAR = {
         "near_", "almost the same, up to size, quality or brightness", "almost equal inputs"
     ),
     "text": Likeness("near_", "almost the same, word for word", "almost equal texts"),
+    "series": Likeness(
+        "near_", "one curve up to scale and shift", "one curve up to scale and shift"
+    ),
 }
 
 
@@ -50,6 +54,8 @@ def near_pairs(data: Data) -> list[tuple[int, int]]:
     """Pairs of examples that are almost the same, of kinds where that can be told."""
     if data.spec.kind == "text":
         return near_texts(data.inputs)
+    if data.spec.kind == "series":
+        return near_series(data.inputs)
     return near_duplicates(data.inputs) if data.spec.kind == "images" else []
 
 

@@ -10,6 +10,7 @@ from fitwell.data.checks import problems_of
 from fitwell.data.download import PUBLISHED
 from fitwell.data.options import fill
 from fitwell.data.sources import SOURCES
+from fitwell.data.ts import SUFFIX, is_ts_folder
 from fitwell.data.types import BadData, Data, Options, Problem, refuse
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.spec import PLURAL, Spec
@@ -29,6 +30,8 @@ TRAINING_ONLY = {
     "constant_target",
     "constant_inputs",
     "constant_column",
+    "constant_series",
+    "constant_channel",
     "repeated_column",
     "target_in_features",
     "capped_target",
@@ -138,6 +141,11 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
     name = ""
     if path.is_file() and is_archive(path):
         path, name = unpacked(path), stem_of(path)
+    if path.suffix.lower() == SUFFIX or (path.is_dir() and is_ts_folder(path)):
+        from fitwell.data.ts_source import read_ts
+
+        _refuse_columns(options, "a file of series")
+        return read_ts(path, options, name=name, like=like)
     if path.is_dir():
         from fitwell.data.cifar import is_cifar_folder, read_cifar
         from fitwell.data.folder import read_folder
@@ -168,7 +176,7 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         "unknown_file",
         f"{path.name} is of no kind that fitwell reads.",
         unpack
-        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files and of class "
+        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, .ts, folders of IDX files and of class "
         "folders with images or texts, and .zip and .tar of such.",
         str(path),
     )

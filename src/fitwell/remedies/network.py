@@ -24,6 +24,7 @@ _STRONGER: dict[str, dict[str, Edit]] = {
         "nin": _RESNET,
     },
     "table": {"linear": {"model.name": "mlp"}},
+    "series": {"linear": {"model.name": "mlp"}},
 }
 _RECTIFIERS = frozenset({"relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish"})
 
