@@ -90,6 +90,11 @@ def _fixed(fixed: Any) -> str:
 def described(spec: Any) -> str:
     """One line: what the data is."""
     what = spec.examples
+    if spec.task == "forecasting":
+        channels, steps = spec.input_shape
+        return f"One series of {channels:,} column{'s' * (channels != 1)} and {steps:,} steps" + (
+            f", every {spec.every}" if spec.every else ""
+        )
     if spec.classes:
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
         kinds = "labels" if spec.task == "multilabel" else "classes"

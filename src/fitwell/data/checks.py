@@ -32,6 +32,8 @@ def problems_of(data: Data, options: Options, *, thorough: bool = False) -> tupl
 
 def size(data: Data, options: Options) -> Iterator[Problem]:
     n = len(data)
+    if data.spec.task == "forecasting":
+        return  # one series, of many steps
     if n < 4:
         yield Problem(
             "too_few_examples",

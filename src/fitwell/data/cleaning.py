@@ -106,6 +106,13 @@ def clean(
     Raises:
         BadData: nothing can be kept.
     """
+    if data is not None and data.spec.kind == "series":
+        raise refuse(
+            "nothing_to_fix",
+            f"fix: {Path(source).name} holds series, of which no cleaned copy is written.",
+            "`fitwell check` says what is wrong with each, and how to mend it.",
+            str(source),
+        )
     path = Path(source).expanduser()
     table = load_table(path) if path.is_file() else None
     if table is None:

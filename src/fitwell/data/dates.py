@@ -19,6 +19,7 @@ _TIMES = (
     *("T%H:%M", "T%H:%M:%S", "T%H:%M:%SZ", "T%H:%M:%S%.f", "T%H:%M:%S%.fZ", "T%H:%M:%S%z"),
 )
 _NAMED = ("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
+_MONTHS = ("%Y-%m", "%b %Y", "%B %Y")  # the first of it
 _DAY_FIRST = ("%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y")
 _MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y")
 
@@ -28,7 +29,7 @@ def formats(order: str) -> list[str]:
     slashed = {"day_first": _DAY_FIRST, "month_first": (*_MONTH_FIRST, "%d.%m.%Y")}
     both = (*_DAY_FIRST, *_MONTH_FIRST)
     plain = ("%Y-%m-%d", "%Y/%m/%d", *_NAMED, *slashed.get(order, both))
-    return [date + time for date in plain for time in _TIMES]
+    return [*(date + time for date in plain for time in _TIMES), *_MONTHS]
 
 
 def read_dates(

@@ -36,11 +36,11 @@ def near_series(series: np.ndarray) -> list[tuple[int, int]]:
     rows, curves = rows[usable], curves[usable]
     if len(rows) < 2:
         return []
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     # Orthogonal directions bring nothing farther apart, so no pair that is alike is missed.
     drawn = np.random.default_rng(1).normal(size=(curves.shape[1], PROJECTIONS))
-    places = cKDTree(curves.astype(np.float64) @ np.linalg.qr(drawn)[0])
+    places = KDTree(curves.astype(np.float64) @ np.linalg.qr(drawn)[0])
     if places.count_neighbors(places, ALIKE) > 2 * MOST_PAIRS:
         return []
     pairs = places.query_pairs(ALIKE, output_type="ndarray")

@@ -52,10 +52,10 @@ def _fitted(
     array: np.ndarray, keys: list[str], spec: Spec, where: str, problems: list[Problem]
 ) -> Found:
     inputs, kept, more = fitted(array, keys, where, spec)
-    bad = np.isinf(inputs).any((1, 2))
+    bad = np.isinf(inputs.reshape(len(inputs), -1)).any(1)
     names = [key for key, stays in zip(keys, kept, strict=True) if stays]
     if bad.any():
-        wrong = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
+        wrong = [name for name, is_bad in zip(names, bad.tolist(), strict=True) if is_bad]
         raise refuse(
             "nonfinite_inputs",
             f"{where}: {len(wrong)} of {len(names)} series hold infinite values, or numbers too large for "

@@ -1,6 +1,7 @@
 """From what the user named to `Data`: `read` raises on bad data, `check` lists what is wrong."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from fitwell.data.archive import is_archive, stem_of, unpacked
 from fitwell.data.arrays import read_arrays
 from fitwell.data.checks import problems_of
 from fitwell.data.download import PUBLISHED
+from fitwell.data.long_series import NOT_YET
 from fitwell.data.options import fill
 from fitwell.data.sources import SOURCES
 from fitwell.data.ts import SUFFIX, is_ts_folder
@@ -55,6 +57,7 @@ def read(source: Any, options: Options | None = None, *, like: Spec | None = Non
     data, problems = _read(source, fill(options or {}), like)
     if like is not None:
         problems = tuple(p for p in problems if p.name not in TRAINING_ONLY)
+    problems = tuple(replace(p, severity="error") if p.name == NOT_YET else p for p in problems)
     if any(p.severity == "error" for p in problems):
         raise BadData(problems)
     return data.with_problems(problems)
