@@ -55,7 +55,7 @@ def _fitted(
     bad = np.isinf(inputs.reshape(len(inputs), -1)).any(1)
     names = [key for key, stays in zip(keys, kept, strict=True) if stays]
     if bad.any():
-        wrong = [name for name, is_bad in zip(names, bad.tolist(), strict=True) if is_bad]
+        wrong = [names[i] for i in np.flatnonzero(bad).tolist()]
         raise refuse(
             "nonfinite_inputs",
             f"{where}: {len(wrong)} of {len(names)} series hold infinite values, or numbers too large for "

@@ -13,7 +13,8 @@ from fitwell.data.arrays import targets_array
 from fitwell.data.assemble import assemble
 from fitwell.data.columns import as_times, convert, convert_like
 from fitwell.data.frames import Table, load_frame, load_table, named_column
-from fitwell.data.long_series import read_long, time_column
+from fitwell.data.long_columns import time_column
+from fitwell.data.long_series import read_long
 from fitwell.data.options import target_and_task
 from fitwell.data.prose import read_prose, text_column
 from fitwell.data.target_columns import target_columns, values_of
