@@ -15,8 +15,9 @@ COLOURS = (BLUE, ORANGE, GREEN, RED, MUTED)
 
 
 def series_plot(series: np.ndarray) -> str:
-    """[channel, time] as the data URI of a picture: a line a channel, each around its own mean where there
-    are several; gaps where values are missing.
+    """[channel, time] as the data URI of a picture: a line a channel, gaps where values are missing.
+
+    Of several channels each is drawn around its own mean and in its own scale.
 
     Of very long series the smallest and largest value of each stretch are drawn, so that no peak is lost.
     """
@@ -29,13 +30,13 @@ def series_plot(series: np.ndarray) -> str:
                 values = _standard(values)
             axes.plot(at, values, color=COLOURS[i % len(COLOURS)], linewidth=1.1)
         axes.set_xlim(0, max(1, series.shape[1] - 1))
-        axes.tick_params(labelsize=6)
+        axes.locator_params(nbins=3)
         if len(series) > 1:
             axes.set_yticks([])
             more = f" of {len(series)}" if len(series) > MOST_CHANNELS else ""
-            axes.set_title(f"{len(shown)}{more} channels, each standardised", fontsize=6)
+            axes.set_title(f"{len(shown)}{more} channels", fontsize=8)
 
-    return draw(paint, width=2.2, height=1.4)
+    return draw(paint, width=1.7, height=1.6)
 
 
 def thinned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
