@@ -148,15 +148,16 @@ def test_batches_are_the_same_prepared_at_once_or_one_by_one(
     data = read(unequal())
     fitted = preprocess.fit(data, np.arange(60))
 
-    def all_of() -> torch.Tensor:
+    def all_of(ready: bool) -> torch.Tensor:
         batches = Batches(
             data.inputs, data.targets, np.arange(60), batch_size=16, preprocess=fitted
         )
+        assert batches.ready == ready
         return torch.cat([batch.x for batch in batches.epoch(0)])
 
-    ready = all_of()
+    ready = all_of(True)
     monkeypatch.setattr("fitwell.data.batches.MOST_FLOAT_BYTES", 100)
-    assert torch.equal(ready, all_of())
+    assert torch.equal(ready, all_of(False))
     assert ready.shape == (60, 2, 30)
 
 
@@ -232,7 +233,10 @@ def test_other_kinds_are_refused_with_what_it_is() -> None:
         complete({"augment.hflip": 0.5}, spec)
     with pytest.raises(SettingError, match="this data is series"):
         complete({"data.scaling": "robust"}, spec)
-    assert complete({}, spec)["model.name"] == "mlp"
+    usual = complete({}, spec)
+    assert usual["model.name"] == "mlp" and usual["optim.name"] == "adamw"
+    assert usual["train.epochs"] == 180  # on few examples
+    assert complete({"model.name": "linear"}, spec)["optim.name"] == "sgd"
 
 
 def save(path: Path, **arrays: Any) -> Path:
@@ -420,7 +424,8 @@ def test_missing_constant_and_short_series() -> None:
     )
     mostly = named(flawed(_4=put((slice(None), slice(0, 29)), NAN)), "missing_values")
     assert mostly.severity == "warning"
-    assert named(flawed(_5=put(..., 2.0)), "constant_series").where == ("row 5",)
+    constant = flawed(_5=put(..., 2.0))
+    assert [p.name for p in constant] == ["constant_series"] and constant[0].where == ("row 5",)
     assert named(flawed(_6=put(0, 2.0)), "flat_channel").where == ("row 6",)
     assert named(flawed(_7=put((slice(None), slice(1, None)), NAN)), "short_series").where == (
         "row 7",
@@ -497,6 +502,10 @@ def test_end_to_end_on_made_series(tmp_path: Path) -> None:
     assert run.scores["test"]["accuracy"] > 0.8
     answers = fw.predict(run, x[:5])
     assert [a["input"] for a in answers] == [f"row {i}" for i in range(5)]
+    scored = fw.evaluate(run, ([each[:, :9] for each in x], y))[
+        "scores"
+    ]  # shorter than all it has seen
+    assert 0.4 < scored["accuracy"] <= 1
     padded_too = fw.predict(run, padded(x[:5]))
     assert [a["prediction"] for a in padded_too] == [a["prediction"] for a in answers]
     with pytest.warns(UserWarning, match="only the first 30 steps"):

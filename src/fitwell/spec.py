@@ -97,6 +97,8 @@ class Spec:
 
         >>> Spec("images", "regression", (3, 32, 32)).examples, Spec("text", "regression", (90,)).examples
         ('images of 3x32x32', 'texts of at most 90 words')
+        >>> Spec("series", "regression", (12, 29)).examples
+        'series of 12 channels and at most 29 steps'
         """
         if self.kind == "table":
             return f"rows of {len(self.columns)} columns"

@@ -6,8 +6,6 @@ it flatters the score as a copy does.
 
 import numpy as np
 
-from fitwell.data.steps import lengths
-
 ALIKE = 0.003  # largest distance of two curves of unit length: correlation of 0.999 995 and more
 LEAST_KNOWN = 12  # values of a channel: of fewer any two may be alike by chance
 PROJECTIONS = 6
@@ -44,13 +42,11 @@ def near_series(series: np.ndarray) -> list[tuple[int, int]]:
     if places.count_neighbors(places, ALIKE) > 2 * MOST_PAIRS:
         return []
     pairs = places.query_pairs(ALIKE, output_type="ndarray")
-    ends = lengths(series[rows])
     found = []
     step = max(1, CHUNK // curves.shape[1])
     for start in range(0, len(pairs), step):
         first, second = pairs[start : start + step].T
         alike = np.linalg.norm(curves[first] - curves[second], axis=1) <= ALIKE
-        alike &= ends[first] == ends[second]
         found += zip(rows[first[alike]].tolist(), rows[second[alike]].tolist(), strict=True)
     return sorted(
         (min(a, b), max(a, b))

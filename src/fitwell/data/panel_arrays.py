@@ -48,7 +48,8 @@ def as_series(
     if array.ndim == 2 and (like is None or like.input_shape[0] == 1):
         text = f"{where} is read as series of 1 channel and {array.shape[1]:,} steps."
         mend = "Give [example, channel, time] for more channels, or data.kind=table for columns."
-        notes.append(Problem("read_as_series", "note", (where,), text, mend))
+        if like is None:
+            notes.append(Problem("read_as_series", "note", (where,), text, mend))
         array = array[:, None]
     if array.ndim != 3:
         raise refuse(
