@@ -203,6 +203,30 @@ def test_lists_of_unequal_arrays() -> None:
     assert "10 to 30 steps" in note.message and note.where == ("row 0", "row 20")
 
 
+class Items(torch.utils.data.Dataset):
+    """A Dataset of series of unequal length."""
+
+    def __init__(self, x: list[np.ndarray], y: np.ndarray) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.from_numpy(self.x[index]), int(self.y[index] == "slow")
+
+
+def test_datasets_and_images_of_several_sizes() -> None:
+    x, y = unequal()
+    data = read(Items(x, y), SERIES)
+    assert np.array_equal(data.inputs, read((x, y)).inputs, equal_nan=True)
+    with pytest.raises(BadData, match="row 0 has shape"):
+        read(Items(x, y))
+    grey = [np.zeros((4 + i % 3, 5), np.uint8) for i in range(8)]
+    with pytest.raises(BadData, match="not a rectangular array"):
+        read((grey, [0, 1] * 4))
+
+
 @pytest.mark.parametrize(
     ("x", "why"),
     [
@@ -377,12 +401,12 @@ def test_ts_lines_and_headers_that_are_wrong(tmp_path: Path) -> None:
     bad = named(problems, "unreadable_lines")
     first = len(lines) + 1
     assert bad.where == tuple(f"line {first + i}" for i in range(3))
-    assert "1 channels, not 2" in bad.message and "two is no number" in bad.message
+    assert "1 channel, not 2" in bad.message and "two is no number" in bad.message
     assert named(problems, "empty_series").where == (f"line {first + 5}",)
     assert named(problems, "undeclared_class").where == ("fasst",)
     assert named(problems, "empty_class").where == ("sideways",)
     differs = named(problems, "header_differs").message
-    assert all(tag in differs for tag in ("@univariate", "@equallength", "@serieslength"))
+    assert all(tag in differs for tag in ("@univariate", "@equalLength", "@seriesLength"))
 
 
 def test_typescript_and_video_are_no_series(tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def _of_unequal(x: Sequence[Any], where: str, sure: bool) -> tuple[np.ndarray, N
     dimensions = {array.ndim for array in arrays}
     if dimensions not in ({1}, {2}) or not kinds <= set("iufb"):
         return None
+    if not sure and kinds <= set("ub"):  # images of several sizes
+        return None
     if len({array.shape for array in arrays}) == 1:
         return None
     notes: Notes = []

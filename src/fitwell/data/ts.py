@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fitwell.data.types import refuse
+from fitwell.data.types import many, refuse
 
 SUFFIX = ".ts"
 _MISSING = ("?", "", "nan", "NaN", "NA")
@@ -31,6 +31,10 @@ class Panel:
     labels: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     bad: dict[int, str] = field(default_factory=dict)
+
+    def says(self, tag: str) -> bool:
+        """Whether the header says of this tag that it is so."""
+        return self.header.get(tag.lower(), "").lower().split()[:1] == ["true"]
 
     def keys(self, several: bool) -> list[str]:
         """Names of the series; with that of the file where there are several."""
@@ -68,7 +72,7 @@ def load_ts(path: Path) -> Panel:
     panel = Panel(path.name, {})
     lines = enumerate(text.splitlines(), start=1)
     for _, line in lines:
-        tag, _, value = line.strip().partition(" ")
+        tag, value = [*line.split(maxsplit=1), "", ""][:2]
         if tag.lower() == "@data":
             break
         if tag.startswith("@"):
@@ -80,7 +84,7 @@ def load_ts(path: Path) -> Panel:
             "Save it as sktime's write_dataframe_to_tsfile does, or as .npz.",
             path.name,
         )
-    if _says(panel, "timestamps"):
+    if panel.says("timestamps"):
         raise refuse(
             "time_stamps",
             f"{path.name} has a time stamp beside each value (@timeStamps true), which fitwell does not "
@@ -102,7 +106,7 @@ def _take(panel: Panel, number: int, line: str, labelled: bool, channels: int) -
     fields = fields if labelled else [*fields, last]
     channels = channels or (len(panel.series[0]) if panel.series else 0)
     if channels and len(fields) != channels:
-        panel.bad[number] = f"{len(fields)} channels, not {channels}"
+        panel.bad[number] = f"{many(len(fields), 'channel')}, not {channels}"
         return
     try:
         values = [[value_of(cell) for cell in each.split(",")] for each in fields]
@@ -133,13 +137,9 @@ def value_of(cell: str) -> float:
 
 
 def task_of(panel: Panel) -> str:
-    if _says(panel, "targetlabel"):
+    if panel.says("targetlabel"):
         return "regression"
-    return "classification" if _says(panel, "classlabel") else ""
-
-
-def _says(panel: Panel, tag: str) -> bool:
-    return panel.header.get(tag, "").lower().split(" ")[0] == "true"
+    return "classification" if panel.says("classlabel") else ""
 
 
 def _count(panel: Panel, tag: str) -> int:

@@ -5,7 +5,6 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -151,16 +150,16 @@ def problems_of_panel(panel: Panel, several: bool) -> list[Problem]:
     if not panel.series:
         return found
     sizes = {each.shape[1] for each in panel.series}
-    told: dict[str, Callable[[str], bool]] = {
-        "univariate": lambda v: v.lower() == "true" and len(panel.series[0]) > 1,
-        "equallength": lambda v: v.lower() == "true" and len(sizes) > 1,
-        "serieslength": lambda v: v.isdigit() and int(v) != max(sizes),
-    }
-    wrong = [
-        f"@{tag} {panel.header[tag]}"
-        for tag, otherwise in told.items()
-        if otherwise(panel.header.get(tag, ""))
-    ]
+    equal = panel.says("equalLength")
+    stated = panel.header.get("serieslength", "")
+    wrong = []
+    if panel.says("univariate") and len(panel.series[0]) > 1:
+        wrong.append("@univariate true")
+    if equal and len(sizes) > 1:
+        wrong.append("@equalLength true")
+    # Of unequal ones the archive gives the longest of both files.
+    if stated.isdigit() and (int(stated) < max(sizes) or (equal and int(stated) != max(sizes))):
+        wrong.append(f"@seriesLength {stated}")
     if wrong:
         text = (
             f"{panel.where} says {some(wrong)}, and holds series of {len(panel.series[0])} channels and "
