@@ -276,3 +276,21 @@ def test_inputs_of_a_table_without_its_target(hf: Any) -> None:
     assert found.keys == again.keys.tolist()
     with pytest.raises(BadData, match="no column size"):
         read_inputs(rows(hf, 9).remove_columns(["size"]), data.spec)
+
+
+def test_texts_with_their_parts_and_classes(hf: Any) -> None:
+    """As most published sets of texts are: a column of texts, one of classes, train and test."""
+
+    def part(n: int, seed: int) -> Any:
+        rng = np.random.default_rng(seed)
+        texts = [" ".join(rng.choice(list("abcdefghij"), 12)) + f" {seed} {i}" for i in range(n)]
+        features = {"text": hf.Value("string"), "label": hf.ClassLabel(names=["neg", "pos"])}
+        columns = {"text": texts, "label": [i % 2 for i in range(n)]}
+        return hf.Dataset.from_dict(columns, features=hf.Features(features))
+
+    parts = hf.DatasetDict(train=part(40, 0), test=part(10, 1))
+    data = read(parts)
+    assert data.spec.kind == "text" and data.spec.classes == ("neg", "pos")
+    assert (data.part == "train").sum() == 40 and (data.part == "test").sum() == 10
+    assert data.inputs[0].endswith(" 0 0") and data.inputs[40].endswith(" 1 0")
+    assert read_inputs(part(5, 2), data.spec).inputs.shape == (5,)

@@ -82,7 +82,7 @@ class _Estimator(BaseEstimator):
     def _decode(self, X: Any) -> Decoded:
         check_is_fitted(self)
         x = validate_data(self, X, reset=False, allow_nd=True, dtype=np.float32)
-        if x.ndim > 2:
+        if x.ndim > 2 or self.spec_.kind == "series":
             x = x.reshape(len(x), *self.spec_.input_shape)
         batches = Batches(
             x,

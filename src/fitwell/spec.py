@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["images", "table", "text", "boxes", "audio"]
+Kind = Literal["images", "table", "text", "boxes", "audio", "series"]
 # What data of each kind holds, for a sentence.
 PLURAL: dict[str, str] = {
     "images": "images",
@@ -11,8 +11,9 @@ PLURAL: dict[str, str] = {
     "text": "texts",
     "boxes": "pictures with boxes",
     "audio": "recordings",
+    "series": "series",
 }
-TaskName = Literal["classification", "multilabel", "regression", "detection"]
+TaskName = Literal["classification", "multilabel", "regression", "detection", "forecasting"]
 Resize = Literal["crop", "squash", "letterbox"]
 
 
@@ -60,12 +61,15 @@ class Spec:
         task: what is predicted.
         input_shape: shape of one example as the model sees it: (channel, height, width) for images and
             for pictures with boxes, (feature,) for tables, with the features of every column; (word,)
-            for texts; (1, mel, frame) for recordings.
+            for texts; (1, mel, frame) for recordings; (channel, time) for series, with the steps of the
+            longest. Behind the end of a shorter one the model sees 0 in every channel, and nowhere else
+            (see `fitwell.data.steps`).
         classes: names of the classes, or of the labels of which an example may have several, in
             index order; empty for regression.
         target: name of the target column or of what is predicted; of several, with commas.
         targets: names of the numbers that are predicted, where they are several.
-        columns: the input columns of a table, of texts the one they stand in; empty for files.
+        columns: the input columns of a table, of texts the one they stand in, or the channels of one
+            long series; empty for files.
         num_examples: examples in the source, all parts together.
         class_counts: examples of each class or label, in the order of `classes`; for boxes how many are
             annotated of each, before those without area or twice in a picture are left out.
@@ -76,6 +80,7 @@ class Spec:
         rate, samples: of recordings, as they were cut or padded: samples a second, and of each.
         measured: images are measurements of a range of their own, so black and white are not known.
         resize: how images were brought to the shape: others that the model is to read are, too.
+        every: how far apart the steps of one long series are: "hour", "15 minutes"; "" if irregular.
     """
 
     kind: Kind
@@ -94,6 +99,7 @@ class Spec:
     stored: tuple[int, ...] = ()
     rate: int = 0
     samples: int = 0
+    every: str = ""
 
     @property
     def examples(self) -> str:
@@ -101,6 +107,8 @@ class Spec:
 
         >>> Spec("images", "regression", (3, 32, 32)).examples, Spec("text", "regression", (90,)).examples
         ('images of 3x32x32', 'texts of at most 90 words')
+        >>> Spec("series", "regression", (12, 29)).examples
+        'series of 12 channels and at most 29 steps'
         """
         if self.kind == "table":
             return f"rows of {len(self.columns)} columns"
@@ -112,6 +120,11 @@ class Spec:
             seen = "x".join(str(n) for n in self.input_shape[1:])
             length = self.samples / self.rate
             return f"recordings of {length:.3g} s at {self.rate:,} Hz, as spectrograms of {seen}"
+        if self.kind == "series":
+            channels, steps = self.input_shape
+            return (
+                f"series of {channels:,} channel{'s' * (channels != 1)} and at most {steps:,} steps"
+            )
         return f"images of {'x'.join(str(n) for n in self.input_shape)}"
 
     @property

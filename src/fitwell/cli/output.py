@@ -94,6 +94,11 @@ def described(spec: Any) -> str:
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
         boxes = f"{sum(spec.class_counts):,} boxes of {len(spec.classes)} classes"
         return f"{spec.num_examples:,} images with {boxes}: {names}"
+    if spec.task == "forecasting":
+        channels, steps = spec.input_shape
+        return f"One series of {channels:,} column{'s' * (channels != 1)} and {steps:,} steps" + (
+            f", every {spec.every}" if spec.every else ""
+        )
     if spec.classes:
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
         kinds = "labels" if spec.task == "multilabel" else "classes"

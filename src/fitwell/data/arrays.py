@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.assemble import assemble
+from fitwell.data.numbers import to_numpy
 from fitwell.data.options import target_and_task
+from fitwell.data.panel_arrays import as_series
+from fitwell.data.panels import series_data
 from fitwell.data.texts import text_data
 from fitwell.data.types import Data, Problem, refuse, some
 from fitwell.settings import is_number
@@ -30,7 +33,8 @@ def read_arrays(
     """`Data` of inputs X and targets y.
 
     Args:
-        x: [example] texts, [example, feature], or images [example, height, width], [example, channel,
+        x: [example] texts, [example, feature], series [example, channel, time] or a list of [channel, time]
+            of unequal length (see `as_series`), or images [example, height, width], [example, channel,
             height, width] or [example, height, width, channel]; numpy, torch, or anything numpy reads.
         y: [example] class labels (numbers, text, switches) or numbers; one-hot too; [example, target]
             several numbers, or 0 and 1 for labels of which an example may have several.
@@ -40,7 +44,8 @@ def read_arrays(
         BadData: shapes that do not fit, NaN, infinite values, text, missing targets.
     """
     texts = as_texts(x)
-    array, notes = (texts, []) if texts is not None else inputs_array(x, where)
+    series = as_series(x, where, options, like) if texts is None else None
+    array, notes = (texts, []) if texts is not None else series or inputs_array(x, where)
     _, task = target_and_task(options, like)
     values, more = targets_array(y, where, task)
     if len(array) != len(values):
@@ -64,6 +69,21 @@ def read_arrays(
             target=target,
             classes=classes,
             problems=more,
+            like=like,
+        )
+    if series is not None:
+        return series_data(
+            name,
+            array,
+            values,
+            where=where,
+            options=options,
+            keys=keys,
+            part=part,
+            groups=groups,
+            target=target,
+            classes=classes,
+            problems=[*notes, *more],
             like=like,
         )
     refuse_nonfinite(array, keys, where)
@@ -99,18 +119,6 @@ def as_texts(x: Any) -> np.ndarray | None:
     return None if all(is_number(text) for text in array.tolist()) else array
 
 
-def to_numpy(values: Any) -> np.ndarray:
-    """A numpy array of numpy, torch, pandas, polars or plain lists."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        if str(values.dtype) == "torch.bfloat16":
-            values = values.float()
-        return values.numpy()
-    if hasattr(values, "to_numpy"):
-        return np.asarray(values.to_numpy())
-    return np.asarray(values)
-
-
 def inputs_array(x: Any, where: str) -> tuple[np.ndarray, list[Problem]]:
     """X as images [example, channel, height, width] or a table [example, column], and notes."""
     if hasattr(x, "tocsr"):
@@ -135,7 +143,8 @@ def inputs_array(x: Any, where: str) -> tuple[np.ndarray, list[Problem]]:
         array = array[:, None]
         size = f"{array.shape[2]}x{array.shape[3]}"
         text = f"{where} has 3 dimensions and is read as grey images of {size}."
-        notes = [Problem("read_as_images", "note", (where,), text, "Flatten X for a table.")]
+        mend = "Flatten X for a table; set data.kind=series for series [example, channel, time]."
+        notes = [Problem("read_as_images", "note", (where,), text, mend)]
     elif array.ndim == 4 and array.shape[1] not in (1, 3, 4) and array.shape[3] in (1, 3, 4):
         array = array.transpose(0, 3, 1, 2)
         text = f"{where} is read as [example, height, width, channel], from its shape."

@@ -121,7 +121,7 @@ class Batches:
         self.whole = replace(preprocess, seen=self.seen)
         width = (
             int(np.prod(inputs.shape[1:] if sound is None else sound.shape))
-            if images
+            if inputs.ndim > 2
             else sum(len(column.features) for column in preprocess.columns)
         )
         # Texts are always kept as the numbers of their words, which take less room.

@@ -8,6 +8,7 @@ from fitwell.data.audio_checks import clipped_recordings, silent_recordings
 from fitwell.data.box_checks import BOX_CHECKS
 from fitwell.data.duplicates import duplicates, near_copies
 from fitwell.data.leaks import files_across_split, group_across_split, time_across_split
+from fitwell.data.series_checks import series_lengths, series_values
 from fitwell.data.suspicions import capped_target, repeated_columns, target_in_features
 from fitwell.data.text_checks import telling_words
 from fitwell.data.types import Data, Options, Problem, some
@@ -34,6 +35,8 @@ def problems_of(data: Data, options: Options, *, thorough: bool = False) -> tupl
 
 def size(data: Data, options: Options) -> Iterator[Problem]:
     n = len(data)
+    if data.spec.task == "forecasting":
+        return  # one series, of many steps
     if n < 4:
         yield Problem(
             "too_few_examples",
@@ -222,10 +225,14 @@ def columns(data: Data, options: Options) -> Iterator[Problem]:
 
 
 def finite(data: Data, options: Options) -> Iterator[Problem]:
-    if data.inputs.dtype.kind != "f":
-        return
+    if data.inputs.dtype.kind != "f" or data.spec.task == "forecasting":
+        return  # of one series its reader says where
     flat = data.inputs.reshape(len(data), -1)
-    bad = np.isinf(flat).any(1) if data.spec.kind == "table" else ~np.isfinite(flat).all(1)
+    bad = (
+        np.isinf(flat).any(1)
+        if data.spec.kind in ("table", "series")
+        else ~np.isfinite(flat).all(1)
+    )
     if bad.any():
         names = tuple(str(k) for k in data.keys[bad])
         yield Problem(
@@ -292,6 +299,8 @@ CHECKS: tuple[Check, ...] = (
     columns,
     target_in_features,
     telling_words,
+    series_lengths,
+    series_values,
     capped_target,
     blank_images,
     silent_recordings,

@@ -119,6 +119,13 @@ def clean(
             "Mend the annotations themselves, or move away what is listed.",
             str(source)[:80],
         )
+    if data is not None and data.spec.kind == "series":
+        raise refuse(
+            "nothing_to_fix",
+            f"fix: {Path(source).name} holds series, of which no cleaned copy is written.",
+            "`fitwell check` says what is wrong with each, and how to mend it.",
+            str(source),
+        )
     path = Path(source).expanduser()
     table = load_table(path) if path.is_file() else None
     if table is None:

@@ -137,11 +137,11 @@ def _looks_like_identifier(name: str, numbers: np.ndarray | None, text: Any) -> 
     return f"{distinct} different texts" if too_many or distinct > MOST_CATEGORIES else ""
 
 
-def identifies_rows(series: Any, decimal_comma: bool) -> bool:
-    """Whether the column names its rows instead of describing them."""
+def looks_like_identifier(series: Any, decimal_comma: bool) -> str:
+    """Why the column names its rows instead of describing them; empty if it does not."""
     numbers, _ = as_numbers(series, decimal_comma)
     text = None if numbers is not None else clean_text(series)
-    return bool(_looks_like_identifier(series.name, numbers, text))
+    return _looks_like_identifier(series.name, numbers, text)
 
 
 def aside(series: Any) -> np.ndarray | None:

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.data.arrays import read_arrays, to_numpy
+from fitwell.data.arrays import read_arrays
 from fitwell.data.assemble import slug
 from fitwell.data.images import choose_size, pixels
+from fitwell.data.numbers import to_numpy
+from fitwell.data.panel_arrays import as_series
 from fitwell.data.types import Data, Problem, refuse
 from fitwell.spec import Spec
 
@@ -85,6 +87,9 @@ def _stack(inputs: list[Any], name: str, options: dict[str, Any], like: Spec | N
         return np.stack([pixels(x, size, grey, resize) for x in inputs])
     arrays = [to_numpy(x) for x in inputs]
     shapes = {a.shape for a in arrays}
+    wanted = like.kind if like else options["kind"]
+    if len(shapes) > 1 and wanted == "series" and (found := as_series(arrays, name, options, like)):
+        return found[0]
     if len(shapes) > 1:
         odd = next(i for i, a in enumerate(arrays) if a.shape != arrays[0].shape)
         raise refuse(

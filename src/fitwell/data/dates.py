@@ -19,7 +19,7 @@ _TIMES = (
     *("T%H:%M", "T%H:%M:%S", "T%H:%M:%SZ", "T%H:%M:%S%.f", "T%H:%M:%S%.fZ", "T%H:%M:%S%z"),
 )
 _NAMED = ("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
-_MONTHS = ("%Y-%m", "%Y/%m")  # read as their first day
+_MONTHS = ("%Y-%m", "%Y/%m", "%b %Y", "%B %Y")  # read as their first day
 _DAY_FIRST = ("%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y")
 _MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y")
 

@@ -11,6 +11,7 @@ from fitwell.data.audio_checks import near_waves
 from fitwell.data.images import in_threads, resize_array
 from fitwell.data.letterbox import inner_parts
 from fitwell.data.near import near_duplicates
+from fitwell.data.near_series import near_series
 from fitwell.data.split import final_rows
 from fitwell.data.text_checks import near_texts
 from fitwell.data.types import Data, Options, Problem, some
@@ -40,6 +41,9 @@ NEAR = {
     "audio": Likeness(
         "near_", "the same up to loudness and silence at both ends", "almost equal sounds"
     ),
+    "series": Likeness(
+        "near_", "one curve up to scale and shift", "one curve up to scale and shift"
+    ),
 }
 
 
@@ -61,6 +65,8 @@ def near_pairs(data: Data) -> list[tuple[int, int]]:
         return near_texts(data.inputs)
     if data.spec.kind == "audio":
         return near_waves(data.inputs)
+    if data.spec.kind == "series":
+        return near_series(data.inputs)
     return near_duplicates(_compared(data)) if data.spec.kind in ("images", "boxes") else []
 
 

@@ -11,13 +11,15 @@ from fitwell.errors import did_you_mean
 
 @dataclass(frozen=True)
 class Table:
-    """A polars DataFrame, names for its rows, and how to read its text."""
+    """A polars DataFrame, names for its rows, how to read its text, and whether its columns have types of
+    their own, as those of a CSV have not."""
 
     frame: Any
     keys: list[str]
     name: str
     where: str
     decimal_comma: bool = False
+    typed: bool = False
 
 
 def load_table(path: Path) -> Table:
@@ -41,7 +43,7 @@ def load_table(path: Path) -> Table:
     if blank.any():
         keys = [k for k, b in zip(keys, blank.to_list(), strict=True) if not b]
         frame = frame.filter(~blank)
-    return Table(frame, keys, path.stem, path.name, comma)
+    return Table(frame, keys, path.stem, path.name, comma, path.suffix.lower() == ".parquet")
 
 
 def load_frame(frame: Any) -> Table:
@@ -51,7 +53,7 @@ def load_frame(frame: Any) -> Table:
     if not isinstance(frame, pl.DataFrame):
         frame = pl.DataFrame([_series(str(name), frame[name]) for name in frame.columns])
     keys = [f"row {i}" for i in range(frame.height)]
-    return Table(frame, keys, "table", "the DataFrame")
+    return Table(frame, keys, "table", "the DataFrame", typed=True)
 
 
 def _series(name: str, column: Any) -> Any:

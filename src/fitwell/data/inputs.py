@@ -17,15 +17,18 @@ from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
 from fitwell.data.items import NOUNS, SUFFIXES
 from fitwell.data.listed import file_column
-from fitwell.data.npz import inputs_name, load_npz
+from fitwell.data.npz import inputs_names, load_npz
 from fitwell.data.options import fill
+from fitwell.data.panel_arrays import npz_panels
+from fitwell.data.panel_inputs import series_inputs, ts_inputs
 from fitwell.data.prose import text_column
 from fitwell.data.source import TABLE_SUFFIXES, is_frame, missing
 from fitwell.data.sources import SOURCES
 from fitwell.data.table import read_like
 from fitwell.data.texts import TEXT_SUFFIXES, single_text
+from fitwell.data.ts import SUFFIX, is_ts_folder
 from fitwell.data.types import BadData, Problem, many, refuse, some
-from fitwell.spec import PLURAL, Spec
+from fitwell.spec import Spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +83,9 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
         if path.is_file() and is_archive(path):
             path = unpacked(path)
         suffix = path.suffix.lower()
-        if path.is_dir() and is_idx_folder(path):
+        if suffix == SUFFIX or (path.is_dir() and is_ts_folder(path)):
+            found.append(Inputs(*ts_inputs(path, spec, before=f"{source} ")))
+        elif path.is_dir() and is_idx_folder(path):
             data = read_idx(path, fill({}), like=spec)
             found.append(
                 _fitting(data.inputs, [f"{source} {k}" for k in data.keys], spec, str(source))
@@ -90,8 +95,11 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
             files += [(p, f"{called}/{key_of(p, path)}") for p in _files_in(path, spec)]
         elif suffix == ".npz":
             arrays = load_npz(path)
-            array = arrays[inputs_name(arrays, path)]
-            found.append(_from_array(array, spec, path.name, before=f"{source} "))
+            parts = {part: arrays[name] for part, name in inputs_names(arrays, path).items()}
+            read = npz_panels(arrays, parts, {}, spec, path.name) or list(parts.values())
+            for part, array in zip(parts, read, strict=True):
+                before = f"{source} {part} " if part else f"{source} "
+                found.append(_from_array(array, spec, path.name, before=before))
         elif suffix in TABLE_SUFFIXES and not (spec.kind == "text" and suffix in TEXT_SUFFIXES):
             table = load_table(path)
             column = file_column(table, path.parent) if spec.kind != "table" else ""
@@ -146,10 +154,13 @@ def _objects(texts: Sequence[str]) -> np.ndarray:
 def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
     """Images that can be decoded; the others are listed."""
     if spec.kind != "images":
+        series = spec.kind == "series"
+        reads = spec.examples if series else f"a table of {len(spec.columns)} columns"
+        files = ".ts or .npz file" if series else "CSV, Parquet or .npz file with the columns"
         raise refuse(
             "wrong_kind",
-            f"{images[0][1]} is an image, and this model reads a table of {len(spec.columns)} columns.",
-            "Give a CSV, Parquet or .npz file with the columns it was trained on.",
+            f"{images[0][1]} is an image, and this model reads {reads}.",
+            f"Give a {files} {'like those ' * series}it was trained on.",
             [key for _, key in images],
         )
     size, grey = spec.kept_size, spec.input_shape[0] == 1
@@ -180,7 +191,7 @@ def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:
         raise refuse(
             "wrong_kind",
             f"{table.where} is a table, and this model reads {spec.examples}.",
-            f"Give {PLURAL[spec.kind]}.",
+            "Give data like that which it was trained on.",
             table.where,
         )
     inputs, problems = read_like(table, spec)
@@ -191,6 +202,8 @@ def _from_array(source: Any, spec: Spec, where: str, *, before: str = "") -> Inp
     texts = as_texts(source)
     if texts is not None and spec.kind == "text":
         return Inputs(texts, [f"{before}row {i}" for i in range(len(texts))])
+    if spec.kind == "series":
+        return Inputs(*series_inputs(source, spec, where, before=before))
     array, problems = inputs_array(source, where)
     keys = [f"{before}row {i}" for i in range(len(array))]
     refuse_nonfinite(array, keys, where)

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.arrays import read_arrays
+from fitwell.data.panel_arrays import npz_panels
 from fitwell.data.types import BadData, Data, refuse
 from fitwell.errors import did_you_mean
 from fitwell.spec import Spec
 
 INPUTS = {"x", "images", "image", "data", "inputs", "features"}
 TARGETS = {"y", "labels", "label", "targets", "target"}
+CLASSES = ("classes", "class_names", "label_names", "target_names")
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
@@ -46,6 +48,9 @@ def read_npz(path: Path, options: dict[str, Any], *, like: Spec | None = None) -
         targets.append(arrays[y])
         keys += [f"{name} row {i}".strip() for i in range(len(arrays[x]))]
         part.append(np.full(len(arrays[x]), name, "<U10"))
+    named = dict(zip(pairs, inputs, strict=True))
+    if (panels := npz_panels(arrays, named, options, like, path.name)) is not None:
+        inputs, options = panels, {**options, "kind": "series"}
     shapes = {a.shape[1:] for a in inputs}
     if len(shapes) > 1:
         raise refuse(
@@ -56,6 +61,7 @@ def read_npz(path: Path, options: dict[str, Any], *, like: Spec | None = None) -
         )
     if {t.ndim for t in targets} == {2}:
         targets = [t[:, 0] if t.shape[1] == 1 else t for t in targets]
+    classes = _classes(arrays, targets) if options["task"] in ("auto", "classification") else ()
     return read_arrays(
         np.concatenate(inputs) if len(inputs) > 1 else inputs[0],
         np.concatenate(targets) if len(targets) > 1 else targets[0],
@@ -66,8 +72,19 @@ def read_npz(path: Path, options: dict[str, Any], *, like: Spec | None = None) -
         part=np.concatenate(part) if len(pairs) > 1 else None,
         groups=_named(arrays, options["group"], path, "group") if options["group"] else None,
         target=next(iter(pairs.values()))[1],
+        classes=classes,
         like=like,
     )
+
+
+def _classes(arrays: dict[str, np.ndarray], targets: list[np.ndarray]) -> tuple[str, ...]:
+    """The names of an array `classes` where the targets are places in it; none otherwise."""
+    names = next((a for name, a in arrays.items() if name.lower() in CLASSES), np.empty(0))
+    codes = [t for t in targets if t.ndim == 1 and t.dtype.kind in "iu" and len(t)]
+    if names.ndim != 1 or len(codes) < len(targets) or len(set(names.tolist())) < len(names):
+        return ()
+    inside = all(t.min() >= 0 and t.max() < len(names) for t in codes)
+    return tuple(str(name) for name in names.tolist()) if inside else ()
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:
@@ -90,11 +107,14 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
-def inputs_name(arrays: dict[str, np.ndarray], path: Path) -> str:
-    """The array of inputs, for prediction."""
+def inputs_names(arrays: dict[str, np.ndarray], path: Path) -> dict[str, str]:
+    """The array of inputs, for prediction; of several parts each by the name of its part."""
     names = [n for n in arrays if _role(n)[0] == "x"]
     if len(names) == 1 or len(arrays) == 1:
-        return names[0] if names else next(iter(arrays))
+        return {"": names[0] if names else next(iter(arrays))}
+    parts = {_role(name)[1]: name for name in names}
+    if names and len(parts) == len(names) and "" not in parts:
+        return parts
     raise _no_pair(arrays, path)
 
 

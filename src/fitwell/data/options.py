@@ -29,7 +29,7 @@ def data_settings(
         ),
     ] = "auto",
     kind: Annotated[
-        Literal["auto", "images", "table", "text", "boxes", "audio"],
+        Literal["auto", "images", "table", "text", "boxes", "audio", "series"],
         Field(
             description="what the source holds; auto: as the names of files and the cells say, asked about "
             "where they leave it open"

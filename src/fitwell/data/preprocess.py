@@ -6,6 +6,8 @@ become one-hot (a missing or unseen one is all zeros), dates a number of days an
 year, week and day.
 Texts: each word the number that it has in the vocabulary of the training texts.
 Recordings: log-mel spectrograms, (value - mean) / scale with one of each for all bands.
+Series: standardised a channel, missing values on the line between their neighbours, 0 behind the end and
+nowhere else in every channel at once, so that a model can tell the end.
 Regression targets are standardised for training and restored to their own unit afterwards.
 """
 
@@ -17,6 +19,7 @@ import numpy as np
 
 from fitwell.data.dates import cycles
 from fitwell.data.sound import Sound
+from fitwell.data.steps import channel_moments, prepared
 from fitwell.data.types import Data
 from fitwell.data.words import Words, fit_words
 from fitwell.spec import RESERVED, Column
@@ -36,8 +39,8 @@ class Preprocess:
 
     Args:
         kind: as the spec's.
-        mean, scale: what is subtracted and divided by: of a channel of images, or a column of tables
-            (0 and 1 for category columns), in the raw unit; of all values of spectrograms.
+        mean, scale: what is subtracted and divided by: of a channel of images or series, or a column of
+            tables (0 and 1 for category columns), in the raw unit; of all values of spectrograms.
         fill: a column: the median that stands for a missing number.
         columns: the columns of a table.
         target_mean, target_scale: of a regression target, or one of each of several; 0 and 1 for classes.
@@ -72,6 +75,8 @@ class Preprocess:
             out *= factor[:, None, None]
             out += shift[:, None, None]
             return out
+        if self.kind == "series":
+            return prepared(array, np.asarray(self.mean), np.asarray(self.scale))
         blocks = []
         for i, column in enumerate(self.columns):
             values = array[:, i]
@@ -177,6 +182,16 @@ def fit(
         mean, scale = _sound_moments(data.inputs, rows, sound)
         return Preprocess(
             "audio", mean, scale, target_mean=target_mean, target_scale=target_scale, sound=sound
+        )
+    if data.spec.kind == "series":
+        centres, deviations = channel_moments(data.inputs, rows)
+        pairs = zip(deviations.tolist(), np.abs(centres).tolist(), strict=True)
+        return Preprocess(
+            "series",
+            tuple(centres.tolist()),
+            tuple(_usable(deviation, centre) for deviation, centre in pairs),
+            target_mean=target_mean,
+            target_scale=target_scale,
         )
     means, scales, fills = [], [], []
     for i, column in enumerate(data.spec.columns):

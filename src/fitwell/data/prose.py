@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.data.columns import aside, clean_text, identifies_rows
+from fitwell.data.columns import aside, clean_text, looks_like_identifier
 from fitwell.data.files import PARTS
 from fitwell.data.frames import Table, named_column
 from fitwell.data.listed import refuse_time
@@ -54,7 +54,7 @@ def text_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
     others = [
         name
         for name in rest
-        if name not in texts and not identifies_rows(frame[name], table.decimal_comma)
+        if name not in texts and not looks_like_identifier(frame[name], table.decimal_comma)
     ]
     # One of them is the target, unless that was named.
     lone = len(texts) == 1 and len(others) <= (0 if given else 1)
@@ -83,12 +83,20 @@ def text_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
 
 
 def read_prose(
-    table: Table, column: str, options: dict[str, Any], *, like: Spec | None = None
+    table: Table,
+    column: str,
+    options: dict[str, Any],
+    *,
+    like: Spec | None = None,
+    part: np.ndarray | None = None,
 ) -> Data:
     """`Data` of the texts of a column; rows without one are left out and listed.
 
     A column called split, part, set or subset whose values are train, val and test is the source's own
     split.
+
+    Args:
+        part: [row] the source's own split, where it says it otherwise.
 
     Raises:
         BadData: no such target or group, a missing target, or no text.
@@ -97,8 +105,8 @@ def read_prose(
     refuse_time(options, "say the parts in a column split with train and test", "texts")
     group = named_column(table, options["group"], "group") if options["group"] else ""
     given, task = target_and_task(options, like)
-    part = part_column(frame)
-    used = [column, *([part] if part and part not in (given, group) else [])]
+    split = part_column(frame) if part is None else ""
+    used = [column, *([split] if split and split not in (given, group) else [])]
     rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
     targets, problems = target_columns(rest, given, group, inputs=False)
     values = values_of(rest, targets, task)
@@ -107,17 +115,16 @@ def read_prose(
         text = f"Learning is from the texts alone; not used: {some(ignored)}."
         mend = "Nothing to do; to learn from the columns instead, set data.kind=table."
         problems.append(Problem("columns_ignored", "note", tuple(ignored), text, mend))
-    parts = None
-    if part in used:
-        named = [PARTS[str(v).strip().lower()] if v else "" for v in frame[part].to_list()]
-        parts = np.array(named, dtype="<U10")
+    if split in used:
+        named = [PARTS[str(v).strip().lower()] if v else "" for v in frame[split].to_list()]
+        part = np.array(named, dtype="<U10")
     data = text_data(
         table.name,
         [text or "" for text in frame[column].to_list()],
         values,
         options=options,
         keys=table.keys,
-        part=parts,
+        part=part,
         groups=np.array([str(v) for v in frame[group].to_list()]) if group else None,
         columns=(Column(column, "text"),),
         target=",".join(targets),

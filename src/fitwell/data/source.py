@@ -1,6 +1,7 @@
 """From what the user named to `Data`: `read` raises on bad data, `check` lists what is wrong."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from fitwell.data.checks import problems_of
 from fitwell.data.download import PUBLISHED
 from fitwell.data.hugging_face import is_hugging_face, read_hugging_face
 from fitwell.data.items import other_kind
+from fitwell.data.long_series import NOT_YET
 from fitwell.data.options import fill
 from fitwell.data.sources import SOURCES
+from fitwell.data.ts import SUFFIX, is_ts_folder
 from fitwell.data.types import BadData, Data, Options, Problem, refuse
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.spec import PLURAL, Spec
@@ -31,6 +34,8 @@ TRAINING_ONLY = {
     "constant_target",
     "constant_inputs",
     "constant_column",
+    "constant_series",
+    "constant_channel",
     "repeated_column",
     "target_in_features",
     "capped_target",
@@ -58,6 +63,7 @@ def read(source: Any, options: Options | None = None, *, like: Spec | None = Non
     data, problems = _read(source, fill(options or {}), like)
     if like is not None:
         problems = tuple(p for p in problems if p.name not in TRAINING_ONLY)
+    problems = tuple(replace(p, severity="error") if p.name == NOT_YET else p for p in problems)
     if any(p.severity == "error" for p in problems):
         raise BadData(problems)
     return data.with_problems(problems)
@@ -158,6 +164,11 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
     name = ""
     if path.is_file() and is_archive(path):
         path, name = unpacked(path), stem_of(path)
+    if path.suffix.lower() == SUFFIX or (path.is_dir() and is_ts_folder(path)):
+        from fitwell.data.ts_source import read_ts
+
+        _refuse_columns(options, "a file of series")
+        return read_ts(path, options, name=name, like=like)
     if path.is_dir():
         from fitwell.data.boxes import annotations_in, read_boxes
         from fitwell.data.cifar import is_cifar_folder, read_cifar
@@ -194,8 +205,8 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         "unknown_file",
         f"{path.name} is of no kind that fitwell reads.",
         unpack
-        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, folders of IDX files, of class folders with "
-        "images, texts or recordings and of images with boxes, and .zip and .tar of such.",
+        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, .ts, folders of IDX files, of class folders "
+        "with images, texts or recordings and of images with boxes, and .zip and .tar of such.",
         str(path),
     )
 

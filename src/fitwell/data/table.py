@@ -14,6 +14,8 @@ from fitwell.data.arrays import targets_array
 from fitwell.data.assemble import assemble
 from fitwell.data.columns import as_numbers, as_times, aside, convert, convert_like
 from fitwell.data.frames import Table, load_frame, load_table, named_column
+from fitwell.data.long_columns import time_column
+from fitwell.data.long_series import read_long
 from fitwell.data.options import target_and_task
 from fitwell.data.prose import read_prose, text_column
 from fitwell.data.target_columns import target_columns, values_of
@@ -69,13 +71,14 @@ def table_data(
 ) -> Data:
     """`Data` of a table; the arguments are those of `read_frame`, and the source's own split."""
     frame, problems = table.frame, []
+    if targets is None and (column := time_column(table, options, like)):
+        return read_long(table, column, options)
     column = text_column(table, options, like) if targets is None else ""
     if column:
-        return read_prose(table, column, options, like=like)
+        return read_prose(table, column, options, like=like, part=part)
     if options["kind"] not in ("auto", "table"):
         raise SettingError(
-            f"data.kind = {options['kind']}: {table.where} is a table without such "
-            "files. Leave it out.",
+            f"data.kind = {options['kind']}: {table.where} is a table without such files. Leave it out.",
             setting="data.kind",
         )
     if not frame.height or not frame.width:

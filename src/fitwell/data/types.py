@@ -77,7 +77,9 @@ class Data:
         spec: what the data is.
         inputs: [example, channel, height, width] uint8 (or float32) for images, also with boxes;
             [example, column] float32 for tables, where a category column holds its code and nan is
-            a missing value; [example] text, as objects; [example, 1, samples] int16 for recordings.
+            a missing value; [example] text, as objects; [example, 1, samples] int16 for recordings;
+            [example, channel, time] float32 for series, where nan stands behind the end of a shorter one
+            and for a missing value.
         targets: [example] int64 class index, or float32 in the target's own unit; [example, label]
             uint8, 1 where an example has a label; [example, target] float32 of several numbers;
             [example, most boxes, 5] float32 of boxes: class index and corners x1, y1, x2, y2 in pixels

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from fitwell.errors import SettingError, did_you_mean
+from fitwell.models.parts import what_it_is
 from fitwell.spec import Spec
 
 PREFIX = "torchvision:"
@@ -48,8 +49,7 @@ def torchvision_builder(path: str) -> Callable[..., nn.Module]:
     def build(spec: Spec) -> nn.Module:
         if len(spec.input_shape) != 3:
             raise SettingError(
-                f"model.name={path} needs images, and the input is a table of shape "
-                f"{spec.input_shape}. Set model.name=mlp.",
+                f"model.name={path} needs images, and {what_it_is(spec)}. Set model.name=mlp.",
                 setting="model.name",
             )
         channels, height, width = spec.input_shape

@@ -47,9 +47,9 @@ def mlp(
 ) -> nn.Sequential:
     """Fully connected layers of equal width with an activation after each.
 
-    Formula: h_i = f(norm(W_i h_{i-1} + b_i)), h_0 the flattened image, or the columns of a table with
-        categories as learned vectors and numbers beside waves of them; z = W h_depth + b
-    Use: tables; small images as a reference
+    Formula: h_i = f(norm(W_i h_{i-1} + b_i)), h_0 the flattened image or series, or the columns of a table
+        with categories as learned vectors and numbers beside waves of them; z = W h_depth + b
+    Use: tables; short series; small images as a reference
     Weakness: knows nothing of neighbourhood in images; deep ones need a good init or normalisation
     Source: Rumelhart, Hinton and Williams 1986, Nature 323; Guo and Berkhahn 2016, arXiv 1604.06737
         (embeddings); Gorishniy, Rubachev and Babenko 2022, NeurIPS (waves)

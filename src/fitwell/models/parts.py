@@ -34,8 +34,7 @@ def image_shape(spec: Spec, model: str, *, smallest: int) -> tuple[int, int, int
     """
     if len(spec.input_shape) != 3:
         raise SettingError(
-            f"model.name={model} needs images, and the input is a table of shape "
-            f"{spec.input_shape}. Set model.name=mlp.",
+            f"model.name={model} needs images, and {what_it_is(spec)}. Set model.name=mlp.",
             setting="model.name",
         )
     channels, height, width = spec.input_shape
@@ -49,6 +48,13 @@ def image_shape(spec: Spec, model: str, *, smallest: int) -> tuple[int, int, int
             setting="model.name",
         )
     return channels, height, width
+
+
+def what_it_is(spec: Spec) -> str:
+    """What the data is where images are needed, for a sentence."""
+    if spec.kind in ("images", "table"):
+        return f"the input is a table of shape {spec.input_shape}"
+    return f"these are {spec.examples}"
 
 
 def dropout_rates(dropout: float | Sequence[float], places: int, what: str) -> list[float]:

@@ -42,9 +42,9 @@ def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, An
         `[{"name": "augmented", "path", "settings"}]`, of every grid what differs from no change.
 
     Raises:
-        SettingError: a table, or changes that these examples do not allow.
+        SettingError: a table or series, or changes that these examples do not allow.
     """
-    if data.spec.kind == "table":
+    if data.spec.kind in ("table", "series"):
         raise SettingError(
             f"augment: images, texts and recordings are augmented, and these are {data.spec.examples}. "
             "Leave it out.",

@@ -26,6 +26,7 @@ _STRONGER: dict[str, dict[str, Edit]] = {
     "images": _OF_IMAGES,
     "audio": _OF_IMAGES,  # their spectrograms
     "table": {"linear": {"model.name": "mlp"}},
+    "series": {"linear": {"model.name": "mlp"}},
 }
 _RECTIFIERS = frozenset({"relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish"})
 

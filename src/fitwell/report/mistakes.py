@@ -12,6 +12,7 @@ from fitwell.data.preprocess import central
 from fitwell.record import MOST_MISTAKES, Predictions, Row
 from fitwell.report.figures import BLUE, INK, MUTED, draw
 from fitwell.report.pixels import overlay, picture, shown_images
+from fitwell.report.series import series_plot
 from fitwell.report.wording import number
 from fitwell.spec import Spec
 
@@ -245,6 +246,8 @@ def _show(data: Any, index: int, key: str) -> str | tuple[tuple[str, str], ...]:
         return ""
     if data.spec.kind in ("images", "audio"):
         return picture(shown_images(data, [index])[0])
+    if data.spec.kind == "series":
+        return series_plot(data.inputs[index])
     if data.spec.kind == "text":
         return (("text", shorten(data.inputs[index], LETTERS, placeholder=" ...")),)
     return cells(data.inputs[index], data.spec)

@@ -1,0 +1,144 @@
+"""One long series in a table: which column says the time, which are followed. No torch."""
+
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.columns import as_numbers, clean_text, looks_like_identifier
+from fitwell.data.dates import read_dates
+from fitwell.data.frames import Table, named_column
+from fitwell.data.spacing import spacing_of
+from fitwell.data.target_columns import TARGET_NAMES
+from fitwell.data.types import BadData, Problem, refuse, some
+from fitwell.spec import Spec
+
+LEAST_STEPS = 12  # rows of a table that is taken for a series without being asked to
+LOOKED_AT = 50  # cells that say whether a column may hold dates or numbers
+
+
+def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str:
+    """The column of times of a table that is to be read as one series; "" for any other table.
+
+    A table is one where `data.kind=series`; or, unless settings say what to predict, where one column holds
+    dates that rise by equal steps from row to row, and all others numbers.
+
+    Raises:
+        BadData: it is to be one, and no column or several hold times.
+    """
+    if like is not None:
+        if like.kind == "series":
+            raise refuse(
+                "other_kind",
+                f"{table.where} is a table, and this model reads {like.examples}.",
+                "Give data like that which the model was trained on.",
+                table.where,
+            )
+        return ""
+    names = list(table.frame.columns)
+    dated = [name for name in names if _may_be_dates(table.frame[name])]
+    if options["kind"] == "series":
+        if options["time"]:
+            return named_column(table, options["time"], "time")
+        if len(dated) != 1:
+            raise refuse(
+                "time_ambiguous" if dated else "no_time_column",
+                f"{table.where}: data.kind = series, and "
+                + (f"{some(dated)} each hold dates." if dated else "no column holds dates."),
+                f"Name the column of times with data.time; it has: {some(names, 20)}.",
+                dated or table.where,
+                setting="data.time",
+            )
+        return dated[0]
+    named = options["kind"] != "auto" or options["task"] != "auto"
+    named |= any(options[key] for key in ("target", "time", "group", "text"))
+    if named or len(dated) != 1 or table.frame.height < LEAST_STEPS:
+        return ""
+    if any(name.lower().strip() in TARGET_NAMES for name in names):
+        return ""
+    others = [name for name in names if name not in dated]
+    if not others or not all(_may_be_numbers(table, name) for name in others):
+        return ""
+    return dated[0] if _rises_by_equal_steps(table, dated[0], options) else ""
+
+
+def _may_be_dates(series: Any) -> bool:
+    """Whether the first cells hold a year, and are no numbers."""
+    import polars as pl
+
+    if series.dtype in (pl.Date, pl.Datetime):
+        return True
+    if series.dtype != pl.String:
+        return False
+    first = clean_text(series.drop_nulls().head(LOOKED_AT)).drop_nulls()
+    if not len(first) or first.cast(pl.Float64, strict=False).null_count() < len(first) / 2:
+        return False
+    return bool(first.str.contains(r"\d{4}").sum() > len(first) / 2)
+
+
+def _may_be_numbers(table: Table, name: str) -> bool:
+    numbers, _ = as_numbers(table.frame[name].head(LOOKED_AT), table.decimal_comma)
+    return numbers is not None and as_numbers(table.frame[name], table.decimal_comma)[0] is not None
+
+
+def _rises_by_equal_steps(table: Table, name: str, options: dict[str, Any]) -> bool:
+    try:
+        found = read_dates(cells_of(table.frame[name]), table.keys, options["dates"])
+    except BadData:
+        return False  # who reads it as a table says it
+    if found is None or not np.isfinite(found[0]).all() or (np.diff(found[0]) <= 0).any():
+        return False
+    spacing = spacing_of(found[0], dates=True)
+    return spacing.whole and not spacing.gaps() and not spacing.every.startswith("about")
+
+
+def cells_of(series: Any) -> Any:
+    return series if series.dtype.is_temporal() else clean_text(series)
+
+
+def channels(
+    table: Table, column: str, options: dict[str, Any]
+) -> tuple[tuple[str, ...], list[np.ndarray], list[Problem]]:
+    """(names, [row] float64 of each, problems) of the columns of numbers."""
+    import polars as pl
+
+    names, columns, left_out, problems, as_text = [], [], [], [], []
+    for name in table.frame.columns:
+        series = table.frame[name]
+        if name == column:
+            continue
+        numbers, mistakes = as_numbers(series, table.decimal_comma)
+        if numbers is None:
+            cell = next((c for c in clean_text(series).drop_nulls().to_list()), "")
+            left_out.append(f"{name} (holds {cell!r})")
+            continue
+        if why := looks_like_identifier(series, table.decimal_comma):
+            left_out.append(f"{name} (counts the rows: {why})")
+            continue
+        if mistakes.any():
+            rows = tuple(k for k, bad in zip(table.keys, mistakes, strict=True) if bad)
+            cells = sorted(set(clean_text(series).filter(pl.Series(mistakes)).to_list()))
+            text = f"{name}: {len(rows)} of {len(series)} cells are not numbers ({some(cells)})."
+            mend = "They count as missing; correct them."
+            problems.append(Problem("not_a_number", "warning", rows, text, mend))
+        if series.dtype == pl.String and table.typed:
+            as_text.append(name)
+        names.append(name)
+        columns.append(numbers)
+    if as_text:
+        text = f"{some(as_text)} hold numbers as text; they are read as numbers."
+        mend = "Nothing to do; save them as numbers to be sure."
+        problems.append(Problem("numbers_as_text", "note", tuple(as_text), text, mend))
+    if left_out:
+        places = tuple(each.partition(" (")[0] for each in left_out)
+        text = f"No columns of numbers to follow in time, left out: {some(left_out)}."
+        mend = "Write plain numbers (1234.5) where these are numbers; leave other columns out."
+        problems.append(Problem("not_numeric", "warning", places, text, mend))
+    if not names:
+        raise refuse(
+            "no_inputs",
+            f"{table.where} has no column of numbers beside {column}"
+            + (f"; left out: {some(left_out)}." if left_out else "."),
+            "Add a column of numbers.",
+            table.where,
+        )
+    return tuple(names), columns, problems

@@ -1,0 +1,96 @@
+"""Many series, each with a target, to `Data`. No torch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.assemble import assemble
+from fitwell.data.steps import lengths
+from fitwell.data.types import BadData, Data, Options, Problem, many, refuse, some
+from fitwell.spec import Spec
+
+
+def series_data(
+    name: str,
+    array: np.ndarray,
+    values: np.ndarray,
+    *,
+    where: str,
+    options: Options,
+    keys: Sequence[str],
+    problems: Sequence[Problem] = (),
+    like: Spec | None = None,
+    part: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    **known: Any,
+) -> Data:
+    """`Data` of series; those without a value are left out and listed.
+
+    Args:
+        array: [example, channel, time] float32, NaN behind the end and where a value is missing.
+        where: what to call it in messages.
+        values, keys, part, groups, known: see `assemble`.
+        like: the spec of a model: its channels are needed, and so many steps as it has are read.
+
+    Raises:
+        BadData: none has a value, or there are other channels than the model reads.
+    """
+    inputs, kept, found = fitted(array, keys, where, like)
+    return assemble(
+        name,
+        inputs,
+        np.asarray(values)[kept],
+        options=dict(options),
+        keys=[key for key, stays in zip(keys, kept, strict=True) if stays],
+        part=None if part is None else part[kept],
+        groups=None if groups is None else groups[kept],
+        problems=[*problems, *found],
+        like=like,
+        kind="series",
+        shape=inputs.shape[1:],
+        **known,
+    )
+
+
+def fitted(
+    array: np.ndarray, keys: Sequence[str], where: str, like: Spec | None
+) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
+    """(series that have a value, as long as the longest or as the model reads them; [example] which these
+    are; notes)."""
+    ends = lengths(array)
+    kept = ends > 0
+    found = _empty(keys, kept)
+    if not kept.any():
+        text = f"None of the {len(array):,} series of {where} has a value."
+        first = Problem("no_series", "error", (where,), text, "Give series of numbers.")
+        raise BadData([first, *found])
+    if like is not None and array.shape[1] != like.input_shape[0]:
+        raise refuse(
+            "wrong_shape",
+            f"{where} holds series of {many(array.shape[1], 'channel')}, and this model reads "
+            f"{like.input_shape[0]}.",
+            "Give it as the training data was.",
+            where,
+        )
+    time = like.input_shape[1] if like is not None else int(ends.max())
+    long = tuple(str(key) for key, end in zip(keys, ends, strict=True) if end > time)
+    if long:
+        text = f"Of {len(long):,} series only the first {time:,} steps are read: {some(long)}."
+        mend = "The model was trained on series no longer than that; train it on longer ones."
+        found.append(Problem("series_cut", "warning", long, text, mend))
+    array = array[kept, :, :time]
+    if array.shape[2] < time:
+        more = ((0, 0), (0, 0), (0, time - array.shape[2]))
+        array = np.pad(array, more, constant_values=np.nan)
+    array = np.ascontiguousarray(array, np.float32)
+    array[np.isnan(array)] = np.nan  # of one bit pattern, so that copies are equal byte for byte
+    return array, kept, found
+
+
+def _empty(keys: Sequence[str], kept: np.ndarray) -> list[Problem]:
+    where = tuple(str(key) for key, stays in zip(keys, kept, strict=True) if not stays)
+    if not where:
+        return []
+    text = f"{len(where):,} series without a single value left out: {some(where)}."
+    return [Problem("empty_series", "warning", where, text, "Fill them in, or remove them.")]

@@ -1,0 +1,147 @@
+"""`.ts` files of the UCR/UEA archive, as sktime writes them: one file, read line by line. No torch.
+
+A line a series: its channels parted by `:`, their values by `,`, a missing one `?`, and last the class or
+number.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fitwell.data.types import many, refuse
+
+SUFFIX = ".ts"
+_MISSING = ("?", "", "nan", "NaN", "NA")
+
+
+@dataclass
+class Panel:
+    """The series of one file.
+
+    Args:
+        header: what the lines with @ say, in lower case.
+        labels: the class or number of each, as it stands there; none where the file has none.
+        bad: lines that cannot be read -> why.
+    """
+
+    where: str
+    header: dict[str, str]
+    series: list[np.ndarray] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    bad: dict[int, str] = field(default_factory=dict)
+
+    def says(self, tag: str) -> bool:
+        """Whether the header says of this tag that it is so."""
+        return self.header.get(tag.lower(), "").lower().split()[:1] == ["true"]
+
+    def keys(self, several: bool) -> list[str]:
+        """Names of the series; with that of the file where there are several."""
+        return [self.key(line, several) for line in self.lines]
+
+    def key(self, line: int, several: bool) -> str:
+        return f"{self.where} line {line}" if several else f"line {line}"
+
+
+def is_ts_folder(folder: Path) -> bool:
+    """Whether the folder holds `.ts` files of series (TypeScript and video have that ending, too)."""
+    return any(map(is_ts, sorted(folder.iterdir())))
+
+
+def is_ts(path: Path) -> bool:
+    if path.suffix.lower() != SUFFIX or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        first = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
+    return first.startswith((b"@", b"#")) and b"\0" not in first
+
+
+def load_ts(path: Path) -> Panel:
+    """The series of a file, read line by line; lines that cannot be read are listed in it.
+
+    Raises:
+        BadData: it is no such file, or its values have time stamps.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig", "replace")
+    except OSError as error:
+        raise refuse(
+            "unreadable_file", f"{path.name} cannot be read: {error}.", "Save it again.", path.name
+        ) from None
+    panel = Panel(path.name, {})
+    lines = enumerate(text.splitlines(), start=1)
+    for _, line in lines:
+        tag, value = [*line.split(maxsplit=1), "", ""][:2]
+        if tag.lower() == "@data":
+            break
+        if tag.startswith("@"):
+            panel.header[tag[1:].lower()] = value.strip()
+    else:
+        raise refuse(
+            "unreadable_file",
+            f"{path.name} has no line @data, so it holds no series as .ts files of the UCR/UEA archive do.",
+            "Save it as sktime's write_dataframe_to_tsfile does, or as .npz.",
+            path.name,
+        )
+    if panel.says("timestamps"):
+        raise refuse(
+            "time_stamps",
+            f"{path.name} has a time stamp beside each value (@timeStamps true), which fitwell does not "
+            "read.",
+            "Save the values alone, at equal steps: @timeStamps false.",
+            path.name,
+        )
+    labelled = bool(task_of(panel))
+    channels = _count(panel, "dimensions") or _count(panel, "dimension")
+    for number, line in lines:
+        if line.strip() and not line.lstrip().startswith("#"):
+            _take(panel, number, line.strip(), labelled, channels)
+    return panel
+
+
+def _take(panel: Panel, number: int, line: str, labelled: bool, channels: int) -> None:
+    """Read one line into the panel."""
+    *fields, last = line.split(":")
+    fields = fields if labelled else [*fields, last]
+    channels = channels or (len(panel.series[0]) if panel.series else 0)
+    if channels and len(fields) != channels:
+        panel.bad[number] = f"{many(len(fields), 'channel')}, not {channels}"
+        return
+    try:
+        values = [[value_of(cell) for cell in each.split(",")] for each in fields]
+    except ValueError as error:
+        panel.bad[number] = str(error)
+        return
+    if labelled and not last.strip():
+        panel.bad[number] = "no class or number at its end"
+        return
+    length = max(map(len, values), default=0)
+    series = np.full((len(values), length), np.nan)
+    for row, known in zip(series, values, strict=True):
+        row[: len(known)] = known
+    panel.series.append(series)
+    panel.lines.append(number)
+    if labelled:
+        panel.labels.append(last.strip())
+
+
+def value_of(cell: str) -> float:
+    cell = cell.strip()
+    if cell in _MISSING:
+        return np.nan
+    try:
+        return float(cell)
+    except ValueError:
+        raise ValueError(f"{cell[:20]} is no number") from None
+
+
+def task_of(panel: Panel) -> str:
+    if panel.says("targetlabel"):
+        return "regression"
+    return "classification" if panel.says("classlabel") else ""
+
+
+def _count(panel: Panel, tag: str) -> int:
+    value = panel.header.get(tag, "")
+    return int(value) if value.isdigit() else 0
