@@ -357,7 +357,7 @@ def test_what_predict_cannot_read_is_said(
     code, said, err = call(capsys, "predict", "table", "new.csv")
     assert code == 0 and len(said) == 1
     assert "Note: kind: 1 row with unknown categories: zebra" in err
-    assert "holds images" in call(capsys, "evaluate", "table", str(here))[2]
+    assert "and this model reads a table" in call(capsys, "evaluate", "table", str(here))[2]
     assert "holds a table" in call(capsys, "evaluate", str(fitted), "wine")[2]
     assert "source differs" in call(capsys, "compare", str(fitted), "table")[2]
     Path("table/preprocess/preprocess.json").unlink()
