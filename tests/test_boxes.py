@@ -247,7 +247,7 @@ def test_settings_that_do_not_go_with_the_source(tmp_path: Path) -> None:
     ):
         with pytest.raises(SettingError, match=why):
             read(tmp_path, options)
-    with pytest.raises(SettingError, match=r"data\.annotations = voc: this source has no boxes"):
+    with pytest.raises(SettingError, match=r"data\.annotations = voc: is for pictures with boxes"):
         read("digits", {"annotations": "voc"})
 
 

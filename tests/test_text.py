@@ -432,7 +432,7 @@ def test_a_model_reads_the_column_that_it_was_trained_on() -> None:
     assert [(c.name, c.kind) for c in data.spec.columns] == [("review", "text")]
     assert read_inputs(frame, data.spec).inputs.tolist() == texts
     assert read(frame, {}, like=data.spec).inputs.tolist() == texts
-    with pytest.raises(BadData, match="other and review each hold texts"):
+    with pytest.raises(BadData, match="other and review each could hold them"):
         read_inputs(frame, read((texts, labels)).spec)
 
 
@@ -511,3 +511,141 @@ def test_real_reviews(shared: Path) -> None:
 def test_words_go_to_json_and_back() -> None:
     words = Words(("a", "b"), 3)
     assert words.ids(np.array(["b a c a"], object)).tolist() == [[3, 2, 1]]
+
+
+# ---------------------------------------------------------------- found by reading once more
+
+
+def test_a_column_that_numbers_the_rows_is_no_target() -> None:
+    texts, labels = reviews(120)
+    frame = pl.DataFrame({"sentiment": labels, "review": texts, "id": range(120)})
+    data = read(frame)
+    assert data.spec.kind == "text" and data.spec.target == "sentiment"
+    assert named(data.problems, "columns_ignored").where == ("id",)
+
+
+def test_texts_without_a_common_word_are_refused() -> None:
+    texts = [f"w{i}a w{i}b w{i}c" for i in range(60)]
+    with pytest.raises(BadData, match="No word stands in two texts"):
+        read((texts, [i % 2 for i in range(60)]))
+
+
+def test_texts_that_end_like_file_names_are_texts(tmp_path: Path) -> None:
+    texts, labels = reviews(80)
+    for name, more in (("short", " and more in file.txt"), ("long", " very" * 400 + " readme.md")):
+        frame = pl.DataFrame({"review": [t + more for t in texts], "label": labels})
+        frame.write_csv(tmp_path / f"{name}.csv")
+        assert read(tmp_path / f"{name}.csv").spec.kind == "text"
+    place = as_folder(tmp_path / "films", *reviews(20))
+    names = list(read(place).keys.tolist())
+    listed = pl.DataFrame(
+        {"file": [f"films/{n}" for n in names] + ["x " * 300], "y": [0, 1] * 10 + [1]}
+    )
+    listed.write_csv(tmp_path / "list.csv")
+    data = read(tmp_path / "list.csv")
+    assert len(data) == 20 and named(data.problems, "unnamed_file").where == ("row 21",)
+
+
+def test_targets_beside_a_frame_of_texts(tmp_path: Path) -> None:
+    texts, labels = reviews(80)
+    frame = pl.DataFrame({"review": texts, "stars": range(80)})
+    assert read((frame.select("review"), labels)).spec.kind == "text"
+    data = read((frame, labels), {"text": "review"})
+    assert data.spec.kind == "text" and data.inputs.tolist() == texts
+    assert named(data.problems, "columns_ignored").where == ("stars",)
+    run = fw.fit((texts, labels), settings={"train.epochs": 4}, out=tmp_path / "run")
+    assert fw.evaluate(run, (frame, labels))["scores"]["accuracy"] > 0.9
+
+
+def test_a_model_of_texts_predicts_from_whatever_holds_one(tmp_path: Path) -> None:
+    run = fw.fit(reviews(120), settings={"train.epochs": 6}, out=tmp_path / "run")
+    said = fw.predict(run, ["a brilliant funny warm film", "dull wooden tired plot"])
+    assert [p["prediction"] for p in said] == ["good", "bad"]
+    for cells in (["great", "brilliant"], ["a dull film", "a dull film"], ["42", "7"]):
+        pl.DataFrame({"words": cells}).write_csv(tmp_path / "new.csv")
+        if cells[0] == "42":
+            assert len(fw.predict(run, np.array(cells))) == 2
+        else:
+            assert len(fw.predict(run, tmp_path / "new.csv")) == 2
+
+
+def test_prediction_lists_what_it_cannot_read(tmp_path: Path) -> None:
+    spec = read(reviews()).spec
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "a.txt").write_text("a film")
+    (tmp_path / "t" / "b.txt").write_bytes(bytes(range(32)) * 9)
+    (tmp_path / "t" / "c.txt").write_text(" ")
+    found = read_inputs(tmp_path / "t", spec)
+    assert [key.rsplit("/", 1)[-1] for key in found.keys] == ["a.txt", "c.txt"]
+    assert [w.rsplit("/", 1)[-1] for w in named(found.problems, "unreadable_files").where] == [
+        "b.txt"
+    ]
+    assert [w.rsplit("/", 1)[-1] for w in named(found.problems, "empty_text").where] == ["c.txt"]
+    pl.DataFrame({"f": ["t/a.txt", None], "n": [1, 2]}).write_csv(tmp_path / "l.csv")
+    found = read_inputs(tmp_path / "l.csv", spec)
+    assert len(found.keys) == 1
+    assert [w.rsplit(" ", 2)[-1] for w in named(found.problems, "unnamed_file").where] == ["2"]
+
+
+def test_settings_of_another_kind_are_refused() -> None:
+    texts = reviews(60)
+    table = (np.random.default_rng(0).normal(size=(20, 2)), [0, 1] * 10)
+    for source, options, why in (
+        (texts, {"text": "review"}, r"data.text = review: arrays \(X, y\) has no columns"),
+        (texts, {"rate": 8000}, r"data.rate = 8000: is for recordings, and these are texts"),
+        (texts, {"resize": "squash"}, r"data.resize = squash: is for images"),
+        (table, {"vocabulary": 5}, r"data.vocabulary = 5: is for texts, and these are rows"),
+        (table, {"length": 5}, r"data.length = 5"),
+    ):
+        with pytest.raises(SettingError, match=why):
+            read(source, options)
+    with pytest.raises(
+        SettingError, match=r"data.scaling = robust: changes the columns of a table"
+    ):
+        complete({"data.scaling": "robust"}, read(texts).spec)
+
+
+def test_what_says_that_it_is_missing_is_missing() -> None:
+    texts, labels = reviews(60)
+    texts[3], texts[5] = "NA", "?"
+    data = read(pl.DataFrame({"review": texts, "label": labels}))
+    assert len(data) == 58 and named(data.problems, "empty_text").where == ("row 3", "row 5")
+    given: list[Any] = [*texts]
+    given[7] = None
+    assert named(read((given, labels)).problems, "empty_text").where == ("row 7",)
+
+
+def test_pairs_of_texts_are_asked_about() -> None:
+    texts, labels = reviews(60)
+    other = [f"{text} and quite another end of it {i}" for i, text in enumerate(texts)]
+    frame = pl.DataFrame({"premise": texts, "hypothesis": other, "label": labels})
+    with pytest.raises(BadData, match=r"premise and hypothesis.*data.text=premise") as raised:
+        read(frame, {"target": "label"})
+    assert "()" not in str(raised.value)
+
+
+def test_a_class_whose_texts_are_all_empty_is_said(tmp_path: Path) -> None:
+    folder = as_folder(tmp_path / "films", *reviews(40))
+    (folder / "so-so").mkdir()
+    (folder / "so-so" / "1.txt").write_text(" ")
+    assert named(read(folder).problems, "empty_class").where == ("so-so",)
+
+
+def test_a_model_trained_on_files_is_judged_by_a_table(tmp_path: Path) -> None:
+    texts, labels = reviews(80)
+    folder = as_folder(tmp_path / "films", texts, labels)
+    run = fw.fit(str(folder), settings={"train.epochs": 20}, out=tmp_path / "run")
+    pl.DataFrame({"review": texts, "label": labels}).write_csv(tmp_path / "a.csv")
+    assert fw.evaluate(run, str(tmp_path / "a.csv"))["scores"]["accuracy"] > 0.9
+
+
+def test_numbers_beside_texts_are_numbers_however_they_are_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    texts, _ = reviews(300)
+    age = rng.integers(20, 60, 300)
+    frame = pl.DataFrame({"review": texts, "age": age, "label": np.where(age > 40, "old", "young")})
+    frame.write_csv(tmp_path / "a.csv")
+    frame.write_parquet(tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        found = {p.name for p in check(tmp_path / name, {"text": "review"})[1]}
+        assert "group_across_split" not in found, name

@@ -235,7 +235,7 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             setting="train.ema",
         )
     _augments(values, spec)
-    if spec.kind in ("images", "audio", "series"):
+    if spec.kind != "table":
         _of_tables_alone(values, spec)
     metrics = [name for name, metric in METRICS.items() if task.name in metric.tasks]
     if values["score.name"] not in metrics:
@@ -265,7 +265,7 @@ def _reads(model: str, spec: Spec) -> None:
 
 
 def _of_tables_alone(values: Mapping[str, Any], spec: Spec) -> None:
-    """Refuse for images, recordings and series what changes the columns of a table."""
+    """Refuse for other data what changes the columns of a table."""
     usual = {"data.scaling": defaults("data")["scaling"]}
     if values["model.name"] == "mlp":
         own = defaults("model", "mlp")
@@ -289,7 +289,7 @@ def _augments(values: Mapping[str, Any], spec: Spec) -> None:
         augmented = ("images", *KIND_OF.values())
         suited = kind in augmented if key == "policy" else kind == changed
         if value != usual and not suited:
-            what = "images or texts" if key == "policy" else PLURAL[changed]
+            what = "images, texts or recordings" if key == "policy" else PLURAL[changed]
             raise SettingError(
                 f"{name} = {value}: changes {what}, and these are {spec.examples}. Leave it out.",
                 setting=name,

@@ -102,21 +102,25 @@ def read_arrays(
     )
 
 
-def as_texts(x: Any) -> np.ndarray | None:
-    """[example] objects where X is a list or an array of texts, of which not all are numbers."""
-    if isinstance(x, list | tuple):
-        if not x or not all(isinstance(text, str) for text in x):
-            return None
-        array = np.empty(len(x), object)
-        array[:] = x
-    else:
+def as_texts(x: Any, *, numbers: bool = False) -> np.ndarray | None:
+    """[example] objects where X is a list or an array of texts; what is missing is an empty one.
+
+    Args:
+        numbers: take texts that are all numbers too.
+    """
+    if not isinstance(x, list | tuple):
         array = to_numpy(x)
         if array.ndim != 1 or array.dtype.kind not in "OU":
             return None
-        array = array.astype(object)
-        if not len(array) or not all(isinstance(text, str) for text in array.tolist()):
-            return None
-    return None if all(is_number(text) for text in array.tolist()) else array
+        x = array.tolist()
+    said = [text for text in x if isinstance(text, str)]
+    if not said or not all(isinstance(v, str) or v is None or v != v for v in x):
+        return None
+    if not numbers and all(is_number(text) for text in said):
+        return None
+    array = np.empty(len(x), object)
+    array[:] = [text if isinstance(text, str) else "" for text in x]
+    return array
 
 
 def inputs_array(x: Any, where: str) -> tuple[np.ndarray, list[Problem]]:

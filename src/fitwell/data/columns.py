@@ -144,9 +144,9 @@ def looks_like_identifier(series: Any, decimal_comma: bool) -> str:
     return _looks_like_identifier(series.name, numbers, text)
 
 
-def aside(series: Any) -> np.ndarray | None:
-    """A column that is no input, for the search for groups: [row] float64 numbers or dates, or float32
-    codes of text that is numbered, such as p-17, or stands under the name of groups; nan where missing.
+def aside(series: Any, decimal_comma: bool = False) -> np.ndarray | None:
+    """A column that is no input, for the search for groups: [row] float64 numbers, or float32 codes of
+    text that is numbered, such as p-17, or stands under the name of groups; nan where missing.
 
     None where it repeats less than twice on average, or is of no such kind.
     """
@@ -154,8 +154,9 @@ def aside(series: Any) -> np.ndarray | None:
 
     if series.dtype.is_nested() or series.dtype == pl.Binary:
         return None
-    if series.dtype.is_numeric():
-        return series.cast(pl.Float64).to_numpy().astype(np.float64)
+    numbers, _ = as_numbers(series, decimal_comma)
+    if numbers is not None:
+        return numbers
     text = clean_text(series)
     known = text.drop_nulls()
     values = known.unique()

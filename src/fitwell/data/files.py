@@ -85,7 +85,7 @@ def read_files(
     labels = np.array([item.label for item in kept])
     _, task = target_and_task(options, like)
     if labels.dtype.kind not in "iufO" and task != "multilabel":
-        problems += _lost_classes(items, labels.tolist())
+        problems += lost_classes(items, labels.tolist())
     return assemble(
         name,
         found.images,
@@ -167,11 +167,14 @@ def add_unreadable(problems: list[Problem], bad: list[tuple[str, str]]) -> list[
     return [*(p for p in problems if p.name != "unreadable_files"), problem]
 
 
-def _lost_classes(items: list[Item], labels: list[str]) -> list[Problem]:
+def lost_classes(
+    items: Sequence[Item], labels: Sequence[str], noun: str = "image"
+) -> list[Problem]:
+    """Classes of which no file can be used."""
     lost = sorted({i.label for i in items} - set(labels))
     if not lost:
         return []
-    text = f"No image of the class {some(lost)} can be read; the class is left out."
+    text = f"No {noun} of the class {some(lost)} can be read; the class is left out."
     return [Problem("empty_class", "warning", tuple(lost), text, "Replace its files.")]
 
 

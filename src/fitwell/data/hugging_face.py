@@ -57,7 +57,9 @@ def read_hugging_face(source: Any, options: dict[str, Any], *, like: Spec | None
     """
     parts, problems = parts_of(source)
     features = parts[0].rows.features
-    images = [] if like and like.kind != "images" else images_among(features)
+    other = options["text"] or options["kind"] in ("text", "table")
+    other = other or (like is not None and like.kind != "images")
+    images = [] if other else images_among(features)
     group = options["group"]
     given, notes = target_of(features, options, like, bool(images))
     names, left_out = plain_columns(features, images)
@@ -105,7 +107,7 @@ def read_hugging_face(source: Any, options: dict[str, Any], *, like: Spec | None
         like=like,
     )
     others = [name for name in unused if name in table.frame.columns]
-    hidden = {name: aside(table.frame[name]) for name in others}
+    hidden = {name: aside(table.frame[name], table.decimal_comma) for name in others}
     return replace(data, aside={n: values for n, values in hidden.items() if values is not None})
 
 

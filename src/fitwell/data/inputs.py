@@ -1,7 +1,7 @@
 """Inputs without targets, for a model that exists: what `predict` reads. No torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,19 @@ from fitwell.data.hugging_face import inputs_of, is_hugging_face
 from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
 from fitwell.data.items import NOUNS, SUFFIXES
-from fitwell.data.listed import file_column
+from fitwell.data.listed import could_be_a_path, file_column
 from fitwell.data.npz import inputs_names, load_npz
 from fitwell.data.options import fill
 from fitwell.data.panel_arrays import npz_panels
 from fitwell.data.panel_inputs import series_inputs, ts_inputs
-from fitwell.data.prose import text_column
+from fitwell.data.prose import cells_of, text_column
 from fitwell.data.source import TABLE_SUFFIXES, is_frame, missing
 from fitwell.data.sources import SOURCES
 from fitwell.data.table import read_like
-from fitwell.data.texts import TEXT_SUFFIXES, single_text
+from fitwell.data.texts import TEXT_SUFFIXES, read_text
 from fitwell.data.ts import SUFFIX, is_ts_folder
 from fitwell.data.types import BadData, Problem, many, refuse, some
+from fitwell.data.words import words_of
 from fitwell.spec import Spec
 
 
@@ -59,6 +60,8 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
     if isinstance(source, list | tuple) and all(isinstance(s, str | Path) for s in source):
         if not source:
             raise refuse("no_input", "No input was named.", "Give files or folders.", "predict")
+        if spec.kind == "text" and not any(map(_is_source, source)):
+            return _from_array([str(text) for text in source], spec, "X")
         return _from_paths(source, spec)
     if is_hugging_face(source):
         found = inputs_of(source, spec)
@@ -72,6 +75,7 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
     """All of them, one after another; image files are decoded side by side, at the end."""
     found: list[Inputs] = []
     files: list[tuple[Path, str]] = []  # with what to call each
+    lost: list[Problem] = []
     for source in sources:
         path = Path(source).expanduser()
         if not path.exists():
@@ -104,8 +108,16 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
             table = load_table(path)
             column = file_column(table, path.parent) if spec.kind != "table" else ""
             if column:
-                named = [name for name in table.frame[column].to_list() if name]
-                files += [(path.parent / name, str(name)) for name in named]
+                cells = zip(table.frame[column].to_list(), table.keys, strict=True)
+                named = {key: name for name, key in cells if name and could_be_a_path(name)}
+                files += [(path.parent / name, name) for name in named.values()]
+                unnamed = tuple(f"{source} {key}" for key in table.keys if key not in named)
+                if unnamed:
+                    text = (
+                        f"{many(len(unnamed), 'row')} that name no file left out: {some(unnamed)}."
+                    )
+                    mend = "Fill in the paths, or remove the rows."
+                    lost.append(Problem("unnamed_file", "warning", unnamed, text, mend))
             else:
                 found.append(_from_table(table, spec, before=f"{source} "))
         else:
@@ -116,8 +128,16 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
     return Inputs(
         np.concatenate([each.inputs for each in found]),
         [key for each in found for key in each.keys],
-        tuple(problem for each in found for problem in each.problems),
+        (*lost, *(problem for each in found for problem in each.problems)),
     )
+
+
+def _is_source(text: str | Path) -> bool:
+    """Whether it is the path of something that is there, or a source by name."""
+    try:
+        return str(text) in SOURCES or Path(text).expanduser().exists()
+    except (OSError, ValueError):  # no name that a file could have
+        return False
 
 
 def _files_in(folder: Path, spec: Spec) -> list[Path]:
@@ -135,8 +155,30 @@ def _files_in(folder: Path, spec: Spec) -> list[Path]:
 
 
 def _from_texts(files: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
-    """A text a file."""
-    return Inputs(_objects([single_text(path) for path, _ in files]), [key for _, key in files])
+    """A text a file; files that hold none are listed."""
+    read = [(key, read_text(path)) for path, key in files]
+    bad = tuple(key for key, found in read if found is None)
+    problems: list[Problem] = []
+    if bad:
+        text = f"{many(len(bad), 'file')} that cannot be read as text left out: {some(bad)}."
+        problems = [
+            Problem("unreadable_files", "warning", bad, text, "Save them as text in UTF-8.")
+        ]
+    kept = [(key, found[0]) for key, found in read if found is not None]
+    if not kept:
+        raise BadData([replace(problem, severity="error") for problem in problems])
+    return _texts([text for _, text in kept], [key for key, _ in kept], problems)
+
+
+def _texts(texts: Sequence[str], keys: list[str], problems: Sequence[Problem] = ()) -> Inputs:
+    """Texts to predict from; of those without a word that is said."""
+    empty = tuple(key for key, text in zip(keys, texts, strict=True) if not words_of(text))
+    said = list(problems)
+    if empty:
+        text = f"{many(len(empty), 'text')} without a word: {some(empty)}."
+        mend = "What is predicted of them is what is predicted of nothing."
+        said.append(Problem("empty_text", "warning", empty, text, mend))
+    return Inputs(_objects(texts), keys, tuple(said))
 
 
 def _from_recordings(files: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
@@ -185,8 +227,7 @@ def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:
     """A table's rows; `before` stands before the name of each: of which file it is."""
     if spec.kind == "text":
         column = text_column(table, fill({}), spec)
-        texts = [text or "" for text in table.frame[column].to_list()]
-        return Inputs(_objects(texts), [f"{before}{key}" for key in table.keys])
+        return _texts(cells_of(table, column), [f"{before}{key}" for key in table.keys])
     if spec.kind != "table":
         raise refuse(
             "wrong_kind",
@@ -199,9 +240,9 @@ def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:
 
 
 def _from_array(source: Any, spec: Spec, where: str, *, before: str = "") -> Inputs:
-    texts = as_texts(source)
-    if texts is not None and spec.kind == "text":
-        return Inputs(texts, [f"{before}row {i}" for i in range(len(texts))])
+    texts = as_texts(source, numbers=True) if spec.kind == "text" else None
+    if texts is not None:
+        return _texts(texts.tolist(), [f"{before}row {i}" for i in range(len(texts))])
     if spec.kind == "series":
         return Inputs(*series_inputs(source, spec, where, before=before))
     array, problems = inputs_array(source, where)

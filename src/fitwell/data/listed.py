@@ -3,6 +3,7 @@
 No torch.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from fitwell.spec import Spec
 
 LOOKED_AT = 200  # rows that say whether a column names files
 MOSTLY = 0.9
-LONGEST_PATH = 4096
+LONGEST_NAME, MOST_WORDS = 255, 8  # of a file's name; longer ones are texts
 
 
 def file_column(table: Table, folder: Path) -> str:
@@ -34,7 +35,7 @@ def file_column(table: Table, folder: Path) -> str:
     """
     named = [name for name in table.frame.columns if _names_files(table.frame[name])]
     for name in named:
-        if any((folder / str(value)).is_file() for value in _first(table.frame[name])):
+        if any(_is_there(folder, value) for value in _first(table.frame[name])):
             return name
     others = [name for name in table.frame.columns if name not in named]
     if named and len(others) < 2:
@@ -81,7 +82,7 @@ def read_listed(
     )
     items, unnamed = [], []
     for path, value, own, together, key in rows:
-        if path is None:
+        if path is None or not could_be_a_path(str(path)):
             unnamed.append(key)
             continue
         place = PARTS[str(own).strip().lower()] if own else ""
@@ -163,8 +164,25 @@ def _left_out(rows: list[str], columns: list[str]) -> list[Problem]:
 def _names_files(series: Any) -> bool:
     values = _first(series)
     known = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
-    named = [v for v in values if len(v) < LONGEST_PATH and Path(v).suffix.lower() in known]
+    named = [v for v in values if could_be_a_path(v) and Path(v).suffix.lower() in known]
     return bool(values) and len(named) >= MOSTLY * len(values)
+
+
+def could_be_a_path(text: str) -> bool:
+    """Whether a text is short enough for the path of a file.
+
+    >>> could_be_a_path("photos/cat 1.jpg"), could_be_a_path("for more of this kind of film see readme.txt")
+    (True, False)
+    """
+    parts = re.split(r"[/\\]", text)
+    return len(text.split()) < MOST_WORDS and all(len(part) <= LONGEST_NAME for part in parts)
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    try:
+        return could_be_a_path(name) and (folder / name).is_file()
+    except (OSError, ValueError):  # no name that a file could have
+        return False
 
 
 def _first(series: Any) -> list[str]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fitwell.data.preprocess import Scaling
 from fitwell.errors import SettingError, did_you_mean
-from fitwell.spec import Spec
+from fitwell.spec import PLURAL, Spec
 
 
 def data_settings(
@@ -214,6 +214,37 @@ READING = (
     "root",
     "limit",
 )
+
+
+# Settings of data of some kinds alone.
+OF_KIND: dict[str, tuple[str, ...]] = {
+    "text": ("text",),
+    "vocabulary": ("text",),
+    "length": ("text",),
+    "rate": ("audio",),
+    "seconds": ("audio",),
+    "mels": ("audio",),
+    "resize": ("images", "boxes"),
+    "crop_size": ("images",),
+    "annotations": ("boxes",),
+}
+
+
+def refuse_of_other_kinds(options: Mapping[str, Any], spec: Spec) -> None:
+    """Refuse settings that say nothing about data of this kind.
+
+    Raises:
+        SettingError: one of them is set.
+    """
+    usual = data_settings()
+    for name, kinds in OF_KIND.items():
+        if options[name] != usual[name] and spec.kind not in kinds:
+            meant = " and ".join(PLURAL[kind] for kind in kinds)
+            raise SettingError(
+                f"data.{name} = {options[name]}: is for {meant}, and these are {spec.examples}. Leave it "
+                "out.",
+                setting=f"data.{name}",
+            )
 
 
 def target_and_task(options: Mapping[str, Any], like: Spec | None) -> tuple[str, str]:

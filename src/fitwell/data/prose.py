@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.data.columns import aside, clean_text, looks_like_identifier
+from fitwell.data.columns import as_numbers, aside, clean_text, looks_like_identifier
 from fitwell.data.files import PARTS
 from fitwell.data.frames import Table, named_column
 from fitwell.data.listed import refuse_time
@@ -22,8 +22,13 @@ DISTINCT = 0.5  # of them are different: texts, not categories
 FEW_WORDS, MANY_WORDS = 2, 8  # median of a name or title, and of a text that says something
 
 
-def text_column(table: Table, options: dict[str, Any], like: Spec | None) -> str:
+def text_column(
+    table: Table, options: dict[str, Any], like: Spec | None, *, beside: bool = False
+) -> str:
     """The column that is to be learnt from as text; "" where the table is to be learnt from as such.
+
+    Args:
+        beside: the targets stand beside the table, not in it.
 
     Raises:
         BadData: texts and other columns leave open which are meant, or there is no such column.
@@ -41,11 +46,11 @@ def text_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
     if wanted not in ("auto", "text"):
         return ""
     frame = table.frame
-    if like and like.columns and like.columns[0].name in frame.columns:
-        return like.columns[0].name
     given, _ = target_and_task(options, like)
     apart = {options["group"], options["time"], *(part.strip() for part in given.split(","))}
     rest = [n for n in frame.columns if n not in apart and n != part_column(frame)]
+    if like:
+        return _known_column(table, rest, like)
     words = {name: _median_words(frame[name]) for name in rest}
     texts = [name for name in rest if words[name] >= MANY_WORDS]
     texts = texts or [name for name in rest if words[name] >= FEW_WORDS]
@@ -57,7 +62,7 @@ def text_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
         if name not in texts and not looks_like_identifier(frame[name], table.decimal_comma)
     ]
     # One of them is the target, unless that was named.
-    lone = len(texts) == 1 and len(others) <= (0 if given else 1)
+    lone = len(texts) == 1 and len(others) <= (0 if given or beside else 1)
     if lone or (wanted == "text" and len(texts) == 1):
         return texts[0]
     if wanted == "text":
@@ -65,21 +70,56 @@ def text_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
             "no_text_column" if not texts else "text_ambiguous",
             f"{table.where}: data.kind = text, and "
             + (f"{some(texts)} each hold texts." if texts else "no column holds texts."),
-            f"Name the column with data.text; it has: {some(table.frame.columns, 20)}.",
+            f"Name the column with data.text; it has: {some(frame.columns, 20)}.",
             texts or table.where,
             setting="data.text",
         )
-    if any(words[name] >= MANY_WORDS for name in texts):
-        raise refuse(
-            "ambiguous_kind",
-            f"{table.where} holds texts in {some(texts)} beside other columns ({some(others)}), and "
-            "fitwell learns from either.",
-            f"Set data.text={texts[0]} to learn from the texts, or data.kind=table to learn from the "
-            "other columns.",
-            texts,
-            setting="data.kind",
-        )
-    return ""
+    if not any(words[name] >= MANY_WORDS for name in texts):
+        return ""
+    instead = f", or data.kind=table to learn from {some(others)}" if others else ""
+    raise refuse(
+        "ambiguous_kind",
+        f"{table.where} holds texts in {some(texts)}"
+        + (
+            f" beside other columns ({some(others)}), and fitwell learns from either."
+            if others
+            else ", and fitwell learns from one of them."
+        ),
+        f"Set data.text={texts[0]} to learn from these texts{instead}.",
+        texts,
+        setting="data.kind",
+    )
+
+
+def _known_column(table: Table, rest: list[str], like: Spec) -> str:
+    """The column that a model of texts reads: the one it was trained on, or the only one of texts."""
+    frame = table.frame
+    trained = like.columns[0].name if like.columns else ""
+    if trained in rest:
+        return trained
+    comma = table.decimal_comma
+    strings = [name for name in rest if as_numbers(frame[name], comma)[0] is None]
+    texts = [name for name in strings if _median_words(frame[name]) >= MANY_WORDS]
+    for found in (texts, strings):
+        if len(found) == 1:
+            return found[0]
+    called = f" of the column {trained}" if trained else ""
+    raise refuse(
+        "no_text_column" if not strings else "text_ambiguous",
+        f"{table.where}: the model reads texts{called}, and "
+        + (
+            f"{some(texts or strings)} each could hold them." if strings else "no column holds any."
+        ),
+        f"Give a table with one column of texts; it has: {some(frame.columns, 20)}.",
+        texts or strings or table.where,
+    )
+
+
+def cells_of(table: Table, column: str) -> list[str]:
+    """[row] the texts of a column as they stand there; "" where one is missing."""
+    missing = clean_text(table.frame[column]).is_null().to_list()
+    cells = table.frame[column].to_list()
+    return ["" if gone else str(cell) for cell, gone in zip(cells, missing, strict=True)]
 
 
 def read_prose(
@@ -89,6 +129,7 @@ def read_prose(
     *,
     like: Spec | None = None,
     part: np.ndarray | None = None,
+    beside: tuple[list[str], np.ndarray, list[Problem]] | None = None,
 ) -> Data:
     """`Data` of the texts of a column; rows without one are left out and listed.
 
@@ -97,6 +138,7 @@ def read_prose(
 
     Args:
         part: [row] the source's own split, where it says it otherwise.
+        beside: names of the targets, their values and notes, where they stand beside the table.
 
     Raises:
         BadData: no such target or group, a missing target, or no text.
@@ -105,12 +147,20 @@ def read_prose(
     refuse_time(options, "say the parts in a column split with train and test", "texts")
     group = named_column(table, options["group"], "group") if options["group"] else ""
     given, task = target_and_task(options, like)
+    if like and not options["target"] and any(n not in frame.columns for n in given.split(",")):
+        given = ""  # the model was trained on files, whose targets have no column
     split = part_column(frame) if part is None else ""
     used = [column, *([split] if split and split not in (given, group) else [])]
     rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
-    targets, problems = target_columns(rest, given, group, inputs=False)
-    values = values_of(rest, targets, task)
-    ignored = [name for name in rest.frame.columns if name not in (*targets, group)]
+    if beside is not None:
+        targets, values, problems = beside
+        ignored = [name for name in rest.frame.columns if name != group]
+    else:
+        targets, problems = target_columns(
+            _could_be_target(rest, given), given, group, inputs=False
+        )
+        values = values_of(rest, targets, task)
+        ignored = [name for name in rest.frame.columns if name not in (*targets, group)]
     if ignored:
         text = f"Learning is from the texts alone; not used: {some(ignored)}."
         mend = "Nothing to do; to learn from the columns instead, set data.kind=table."
@@ -120,7 +170,7 @@ def read_prose(
         part = np.array(named, dtype="<U10")
     data = text_data(
         table.name,
-        [text or "" for text in frame[column].to_list()],
+        cells_of(table, column),
         values,
         options=options,
         keys=table.keys,
@@ -133,10 +183,19 @@ def read_prose(
         like=like,
     )
     kept = np.isin(table.keys, data.keys)
-    hidden = {name: aside(frame[name]) for name in ignored}
+    hidden = {name: aside(frame[name], table.decimal_comma) for name in ignored}
     return replace(
         data, aside={n: values[kept] for n, values in hidden.items() if values is not None}
     )
+
+
+def _could_be_target(table: Table, given: str) -> Table:
+    """The table without columns that number its rows, where another one is left to be guessed."""
+    frame = table.frame
+    if given:
+        return table
+    kept = [n for n in frame.columns if not looks_like_identifier(frame[n], table.decimal_comma)]
+    return replace(table, frame=frame.select(kept)) if kept else table
 
 
 def _median_words(series: Any) -> float:

@@ -12,7 +12,7 @@ from fitwell.data.download import PUBLISHED
 from fitwell.data.hugging_face import is_hugging_face, read_hugging_face
 from fitwell.data.items import other_kind
 from fitwell.data.long_series import NOT_YET
-from fitwell.data.options import fill
+from fitwell.data.options import fill, refuse_of_other_kinds
 from fitwell.data.sources import SOURCES
 from fitwell.data.ts import SUFFIX, is_ts_folder
 from fitwell.data.types import BadData, Data, Options, Problem, refuse
@@ -88,21 +88,12 @@ def _read(
     data = _open(source, options, like)
     if like is not None and data.spec.kind != like.kind:
         raise other_kind(data.name, data.spec.kind, like)
-    if options["annotations"] != "auto" and data.spec.kind != "boxes":
-        raise SettingError(
-            f"data.annotations = {options['annotations']}: this source has no boxes. Leave it out.",
-            setting="data.annotations",
-        )
     if options["kind"] not in ("auto", data.spec.kind):
         raise SettingError(
             f"data.kind = {options['kind']}: {data.name} holds {PLURAL[data.spec.kind]}. Leave it out.",
             setting="data.kind",
         )
-    if options["crop_size"] and data.spec.kind == "boxes":
-        raise SettingError(
-            f"data.crop_size = {options['crop_size']}: of pictures with boxes all is seen. Leave it out.",
-            setting="data.crop_size",
-        )
+    refuse_of_other_kinds(options, data.spec)
     problems = problems_of(data, options, thorough=thorough)
     if isinstance(source, str) and source in SOURCES and Path(source).exists():
         note = Problem(
@@ -242,7 +233,7 @@ def is_frame(source: Any) -> bool:
 
 
 def _refuse_columns(options: dict[str, Any], what: str) -> None:
-    for name in ("target", "group", "time"):
+    for name in ("target", "group", "time", "text"):
         if options[name]:
             raise SettingError(
                 f"data.{name} = {options[name]}: {what} has no columns to name. "

@@ -73,9 +73,10 @@ def table_data(
     frame, problems = table.frame, []
     if targets is None and (column := time_column(table, options, like)):
         return read_long(table, column, options)
-    column = text_column(table, options, like) if targets is None else ""
+    beside = None if targets is None else _beside(table, targets, options, like)
+    column = text_column(table, options, like, beside=beside is not None)
     if column:
-        return read_prose(table, column, options, like=like, part=part)
+        return read_prose(table, column, options, like=like, part=part, beside=beside)
     if options["kind"] not in ("auto", "table"):
         raise SettingError(
             f"data.kind = {options['kind']}: {table.where} is a table without such files. Leave it out.",
@@ -90,22 +91,12 @@ def table_data(
         )
     group = named_column(table, options["group"], "group") if options["group"] else ""
     wanted, task = target_and_task(options, like)
-    if targets is None:
+    if beside is None:
         named, notes = target_columns(table, wanted, group)
-        problems += notes
         values = values_of(table, named, task)
     else:
-        given = getattr(targets, "name", None) or options["target"] or "target"
-        named = [str(n) for n in getattr(targets, "columns", (given,))]
-        values, notes = targets_array(targets, table.where, task)
-        problems += notes
-        if len(values) != frame.height:
-            raise refuse(
-                "lengths_differ",
-                f"{table.where} has {frame.height} rows but there are {len(values)} targets.",
-                "Give one target a row.",
-                table.where,
-            )
+        named, values, notes = beside
+    problems += notes
     time = named_column(table, options["time"], "time") if options["time"] else ""
     apart = (*(named if targets is None else ()), group, time)
     names = [n for n in frame.columns if n not in apart]
@@ -135,6 +126,23 @@ def table_data(
     return replace(data, aside=hidden)
 
 
+def _beside(
+    table: Table, targets: Any, options: dict[str, Any], like: Spec | None
+) -> tuple[list[str], np.ndarray, list[Problem]]:
+    """(names, [row] or [row, target] values, notes) of targets that stand beside the table."""
+    given = getattr(targets, "name", None) or options["target"] or "target"
+    named = [str(n) for n in getattr(targets, "columns", (given,))]
+    values, notes = targets_array(targets, table.where, target_and_task(options, like)[1])
+    if len(values) != table.frame.height:
+        raise refuse(
+            "lengths_differ",
+            f"{table.where} has {table.frame.height} rows but there are {len(values)} targets.",
+            "Give one target a row.",
+            table.where,
+        )
+    return named, values, notes
+
+
 def _aside(
     table: Table, names: list[str], columns: tuple[Column, ...], inputs: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -144,7 +152,10 @@ def _aside(
     large = [n for n, i in place.items() if np.nanmax(inputs[:, i], initial=0) >= EXACT]
     found = {}
     for name in names:
-        if name not in place and (values := aside(table.frame[name])) is not None:
+        if (
+            name not in place
+            and (values := aside(table.frame[name], table.decimal_comma)) is not None
+        ):
             found[name] = values
         elif name in large and columns[place[name]].kind == "numeric":
             numbers, _ = as_numbers(table.frame[name], table.decimal_comma, force=True)

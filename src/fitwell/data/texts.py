@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.assemble import assemble
-from fitwell.data.files import Item
-from fitwell.data.types import BadData, Data, Options, Problem, many, refuse, some
+from fitwell.data.files import Item, lost_classes
+from fitwell.data.types import BadData, Data, Options, Problem, many, some
 from fitwell.data.words import LEAST_TEXTS, LONGEST, words_of
 from fitwell.spec import RESERVED, Spec
 
@@ -47,7 +47,7 @@ def text_data(
     tokens = [words for words in tokens if words]
     length, vocabulary = (like.input_shape[0], like.vocabulary) if like else _sizes(tokens, options)
     names = [key for key, stays in zip(keys, kept, strict=True) if stays]
-    found += _cut(names, tokens, length)
+    found += [*_cut(names, tokens, length), *(_unlike(name, vocabulary) if like is None else ())]
     array = np.empty(len(names), object)
     array[:] = [text for text, stays in zip(texts, kept, strict=True) if stays]
     return assemble(
@@ -96,6 +96,14 @@ def _cut(keys: Sequence[str], tokens: list[list[str]], length: int) -> list[Prob
     return [Problem("text_cut", "note", long, text, "To read more of them, set data.length.")]
 
 
+def _unlike(name: str, vocabulary: int) -> list[Problem]:
+    """Texts that have no word in common."""
+    if vocabulary > RESERVED:
+        return []
+    text = f"No word stands in two texts of {name}, so none of them says anything about another."
+    return [Problem("no_shared_words", "error", (name,), text, "Give more texts, or longer ones.")]
+
+
 def _nothing(name: str, count: int) -> Problem:
     text = f"None of the {many(count, 'text')} of {name} has a word."
     return Problem("no_texts", "error", (name,), text, "Give texts that say something.")
@@ -132,6 +140,9 @@ def read_text_files(
     if not read:
         raise BadData([_nothing(name, len(items)), *problems])
     kept = [item for item, _ in read]
+    told = [item.label for item, text in read if words_of(text)]
+    if known.get("target") == "folder":
+        problems += lost_classes(items, told, "text")
     parts = np.array([item.part for item in kept], dtype="<U10")
     groups = np.array([item.group for item in kept])
     return text_data(
@@ -182,20 +193,3 @@ def _of_files(bad: list[str], other: list[str], guessed: list[str]) -> list[Prob
         mend = "If letters come out wrong, save them as UTF-8."
         problems.append(Problem("not_utf8", "note", tuple(guessed), text, mend))
     return problems
-
-
-def single_text(path: Path) -> str:
-    """The text of a file, to predict from.
-
-    Raises:
-        BadData: it is no text.
-    """
-    found = read_text(path)
-    if found is None:
-        raise refuse(
-            "unreadable_files",
-            f"{path} cannot be read as text.",
-            "Save it as text in UTF-8.",
-            str(path),
-        )
-    return found[0]

@@ -16,8 +16,8 @@ class BagOfWords(nn.Module):
     """Texts as vectors with a place for each word of the vocabulary.
 
     Formula: x_w = 1 where word w stands in the text (presence), n_w, how often it does (counts), or
-        log(1 + n_w) (log_counts); then x times sqrt(mean number of distinct words) / ||x||, which is to
-        say: short and long texts are equally large
+        log(1 + n_w) (log_counts); then x times sqrt(128) / ||x||, which makes short and long texts equally
+        large
     Use: texts whose words say what they are about
     Weakness: knows nothing of order: "not good" is good and not
     Source: Harris 1954, Word 10; Salton, Wong and Yang 1975, Communications of the ACM 18
@@ -45,7 +45,7 @@ class BagOfWords(nn.Module):
         bags = bags[:, RESERVED:]
         if self.counting == "log_counts":
             bags = bags.log1p()
-        return bags * (_SIZE / bags.norm(dim=1, keepdim=True).clamp_min(1.0))
+        return bags * (_SIZE / bags.norm(dim=1, keepdim=True).clamp_min(1e-6))
 
 
 _SIZE = math.sqrt(128.0)  # of every text's vector: an ordinary text's where each word counts 1

@@ -146,7 +146,9 @@ def changed(
     corners = torch.zeros(len(x), 0, 4) if targets is None else torch.from_numpy(targets[..., 1:])
     out, places = [central(images, prepared.seen)], [corners.numpy()]
     for epoch in range(NUM_CHANGED):
-        moved, boxes = augment.with_boxes(x, corners, epoch, 0)
+        moved, boxes = augment(x, epoch, 0), corners
+        if targets is not None:
+            moved, boxes = augment.with_boxes(x, corners, epoch, 0)
         seen, _ = augment.mix(moved, epoch, 0)
         raw = (seen.numpy() - shift) / factor
         out.append(raw.round().clip(0, 255).astype(np.uint8) if images.dtype == np.uint8 else raw)
