@@ -10,7 +10,6 @@ from typing import Any
 
 from fitwell.data.annotated import (
     MOST_JSON_BYTES,
-    RANK,
     Annotated,
     Picture,
     Unclear,
@@ -20,10 +19,11 @@ from fitwell.data.annotated import (
     pictures_below,
     relative,
 )
-from fitwell.data.coco_flaws import Flaws, problems_of
+from fitwell.data.coco_flaws import Flaws, problems_of, together
 from fitwell.data.files import is_hidden
 
 KEYS = (b'"images"', b'"annotations"', b'"categories"')  # of captions there are no categories
+IDS = ("id", "image_id", "category_id")
 BOX = b'"bbox"'  # lists of classes of images have none
 CHUNK = 1 << 24
 
@@ -60,8 +60,7 @@ def read_coco(folder: Path) -> Annotated:
     flaws = Flaws()
     classes: dict[str, None] = {}
     found: dict[str, Picture] = {}
-    twice: dict[str, str] = {}
-    named: set[str] = set()
+    bad: set[str] = set()
     for path in coco_files(folder):
         where = relative(path, folder)
         part = part_of_folders(where) or part_in(path.stem)
@@ -73,21 +72,19 @@ def read_coco(folder: Path) -> Annotated:
         names = _categories(document, where, flaws)
         classes |= dict.fromkeys(names.values())
         for picture, good in _pictures(document, names, where, folder, by_name, part, flaws):
-            before = found.get(picture.key)
-            named.add(picture.key)
-            if before is not None:
-                twice[picture.key] = f"{before.part or 'no part'} and {part or 'no part'}"
-            if good and (before is None or _later(part, before.part)):
-                found[picture.key] = replace(picture, part=part or part_of_folders(picture.key))
+            key = picture.key
+            if not good:
+                bad.add(key)
+            new = replace(picture, part=part or part_of_folders(key))
+            try:
+                found[key] = together(found[key], new, flaws) if key in found else new
+            except Unclear as error:
+                bad.add(key)
+                flaws.bad[key] = str(error)
     keys = [relative(image, folder) for image in images]
-    unlisted = [key for key in keys if key not in named] if not flaws.broken else []
-    pictures = [found[key] for key in keys if key in found]
-    return Annotated(pictures, tuple(classes), problems_of(flaws, twice, unlisted))
-
-
-def _later(part: str, before: str) -> bool:
-    rank = {"": -1, **{name: i for i, name in enumerate(RANK)}}
-    return rank[part] > rank[before]
+    unlisted = [key for key in keys if key not in found] if not flaws.broken else []
+    pictures = [found[key] for key in keys if key in found and key not in bad]
+    return Annotated(pictures, tuple(classes), problems_of(flaws, unlisted))
 
 
 def _has_keys(path: Path) -> bool:
@@ -123,6 +120,9 @@ def _document(path: Path) -> dict[str, Any]:
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise Unclear(f"`{key}` is no list of objects")
         for i, row in enumerate(rows):
+            # pandas writes whole numbers as 1.0 where one in the column is missing.
+            whole = ((name, row.get(name)) for name in IDS)
+            row |= {n: int(v) for n, v in whole if isinstance(v, float) and v.is_integer()}
             ids = [row.get("id", 0 if key == "annotations" else None), row.get("image_id", 0)]
             if needed not in row or not all(isinstance(v, int | str) for v in ids):
                 raise Unclear(

@@ -1,8 +1,18 @@
-"""What is wrong in files of COCO, as problems. No torch."""
+"""What is wrong in files of COCO, as problems, and what stands in them twice. No torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from fitwell.data.annotated import listed, unreadable, without_annotation, without_image
+import numpy as np
+
+from fitwell.data.annotated import (
+    RANK,
+    Picture,
+    Unclear,
+    listed,
+    unreadable,
+    without_annotation,
+    without_image,
+)
 from fitwell.data.types import Problem
 
 
@@ -17,13 +27,38 @@ class Flaws:
     unknown: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     crowds: list[str] = field(default_factory=list)
+    parts: dict[str, str] = field(default_factory=dict)  # pictures in files of two parts
+    joined: dict[str, str] = field(default_factory=dict)  # pictures that stand twice in one part
 
 
-def problems_of(flaws: Flaws, twice: dict[str, str], unlisted: list[str]) -> list[Problem]:
+def together(before: Picture, after: Picture, flaws: Flaws) -> Picture:
+    """A picture that stands in two entries: with the boxes of both where they are of one part, else that of
+    the later part.
+
+    Raises:
+        Unclear: the entries say different sizes, so that the boxes of one would lie elsewhere.
+    """
+    key = before.key
+    if before.part != after.part:
+        flaws.parts[key] = f"{before.part or 'no part'} and {after.part or 'no part'}"
+        return max(before, after, key=lambda p: RANK.index(p.part) if p.part else -1)
+    if before.size and after.size and before.size != after.size:
+        (high, wide), (height, width) = before.size, after.size
+        raise Unclear(f"one entry says {wide}x{high}, another {width}x{height}")
+    flaws.joined[key] = f"{len(before.labels) + len(after.labels)} boxes"
+    return replace(
+        before,
+        labels=before.labels + after.labels,
+        corners=np.concatenate([before.corners, after.corners]),
+        rows=before.rows + after.rows,
+        size=before.size or after.size,
+    )
+
+
+def problems_of(flaws: Flaws, unlisted: list[str]) -> list[Problem]:
     """A problem a kind.
 
     Args:
-        twice: pictures in two files, with the parts of both.
         unlisted: pictures that no file names.
     """
     problems = listed(
@@ -67,7 +102,17 @@ def problems_of(flaws: Flaws, twice: dict[str, str], unlisted: list[str]) -> lis
             "pictures in two files of annotations, taken from that of the later part",
         ),
         "Take each out of one of them.",
-        twice,
+        flaws.parts,
+    )
+    problems += listed(
+        "several_entries",
+        "note",
+        (
+            "picture in several entries of `images` of one part, taken with the boxes of all",
+            "pictures in several entries of `images` of one part, each taken with the boxes of all",
+        ),
+        "Nothing to do where each entry has boxes of its own; take out what only says the same again.",
+        flaws.joined,
     )
     problems += listed(
         "crowd_boxes",

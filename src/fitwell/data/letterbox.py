@@ -1,9 +1,11 @@
 """Pictures fitted into a shape with their proportions kept, and boxes with them. No torch, no reading."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+CHUNK = 256  # pictures looked at together
 PAD = 114  # of 255: the grey beside the picture, about the mean of photographs
 
 
@@ -45,19 +47,22 @@ def letterbox(size: tuple[int, int], shape: tuple[int, int]) -> Fit:
     return Fit(size, inner, (high - inner[0]) // 2, (wide - inner[1]) // 2)
 
 
-def inner_parts(pictures: np.ndarray) -> list[np.ndarray]:
+def inner_parts(pictures: np.ndarray) -> Iterator[np.ndarray]:
     """Each of the pictures [example, channel, height, width] without the even grey that `letterbox` put
-    around it: views [channel, height, width]; one that is grey all over as it is."""
-    grey = pictures == PAD
-    rows, columns = grey.all((1, 3)), grey.all((1, 2))
-    out = []
-    for picture, above, beside in zip(pictures, rows, columns, strict=True):
-        top, left = _run(above), _run(beside)
-        bottom, right = _run(above[::-1]), _run(beside[::-1])
-        if top == len(above):  # grey all over
-            top = bottom = left = right = 0
-        out.append(picture[:, top : len(above) - bottom, left : len(beside) - right])
-    return out
+    around it: views [channel, height, width]; one that is grey all over as it is.
+
+    They are looked at a chunk at a time: all of them together may not fit into memory twice.
+    """
+    for start in range(0, len(pictures), CHUNK):
+        chunk = pictures[start : start + CHUNK]
+        grey = chunk == PAD
+        rows, columns = grey.all((1, 3)), grey.all((1, 2))
+        for picture, above, beside in zip(chunk, rows, columns, strict=True):
+            top, left = _run(above), _run(beside)
+            bottom, right = _run(above[::-1]), _run(beside[::-1])
+            if top == len(above):  # grey all over
+                top = bottom = left = right = 0
+            yield picture[:, top : len(above) - bottom, left : len(beside) - right]
 
 
 def _run(flags: np.ndarray) -> int:

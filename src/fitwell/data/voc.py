@@ -7,6 +7,8 @@ pixels from 1, which is half a pixel at each side of a box.
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from fitwell.data.annotated import (
 )
 from fitwell.data.files import IMAGE_SUFFIXES, PARTS, files_below, is_hidden
 from fitwell.data.images import in_threads
+from fitwell.data.types import Problem
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 PICTURES = ("jpegimages", "images", "imgs")
@@ -105,17 +108,26 @@ def read_voc(folder: Path) -> Annotated:
     )
     pictures = [found[image] for image in sorted(found)]
     sets = folder / "ImageSets" / "Main"
-    parts, more = listed_parts(lists_of(sets), [p.key for p in pictures], folder, sets)
-    if parts:
-        pictures = [_in_part(p, parts.get(p.key, "")) for p in pictures]
+    pictures, more = by_lists(pictures, lists_of(sets), folder, sets)
     classes = tuple(sorted({label for p in pictures for label in p.labels}))
     return Annotated(pictures, classes, problems + more)
 
 
-def _in_part(picture: Picture, part: str) -> Picture:
-    from dataclasses import replace
+def by_lists(
+    pictures: Sequence[Picture], lists: Mapping[str, Sequence[str]], folder: Path, place: Path
+) -> tuple[list[Picture], list[Problem]]:
+    """(the pictures in the parts that the lists say, problems of the lists); who is in no list stays in the
+    part of its folders.
 
-    return replace(picture, part=part)
+    Args:
+        lists, folder, place: as `listed_parts` takes them.
+    """
+    parts, problems = listed_parts(lists, [p.key for p in pictures], folder, place)
+    pictures = [replace(p, part=parts.get(p.key, p.part)) for p in pictures]
+    # `listed_parts` knows no folders: only who is in no part by them either is free.
+    free = [p.key for p in pictures if not p.part]
+    problems = [p for p in problems if p.name != "in_no_part"]
+    return pictures, problems + listed_parts(dict.fromkeys(lists, ()), free, folder, place)[1]
 
 
 def _parsed(path: Path) -> Any:

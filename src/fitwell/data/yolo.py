@@ -1,6 +1,5 @@
 """Boxes of YOLO: a text file a picture with a row `class cx cy width height` a box. No torch."""
 
-from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from fitwell.data.annotated import (
     Unclear,
     corners_of,
     listed,
-    listed_parts,
     lists_of,
     part_of_folders,
     pictures_below,
@@ -23,6 +21,7 @@ from fitwell.data.annotated import (
 from fitwell.data.files import IMAGE_SUFFIXES, PARTS, files_below
 from fitwell.data.images import in_threads
 from fitwell.data.types import Problem
+from fitwell.data.voc import by_lists
 from fitwell.data.yolo_names import names_of
 
 LISTS = ("classes.txt", "obj.names", "classes.names")
@@ -101,9 +100,7 @@ def read_yolo(folder: Path) -> Annotated:
         bare, "Annotate them; for a picture with nothing in it, write an empty text file."
     )
     lists = {k: v for k, v in lists_of(folder).items() if k != "trainval"}
-    parts, more = listed_parts(lists, [p.key for p in pictures], folder, folder)
-    if parts:
-        pictures = [replace(p, part=parts.get(p.key, "")) for p in pictures]
+    pictures, more = by_lists(pictures, lists, folder, folder)
     return Annotated(pictures, tuple(dict.fromkeys(names.values())), problems + more)
 
 

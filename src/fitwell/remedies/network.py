@@ -122,8 +122,7 @@ def deeper(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
 
 
 def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """A stronger family of models: a convnet, then a small ResNet for images and recordings; an MLP for
-    tables.
+    """A stronger family: a convnet, then a small ResNet for images and recordings; an MLP for tables.
 
     Use: underfitting, or when nothing else is wrong
     Weakness: slower; settings found for the old family may not suit the new one
