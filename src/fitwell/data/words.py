@@ -40,7 +40,9 @@ def words_of(text: str) -> list[str]:
     """
     if text.isascii():
         return _WORD.findall(text.lower())
-    return _any_word().findall(unicodedata.normalize("NFC", well_formed(text).lower()))
+    text = unicodedata.normalize("NFC", well_formed(text).lower())
+    special, any_word = _of_all_scripts()
+    return (any_word if special.search(text) else _WORD).findall(text)
 
 
 def well_formed(text: str) -> str:
@@ -59,14 +61,18 @@ def well_formed(text: str) -> str:
 
 
 @cache
-def _any_word() -> re.Pattern[str]:
-    """As `_WORD`, for texts that are not ASCII; made when first needed, since marks are looked up."""
-    marks = [chr(i) for i in (*range(_MARKS_END), *_TAGS) if unicodedata.category(chr(i))[0] == "M"]
-    mark = f"[{''.join(marks)}]"
-    letter = rf"[^\W{_UNSPACED}]"
-    # Joiners of width 0 stand within words of Persian and Hindi.
-    word = rf"{letter}(?:{letter}|{mark}|[\u200c\u200d](?={letter}))*"
-    return re.compile(rf"{word}(?:['’]{word})*|[{_UNSPACED}]{mark}*|[^\w\s]{mark}*")
+def _of_all_scripts() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """(what `_WORD` would tear or glue, the pattern that does not, which is slower).
+
+    Made when first needed, since marks are looked up.
+    """
+    every = (chr(i) for i in (*range(_MARKS_END), *_TAGS))
+    marks = "".join(c for c in every if unicodedata.category(c)[0] == "M")
+    joiners = "\u200c\u200d"  # of width 0, within words of Persian and Hindi
+    letter, mark = rf"[^\W{_UNSPACED}]", f"[{marks}]"
+    word = rf"{letter}+(?:{mark}+{letter}*|[{joiners}]{letter}+)*"
+    any_word = rf"{word}(?:['’]{word})*|[{_UNSPACED}]{mark}*|[^\w\s]{mark}*"
+    return re.compile(f"[{marks}{joiners}{_UNSPACED}]"), re.compile(any_word)
 
 
 @dataclass(frozen=True)
