@@ -16,10 +16,12 @@ from fitwell.spec import NO_WORD, RESERVED, UNKNOWN
 # A word with its apostrophes (don't), or one sign: numbers and letters of every script count.
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 # Written without blanks between words: Thai, Lao, Myanmar, Khmer, Hiragana, Katakana, Han.
-_UNSPACED = (
+_UNSPACED_NEAR = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
 )
+_UNSPACED = _UNSPACED_NEAR + "\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+_FAR = "\U00010000"
 _MARKS_END = 0x1F000  # combining marks lie below, and among the tags
 _TAGS = range(0xE0100, 0xE01F0)
 LEAST_TEXTS = 2  # a word of one text alone says nothing about another
@@ -62,17 +64,22 @@ def well_formed(text: str) -> str:
 
 @cache
 def _of_all_scripts() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """(what `_WORD` would tear or glue, the pattern that does not, which is slower).
+    """(what `_WORD` may tear or glue, the pattern that does not, which is slower).
 
     Made when first needed, since marks are looked up.
     """
     every = (chr(i) for i in (*range(_MARKS_END), *_TAGS))
-    marks = "".join(c for c in every if unicodedata.category(c)[0] == "M")
+    marks = [c for c in every if unicodedata.category(c)[0] == "M"]
+    # Up to U+FFFF a set of characters is one look into a table, beyond a comparison for each of them, which
+    # only characters beyond should pay for.
+    near, far = "".join(c for c in marks if c < _FAR), "".join(c for c in marks if c >= _FAR)
+    beyond = f"{_FAR}-\U0010ffff"
     joiners = "\u200c\u200d"  # of width 0, within words of Persian and Hindi
-    letter, mark = rf"[^\W{_UNSPACED}]", f"[{marks}]"
+    letter, mark = rf"[^\W{_UNSPACED}]", f"(?:[{near}]|(?=[{beyond}])[{far}])"
     word = rf"{letter}+(?:{mark}+{letter}*|[{joiners}]{letter}+)*"
     any_word = rf"{word}(?:['’]{word})*|[{_UNSPACED}]{mark}*|[^\w\s]{mark}*"
-    return re.compile(f"[{marks}{joiners}{_UNSPACED}]"), re.compile(any_word)
+    special = f"[{near}{joiners}{_UNSPACED_NEAR}{beyond}]"
+    return re.compile(special), re.compile(any_word)
 
 
 @dataclass(frozen=True)
