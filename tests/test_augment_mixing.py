@@ -258,7 +258,6 @@ def test_a_sheet_shows_the_images_themselves() -> None:
 
 def test_show_augment_of_a_table_is_refused() -> None:
     with pytest.raises(
-        SettingError,
-        match="images, texts and recordings are augmented, and these are rows of 13 columns",
+        SettingError, match="images, texts and recordings are augmented, and these are rows of 13 columns"
     ):
         fw.show("wine", augment=True)
