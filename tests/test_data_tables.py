@@ -11,7 +11,7 @@ from data_problems import named
 
 from fitwell.data import BadData, check, read
 from fitwell.data.columns import convert_like
-from fitwell.data.csv_file import PIECE_BYTES, is_utf8
+from fitwell.data.csv_file import PIECE_BYTES, is_utf8, read_text_table
 from fitwell.data.inputs import read_inputs
 from fitwell.spec import Column
 
@@ -129,6 +129,7 @@ def test_constant_column_and_constant_target(tmp_path: Path) -> None:
     [
         ("", "empty_file"),
         ("\n \n", "empty_file"),
+        ("\ufeff\n", "empty_file"),
         ("a,target\n", "empty_file"),
         ("a,target\n1,2\n", "too_few_examples"),
         ("a,target\n" + "".join(f"{i},x\n" for i in range(60)), "one_class"),
@@ -205,6 +206,77 @@ def test_quotes_blank_lines_bom_and_latin(tmp_path: Path) -> None:
     assert data.keys[1] == "row 3"  # the blank line keeps its number
     path.write_bytes(text.encode("latin-1"))
     assert len(read(path)) == 20
+
+
+TALK = [f"a film {i} that I would see again\tgood" for i in range(20)]
+
+
+def cells(folder: Path, *lines: str, name: str = "t.tsv") -> list[tuple[str, ...]]:
+    return read_text_table(write(folder, "\n".join(lines) + "\n", name))[0].rows()
+
+
+def test_quotes_between_tabs_are_letters_unless_they_close(tmp_path: Path) -> None:
+    lines = list(TALK)
+    lines[3] = '"No," she said\tbad'  # closes, but not at the end of its cell
+    lines[5], lines[9] = '"Never again\tbad', 'what a "film"\tgood'
+    assert cells(tmp_path, "text\tlabel", *lines) == [tuple(line.split("\t")) for line in lines]
+    lines[9] = 'again"\tgood'  # the quote of line 5 is closed here: four lines would be one cell
+    assert cells(tmp_path, "text\tlabel", *lines) == [tuple(line.split("\t")) for line in lines]
+    no_header = ['"Never again\tbad', *lines]
+    assert len(cells(tmp_path, *no_header)) == 21
+
+
+def test_quotes_between_tabs_that_close_part_cells(tmp_path: Path) -> None:
+    quoted = ['"a ""fine"" film"\tgood', '"one\ttab"\tbad', '""\tbad']
+    found = cells(tmp_path, "text\tlabel", *quoted, *TALK)
+    assert found[:2] == [('a "fine" film', "good"), ("one\ttab", "bad")] and len(found) == 23
+    found = cells(tmp_path, "text\tlabel", '"two\nlines"\tgood', *TALK)  # as Excel writes them
+    assert found[0] == ("two\nlines", "good") and len(found) == 21
+    found = cells(tmp_path, "text\tlabel", '"a\u2028line"\tgood', *TALK)
+    assert found[0] == ("a\u2028line", "good")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "|"])
+def test_a_quote_that_is_not_closed_is_said_with_its_line(tmp_path: Path, separator: str) -> None:
+    lines = [line.replace("\t", separator) for line in ["text\tlabel", *TALK]]
+    lines[2] = f'"two\nlines"{separator}good'
+    lines[7] = f'"Never again{separator}bad'  # line 9 of the file
+    with pytest.raises(BadData, match="in line 9 a cell opens with a quote") as raised:
+        cells(tmp_path, *lines, name="t.csv")
+    assert "Put a quote at the end of that cell" in raised.value.problems[0].mend
+    lines[12] = f'"Once more{separator}good'  # and one more, so that they are even
+    with pytest.raises(BadData, match="in line 9 a cell opens with a quote"):
+        cells(tmp_path, *lines, name="t.csv")
+
+
+@pytest.mark.parametrize(
+    ("first", "header"),
+    [
+        ("great film,pos,short", False),
+        ("great film,pos,tall", False),  # half of the columns that repeat say so
+        ("film,feeling,length", True),
+        ("text,pos,length", True),  # a usual name
+        ("pos,feeling,length", True),  # elsewhere than in its own column
+    ],
+)
+def test_a_first_line_like_the_others_is_no_header(
+    tmp_path: Path, first: str, header: bool
+) -> None:
+    lines = [f"film {i},{['pos', 'neg'][i % 2]},{['short', 'long'][i % 3 % 2]}" for i in range(40)]
+    frame, _ = read_text_table(write(tmp_path, "\n".join([first, *lines])))
+    assert frame.columns == (first.split(",") if header else ["column_1", "column_2", "column_3"])
+    assert frame.height == 41 - header
+
+
+def test_a_header_named_like_a_category_is_one_above_numbers_or_among_others(
+    tmp_path: Path,
+) -> None:
+    lines = [f"{'ab'[i % 2]},{['yes', 'no'][i % 2]},{'cd'[i % 2]}" for i in range(20)]
+    assert read_text_table(write(tmp_path, "\n".join(["kind,yes,size", *lines])))[0].height == 20
+    lines = [f"{20 + i},{['yes', 'no'][i % 2]}" for i in range(20)]
+    assert read_text_table(write(tmp_path, "\n".join(["age,yes", *lines])))[0].height == 20
+    text = "\n".join(["age;yes", *(f"{i},5;{['yes', 'no'][i % 2]}" for i in range(20))])
+    assert read_text_table(write(tmp_path, text))[0].columns == ["age", "yes"]
 
 
 def test_whole_numbers_are_classes_or_a_quantity(tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
 """Texts: read from files, tables and Python, checked, split, learnt from, augmented, predicted."""
 
 import json
+import re
 import tarfile
+import time
+import tracemalloc
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +22,15 @@ import fitwell as fw
 from fitwell.augment.words import AugmentWords, word_drop, word_swap
 from fitwell.cli.main import run as command
 from fitwell.data import BadData, check, preprocess, read, split
+from fitwell.data.batches import Batches
+from fitwell.data.duplicates import near_groups
 from fitwell.data.inputs import read_inputs
 from fitwell.data.preprocess import Preprocess
 from fitwell.data.text_checks import near_texts
+from fitwell.data.types import fingerprint
 from fitwell.data.words import Words, fit_words, words_of
 from fitwell.errors import SettingError
-from fitwell.experiments import reference_models
+from fitwell.experiments import reference, reference_models
 from fitwell.nn.bag import BagOfWords
 from fitwell.report import mistakes
 from fitwell.resolve import complete
@@ -223,6 +230,50 @@ def test_each_word_keeps_its_place(texts: list[str], length: int) -> None:
         ]
 
 
+@given(st.text(st.characters(max_codepoint=0x2FF), max_size=60))
+def test_words_of_latin_texts_are_what_they_were(text: str) -> None:
+    assert words_of(text) == re.findall(r"\w+(?:['’]\w+)*|[^\w\s]", text.lower()) or "İ" in text
+
+
+@given(st.text(max_size=60))
+def test_composed_and_decomposed_texts_have_the_same_words(text: str) -> None:
+    composed, apart = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
+    assert words_of(composed) == words_of(apart)
+    said = "".join(unicodedata.normalize("NFC", text.lower()).split())
+    assert "".join(words_of(text)) == said  # nothing is lost
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी में", ["हिन्दी", "में"]),
+        ("كِتَابٌ جديد", ["كِتَابٌ", "جديد"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("ที่นี่", ["ที่", "นี่"]),
+        ("我喜欢iPhone手机。", ["我", "喜", "欢", "iphone", "手", "机", "。"]),
+        ("か\u3099くコーヒー", ["が", "く", "コ", "ー", "ヒ", "ー"]),
+        ("Cafe\u0301s l’été d'or", ["cafés", "l’été", "d'or"]),
+        ("❤️👨\u200d👩", ["❤️", "👨", "\u200d", "👩"]),
+        ("good \ud83d", ["good", "\ufffd"]),
+    ],
+)
+def test_words_of_many_scripts(text: str, words: list[str]) -> None:
+    assert words_of(text) == words
+
+
+def test_half_characters_are_replaced_and_said(tmp_path: Path) -> None:
+    texts, labels = reviews(80)
+    texts[2], texts[4] = "good \ud83d", "good \ud83d\ude00"
+    data, problems = check((texts, labels))
+    assert data is not None and data.inputs[2] == "good \ufffd" and data.inputs[4] == "good 😀"
+    assert named(problems, "half_characters").where == ("row 2", "row 4")
+    assert data.fingerprint == fingerprint(data.inputs, data.targets)
+    assert texts[2] == "good \ud83d"  # what was given stays as it was
+    run = fw.fit((texts, labels), settings={"train.epochs": 1}, out=tmp_path / "run")
+    assert run.report().read_text(encoding="utf-8")
+    assert fw.predict(run, np.array(["good \ud83d"], object))[0]["prediction"] in ("good", "bad")
+
+
 def test_the_vocabulary_is_of_the_training_texts_alone() -> None:
     texts, labels = reviews()
     data = read((texts, labels))
@@ -245,6 +296,42 @@ def test_the_vocabulary_and_the_length_are_bounded() -> None:
     )
     fitted = preprocess.fit(data, np.arange(120))
     assert fitted.words is not None and len(fitted.words.vocabulary) == 7
+
+
+def test_one_long_text_does_not_make_all_of_them_long() -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(GOOD, 17)) for _ in range(2400)]
+    texts[1000] = " ".join(rng.choice(BAD, 4000))
+    texts[1001] = "unseen"
+    data = read((texts, ["good", "bad"] * 1200))
+    fitted = preprocess.fit(data, np.arange(2400))
+    rows = np.arange(2399, 500, -1)  # some, and not in order
+    tracemalloc.start()
+    batches = Batches(data.inputs, data.targets, rows, batch_size=64, preprocess=fitted)
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+    tensors = [value for value in vars(batches).values() if isinstance(value, torch.Tensor)]
+    assert sum(t.nbytes for t in tensors) < 2_000_000
+    padded = fitted.inputs(data.inputs)
+    assert padded.shape == (2400, 4000)
+    for batch in batches.epoch(0):
+        expected = padded[batch.index.numpy()]
+        longest = (expected != 0).sum(1).max()
+        assert batch.x.dtype == torch.int32
+        assert np.array_equal(batch.x.numpy(), expected[:, :longest])
+
+
+def test_the_words_that_simple_methods_look_for_are_the_most_frequent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts, _ = reviews(60)
+    data = read((texts, ["good", "bad"] * 30))
+    fitted = preprocess.fit(data, np.arange(60))
+    assert fitted.words is not None
+    monkeypatch.setattr(reference, "_MOST_WORDS", 7)
+    found = reference._features(fitted, data.inputs)
+    expected = [[word in words_of(t) for word in fitted.words.vocabulary[:7]] for t in texts]
+    assert found.base is None and np.array_equal(found, np.array(expected, np.float32))
 
 
 @pytest.mark.parametrize("counting", ["presence", "counts", "log_counts"])
@@ -290,7 +377,57 @@ def test_near_copies_are_those_with_the_same_rows_of_words() -> None:
         if len(rows(texts[a]) & rows(texts[b])) >= 0.8 * len(rows(texts[a]) | rows(texts[b]))
     ]
     assert naive == [(3, 201), (7, 200)]
-    assert near_texts(np.array(texts, object)) == naive
+    assert [g.tolist() for g in near_texts(np.array(texts, object))] == [list(p) for p in naive]
+
+
+def test_near_copies_are_what_is_joined_by_pairs_alike() -> None:
+    """Against all pairs, of texts of which copies, parts and mixtures are made."""
+    rng = np.random.default_rng(1)
+    vocabulary = [f"w{i}" for i in range(300)]
+    texts = [" ".join(rng.choice(vocabulary, 60)) for _ in range(30)]
+    texts += [f"{text} {i}" for i, text in enumerate(texts[:10])]  # like the first by far
+    texts += [text.title() for text in texts[5:12]] + texts[:8]
+    texts = [texts[i] for i in rng.permutation(len(texts))]
+    shingles = [
+        set(zip(*(text.lower().split()[k:] for k in range(4)), strict=False)) for text in texts
+    ]
+    group = list(range(len(texts)))
+    for a, one in enumerate(shingles):
+        for b, other in enumerate(shingles[:a]):
+            if len(one & other) >= 0.8 * len(one | other):
+                group = [group[b] if g == group[a] else g for g in group]
+    members = [[i for i, g in enumerate(group) if g == own] for own in dict.fromkeys(group)]
+    naive = [rows for rows in members if len({texts[i] for i in rows}) > 1]
+    assert sum(map(len, naive)) > 20
+    assert [g.tolist() for g in near_texts(np.array(texts, object))] == naive
+
+
+@pytest.mark.parametrize("words", [8, 20, 60])
+def test_many_copies_and_templates_take_no_longer_than_they_are(words: int) -> None:
+    rng = np.random.default_rng(0)
+    vocabulary = [f"w{i}" for i in range(3000)]
+    five = [" ".join(rng.choice(vocabulary, words)) for _ in range(5)]
+    start, end = five[0].split()[: words // 2], five[0].split()[words // 2 :]
+    template = [" ".join([*start, str(i), *end]) for i in range(2000)]
+    begun = time.process_time()
+    assert near_texts(np.array(five * 900, object)) == []
+    copied = near_texts(np.array([*five * 900, five[3].upper()], object))
+    assert [g.tolist() for g in copied] == [[*range(3, 4500, 5), 4500]]  # no band is silenced
+    found = near_texts(np.array(template, object))
+    assert time.process_time() - begun < 2
+    # Four of the rows of four words hold the number: only of 60 words are they few enough.
+    assert [len(g) for g in found] == ([2000] if words == 60 else [])
+
+
+def test_near_copies_of_the_check_and_of_the_cleaned_copy_are_the_same_groups() -> None:
+    texts, labels = reviews(40)
+    alike = [f"{' '.join(GOOD)} {' '.join(BAD)} {' '.join(GOOD)} {i}" for i in range(30)]
+    data, problems = check((texts + alike, labels + ["good"] * 30), {"test": 0.0})
+    assert data is not None
+    found = named(problems, "near_duplicate_examples")
+    assert set(found.where) == {f"row {i}" for i in range(40, 70)}
+    assert found.message.count(" = ") == 2  # one group, of which three are shown
+    assert [g.tolist() for g in near_groups(data)] == [list(range(40, 70))]
 
 
 def test_copies_conflicts_and_telling_words_are_found() -> None:

@@ -124,11 +124,12 @@ class Batches:
             if inputs.ndim > 2
             else sum(len(column.features) for column in preprocess.columns)
         )
-        # Texts are always kept as the numbers of their words, which take less room.
+        # Texts are always kept as the numbers of their words, one text after another.
         self.ready = self._texts or 4 * width * len(self.rows) <= MOST_FLOAT_BYTES
         self._of_waves = augment if isinstance(augment, WaveAugmentation) else None
         if self._of_waves is not None and self._of_waves.on_waves:
             self.ready = False
+        self._ends = torch.zeros(1, dtype=torch.int64)  # of texts: where each ends among all words
         self._x, self._shared = self._load(inputs, images)
         y = preprocess.targets(targets[self.rows])
         self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
@@ -140,6 +141,11 @@ class Batches:
 
     def _load(self, inputs: np.ndarray, images: bool) -> tuple[Tensor, bool]:
         """The tensor that batches index, and whether it is all of `inputs`, not copied."""
+        if self.preprocess.words is not None:
+            flat, ends = self.preprocess.words.flat(inputs[self.rows])
+            self._ends = torch.from_numpy(ends).to(self.device)
+            # The last one is what stands behind the end of every text.
+            return torch.from_numpy(np.append(flat, np.int32(NO_WORD))).to(self.device), False
         if self.ready:
             if self._spectrogram is not None:
                 x = self._spectrogram.of_raw(torch.from_numpy(inputs[self.rows]))
@@ -196,9 +202,9 @@ class Batches:
         return seen.contiguous(memory_format=self.layout)
 
     def _inputs(self, at: Tensor) -> Tensor:
-        x = self._x.index_select(0, at)
         if self._texts:
-            return x[:, : max(1, int((x != NO_WORD).sum(1).max()))]
+            return self._words(at)
+        x = self._x.index_select(0, at)
         if self.ready:
             return x.permute(0, 3, 1, 2) if self.layout is torch.channels_last else x
         if self._spectrogram is not None:
@@ -208,3 +214,9 @@ class Batches:
         x = central(x, self.seen)
         x = x.to(self.device).to(torch.float32, memory_format=self.layout)
         return x.mul_(self._factor).add_(self._shift)
+
+    def _words(self, at: Tensor) -> Tensor:
+        """[text, word] int32 of these texts, as far as the longest of them goes."""
+        start, stop = self._ends[at, None], self._ends[at + 1, None]
+        places = start + torch.arange(max(1, int((stop - start).max())), device=self.device)
+        return self._x[torch.where(places < stop, places, len(self._x) - 1)]

@@ -15,7 +15,7 @@ from fitwell.data.audio_checks import is_silent
 from fitwell.data.checks import is_blank
 from fitwell.data.cifar import is_cifar_folder
 from fitwell.data.csv_file import is_utf8
-from fitwell.data.duplicates import duplicate_groups, near_pairs
+from fitwell.data.duplicates import duplicate_groups, near_groups
 from fitwell.data.frames import Table, load_table
 from fitwell.data.idx import is_idx_folder
 from fitwell.data.listed import file_column, read_listed
@@ -265,7 +265,7 @@ def _kept(data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
         leave_out("blank_image", np.flatnonzero(is_blank(data.inputs)).tolist())
     if data.spec.kind == "audio":
         leave_out("silent_recording", np.flatnonzero(is_silent(data.inputs)).tolist())
-    for prefix, groups in (("", duplicate_groups(data.inputs)), ("near_", _near(data))):
+    for prefix, groups in (("", duplicate_groups(data.inputs)), ("near_", near_groups(data))):
         for group in groups:
             rows = [i for i in group.tolist() if not gone[i]]
             if not data.same_target(np.array(rows, np.int64)):
@@ -282,14 +282,3 @@ def _kept(data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
             data.name,
         )
     return rows, left_out
-
-
-def _near(data: Data) -> list[np.ndarray]:
-    """Near duplicates as groups: who is like one of a group belongs to it."""
-    group_of: dict[int, set[int]] = {}
-    for a, b in near_pairs(data):
-        joined = group_of.get(a, {a}) | group_of.get(b, {b})
-        for i in joined:
-            group_of[i] = joined
-    unique = {min(group): group for group in group_of.values()}
-    return [np.array(sorted(unique[first])) for first in sorted(unique)]

@@ -3,21 +3,30 @@
 import codecs
 import csv
 import io
+import re
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from fitwell.data.header import is_header
 from fitwell.data.types import BadData, refuse, some
-from fitwell.settings import is_number
 
 SEPARATORS = (";", "\t", "|", ",")
 SNIFFED_LINES = 20
 PIECE_BYTES = 1 << 20
+FIRST_LINES, FIRST_BYTES = 300, 1 << 17  # that a header is looked for in
+# Cells between tabs, of which those that open with a quote close with one.
+_CELL = r'(?:"[^"]*(?:""[^"]*)*"|[^"\t][^\t]*|)'
+_QUOTED_LINE = re.compile(rf"{_CELL}(?:\t{_CELL})*")
 
 
 def read_text_table(path: Path) -> tuple[Any, bool]:
     """(polars DataFrame of text columns, whether numbers may have a decimal comma).
 
-    The first line is the header unless one of its cells is a number. Blank lines keep their number.
+    The first line is the header unless one of its cells is a number, or it reads like the lines below it
+    (`fitwell.data.header`). Blank lines keep their number. Tab-separated text has quoted cells only where
+    each `"` that opens one is followed by one that closes it.
 
     Raises:
         BadData: empty, no text, or lines of different lengths.
@@ -26,12 +35,7 @@ def read_text_table(path: Path) -> tuple[Any, bool]:
 
     raw = path.read_bytes()
     if not raw or raw.isspace():
-        raise refuse(
-            "empty_file",
-            f"{path.name} is empty.",
-            "Give a table: one line an example, one column a value.",
-            path.name,
-        )
+        raise _empty(path)
     if b"\0" in raw[:4096]:
         raise refuse(
             "unreadable_file",
@@ -41,14 +45,17 @@ def read_text_table(path: Path) -> tuple[Any, bool]:
         )
     lines = raw[:65536].decode("utf-8-sig", errors="replace").splitlines()[:SNIFFED_LINES]
     lines = [line for line in lines if line.strip()]
+    if not lines:
+        raise _empty(path)
     separator = _separator(lines)
     if separator == " ":
-        text = raw.decode("utf-8-sig", errors="replace")
+        text = _decoded(raw)
         raw = "\n".join(",".join(line.split()) for line in text.splitlines()).encode()
-        lines = [",".join(line.split()) for line in lines]
-    first = next(csv.reader(lines[:1], delimiter="," if separator == " " else separator))
     comma = separator == ";"
-    header = not any(is_number(c.replace(",", ".") if comma else c) for c in first)
+    separator = "," if separator == " " else separator
+    quoted = separator != "\t" or b'"' not in raw or is_quoted(_decoded(raw))
+    first, *below = _first_rows(raw, separator, quoted)
+    header = is_header(first, below, comma=comma)
     twice = [name for name in dict.fromkeys(first) if name and first.count(name) > 1]
     if header and twice:
         raise refuse(
@@ -60,13 +67,15 @@ def read_text_table(path: Path) -> tuple[Any, bool]:
     try:
         frame = pl.read_csv(
             io.BytesIO(raw),
-            separator="," if separator == " " else separator,
+            separator=separator,
+            quote_char='"' if quoted else None,
             has_header=header,
             infer_schema=False,
             encoding="utf8" if is_utf8(raw) else "utf8-lossy",
         )
     except pl.exceptions.PolarsError as error:
-        raise _unreadable(path, str(error)) from None
+        line = open_quote(_decoded(raw), separator) if quoted and b'"' in raw else 0
+        raise (_not_closed(path, line) if line else _unreadable(path, str(error))) from None
     if not frame.height:
         raise refuse(
             "empty_file",
@@ -86,6 +95,8 @@ def _separator(lines: list[str]) -> str:
     """
     for separator in SEPARATORS:
         counts = {len(next(csv.reader([line], delimiter=separator))) for line in lines}
+        if separator == "\t" and len(counts) > 1:  # where a quote may be a letter like any other
+            counts = {line.count(separator) + 1 for line in lines}
         if counts and min(counts) > 1 and len(counts) == 1:
             return separator
     present = [s for s in SEPARATORS if lines and s in lines[0]]
@@ -98,6 +109,65 @@ def _separator(lines: list[str]) -> str:
         and all(len(line.split()) == len(lines[0].split()) for line in lines)
         else ","
     )
+
+
+def _decoded(raw: bytes) -> str:
+    return raw.decode("utf-8-sig", errors="replace")
+
+
+def _first_rows(raw: bytes, separator: str, quoted: bool) -> list[list[str]]:
+    """Cells of the first few hundred lines that are not blank; a row that may be cut is left out."""
+    start = raw[:FIRST_BYTES]
+    reader = csv.reader(
+        io.StringIO(_decoded(start), newline=""),
+        delimiter=separator,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+    )
+    rows = [row for row in islice(reader, FIRST_LINES) if len(row) > 1 or "".join(row).strip()]
+    return rows[:-1] if len(rows) > 1 and len(raw) > len(start) else rows
+
+
+def is_quoted(text: str) -> bool:
+    """Whether the quotes of tab-separated text part cells, not what people say: each cell that opens
+    with one closes on its line, or else only so do all rows have equally many cells.
+
+    >>> is_quoted('"a"\\t"b, c"\\n'), is_quoted('"No," she said\\tbad\\n')
+    (True, False)
+    """
+    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()]
+    if all(_QUOTED_LINE.fullmatch(line) for line in lines if '"' in line):
+        return True
+    if len({line.count("\t") for line in lines}) == 1:
+        return False
+    return not open_quote(text, "\t") and _one_width(
+        csv.reader(io.StringIO(text, newline=""), delimiter="\t")
+    )
+
+
+def _one_width(rows: Iterable[list[str]]) -> bool:
+    try:
+        return len({len(row) for row in rows if row}) == 1
+    except csv.Error:  # a cell beyond what the reader takes
+        return False
+
+
+def open_quote(text: str, separator: str) -> int:
+    """The number of the line in which a cell opens with a quote that does not close it; 0: none does.
+
+    >>> open_quote('a,b\\n1,"x, y"\\n2,"z\\n3,w\\n', ",")
+    3
+    """
+    closed = re.compile(rf'"[^"]*(?:""[^"]*)*"(?=[{re.escape(separator)}\r\n]|\Z)')
+    before = {separator, "\r", "\n"}  # a quote within a cell opens nothing
+    place = text.find('"')
+    while place >= 0:
+        if place == 0 or text[place - 1] in before:
+            found = closed.match(text, place)
+            if found is None:
+                return text.count("\n", 0, place) + 1
+            place = found.end() - 1
+        place = text.find('"', place + 1)
+    return 0
 
 
 def is_utf8(raw: bytes) -> bool:
@@ -115,10 +185,29 @@ def is_utf8(raw: bytes) -> bool:
     return True
 
 
+def _empty(path: Path) -> BadData:
+    return refuse(
+        "empty_file",
+        f"{path.name} is empty.",
+        "Give a table: one line an example, one column a value.",
+        path.name,
+    )
+
+
 def _unreadable(path: Path, reason: str) -> BadData:
     return refuse(
         "unreadable_file",
         f"{path.name} cannot be read as a table: {reason.strip().splitlines()[0]}.",
         "Give every line the same number of cells, and quote cells that hold the separator.",
+        path.name,
+    )
+
+
+def _not_closed(path: Path, line: int) -> BadData:
+    return refuse(
+        "unreadable_file",
+        f'{path.name}: in line {line} a cell opens with a quote (") that does not close it.',
+        "Put a quote at the end of that cell, and write each quote within a cell that is quoted twice; or "
+        "save the file with tabs between the cells, where a quote may stand alone.",
         path.name,
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from fitwell.data.audio_checks import near_waves
 from fitwell.data.images import in_threads, resize_array
+from fitwell.data.joined import joined
 from fitwell.data.letterbox import inner_parts
 from fitwell.data.near import near_duplicates
 from fitwell.data.near_series import near_series
@@ -55,19 +56,20 @@ def duplicates(data: Data, options: Options) -> Iterator[Problem]:
 def near_copies(data: Data, options: Options) -> Iterator[Problem]:
     """Images, texts or recordings that say the same: across the split, with other targets, or plain."""
     if data.spec.kind in NEAR and len(data) > 1:
-        pairs = [np.array(pair) for pair in near_pairs(data)]
-        yield from _said(pairs, NEAR[data.spec.kind], data, options)
+        yield from _said(near_groups(data), NEAR[data.spec.kind], data, options)
 
 
-def near_pairs(data: Data) -> list[tuple[int, int]]:
-    """Pairs of examples that are almost the same, of kinds where that can be told."""
+def near_groups(data: Data) -> list[np.ndarray]:
+    """Groups of examples that are almost the same, of kinds where that can be told, in order of their
+    first row: who is like one of a group belongs to it, even if not like each of the others."""
     if data.spec.kind == "text":
         return near_texts(data.inputs)
     if data.spec.kind == "audio":
-        return near_waves(data.inputs)
+        return joined(near_waves(data.inputs))
     if data.spec.kind == "series":
-        return near_series(data.inputs)
-    return near_duplicates(_compared(data)) if data.spec.kind in ("images", "boxes") else []
+        return joined(near_series(data.inputs))
+    images = data.spec.kind in ("images", "boxes")
+    return joined(near_duplicates(_compared(data))) if images else []
 
 
 def _compared(data: Data) -> np.ndarray:

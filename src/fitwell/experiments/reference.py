@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from fitwell.data import preprocess
+from fitwell.data.preprocess import Preprocess
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
+from fitwell.data.words import Words
 from fitwell.metrics import METRICS
 from fitwell.record import Row
-from fitwell.spec import RESERVED, Spec
+from fitwell.spec import RESERVED
 
 # Large enough for a fair reference, small enough for a few seconds on one core.
 MOST_EXAMPLES = 5000
@@ -46,7 +48,7 @@ def reference_models(
     train = _sample(rows.train, random)
     held_out = _sample(rows.held_out, random)
     fitted = preprocess.fit(data, rows.train)
-    x, x_new = (_features(fitted.inputs(data.inputs[r]), data.spec) for r in (train, held_out))
+    x, x_new = (_features(fitted, data.inputs[r]) for r in (train, held_out))
     y, y_new = data.targets[train], data.targets[held_out]
     found: list[Row] = []
     for name, build in _models(task, seed, y.ndim == 2).items():
@@ -125,13 +127,12 @@ def _sample(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return random.permutation(rows)[:MOST_EXAMPLES]
 
 
-def _features(x: np.ndarray, spec: Spec) -> np.ndarray:
+def _features(fitted: Preprocess, raw: np.ndarray) -> np.ndarray:
     """[example, feature]: images are averaged over blocks, wide tables keep every k-th column, texts
     become a column a word."""
-    if spec.kind == "text":
-        found = np.zeros((len(x), spec.vocabulary), np.float32)
-        np.put_along_axis(found, x.astype(np.int64), 1.0, axis=1)
-        return found[:, RESERVED : RESERVED + _MOST_WORDS]
+    if fitted.words is not None:
+        return _words_in(fitted.words, raw)
+    x = fitted.inputs(raw)
     if x.ndim == 4:
         block = 1
         while x[0, :, ::block, ::block].size > _MOST_FEATURES:
@@ -142,3 +143,13 @@ def _features(x: np.ndarray, spec: Spec) -> np.ndarray:
         x = cut.reshape(shape).mean(axis=(3, 5)) if block > 1 and height and width else cut
     x = x.reshape(len(x), -1)
     return x[:, :: -(-x.shape[1] // 2000)].astype(np.float32)
+
+
+def _words_in(words: Words, texts: np.ndarray) -> np.ndarray:
+    """[text, word] 1 where a text has a word, of the most frequent words."""
+    flat, ends = words.flat(texts)
+    found = np.zeros((len(texts), min(len(words.vocabulary), _MOST_WORDS)), np.float32)
+    text, word = np.repeat(np.arange(len(texts)), np.diff(ends)), flat - RESERVED
+    kept = (word >= 0) & (word < found.shape[1])
+    found[text[kept], word[kept]] = 1.0
+    return found
