@@ -1,7 +1,10 @@
 """Recordings: read, checked, split, learnt from, predicted; numpy and scipy as the references."""
 
 import importlib.util
+import itertools
 import json
+import re
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,9 @@ from fitwell.data import BadData, audio_files, check, preprocess, read, split
 from fitwell.data.audio_checks import near_waves
 from fitwell.data.audio_files import decode
 from fitwell.data.batches import Batches
-from fitwell.data.pattern import compiled, fields_of, proposed
+from fitwell.data.inputs import read_inputs
+from fitwell.data.mp3 import counted, frame_of
+from fitwell.data.pattern import compiled, fields_of, proposed, readings
 from fitwell.data.preprocess import Preprocess
 from fitwell.data.sound import Sound, mel_filters, most_mels
 from fitwell.data.spectrogram import Spectrogram
@@ -30,6 +35,7 @@ from fitwell.errors import SettingError
 from fitwell.record import STUDIED
 from fitwell.resolve import complete
 from fitwell.spec import Spec
+from fitwell.weights.pretrained import moments
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +149,100 @@ def test_without_soundfile_the_next_step_is_named(
     monkeypatch.undo()
     monkeypatch.setenv("FITWELL_CACHE", str(tmp_path / "other"))
     assert data.fingerprint == read(tmp_path / "plain").fingerprint
+
+
+def bare(monkeypatch: pytest.MonkeyPatch, *, plain: bool) -> None:
+    """Without soundfile, where `plain`."""
+    if plain:
+        monkeypatch.setattr(audio_files, "has_soundfile", lambda: False)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("kept", [0.5, 0.9, 1.0])
+def test_a_wav_file_cut_off_is_left_out(
+    kept: float, plain: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(monkeypatch, plain=plain)
+    folder = tones(tmp_path / "tones", 4)
+    path = folder / "low" / "03.wav"
+    raw = path.read_bytes()
+    path.write_bytes(raw[: round(kept * len(raw))])
+    data, problems = check(folder)
+    assert data is not None and len(data) == (8 if kept == 1 else 7)
+    if kept < 1:
+        bad = named(problems, "unreadable_files")
+        assert bad.where == ("low/03.wav",) and "(truncated)" in bad.message
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000, 3200 + 44])
+def test_a_length_that_is_not_known_or_counts_the_head_is_no_cut(
+    size: int, plain: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.wav", tone(0, high=True))
+    whole = heard(path)
+    raw = bytearray(path.read_bytes())
+    assert raw[36:40] == b"data" and len(raw) == 44 + 3200
+    raw[40:44] = struct.pack("<I", size)
+    path.write_bytes(raw)
+    bare(monkeypatch, plain=plain)
+    assert np.array_equal(heard(path), whole)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_length_of_zero_is_an_empty_recording(
+    plain: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tones(tmp_path / "tones", 4)
+    path = folder / "low" / "03.wav"
+    raw = bytearray(path.read_bytes())
+    raw[40:44] = bytes(4)
+    path.write_bytes(raw)
+    bare(monkeypatch, plain=plain)
+    assert named(check(folder)[1], "empty_recording").where == ("low/03.wav",)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_the_extensible_form_of_wav_without_soundfile(
+    subtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.wav"
+    wave = np.stack([tone(0, high=True), tone(1, high=False)], 1)
+    soundfile.write(str(path), wave, RATE, format="WAVEX", subtype=subtype)
+    assert path.read_bytes()[20:22] == b"\xfe\xff"
+    expected = heard(path)
+    bare(monkeypatch, plain=True)
+    assert np.array_equal(heard(path), expected) and expected.any()
+
+
+def test_mp3_files_without_a_length(tmp_path: Path) -> None:
+    """The frames are counted; soundfile's guess is too short, or too long, by what comes first."""
+    rng = np.random.default_rng(0)
+    quiet, loud = rng.normal(0, 1e-4, 80000), rng.normal(0, 0.3, 80000)
+    folder = tmp_path / "calls"
+    for name, wave in {"loud": np.r_[loud, quiet], "quiet": np.r_[quiet, loud]}.items():
+        for i in range(2):
+            path = folder / name / f"{i}.mp3"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(str(path), wave, 16000, bitrate_mode="VARIABLE", compression_level=0.5)
+            if i:
+                raw = path.read_bytes()
+                first = frame_of(raw[:4])
+                assert first is not None and b"Xing" in raw[: first[0]]
+                path.write_bytes(raw[first[0] :])
+    assert counted(folder / "loud" / "0.mp3") is None
+    assert counted(folder / "loud" / "1.mp3") == counted(folder / "quiet" / "1.mp3") == 161_280
+    with (folder / "loud" / "1.mp3").open("ab") as file:
+        file.write(b"TAG" + b" " * 125)
+    assert counted(folder / "loud" / "1.mp3") == 161_280
+    data, problems = check(folder)
+    assert data is not None and len(data) == 4 and data.spec.samples == 160_000
+    end = named(problems, "unread_end")
+    assert end.where == ("loud/1.mp3",) and end.mend == "Convert them to WAV or FLAC."
+    read_, _ = soundfile.read(folder / "loud" / "1.mp3")
+    assert f"{(161_280 - len(read_)) / 16000:.3g} s after {len(read_) / 16000:.3g} s" in end.message
+    _, problems = check(folder, {"seconds": 1.0})
+    assert "unread_end" not in {problem.name for problem in problems}
 
 
 # Sources.
@@ -290,9 +390,46 @@ def test_fields_come_back(fields: list[str], mark: str) -> None:
     assert compiled(pattern).fullmatch("nothing") is None
 
 
-def test_a_field_reaches_to_the_next_separator_and_the_last_to_the_end() -> None:
-    assert fields_of("7_jackson_32.wav", "{label}_{index}") == {"label": "7"}
-    assert fields_of("7_jackson_32.wav", "{index}_{label}") == {"label": "jackson_32"}
+@given(
+    st.text("a_", min_size=1, max_size=9),
+    st.sampled_from(["{label}_{x}", "{x}_{label}_{y}", "{label}_{group}_{x}", "{x}__{label}"]),
+)
+def test_names_with_one_reading_are_those_of_which_all_splits_agree(
+    name: str, pattern: str
+) -> None:
+    """A loop over all places where the separators may stand is the reference."""
+    marks = re.split(r"\{\w+\}", pattern)[1:-1]
+    fields = re.findall(r"\{(\w+)\}", pattern)
+    ways: set[tuple[tuple[int, int], ...]] = set()
+    for places in itertools.combinations(range(len(name)), len(marks)):
+        starts = [0, *(at + len(mark) for at, mark in zip(places, marks, strict=True))]
+        ends = [*places, len(name)]
+        fits = all(name.startswith(m, at) for at, m in zip(places, marks, strict=True))
+        if fits and all(start < end for start, end in zip(starts, ends, strict=True)):
+            spans = zip(fields, starts, ends, strict=True)
+            ways.add(tuple((a, b) for field, a, b in spans if field in ("label", "group")))
+    assert len(readings(f"{name}.wav", pattern)) == min(2, len(ways))
+    assert (fields_of(f"{name}.wav", pattern) is None) == (len(ways) != 1)
+
+
+def test_names_of_more_parts_than_the_pattern_are_not_guessed_at(tmp_path: Path) -> None:
+    for i in range(10):
+        for k, label in enumerate(("cat", "red_fox", "red_panda")):
+            write(tmp_path / "birds" / f"{label}_{i}.wav", tone(3 * i + k, high=k == 0))
+    with pytest.raises(
+        BadData, match=r"20 files .* label of red_fox_0\.wav may be red or red_fox, .*rename"
+    ):
+        read(tmp_path / "birds", {"pattern": "{label}_{index}"})
+    folder = named_tones(tmp_path / "flat")
+    write(folder / "high_ann_0_old.wav", tone(99, high=True))
+    data, problems = check(folder, {"pattern": "{label}_{group}_{index}"})
+    assert data is not None and len(data) == 36
+    assert named(problems, "name_unclear").where == ("high_ann_0_old.wav",)
+
+
+def test_all_names_are_looked_at_for_a_pattern() -> None:
+    names = [f"{label}_{i:04}" for label in ("cat", "dog", "elk") for i in range(2500)]
+    assert proposed(names) == "{label}_{index}"
 
 
 def test_what_follows_no_pattern_is_not_proposed() -> None:
@@ -329,6 +466,35 @@ def test_what_cannot_be_read_is_listed_one_by_one(tmp_path: Path) -> None:
         assert said in unreadable.message
     assert named(problems, "empty_recording").where == ("low/nothing.wav",)
     assert named(problems, "not_recordings").where == ("low/notes.txt",)
+
+
+def test_a_class_without_a_recording_that_can_be_read_is_said(tmp_path: Path) -> None:
+    folder = tones(tmp_path / "tones", 6)
+    for i in range(4):
+        (folder / "noise").mkdir(exist_ok=True)
+        (folder / "noise" / f"{i}.wav").write_bytes(b"RIFF")
+    data, problems = check(folder)
+    assert data is not None and data.spec.classes == ("high", "low")
+    lost = named(problems, "empty_class")
+    assert lost.where == ("noise",) and lost.message.startswith("No recording of the class noise")
+
+
+def test_files_of_other_kinds_are_no_recordings_by_setting_either(tmp_path: Path) -> None:
+    folder = tones(tmp_path / "tones", 4)
+    for path in list(folder.rglob("*.wav")):
+        path.with_suffix(".txt").write_text("what is said in it")
+    path = folder / "low" / "00.wav"
+    path.rename(path.with_suffix(".sound"))  # which the setting says is one
+    data, problems = check(folder, {"kind": "audio"})
+    assert data is not None and len(data) == 8 and "low/00.sound" in data.keys
+    other = named(problems, "not_recordings")
+    assert other.severity == "note" and len(other.where) == 8
+    assert "unreadable_files" not in {problem.name for problem in problems}
+
+
+def test_less_than_a_sample_is_one_sample(tmp_path: Path) -> None:
+    data, _ = check(tones(tmp_path / "tones", 4), {"seconds": 0.00005})
+    assert data is not None and data.spec.samples == 1
 
 
 def test_rates_channels_and_lengths_are_said(tmp_path: Path) -> None:
@@ -591,6 +757,16 @@ def test_defaults_and_refusals() -> None:
         from fitwell.train.job import build_model
 
         build_model(complete({"model.name": "lenet"}, spec), spec)
+
+
+def test_recordings_are_not_called_images_or_tables(tmp_path: Path) -> None:
+    folder = tones(tmp_path / "tones", 2)
+    table = read("wine").spec
+    with pytest.raises(BadData, match=r"00\.wav is a recording, and this model reads a table"):
+        read_inputs(folder / "high" / "00.wav", table)
+    data = read(folder)
+    with pytest.raises(SettingError, match=r"is for images, and these are recordings of 0\.2 s"):
+        moments("torchvision", data, np.arange(4), model="resnet")
 
 
 def test_fit_predict_report_and_pictures(tmp_path: Path) -> None:

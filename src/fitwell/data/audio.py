@@ -10,9 +10,11 @@ import numpy as np
 from fitwell.data.assemble import assemble
 from fitwell.data.audio_files import AUDIO_SUFFIXES, Clip, Hearing, clip, decode
 from fitwell.data.decoded import decode_all
-from fitwell.data.files import Item
+from fitwell.data.files import IMAGE_SUFFIXES, Item, lost_classes
 from fitwell.data.images import Unreadable, in_threads
+from fitwell.data.options import target_and_task
 from fitwell.data.sound import WINDOW_SECONDS, Sound, most_mels
+from fitwell.data.texts import TEXT_SUFFIXES
 from fitwell.data.types import BadData, Data, Options, Problem, many, some
 from fitwell.spec import Spec
 
@@ -42,8 +44,9 @@ def read_audio_files(
     """
     there, other = [], []
     for item in items:
-        named = item.path.suffix.lower() in AUDIO_SUFFIXES or options["kind"] == "audio"
-        (there if named else other).append(item)
+        suffix = item.path.suffix.lower()
+        meant = options["kind"] == "audio" and suffix not in (*IMAGE_SUFFIXES, *TEXT_SUFFIXES)
+        (there if suffix in AUDIO_SUFFIXES or meant else other).append(item)
     heads = in_threads(clip, [item.path for item in there])
     pairs = list(zip(there, heads, strict=True))
     bad = [(item.key, head.reason) for item, head in pairs if isinstance(head, Unreadable)]
@@ -60,13 +63,17 @@ def read_audio_files(
     problems = [*problems, *_left_out(bad, empty, other), *found.problems]
     if not kept:
         raise _nothing(name, len(items), problems)
+    labels = np.array([item.label for item in kept])
+    _, task = target_and_task(options, like)
+    if labels.dtype.kind not in "iufO" and task != "multilabel":
+        problems += lost_classes(items, labels.tolist(), "recording")
     problems += _changed([(item.key, head) for item, head in clips], sound, options, like)
     parts = np.array([item.part for item in kept], dtype="<U10")
     groups = np.array([item.group for item in kept])
     return assemble(
         name,
         found.images,
-        np.array([item.label for item in kept]),
+        labels,
         options=dict(options),
         keys=[item.key for item in kept],
         part=parts if len(set(parts.tolist())) > 1 else None,
@@ -88,8 +95,8 @@ def sound_for(clips: Sequence[Clip], options: Options, like: Spec | None) -> Sou
     rates = Counter(each.rate for each in clips)
     rate = options["rate"] or max(rates, key=lambda rate: (rates[rate], rate))
     longest = max(-(-each.frames * rate // each.rate) for each in clips)
-    samples = round(options["seconds"] * rate) or min(longest, round(LONGEST_SECONDS * rate))
-    return Sound(rate, max(1, samples), most_mels(rate, options["mels"]))
+    wanted = options["seconds"] or min(longest / rate, LONGEST_SECONDS)
+    return Sound(rate, max(1, round(wanted * rate)), most_mels(rate, options["mels"]))
 
 
 def _left_out(
@@ -143,7 +150,7 @@ def _changed(
     say("short_recording", "warning", where, text, "Listen to them; leave out what is a slip.")
     if like is not None:
         return problems
-    length = sound.samples / sound.rate
+    length = sound.seconds
     seconds = np.array([each.seconds for _, each in clips])
     median, most = float(np.median(seconds)), float(np.quantile(seconds, 0.95))
     where = [key for key, each in clips if each.seconds > FAR_LONGER * median]
@@ -164,15 +171,31 @@ def _changed(
 
 
 def _cut(clips: Sequence[tuple[str, Clip]], sound: Sound, mend: str) -> list[Problem]:
-    """Recordings of which the end is not heard."""
+    """Recordings of which the end is not heard, or cannot be read."""
+    problems = []
+    far = [(key, each) for key, each in clips if each.beyond and each.seconds < sound.seconds]
+    if far:
+        where = tuple(key for key, _ in far)
+        said = some(
+            [f"{key} ({e.beyond / e.rate:.3g} s after {e.seconds:.3g} s)" for key, e in far]
+        )
+        text = (
+            f"Of {many(len(far), 'MP3 file')} without a length in their head the end cannot be read: "
+            f"{said}."
+        )
+        problems.append(
+            Problem("unread_end", "warning", where, text, "Convert them to WAV or FLAC.")
+        )
     where = tuple(
         key for key, each in clips if each.frames * sound.rate > sound.samples * each.rate
     )
-    if not where:
-        return []
-    length = f"{sound.samples / sound.rate:.3g} s"
-    text = f"Of {many(len(where), 'recording')} only the first {length} are heard: {some(where)}."
-    return [Problem("recording_cut", "note", where, text, mend)]
+    if where:
+        text = (
+            f"Of {many(len(where), 'recording')} only the first {sound.seconds:.3g} s are heard: "
+            f"{some(where)}."
+        )
+        problems.append(Problem("recording_cut", "note", where, text, mend))
+    return problems
 
 
 def _nothing(name: str, count: int, problems: Sequence[Problem]) -> BadData:

@@ -1,10 +1,9 @@
 """Files of recordings to int16 waves: one channel, one rate, one length. No torch.
 
-soundfile reads WAV, FLAC, Ogg, AIFF and MP3; where it is not installed, the standard library reads plain
-WAV files, to the same samples.
+soundfile reads WAV, FLAC, Ogg, AIFF and MP3; where it is not installed, numpy reads WAV files of whole
+numbers, to the same samples.
 """
 
-import wave
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import ceil, gcd
@@ -14,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.images import Unreadable
+from fitwell.data.mp3 import NEAR, counted
 from fitwell.data.sound import FULL_SCALE
 from fitwell.data.types import BadData, refuse
+from fitwell.data.wav import Wav, wav_head
 
 PLAIN_SUFFIXES = (".wav", ".wave")
 AUDIO_SUFFIXES = (
@@ -29,17 +30,24 @@ AUDIO_SUFFIXES = (
     ".aifc",
     ".mp3",
 )
-VERSION = 1  # of what `decode` makes of a file
+VERSION = 2  # of what `decode` makes of a file
+TRUNCATED, NO_RECORDING = "truncated", "not a recording"
 _REACH = 10  # of `resample_poly`'s filter, in samples of the lower rate to either side
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What is known of a recording without reading its samples."""
+    """What is known of a recording without reading its samples.
+
+    Args:
+        frames: samples of each channel that can be read.
+        beyond: samples of each channel that lie behind those in the file and cannot be read.
+    """
 
     frames: int
     rate: int
     channels: int
+    beyond: int = 0
 
     @property
     def seconds(self) -> float:
@@ -83,13 +91,20 @@ def clip(path: Path) -> Clip | Unreadable:
     if why:
         return why
     try:
+        head = wav_head(path)
+        if head is not None and head.cut:
+            return Unreadable(TRUNCATED)
         if has_soundfile():
             import soundfile
 
             about = soundfile.info(str(path))
-            return _sane(about.frames, about.samplerate, about.channels)
-        with _plain(path) as file:
-            return _sane(file.getnframes(), file.getframerate(), file.getnchannels())
+            frames, beyond = about.frames, 0
+            held = counted(path) if path.suffix.lower() == ".mp3" else None
+            if held is not None and abs(held - frames) > NEAR:  # guessed by the decoder
+                frames, beyond = min(held, frames), max(0, held - frames)
+            return _sane(frames, about.samplerate, about.channels, beyond)
+        plain = _plain(path, head)
+        return _sane(plain.frames, plain.rate, plain.channels)
     except BadData:
         raise
     except Exception as error:  # decoders raise whatever a broken file makes them stumble over
@@ -119,7 +134,7 @@ def decode(path: Path, rate: int, samples: int) -> np.ndarray | Unreadable:
         passing = isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
         return Unreadable(_reason(error), passing)
     if len(found) < wanted:
-        return Unreadable("truncated")
+        return Unreadable(TRUNCATED)
     if not np.isfinite(found).all():
         return Unreadable("holds NaN or infinite samples")
     return to_int16(resampled(found.mean(1), about.rate, rate), samples)
@@ -163,10 +178,11 @@ def _frames(path: Path, count: int) -> np.ndarray:
 
         path.open("rb").close()  # whose errors tell the machine's fault from the file's
         return soundfile.read(str(path), count, dtype="float64", always_2d=True)[0]
-    with _plain(path) as file:
-        width, channels = file.getsampwidth(), file.getnchannels()
-        raw = np.frombuffer(file.readframes(count), np.uint8)
-    raw = raw[: len(raw) // (width * channels) * width * channels].reshape(-1, channels, width)
+    head = _plain(path, wav_head(path))
+    width, channels = head.width, head.channels
+    block = width * channels
+    raw = np.fromfile(path, np.uint8, min(count, head.frames) * block, offset=head.start)
+    raw = raw[: len(raw) // block * block].reshape(-1, channels, width)
     if width == 1:  # the only one without a sign
         return (raw[:, :, 0].astype(np.float64) - 128) / 128
     wide = np.zeros((*raw.shape[:2], 4), np.uint8)
@@ -174,18 +190,19 @@ def _frames(path: Path, count: int) -> np.ndarray:
     return wide.view("<i4")[:, :, 0] / 2.0**31
 
 
-def _plain(path: Path) -> wave.Wave_read:
-    """A file opened by the standard library.
+def _plain(path: Path, head: Wav | None) -> Wav:
+    """The head of a file that numpy can read.
 
     Raises:
         BadData: it is of a kind that this does not read.
+        ValueError: it is no recording.
     """
-    try:
-        if path.suffix.lower() in PLAIN_SUFFIXES:
-            return wave.open(str(path), "rb")
-    except wave.Error as error:
-        if not str(error).startswith("unknown format"):
-            raise
+    if head is not None and head.whole:
+        return head
+    if head is None and path.suffix.lower() in PLAIN_SUFFIXES:
+        with path.open("rb") as file:
+            if file.read(4) not in (b"RF64", b"RIFX"):  # other kinds of WAV
+                raise ValueError(NO_RECORDING)
     raise refuse(
         "needs_soundfile",
         f"{path.name}: without the package soundfile only WAV files of whole numbers can be read.",
@@ -194,10 +211,10 @@ def _plain(path: Path) -> wave.Wave_read:
     )
 
 
-def _sane(frames: int, rate: int, channels: int) -> Clip | Unreadable:
+def _sane(frames: int, rate: int, channels: int, beyond: int = 0) -> Clip | Unreadable:
     if rate < 1 or channels < 1:
         return Unreadable(f"{channels} channels at {rate} Hz")
-    return Clip(frames, rate, channels)
+    return Clip(frames, rate, channels, beyond)
 
 
 def _absent(path: Path) -> Unreadable | None:
@@ -210,7 +227,5 @@ def _absent(path: Path) -> Unreadable | None:
 def _reason(error: Exception) -> str:
     text = str(getattr(error, "error_string", error)).split("\n")[0].rstrip(".")
     if "not recogni" in text or "RIFF" in text or "chunk" in text:
-        return "not a recording"
-    if isinstance(error, EOFError):
-        return "truncated"
+        return NO_RECORDING
     return text[:80] or type(error).__name__

@@ -201,7 +201,7 @@ def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
         files = ".ts or .npz file" if series else "CSV, Parquet or .npz file with the columns"
         raise refuse(
             "wrong_kind",
-            f"{images[0][1]} is an image, and this model reads {reads}.",
+            f"{images[0][1]} is {_what(images[0][0])}, and this model reads {reads}.",
             f"Give a {files} {'like those ' * series}it was trained on.",
             [key for _, key in images],
         )
@@ -221,6 +221,13 @@ def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
         if not read:
             raise BadData([Problem("no_images", "error", names, text, mend)])
     return Inputs(np.stack([f for _, f in read]), [k for k, _ in read], problems)
+
+
+def _what(path: Path) -> str:
+    """What a file is by its name."""
+    found = (kind for kind, endings in SUFFIXES.items() if path.suffix.lower() in endings)
+    noun = NOUNS.get(next(found, ""), "file of another kind")
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:

@@ -138,7 +138,9 @@ def data_settings(
         str,
         Field(
             description="where the label stands in the names of files that lie in no class folders, as in "
-            "{label}_{group}_{index}; {group} is kept together by the split, other fields are ignored"
+            "{label}_{group}_{index}; a field ends where the text after it begins, and names that hold "
+            "that text more often are not guessed at; {group} is kept together by the split, other fields "
+            "are ignored"
         ),
     ] = "",
     rate: Annotated[

@@ -14,14 +14,14 @@ from fitwell.settings import is_number
 
 LABEL, GROUP = "label", "group"
 SEPARATORS = "_- ."
-LOOKED_AT = 2000  # names that a pattern is looked for in
 LEAST_FILES = 4
+FEW = 0.1  # of the files may fit in more than one way and be left out: more are no slips
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
-    """The names that a pattern means, without their ending; a field reaches to the next letter that is no
-    field, the last to the end.
+def compiled(pattern: str, *, longest: bool = False) -> re.Pattern[str]:
+    """The names that a pattern means, without their ending; a field reaches to the first place where what
+    follows it in the pattern stands, with `longest` to the last such place, and the last field to the end.
 
     Raises:
         SettingError: no {label}, a field twice, or two fields with nothing between.
@@ -46,34 +46,51 @@ def compiled(pattern: str) -> re.Pattern[str]:
             "field is ignored.",
             setting="data.pattern",
         )
-    out = ""
+    out, some_text = "", "[^/]+" if longest else "[^/]+?"
     for i, text in enumerate(_FIELD.split(pattern)):
         if i % 2 == 0:
             out += re.escape(text)
         else:
-            out += f"(?P<{text}>[^/]+?)" if text in (LABEL, GROUP) else "[^/]+?"
+            out += f"(?P<{text}>{some_text})" if text in (LABEL, GROUP) else some_text
     return re.compile(out)
 
 
 def fields_of(key: str, pattern: str) -> dict[str, str] | None:
     """{"label", "group"} of a file's key (its path in the folder), as far as the pattern has them; None
-    where it does not fit. As many folders are looked at as the pattern names.
+    where it does not fit, or fits in more than one way.
 
-    >>> fields_of("recordings/7_jackson_32.wav", "{label}_{index}"), fields_of("a/b.wav", "{group}/{label}")
-    ({'label': '7'}, {'group': 'a', 'label': 'b'})
+    >>> fields_of("recordings/cat_32.wav", "{label}_{index}"), fields_of("a/b.wav", "{group}/{label}")
+    ({'label': 'cat'}, {'group': 'a', 'label': 'b'})
+    """
+    found = readings(key, pattern)
+    return found[0] if len(found) == 1 else None
+
+
+def readings(key: str, pattern: str) -> list[dict[str, str]]:
+    """What a file's key may say, each as in `fields_of`: none, one, or of several the one with the first
+    fields shortest and the one with the first fields longest. As many folders are looked at as the pattern
+    names.
+
+    >>> readings("red_fox_3.wav", "{label}_{index}")
+    [{'label': 'red'}, {'label': 'red_fox'}]
     """
     path = PurePosixPath(key)
     parts = (*path.parts[:-1], path.name[: len(path.name) - len(path.suffix)])
-    wanted = pattern.count("/") + 1
-    found = compiled(pattern).fullmatch("/".join(parts[-wanted:]))
-    return found.groupdict() if found else None
+    text = "/".join(parts[-pattern.count("/") - 1 :])
+    first, last = (compiled(pattern, longest=longest).fullmatch(text) for longest in (False, True))
+    if first is None or last is None:
+        return []
+    # Every separator lies as far left as it can in the one, and as far right in the other: where label and
+    # group lie alike in both, they do in all readings.
+    alike = all(first.span(name) == last.span(name) for name in first.groupdict())
+    return [first.groupdict()] if alike else [first.groupdict(), last.groupdict()]
 
 
 def scan_by_pattern(
     folder: Path, pattern: str, suffixes: Sequence[str], *, numbers: bool = False
 ) -> tuple[list[Item], list[Problem]]:
     """The files of a folder, however deep, with the labels and groups that their names hold; those whose
-    names do not fit are left out and listed.
+    names do not fit, or fit in more than one way, are left out and listed.
 
     Folders train, val and test at the top are the source's own split.
 
@@ -82,15 +99,19 @@ def scan_by_pattern(
 
     Raises:
         SettingError: a pattern that is none.
-        BadData: none of the names fits.
+        BadData: none of the names fits, or more than a tenth fit in more than one way.
     """
     files = [path for path in files_below(folder) if path.suffix.lower() in suffixes]
     tops = {p.relative_to(folder).parts[0].lower() for p in files if p.parent != folder}
     split = len(tops) > 1 and "train" in {PARTS.get(top) for top in tops}
-    items, odd = [], []
+    items, odd, unclear = [], [], []
     for path in files:
         key = key_of(path, folder)
-        found = fields_of(key, pattern)
+        ways = readings(key, pattern)
+        if len(ways) > 1:
+            unclear.append((key, ways))
+            continue
+        found = ways[0] if ways else None
         top = path.relative_to(folder).parts[0].lower()
         part = PARTS.get(top, "") if split and path.parent != folder else ""
         if found is None or (numbers and not is_number(found[LABEL])):
@@ -98,6 +119,7 @@ def scan_by_pattern(
         else:
             label = float(found[LABEL]) if numbers else found[LABEL]
             items.append(Item(path, key, label, part, found.get(GROUP, "")))
+    problems = _unclear(unclear, pattern, refused=len(unclear) > FEW * len(files))
     if not items:
         compiled(pattern)
         raise refuse(
@@ -109,10 +131,39 @@ def scan_by_pattern(
             setting="data.pattern",
         )
     if not odd:
-        return items, []
+        return items, problems
     text = f"{many(len(odd), 'file')} not named like {pattern} left out: {some(odd)}."
     mend = "Rename them, or leave them out."
-    return items, [Problem("name_without_label", "warning", tuple(odd), text, mend)]
+    problems.append(Problem("name_without_label", "warning", tuple(odd), text, mend))
+    return items, problems
+
+
+def _unclear(
+    unclear: Sequence[tuple[str, list[dict[str, str]]]], pattern: str, *, refused: bool
+) -> list[Problem]:
+    """What to say of names that fit in more than one way, each with its readings.
+
+    Raises:
+        BadData: they are to be refused.
+    """
+    if not unclear:
+        return []
+    where = tuple(key for key, _ in unclear)
+    first, (one, other) = unclear[0]
+    name = next(name for name in one if one[name] != other[name] or name == LABEL)
+    text = (
+        f"data.pattern = {pattern}: {many(len(where), 'file')} can be read in more than one way: the "
+        f"{name} of {first} may be {one[name]} or {other[name]}, since what ends a field stands more often "
+        "in the name than in the pattern."
+    )
+    mend = (
+        "Give the pattern a field for each part of the names ({label}_{other}_{index}), or rename the "
+        "files so that no part holds what ends it (red-fox_0)."
+    )
+    if refused:
+        raise refuse("name_unclear", text, mend, where, setting="data.pattern")
+    text = f"{text} Left out: {some(where)}."
+    return [Problem("name_unclear", "warning", where, text, mend)]
 
 
 def proposed(names: Sequence[str]) -> str:
@@ -124,7 +175,6 @@ def proposed(names: Sequence[str]) -> str:
     >>> proposed(["cat.1", "cat.2", "dog.3", "dog.4"]), proposed(["img_1", "img_2", "img_3", "img_4"])
     ('{label}.{index}', '')
     """
-    names = list(names)[:LOOKED_AT]
     for mark in SEPARATORS:
         rows = [name.split(mark) for name in names]
         widths = {len(row) for row in rows}

@@ -50,6 +50,11 @@ class Sound:
         return cls(spec.rate, spec.samples, spec.input_shape[1])
 
     @property
+    def seconds(self) -> float:
+        """Length of a recording."""
+        return self.samples / self.rate
+
+    @property
     def window(self) -> int:
         """Samples of a window."""
         return max(LEAST_WINDOW, round(WINDOW_SECONDS * self.rate))

@@ -94,7 +94,7 @@ def moments(source: str, data: Data, rows: np.ndarray, *, model: str) -> Moments
         SettingError: no images, another number of channels, or values of another range.
     """
     if data.spec.kind != "images":
-        raise _unsuited("is for images, and this is a table")
+        raise _unsuited(f"is for images, and these are {data.spec.examples}")
     channels = data.spec.input_shape[0]
     run = run_of(source)
     if run is not None:
