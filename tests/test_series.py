@@ -358,7 +358,7 @@ def test_npz_lengths_and_what_is_only_called_so(tmp_path: Path) -> None:
         assert kept(length=other).spec.kind == "images"
     assert kept(SERIES, length=np.array(30)).spec.kind == "series"
     for wrong, said in (
-        (ends - 11, "0 for row 0, 0 for row 20"),
+        (ends - 11, "0 for row 0 and 0 for row 20"),
         (-ends, "-11 for row 0"),
         (ends + 0.5, r"11\.5 for row 0"),
         (np.where(ends == 13, NAN, ends), "nan for row 2"),

@@ -101,19 +101,27 @@ def load_ts(path: Path, reads: int = 0) -> Panel:
     rows = [(n, row) for n, line in lines if (row := line.strip()) and not row.startswith("#")]
     channels = _count(panel, "dimensions") or _count(panel, "dimension")
     known = channels or (1 if panel.says("univariate") else reads)
+    bare = [bool(reads) and row.count(":") + 1 == known for _, row in rows]
     # Where nothing says how many channels there are, as many as most lines have.
-    usual = Counter(row.count(":") + (not labelled) for _, row in rows)
-    channels = channels or max(usual, key=lambda count: (count > 0, usual[count]), default=0)
-    for number, row in rows:
-        bare = bool(reads) and row.count(":") + 1 == known
-        _take(panel, number, row, labelled and not bare, known if bare else channels, bool(reads))
+    counts = Counter(
+        row.count(":") + (not labelled or no_label)
+        for (_, row), no_label in zip(rows, bare, strict=True)
+    )
+    channels = channels or max(counts, key=lambda count: (count > 0, counts[count]), default=0)
+    for (number, row), no_label in zip(rows, bare, strict=True):
+        _take(panel, number, row, channels, labelled=labelled and not no_label, keep=not reads)
     return panel
 
 
 def _take(
-    panel: Panel, number: int, line: str, labelled: bool, channels: int, predict: bool
+    panel: Panel, number: int, line: str, channels: int, *, labelled: bool, keep: bool
 ) -> None:
-    """Read one line into the panel."""
+    """Read one line into the panel.
+
+    Args:
+        labelled: its last field is a class or number.
+        keep: which is kept, and must be there.
+    """
     *fields, last = line.split(":")
     fields = fields if labelled else [*fields, last]
     if labelled and not fields:
@@ -127,7 +135,7 @@ def _take(
     except ValueError as error:
         panel.bad[number] = str(error)
         return
-    if labelled and not predict and not last.strip():
+    if labelled and keep and not last.strip():
         panel.bad[number] = "no class or number at its end"
         return
     length = max(map(len, values), default=0)
@@ -136,7 +144,7 @@ def _take(
         row[: len(known)] = known
     panel.series.append(series)
     panel.lines.append(number)
-    if labelled and not predict:
+    if labelled and keep:
         panel.labels.append(last.strip())
 
 
