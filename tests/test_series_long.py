@@ -261,12 +261,12 @@ def test_times_that_stand_twice() -> None:
 
 
 def test_many_times_twice_in_little_time() -> None:
-    n = 40_000
+    n = 300_000
     when = [START + timedelta(minutes=i) for i in range(n)]
     again = pl.DataFrame({"when": [*when, *when[: n // 3]], "x": np.r_[0:n, 0 : n // 3] % 97 / 2})
     began = time.process_time()
     found = problems(again)
-    assert time.process_time() - began < 3
+    assert time.process_time() - began < 5  # looking for each time among all takes 9 s
     assert len(found["duplicate_times"].where) == 2 * (n // 3)
     assert found["duplicate_times"].where[:4] == ("row 0", f"row {n}", "row 1", f"row {n + 1}")
 
