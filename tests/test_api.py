@@ -69,6 +69,33 @@ def test_a_run_is_a_start_for_another() -> None:
     assert reopened.scores == first.scores and reopened.recipe == first.recipe
 
 
+def test_what_was_read_as_a_table_stays_one(here: Path) -> None:
+    days = np.datetime64("2023-01-01") + np.arange(80)
+    x = np.random.default_rng(0).normal(size=(80, 2))
+    rows = [f"{d},{a:.2f},{b:.2f}" for d, (a, b) in zip(days, x, strict=True)]
+    shop = here / "shop.csv"
+    shop.write_text("\n".join(["day,visitors,sales", *rows[:40], *rows[41:]]), encoding="utf-8")
+    run = fw.fit(shop, settings={**FAST, "source": str(shop)})  # a day is missing: a table
+    assert run.recipe is not None and run.recipe["data.kind"] == "table"
+    shop.write_text("\n".join(["day,visitors,sales", *rows]), encoding="utf-8")
+    with pytest.raises(DataError, match="cannot forecast"):
+        fw.fit(shop, settings=FAST)
+    folder = folder_of(run)
+    copied = here / "copied.toml"
+    copied.write_text((folder / "recipe.toml").read_text())
+    # As folders were before: the recipe does not say what was read, the spec does.
+    old = (folder / "recipe.toml").read_text().replace('kind = "table"', 'kind = "auto"')
+    assert 'kind = "auto"' in old
+    (folder / "recipe.toml").write_text(old)
+    for source in (run, folder, folder / "recipe.toml", copied):
+        again = fw.fit(source)
+        assert again.spec is not None and again.spec.kind == "table"
+        assert again.recipe is not None and again.recipe["data.kind"] == "table"
+    shop.write_text("\n".join(["day,visitors,sales", *rows[:40], *rows[41:]]), encoding="utf-8")
+    digits = fw.fit("digits", settings={**FAST, "data.limit": 200}).recipe
+    assert digits is not None and digits["data.kind"] == "auto"
+
+
 def test_equal_runs_are_bit_equal_and_leave_the_random_state_alone() -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()

@@ -168,9 +168,13 @@ def test_arrays_lists_and_their_notes() -> None:
     x, y = waves()
     assert read((x, y), SERIES).spec.input_shape == (2, 30)
     assert read((x[:, :1], y)).spec.kind == "series"  # a channel axis of 1
-    holes = x.copy()
-    holes[0, 0, 3] = NAN
-    assert read((holes, y)).spec.kind == "series"
+    short = x.copy()
+    short[0, :, 20:] = NAN
+    guessed = read((short, y))
+    assert guessed.spec.kind == "series"
+    assert "2 channels and 30 steps" in named(guessed.problems, "read_as_series").message
+    assert "data.kind=images" in named(read((x[:, :1], y)).problems, "read_as_series").mend
+    assert all(p.name != "read_as_series" for p in read((x, y), SERIES).problems)
     images = read(
         (x, y)
     )  # floats without either stay what they were, and the note says the other reading
@@ -201,6 +205,43 @@ def test_lists_of_unequal_arrays() -> None:
     assert np.array_equal(plain.inputs, data.inputs, equal_nan=True)
     note = named(data.problems, "lengths_vary")
     assert "10 to 30 steps" in note.message and note.where == ("row 0", "row 20")
+
+
+def test_nan_inside_does_not_make_images_series() -> None:
+    images = np.where(RNG(0).random((60, 28, 28)) < 0.01, NAN, 1.0)
+    images[7] = NAN  # a picture that was lost is no series that ends at once
+    images[9] = 1.0
+    _, problems = check((images, np.arange(60) % 2))
+    problem = named(problems, "nonfinite_inputs")
+    assert problem.severity == "error" and len(problem.where) == np.isnan(images).any((1, 2)).sum()
+    assert "row 7" in problem.where and "row 9" not in problem.where
+    assert "data.kind=series" in problem.mend and "images" in problem.mend
+    holes, y = waves()
+    holes[3, 0, 3] = NAN
+    with pytest.raises(BadData, match="1 of 60"):
+        read((holes, y))
+    assert read((holes, y), SERIES).spec.kind == "series"
+    with pytest.raises(BadData, match="NaN"):
+        read((holes, y), {"kind": "images"})
+
+
+def test_object_arrays_and_frames_of_series() -> None:
+    x, y = unequal()
+    boxed = np.empty(len(x), object)
+    boxed[:] = x
+    for options in (SERIES, {}):
+        assert np.array_equal(read((boxed, y), options).inputs, read((x, y)).inputs, equal_nan=True)
+    equal, y = waves()
+    boxed[:] = list(equal)
+    assert np.array_equal(read((boxed, y), SERIES).inputs, equal)
+    frame = pl.DataFrame(equal[:, 0])
+    assert np.array_equal(read((frame, y), SERIES).inputs, equal[:, :1])
+    pandas = pytest.importorskip("pandas")
+    data = read((pandas.DataFrame(equal[:, 0]), y), SERIES)
+    assert np.array_equal(data.inputs, equal[:, :1]) and data.spec.kind == "series"
+    assert read((frame, y)).spec.kind == "table"
+    with pytest.raises(SettingError, match=r"data\.group"):
+        read((frame, y), {**SERIES, "group": "column_1"})
 
 
 class Items(torch.utils.data.Dataset):
@@ -299,6 +340,45 @@ def test_npz_with_parts_of_different_lengths(tmp_path: Path) -> None:
         y_test=y[30:],
     )
     assert read(flat, SERIES).spec.input_shape == (1, 30)
+
+
+def test_npz_lengths_and_what_is_only_called_so(tmp_path: Path) -> None:
+    x, y = waves(40)
+    codes = (y == "slow").astype(int)
+    ends = np.arange(40) % 20 + 11
+
+    def kept(options: Any = None, **more: Any) -> Any:
+        return read(save(tmp_path / "waves.npz", X=x, y=codes, **more), options or {})
+
+    for same in (ends, ends.astype(float), ends.astype(np.uint8)):
+        data = kept(lengths=same)
+        assert lengths(data.inputs).tolist() == ends.tolist()
+        assert named(data.problems, "read_as_series")
+    for other in (np.array(30), np.array([30]), np.array("30 steps")):
+        assert kept(length=other).spec.kind == "images"
+    assert kept(SERIES, length=np.array(30)).spec.kind == "series"
+    for wrong, said in (
+        (ends - 11, "0 for row 0 and 0 for row 20"),
+        (-ends, "-11 for row 0"),
+        (ends + 0.5, r"11\.5 for row 0"),
+        (np.where(ends == 13, NAN, ends), "nan for row 2"),
+        (ends.astype(str), "of type <U"),
+    ):
+        with pytest.raises(BadData, match=said) as raised:
+            kept(lengths=wrong)
+        assert raised.value.problems[0].name == "lengths_differ"
+    with pytest.raises(BadData, match=r"shape \[39\]"):
+        kept(SERIES, lengths=ends[:39])
+
+
+@pytest.mark.parametrize("kind", ["series", "images"])
+def test_npz_groups_of_another_length_are_refused(tmp_path: Path, kind: str) -> None:
+    x, y = waves(40)
+    y = (y == "slow").astype(int)
+    path = save(tmp_path / "waves.npz", X=x, y=y, who=np.arange(39), whose=np.arange(40) // 2)
+    _, problems = check(path, {"kind": kind, "group": "who"})
+    assert "shape [39]" in named(problems, "lengths_differ").message
+    assert read(path, {"kind": kind, "group": "whose"}).groups is not None
 
 
 HEADER = """# a comment
@@ -407,6 +487,58 @@ def test_ts_lines_and_headers_that_are_wrong(tmp_path: Path) -> None:
     assert named(problems, "empty_class").where == ("sideways",)
     differs = named(problems, "header_differs").message
     assert all(tag in differs for tag in ("@univariate", "@equalLength", "@seriesLength"))
+
+
+def test_a_ts_line_without_a_label_costs_itself_alone(tmp_path: Path) -> None:
+    path = tmp_path / "one.ts"
+    header = "@univariate true\n@classLabel true a b\n@data\n"
+    lines = [f"{i},{i + 1},{i % 7}:{'ab'[i % 2]}" for i in range(60)]
+    path.write_text(header + "\n".join(["1,2,3", *lines]) + "\n", encoding="utf-8")
+    data, problems = check(path)
+    assert data is not None and len(data) == 60 and data.spec.input_shape == (1, 3)
+    bad = named(problems, "unreadable_lines")
+    assert bad.where == ("line 4",) and "no class or number at its end" in bad.message
+    x, y = unequal(30)
+    header = HEADER.replace("@dimensions 2\n", "").replace("up down", "fast slow")
+    path.write_text(header + "1,2:3,4\n" + ts(x, y, ""), encoding="utf-8")
+    data, problems = check(path)
+    assert data is not None and len(data) == 30
+    assert named(problems, "unreadable_lines").where == ("line 8",)
+
+
+@pytest.mark.parametrize("header", [HEADER, HEADER.replace("@dimensions 2\n", "")])
+def test_ts_lines_without_labels_are_predicted_from(tmp_path: Path, header: str) -> None:
+    x, y = unequal(30)
+    spec = read((x, y)).spec
+    path = tmp_path / "new.ts"
+    labelled = ts(x, y, header)
+    path.write_text(labelled, encoding="utf-8")
+    whole = read_inputs(path, spec)
+    assert len(whole.keys) == 30
+    for changed in (
+        labelled.replace(":fast", "").replace(":slow", ""),
+        labelled.replace(":fast", ":").replace(":slow", ":?"),
+        labelled.replace(":fast", ""),
+    ):
+        path.write_text(changed, encoding="utf-8")
+        found = read_inputs(path, spec)
+        assert found.keys == whole.keys and not found.problems
+        assert np.array_equal(found.inputs, whole.inputs, equal_nan=True)
+
+
+def test_ts_goes_with_models_of_series_and_without_a_pattern(tmp_path: Path) -> None:
+    write_ts(tmp_path)
+    path = tmp_path / "Waves_TRAIN.ts"
+    for spec in (
+        Spec("images", "classification", (1, 8, 8), ("a", "b")),
+        Spec("table", "classification", (2,), ("a", "b")),
+        Spec("text", "classification", (9,), ("a", "b")),
+    ):
+        with pytest.raises(BadData, match="holds series, and this model reads") as raised:
+            read_inputs(path, spec)
+        assert raised.value.problems[0].name == "other_kind"
+    with pytest.raises(SettingError, match=r"data\.pattern"):
+        read(path, {"pattern": "{label}_{index}"})
 
 
 def test_typescript_and_video_are_no_series(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """One long series in a table: recognised, its facts told, its flaws found; not yet forecast."""
 
+import time
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -71,6 +72,8 @@ def test_a_column_of_dates_by_equal_steps_makes_a_series() -> None:
         (lambda f: f.with_row_index().filter(pl.col("index") != 7).drop("index"), {}),  # a gap
         (lambda f: pl.concat([f[1:], f[:1]]), {}),
         (lambda f: f[:8], {}),
+        (lambda f: f.with_columns(ill=np.arange(200) % 2), {}),
+        (lambda f: f.with_columns(ward=np.arange(200) % 12), {}),
     ],
 )
 def test_other_tables_stay_tables(change: Any, options: Any) -> None:
@@ -112,6 +115,12 @@ def test_which_column_says_the_time() -> None:
     assert problems(frame(), time="whan")["no_such_column"].severity == "error"
     with pytest.raises(SettingError, match="one series"):
         check(frame(), {**SERIES, "group": "load"})
+
+
+@pytest.mark.parametrize("setting", [{"task": "classification"}, {"limit": 50}])
+def test_settings_that_say_nothing_about_one_series(setting: Any) -> None:
+    with pytest.raises(SettingError, match=f"data.{next(iter(setting))} = .*one series"):
+        check(frame(), {**SERIES, **setting})
 
 
 def test_target_names_what_will_be_forecast() -> None:
@@ -249,6 +258,29 @@ def test_times_that_stand_twice() -> None:
     assert (
         problems(pl.concat([frame(), frame()]).sort("when"))["several_series"].severity == "error"
     )
+
+
+def test_many_times_twice_in_little_time() -> None:
+    n = 300_000
+    when = [START + timedelta(minutes=i) for i in range(n)]
+    again = pl.DataFrame({"when": [*when, *when[: n // 3]], "x": np.r_[0:n, 0 : n // 3] % 97 / 2})
+    began = time.process_time()
+    found = problems(again)
+    assert time.process_time() - began < 5  # looking for each time among all takes 9 s
+    assert len(found["duplicate_times"].where) == 2 * (n // 3)
+    assert found["duplicate_times"].where[:4] == ("row 0", f"row {n}", "row 1", f"row {n + 1}")
+
+
+@pytest.mark.parametrize("micro", [1, 100, 500, 333])
+@pytest.mark.parametrize("text", [False, True])
+def test_times_closer_than_a_millisecond(micro: int, text: bool) -> None:
+    when: Any = [START + timedelta(microseconds=micro * i) for i in range(500) if i != 77]
+    if text:
+        when = [f"{each:%Y-%m-%d %H:%M:%S.%f}" for each in when]
+    data, found = check(frame(when), SERIES)
+    assert data is not None and data.inputs.shape == (1, 2, 500)
+    assert data.spec.every == f"{micro / 1e6:g} seconds"
+    assert "1 missing step" in named(found, "gaps").message
 
 
 def test_frequencies_that_change() -> None:

@@ -1,5 +1,6 @@
 """The settings `train.*`, the `model.*` that every model has, and what fine-tuning sets. No torch."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -37,6 +38,23 @@ def fine_tuning(optimizer: str, loss: str, *, images: bool, examples: int) -> di
     if images:
         values["data.normalise"] = "pretrained"
     return values
+
+
+def as_read(settings: Mapping[str, Any], spec: Spec) -> dict[str, Any]:
+    """The settings with `data.kind` of what was read, where the same file may be read as two kinds.
+
+    This is a table with dates, which may also be one long series: more rows, or a newer version, must
+    not turn what a model was trained on into the other.
+
+    >>> from fitwell.spec import Column
+    >>> shop = Spec("table", "regression", (9,), columns=(Column("day", "date"), Column("visitors")))
+    >>> as_read({"data.kind": "auto"}, shop)
+    {'data.kind': 'table'}
+    """
+    dated = spec.kind == "table" and any(column.kind == "date" for column in spec.columns)
+    if dated and settings.get("data.kind", "auto") == "auto":
+        return {**settings, "data.kind": "table"}
+    return dict(settings)
 
 
 def model_settings(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from fitwell.augment import IN_RANGE, KIND_OF, MIXING, OF_COLOURS
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
-from fitwell.options import fine_tuning, num_used
+from fitwell.options import as_read, fine_tuning, num_used
 from fitwell.policies import policy
 from fitwell.recipe import Recipe
 from fitwell.settings import NAMED_SECTIONS, PLAIN_SECTIONS, Schema, defaults, known, validate
@@ -115,7 +115,7 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
             examples=num_used(spec, int(given.get("data.limit", 0))),
         )
     values |= policy(str(given.get("augment.policy", "none")), spec)
-    values |= given
+    values = as_read(values | given, spec)
     _suits(values, spec)
     return Recipe({name: value for name, value in values.items() if value is not None})
 

@@ -10,6 +10,7 @@ from fitwell import record, store
 from fitwell.data import Data, read
 from fitwell.data.options import READING
 from fitwell.errors import FolderError, SettingError
+from fitwell.options import as_read
 from fitwell.policies import without_old
 from fitwell.recipe import Recipe
 from fitwell.settings import validate
@@ -130,20 +131,24 @@ def recipe_of(source: Any) -> Recipe | None:
     if isinstance(source, Recipe):
         return source
     if isinstance(source, record.Run):
-        return _known(source)
+        return recipe_of_run(source)
     if isinstance(source, str | Path):
         path = Path(source).expanduser()
         if (path / "format").is_file():
-            return _known(store.open_run(path, trials=False))
+            return recipe_of_run(store.open_run(path, trials=False))
         if path.suffix == ".toml" and path.is_file():
-            return Recipe(validate(dict(Recipe.load(path))))
+            recipe = Recipe(validate(dict(Recipe.load(path))))
+            known = (path.parent / "format").is_file()
+            spec = store.open_run(path.parent, trials=False).spec if known else None
+            return Recipe(as_read(recipe, spec)) if spec else recipe
     return None
 
 
-def _known(run: record.Run) -> Recipe:
+def recipe_of_run(run: record.Run) -> Recipe:
+    """The recipe of a run, with what its data was read as where that may be told otherwise by now."""
     if run.recipe is None:
         raise FolderError("This run has no recipe.", where=str(run.folder or ""))
-    return run.recipe
+    return Recipe(as_read(run.recipe, run.spec)) if run.spec else run.recipe
 
 
 def over(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:

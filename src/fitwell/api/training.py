@@ -12,6 +12,7 @@ from fitwell.api.results import Improvement, Run, own_diagnosis, write_report
 from fitwell.api.start import Model, Start, begin, given, seconds_of
 from fitwell.data import Data, read, split
 from fitwell.errors import FitwellError, FolderError, Interrupted, going_on
+from fitwell.options import as_read
 from fitwell.recipe import Recipe
 from fitwell.resolve import check_batch, check_paired, check_patience
 
@@ -282,7 +283,7 @@ def resume(
 
             return Improvement(read_improvement(folder))
     examples = call.get("examples", True) if examples is None else examples
-    start = _again(recipe, source)
+    start = _again(recipe, source, old)
     instead = f"Start again with `fitwell {kind}`."
     store.check_same_data(folder, start.data.fingerprint, instead)
     with _resumable(folder):
@@ -306,11 +307,12 @@ def verb_of(folder: Path) -> str:
     return "cv" if (folder / CV).is_file() else "fit"
 
 
-def _again(recipe: Any, source: Any) -> Start:
+def _again(recipe: Any, source: Any, old: record.Run) -> Start:
     named = str(recipe["source"])
     if source is None and not named:
         raise FolderError("This run was trained on data in memory: give it as `source`.")
-    options = recipe.section("data") | {"seed": recipe["train.seed"]}
+    read_as = Recipe(as_read(recipe, old.spec)) if old.spec else recipe
+    options = read_as.section("data") | {"seed": recipe["train.seed"]}
     data = read(named if source is None else source, options)
     return Start(data, dict(recipe), recipe)
 

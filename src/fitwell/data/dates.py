@@ -135,7 +135,7 @@ def _is_dates(series: Any) -> bool:
 def _days(series: Any) -> np.ndarray:
     import polars as pl
 
-    seconds = series.cast(pl.Datetime("ms")).dt.epoch("ms").cast(pl.Float64).to_numpy() / 1000
+    seconds = series.cast(pl.Datetime("us")).dt.epoch("us").cast(pl.Float64).to_numpy() / 1e6
     return (seconds - (ORIGIN - datetime(1970, 1, 1)).total_seconds()) / SECONDS
 
 

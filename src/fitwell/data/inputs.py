@@ -15,12 +15,12 @@ from fitwell.data.frames import Table, load_frame, load_table
 from fitwell.data.hugging_face import inputs_of, is_hugging_face
 from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
-from fitwell.data.items import NOUNS, SUFFIXES
+from fitwell.data.items import NOUNS, SUFFIXES, other_kind
 from fitwell.data.listed import could_be_a_path, file_column
 from fitwell.data.npz import inputs_names, load_npz
 from fitwell.data.options import fill
-from fitwell.data.panel_arrays import npz_panels
 from fitwell.data.panel_inputs import series_inputs, ts_inputs
+from fitwell.data.panel_npz import npz_panels
 from fitwell.data.prose import cells_of, text_column
 from fitwell.data.source import TABLE_SUFFIXES, is_frame, missing
 from fitwell.data.sources import SOURCES
@@ -88,6 +88,8 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
             path = unpacked(path)
         suffix = path.suffix.lower()
         if suffix == SUFFIX or (path.is_dir() and is_ts_folder(path)):
+            if spec.kind != "series":
+                raise other_kind(str(source), "series", spec)
             found.append(Inputs(*ts_inputs(path, spec, before=f"{source} ")))
         elif path.is_dir() and is_idx_folder(path):
             data = read_idx(path, fill({}), like=spec)

@@ -92,10 +92,11 @@ def duplicate_times(
             "Give each series a file of its own, or a column of its own.",
             column,
         )
-    again = np.flatnonzero(counts > 1)
     same, differ = [], []
-    for i in again.tolist():
-        here = rows[np.flatnonzero(times == unique[i])]
+    order = np.argsort(times, kind="stable")
+    together = np.split(rows[order], np.cumsum(counts)[:-1])
+    for i in np.flatnonzero(counts > 1).tolist():
+        here = together[i]
         values = np.stack([values[here] for values in columns])
         equal = bool(
             ((values == values[:, :1]) | (np.isnan(values) & np.isnan(values[:, :1]))).all()

@@ -9,6 +9,7 @@ from fitwell.data.dates import read_dates
 from fitwell.data.frames import Table, named_column
 from fitwell.data.spacing import spacing_of
 from fitwell.data.target_columns import TARGET_NAMES
+from fitwell.data.targets import few_enough
 from fitwell.data.types import BadData, Problem, refuse, some
 from fitwell.spec import Spec
 
@@ -20,7 +21,7 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
     """The column of times of a table that is to be read as one series; "" for any other table.
 
     A table is one where `data.kind=series`; or, unless settings say what to predict, where one column holds
-    dates that rise by equal steps from row to row, and all others numbers.
+    dates that rise by equal steps from row to row, and all others numbers, the last of them no classes.
 
     Raises:
         BadData: it is to be one, and no column or several hold times.
@@ -58,6 +59,8 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
     others = [name for name in names if name not in dated]
     if not others or not all(_may_be_numbers(table, name) for name in others):
         return ""
+    if _has_classes(table, others[-1]):  # it is the target
+        return ""
     return dated[0] if _rises_by_equal_steps(table, dated[0], options) else ""
 
 
@@ -78,6 +81,15 @@ def _may_be_dates(series: Any) -> bool:
 def _may_be_numbers(table: Table, name: str) -> bool:
     numbers, _ = as_numbers(table.frame[name].head(LOOKED_AT), table.decimal_comma)
     return numbers is not None and as_numbers(table.frame[name], table.decimal_comma)[0] is not None
+
+
+def _has_classes(table: Table, name: str) -> bool:
+    """Whether its numbers are few whole ones, as classes are."""
+    numbers, _ = as_numbers(table.frame[name], table.decimal_comma)
+    assert numbers is not None
+    known = numbers[~np.isnan(numbers)]
+    whole = bool((known == np.round(known)).all())
+    return whole and few_enough(len(np.unique(known)), len(known))
 
 
 def _rises_by_equal_steps(table: Table, name: str, options: dict[str, Any]) -> bool:

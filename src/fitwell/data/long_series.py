@@ -29,6 +29,13 @@ from fitwell.spec import Column, Spec
 
 MOST_FILLED = 2  # times as many steps as rows: beyond, gaps are not filled up
 NOT_YET = "cannot_forecast"
+# Settings that say nothing about one series, and what to do instead.
+_MEANINGLESS = {
+    "group": "Give each series a file of its own.",
+    "text": "Leave it out.",
+    "task": "Leave it out, or set data.kind=table to predict a column from the others of its row.",
+    "limit": "Leave it out, or cut the rows off in the file.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +101,8 @@ def read_long(table: Table, column: str, options: dict[str, Any]) -> Data:
 
     `data.target` names the columns that are to be forecast; all by default.
     """
-    for name, mend in (("group", "Give each series a file of its own."), ("text", "Leave it out.")):
-        if options[name]:
+    for name, mend in _MEANINGLESS.items():
+        if options[name] not in ("", 0, "auto"):
             raise SettingError(
                 f"data.{name} = {options[name]}: {table.where} is read as one series. {mend}",
                 setting=f"data.{name}",

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.arrays import read_arrays
-from fitwell.data.panel_arrays import npz_panels
+from fitwell.data.panel_arrays import read_as_series
+from fitwell.data.panel_npz import npz_panels
 from fitwell.data.types import BadData, Data, refuse
 from fitwell.errors import did_you_mean
 from fitwell.spec import Spec
@@ -48,8 +49,11 @@ def read_npz(path: Path, options: dict[str, Any], *, like: Spec | None = None) -
         targets.append(arrays[y])
         keys += [f"{name} row {i}".strip() for i in range(len(arrays[x]))]
         part.append(np.full(len(arrays[x]), name, "<U10"))
+    groups = _groups(arrays, options["group"], path, len(keys)) if options["group"] else None
     named = dict(zip(pairs, inputs, strict=True))
-    if (panels := npz_panels(arrays, named, options, like, path.name)) is not None:
+    panels = npz_panels(arrays, named, options, like, path.name)
+    guessed = panels is not None and like is None and options["kind"] == "auto"
+    if panels is not None:
         inputs, options = panels, {**options, "kind": "series"}
     shapes = {a.shape[1:] for a in inputs}
     if len(shapes) > 1:
@@ -62,7 +66,7 @@ def read_npz(path: Path, options: dict[str, Any], *, like: Spec | None = None) -
     if {t.ndim for t in targets} == {2}:
         targets = [t[:, 0] if t.shape[1] == 1 else t for t in targets]
     classes = _classes(arrays, targets) if options["task"] in ("auto", "classification") else ()
-    return read_arrays(
+    data = read_arrays(
         np.concatenate(inputs) if len(inputs) > 1 else inputs[0],
         np.concatenate(targets) if len(targets) > 1 else targets[0],
         options,
@@ -70,11 +74,29 @@ def read_npz(path: Path, options: dict[str, Any], *, like: Spec | None = None) -
         where=path.name,
         keys=keys,
         part=np.concatenate(part) if len(pairs) > 1 else None,
-        groups=_named(arrays, options["group"], path, "group") if options["group"] else None,
+        groups=groups,
         target=next(iter(pairs.values()))[1],
         classes=classes,
         like=like,
     )
+    if not guessed:
+        return data
+    return data.with_problems([*data.problems, read_as_series(path.name, data.inputs)])
+
+
+def _groups(arrays: dict[str, np.ndarray], name: str, path: Path, examples: int) -> np.ndarray:
+    """The array of groups, one an example of all parts."""
+    groups = _named(arrays, name, path, "group")
+    if groups.shape != (examples,):
+        raise refuse(
+            "lengths_differ",
+            f"data.group = {name}: {path.name} has {examples:,} examples, and this array has shape "
+            f"{list(groups.shape)}.",
+            "Save one group an example, those of all parts in one array: train, validation, test.",
+            name,
+            setting="data.group",
+        )
+    return groups
 
 
 def _classes(arrays: dict[str, np.ndarray], targets: list[np.ndarray]) -> tuple[str, ...]:

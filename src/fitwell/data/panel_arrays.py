@@ -1,18 +1,16 @@
-"""Series from Python and from .npz: arrays, and lists of arrays of unequal length. No torch."""
+"""Series from Python: arrays, and lists of arrays of unequal length. No torch."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from fitwell.data.files import PARTS
 from fitwell.data.numbers import to_numpy
-from fitwell.data.types import BadData, Options, Problem, refuse, some
+from fitwell.data.steps import lengths
+from fitwell.data.types import BadData, Options, Problem, many, refuse, some
 from fitwell.spec import Spec
 
 Notes: TypeAlias = list[Problem]
-_LENGTHS = ("len", "lens", "length", "lengths")
 
 
 def as_series(
@@ -22,16 +20,19 @@ def as_series(
     to be read as something else.
 
     X is series where `data.kind` or the model says so. Otherwise arrays of unequal length are, and numbers
-    [example, channel, time] of which some are NaN or which have one channel, unless they are the whole
+    [example, channel, time] of which some end in NaN or which have one channel, unless they are the whole
     numbers from 0 to 255 of images.
 
     Raises:
-        BadData: it is to be series, and has another shape.
+        BadData: it is to be series, and has another shape; or NaN stands elsewhere, and nothing says
+            whether these are series or images.
     """
     wanted = like.kind if like else options["kind"]
     if wanted not in ("auto", "series") or hasattr(x, "tocsr"):
         return None
     sure = wanted == "series"
+    if getattr(getattr(x, "dtype", None), "kind", "") == "O" and x.ndim == 1:
+        x = list(x)
     if isinstance(x, list | tuple) and (found := _of_unequal(x, where, sure)):
         return found
     try:
@@ -42,15 +43,13 @@ def as_series(
         return None  # `inputs_array` says what is wrong
     if array.dtype.kind not in "iufb":
         return None
-    if not sure and not _are_series(array):
+    if not sure and not are_series([array], where):
         return None
-    notes: Notes = []
+    notes: Notes = [] if sure else [read_as_series(where, array)]
     if array.ndim == 2 and (like is None or like.input_shape[0] == 1):
-        text = f"{where} is read as series of 1 channel and {array.shape[1]:,} steps."
-        mend = "Give [example, channel, time] for more channels, or data.kind=table for columns."
-        if like is None:
-            notes.append(Problem("read_as_series", "note", (where,), text, mend))
         array = array[:, None]
+        if like is None:
+            notes.append(read_as_series(where, array, "data.kind=table for columns"))
     if array.ndim != 3:
         raise refuse(
             "wrong_shape",
@@ -70,16 +69,61 @@ def as_series(
         text = f"{where} is read as {array.shape[1]:,} channels of {array.shape[2]:,} steps."
         mend = "If the steps come first, give X.transpose(0, 2, 1)."
         notes.append(Problem("more_channels_than_steps", "note", (where,), text, mend))
-    return _float32(array), notes
+    return as_float32(array), notes
 
 
-def _are_series(array: np.ndarray) -> bool:
-    """Whether numbers are series without being called so."""
+def read_as_series(
+    where: str, array: np.ndarray, otherwise: str = "data.kind=images for grey images"
+) -> Problem:
+    """The note that [example, channel, time] was taken for series without being called so."""
+    text = f"{where} is read as series of {many(array.shape[1], 'channel')} and {array.shape[2]:,} steps."
+    mend = f"Set data.kind=series to be sure, or {otherwise}; series are [example, channel, time]."
+    return Problem("read_as_series", "note", (where,), text, mend)
+
+
+def are_series(arrays: Sequence[np.ndarray], where: str) -> bool:
+    """Whether numbers are series without being called so: of any of these, the parts of one source.
+
+    Raises:
+        BadData: they have NaN inside alone, which images cannot have, and series may.
+    """
+    if any(_one_channel(array) or _ends_in_nan(array) for array in arrays):
+        return True
+    rows = [
+        i
+        for array in arrays
+        if array.ndim == 3 and array.dtype.kind == "f"
+        for i in np.flatnonzero(np.isnan(array).any((1, 2))).tolist()
+    ]
+    if rows:
+        names = [f"row {i}" for i in rows]
+        raise refuse(
+            "nonfinite_inputs",
+            f"{where}: {len(rows)} of {sum(map(len, arrays))} examples hold NaN ({some(names)}), which "
+            "images cannot have.",
+            "If these are images, fill them in or leave those rows out; if they are series "
+            "[example, channel, time] with missing values, set data.kind=series.",
+            names,
+            setting="data.kind",
+        )
+    return False
+
+
+def _one_channel(array: np.ndarray) -> bool:
+    """Whether the channel axis is 1, unless these are the brightnesses of images."""
     if array.ndim != 3 or not array.size or array.dtype == np.uint8 or array.dtype.kind == "b":
         return False
     if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255:
         return False
-    return array.shape[1] == 1 or (array.dtype.kind == "f" and bool(np.isnan(array).any()))
+    return array.shape[1] == 1
+
+
+def _ends_in_nan(array: np.ndarray) -> bool:
+    """Whether NaN stands behind the end of some series."""
+    if array.ndim != 3 or not array.size or array.dtype.kind != "f":
+        return False
+    ends = lengths(array)
+    return bool(((ends > 0) & (ends < array.shape[2])).any())
 
 
 def _of_unequal(x: Sequence[Any], where: str, sure: bool) -> tuple[np.ndarray, Notes] | None:
@@ -135,71 +179,10 @@ def padded(arrays: Sequence[np.ndarray]) -> np.ndarray:
     shape = (len(arrays), len(arrays[0]), max(array.shape[1] for array in arrays))
     out = np.full(shape, np.nan, np.float32)
     for row, array in zip(out, arrays, strict=True):
-        row[:, : array.shape[1]] = _float32(array)
+        row[:, : array.shape[1]] = as_float32(array)
     return out
 
 
-def _float32(array: np.ndarray) -> np.ndarray:
+def as_float32(array: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         return array.astype(np.float32)
-
-
-def npz_panels(
-    arrays: Mapping[str, np.ndarray],
-    parts: Mapping[str, np.ndarray],
-    options: Options,
-    like: Spec | None,
-    where: str,
-) -> list[np.ndarray] | None:
-    """The inputs of each part of an archive as series of one length, NaN behind their ends; None where they
-    are no series.
-
-    Args:
-        arrays: all of the archive; those called `len_train`, `lengths` and so on say how many steps of each
-            series are its own.
-        parts: inputs by the name of their part.
-    """
-    wanted = like.kind if like else options["kind"]
-    inputs = [x[:, None] if x.ndim == 2 and wanted == "series" else x for x in parts.values()]
-    ends = [_length_array(arrays, part) for part in parts]
-    series = wanted == "series" or (
-        wanted == "auto"
-        and any(end is not None or _are_series(x) for x, end in zip(inputs, ends, strict=True))
-    )
-    if not series or any(x.ndim != 3 or x.dtype.kind not in "iufb" for x in inputs):
-        return None
-    if len({x.shape[1] for x in inputs}) > 1:
-        raise refuse(
-            "channels_differ",
-            f"{where}: its parts hold series of {some(str(x.shape[1]) for x in inputs)} channels.",
-            "Save series of the same channels, as [example, channel, time].",
-            where,
-        )
-    time = max(x.shape[2] for x in inputs)
-    found = []
-    for x, end in zip(inputs, ends, strict=True):
-        out = np.full((*x.shape[:2], time), np.nan, np.float32)
-        out[:, :, : x.shape[2]] = _float32(x)
-        if end is not None:
-            if end.shape != (len(x),) or end.dtype.kind not in "iu" or (end > x.shape[2]).any():
-                raise refuse(
-                    "lengths_differ",
-                    f"{where}: the lengths of its series are {list(end.shape)} numbers up to "
-                    f"{end.max() if end.size else 0}, for {len(x):,} series of {x.shape[2]:,} steps.",
-                    "Save one whole number a series, no larger than its last axis.",
-                    where,
-                )
-            out[np.broadcast_to((np.arange(time) >= end[:, None])[:, None], out.shape)] = np.nan
-        found.append(out)
-    return found
-
-
-def _length_array(arrays: Mapping[str, np.ndarray], part: str) -> np.ndarray | None:
-    """The array that says how many steps the series of a part have."""
-    for name, array in arrays.items():
-        words = re.findall(r"[a-z]+", name.lower())
-        rest = [word for word in words if word not in _LENGTHS]
-        own = [PARTS.get(word, word) for word in rest] == ([part] if part else [])
-        if own and len(rest) < len(words):
-            return array
-    return None

@@ -37,7 +37,7 @@ def series_inputs(source: Any, spec: Spec, where: str, *, before: str = "") -> F
 def ts_inputs(path: Path, spec: Spec, *, before: str = "") -> Found:
     """The same of a `.ts` file, or of all parts of a folder of them; classes in it are not looked at."""
     files = [path] if path.is_file() else [file for file, _ in ts_files(path)]
-    panels = [load_ts(file) for file in files]
+    panels = [load_ts(file, spec.input_shape[0]) for file in files]
     several = len(panels) > 1
     problems = [problem for panel in panels for problem in problems_of_panel(panel, several)]
     refuse_channels(panels)

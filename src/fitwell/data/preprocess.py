@@ -6,8 +6,8 @@ become one-hot (a missing or unseen one is all zeros), dates a number of days an
 year, week and day.
 Texts: each word the number that it has in the vocabulary of the training texts.
 Recordings: log-mel spectrograms, (value - mean) / scale with one of each for all bands.
-Series: standardised a channel, missing values on the line between their neighbours, 0 behind the end and
-nowhere else in every channel at once, so that a model can tell the end.
+Series: standardised a channel, missing values on the line between their neighbours, 0 behind the end;
+the last step is never 0 in every channel, so that a model can tell the end.
 Regression targets are standardised for training and restored to their own unit afterwards.
 """
 

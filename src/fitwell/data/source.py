@@ -120,6 +120,9 @@ def _open(source: Any, options: dict[str, Any], like: Spec | None) -> Data:
         return read_frame(source, options, like=like)
     if isinstance(source, tuple | list) and len(source) == 2:
         x, y = source
+        if is_frame(x) and (like.kind if like else options["kind"]) == "series":
+            _refuse_columns(options, "a DataFrame of series, one a row,")
+            return read_arrays(x.to_numpy(), y, options, where="the DataFrame", like=like)
         if is_frame(x):
             from fitwell.data.table import read_frame
 
@@ -159,6 +162,7 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         from fitwell.data.ts_source import read_ts
 
         _refuse_columns(options, "a file of series")
+        _refuse_pattern(options, f"{path.name}, series in .ts files,")
         return read_ts(path, options, name=name, like=like)
     if path.is_dir():
         from fitwell.data.boxes import annotations_in, read_boxes

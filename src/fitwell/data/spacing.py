@@ -66,7 +66,8 @@ def spacing_of(times: np.ndarray, *, dates: bool) -> Spacing:
         return Spacing("", np.empty(0, np.int64))
     if dates and (found := _calendar(times)):
         return found
-    seconds = np.round(times * 86400, 3) if dates else times
+    # From the first on, where float64 holds microseconds without a remainder.
+    seconds = np.round((times - times[0]) * 86400, 6) if dates else times
     steps = _rounded(np.diff(seconds))
     values, counts = np.unique(steps, return_counts=True)
     step = float(values[counts.argmax()])

@@ -123,7 +123,7 @@ def _guess(values: np.ndarray, target: str, images: bool) -> tuple[list[Problem]
     distinct = len(np.unique(values))
     if images and values.dtype.kind in "iu":
         return [], True
-    is_classes = distinct <= MOST_NUMERIC_CLASSES and (distinct <= 2 or 2 * distinct <= len(values))
+    is_classes = few_enough(distinct, len(values))
     if (distinct <= 2 and is_classes) or distinct > CERTAINLY_A_QUANTITY:
         return [], is_classes
     what, other = ("classes", "regression") if is_classes else ("a quantity", "classification")
@@ -135,6 +135,11 @@ def _guess(values: np.ndarray, target: str, images: bool) -> tuple[list[Problem]
         f"If that is wrong, set data.task={other}.",
     )
     return [note], is_classes
+
+
+def few_enough(distinct: int, examples: int) -> bool:
+    """Whether so many different whole numbers are classes, and not a quantity."""
+    return distinct <= MOST_NUMERIC_CLASSES and (distinct <= 2 or 2 * distinct <= examples)
 
 
 def _classes(values: np.ndarray, target: str) -> tuple[tuple[str, ...], np.ndarray]:

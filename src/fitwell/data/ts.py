@@ -4,6 +4,7 @@ A line a series: its channels parted by `:`, their values by `,`, a missing one 
 number.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,8 +58,12 @@ def is_ts(path: Path) -> bool:
     return first.startswith((b"@", b"#")) and b"\0" not in first
 
 
-def load_ts(path: Path) -> Panel:
+def load_ts(path: Path, reads: int = 0) -> Panel:
     """The series of a file, read line by line; lines that cannot be read are listed in it.
+
+    Args:
+        reads: to predict from: the channels that the model reads, where the header does not say how many
+            there are. Classes and numbers at the ends of lines are not kept then, and need not be there.
 
     Raises:
         BadData: it is no such file, or its values have time stamps.
@@ -70,7 +75,7 @@ def load_ts(path: Path) -> Panel:
             "unreadable_file", f"{path.name} cannot be read: {error}.", "Save it again.", path.name
         ) from None
     panel = Panel(path.name, {})
-    lines = enumerate(text.splitlines(), start=1)
+    lines = iter(enumerate(text.splitlines(), start=1))
     for _, line in lines:
         tag, value = [*line.split(maxsplit=1), "", ""][:2]
         if tag.lower() == "@data":
@@ -93,19 +98,36 @@ def load_ts(path: Path) -> Panel:
             path.name,
         )
     labelled = bool(task_of(panel))
+    rows = [(n, row) for n, line in lines if (row := line.strip()) and not row.startswith("#")]
     channels = _count(panel, "dimensions") or _count(panel, "dimension")
-    for number, line in lines:
-        if line.strip() and not line.lstrip().startswith("#"):
-            _take(panel, number, line.strip(), labelled, channels)
+    known = channels or (1 if panel.says("univariate") else reads)
+    bare = [bool(reads) and row.count(":") + 1 == known for _, row in rows]
+    # Where nothing says how many channels there are, as many as most lines have.
+    counts = Counter(
+        row.count(":") + (not labelled or no_label)
+        for (_, row), no_label in zip(rows, bare, strict=True)
+    )
+    channels = channels or max(counts, key=lambda count: (count > 0, counts[count]), default=0)
+    for (number, row), no_label in zip(rows, bare, strict=True):
+        _take(panel, number, row, channels, labelled=labelled and not no_label, keep=not reads)
     return panel
 
 
-def _take(panel: Panel, number: int, line: str, labelled: bool, channels: int) -> None:
-    """Read one line into the panel."""
+def _take(
+    panel: Panel, number: int, line: str, channels: int, *, labelled: bool, keep: bool
+) -> None:
+    """Read one line into the panel.
+
+    Args:
+        labelled: its last field is a class or number.
+        keep: which is kept, and must be there.
+    """
     *fields, last = line.split(":")
     fields = fields if labelled else [*fields, last]
-    channels = channels or (len(panel.series[0]) if panel.series else 0)
-    if channels and len(fields) != channels:
+    if labelled and not fields:
+        panel.bad[number] = "no class or number at its end"
+        return
+    if len(fields) != channels:
         panel.bad[number] = f"{many(len(fields), 'channel')}, not {channels}"
         return
     try:
@@ -113,7 +135,7 @@ def _take(panel: Panel, number: int, line: str, labelled: bool, channels: int) -
     except ValueError as error:
         panel.bad[number] = str(error)
         return
-    if labelled and not last.strip():
+    if labelled and keep and not last.strip():
         panel.bad[number] = "no class or number at its end"
         return
     length = max(map(len, values), default=0)
@@ -122,7 +144,7 @@ def _take(panel: Panel, number: int, line: str, labelled: bool, channels: int) -
         row[: len(known)] = known
     panel.series.append(series)
     panel.lines.append(number)
-    if labelled:
+    if labelled and keep:
         panel.labels.append(last.strip())
 
 
