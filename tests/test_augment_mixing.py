@@ -171,7 +171,7 @@ def test_a_setting_beside_a_policy_wins() -> None:
     recipe = complete({"augment.policy": "light", "augment.hflip": 0.0}, SMALL)
     assert recipe["augment.hflip"] == 0.0 and recipe["augment.translate"] == 0.1
     with pytest.raises(
-        SettingError, match="changes images or texts, and these are rows of 0 columns"
+        SettingError, match="changes images, texts or recordings, and these are rows of 0 columns"
     ):
         complete({"augment.policy": "light"}, TABLE)
 
