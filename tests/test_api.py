@@ -96,6 +96,22 @@ def test_what_was_read_as_a_table_stays_one(here: Path) -> None:
     assert digits is not None and digits["data.kind"] == "auto"
 
 
+def test_a_table_that_may_be_a_series_is_gone_on_with(here: Path) -> None:
+    days = np.datetime64("2023-01-01") + np.arange(80)
+    rows = [f"{day},{0.5 * (i % 7)},{i / 4}" for i, day in enumerate(days)]
+    (here / "shop.csv").write_text("\n".join(["day,visitors,sales", *rows]), encoding="utf-8")
+    run = fw.fit("shop.csv", settings={**FAST, "data.kind": "table"})
+    folder = folder_of(run)
+    for name, old, new in (
+        ("recipe.toml", 'kind = "table"', 'kind = "auto"'),  # as it was before
+        ("run.json", '"done"', '"interrupted"'),
+    ):
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+    assert fw.resume(folder).scores == run.scores
+
+
 def test_equal_runs_are_bit_equal_and_leave_the_random_state_alone() -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
