@@ -196,3 +196,21 @@ def test_columns_that_agree_in_the_rows_looked_at_first_are_compared_in_all() ->
     frame = pl.DataFrame({"almost": almost, "a": a, "b": b, "b2": 7 - 2 * b, "a2": a, "y": a + b})
     found = problem(frame, "repeated_column", task="regression")
     assert found.where == ("a", "a2", "b", "b2")
+
+
+def test_copies_are_looked_for_in_bounded_memory() -> None:
+    """Large images are hashed a few at a time, and copies found across the pieces."""
+    import tracemalloc
+
+    from fitwell.data.duplicates import CHUNK, duplicate_groups
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (900, 3, 160, 160), dtype=np.uint8)
+    images[880] = images[7]
+    assert images.nbytes > 4 * CHUNK
+    tracemalloc.start()
+    found = duplicate_groups(images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [group.tolist() for group in found] == [[7, 880]]
+    assert peak < 5 * CHUNK

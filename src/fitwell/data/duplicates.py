@@ -19,7 +19,7 @@ from fitwell.data.types import Data, Options, Problem, some
 from fitwell.errors import SettingError
 
 SEEN = 64  # side at which pictures with boxes are compared
-CHUNK_ROWS = 4096  # rows hashed at once: bounds the memory to a few megabytes
+CHUNK = 1 << 24  # bytes hashed at once: bounds the memory to some tens of megabytes
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,10 @@ def duplicate_groups(inputs: np.ndarray) -> list[np.ndarray]:
     words = -(-width // 8)
     factors = np.random.default_rng(0).integers(2**63, size=words, dtype=np.uint64) * 2 + 1
     sums = np.empty(n, np.uint64)
-    block = np.zeros((min(n, CHUNK_ROWS), words * 8), np.uint8)
-    for start in range(0, n, CHUNK_ROWS):
-        rows = np.ascontiguousarray(flat[start : start + CHUNK_ROWS])
+    step = max(1, CHUNK // (words * 8))
+    block = np.zeros((min(n, step), words * 8), np.uint8)
+    for start in range(0, n, step):
+        rows = np.ascontiguousarray(flat[start : start + step])
         block[: len(rows), :width] = rows.view(np.uint8).reshape(len(rows), width)
         packed = block[: len(rows)].view(np.uint64)
         # The high half is folded in: a product's low bits depend on low bits only.
