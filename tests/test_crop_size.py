@@ -176,5 +176,7 @@ def test_what_is_too_large_or_no_image_is_refused() -> None:
         read(pictures(), {"crop_size": 13})
     assert read(pictures(), {"crop_size": 12}).spec.stored == ()
     table = (np.random.default_rng(0).normal(size=(20, 2)), [0, 1] * 10)
-    with pytest.raises(fw.errors.DataError, match=r"data.crop_size = 8, but this source holds a"):
+    with pytest.raises(
+        SettingError, match=r"data.crop_size = 8: is for images, and these are rows"
+    ):
         read(table, {"crop_size": 8})

@@ -40,7 +40,7 @@ def fine_tuning(optimizer: str, loss: str, *, images: bool, examples: int) -> di
     return values
 
 
-def as_read(settings: Mapping[str, Any], spec: Spec) -> dict[str, Any]:
+def as_read(settings: Mapping[str, Any], spec: Spec | None) -> dict[str, Any]:
     """The settings with `data.kind` of what was read, where the same file may be read as two kinds.
 
     This is a table with dates, which may also be one long series: more rows, or a newer version, must
@@ -51,7 +51,8 @@ def as_read(settings: Mapping[str, Any], spec: Spec) -> dict[str, Any]:
     >>> as_read({"data.kind": "auto"}, shop)
     {'data.kind': 'table'}
     """
-    dated = spec.kind == "table" and any(column.kind == "date" for column in spec.columns)
+    columns = spec.columns if spec is not None and spec.kind == "table" else ()
+    dated = any(column.kind == "date" for column in columns)
     if dated and settings.get("data.kind", "auto") == "auto":
         return {**settings, "data.kind": "table"}
     return dict(settings)

@@ -140,7 +140,7 @@ def recipe_of(source: Any) -> Recipe | None:
             recipe = Recipe(validate(dict(Recipe.load(path))))
             known = (path.parent / "format").is_file()
             spec = store.open_run(path.parent, trials=False).spec if known else None
-            return Recipe(as_read(recipe, spec)) if spec else recipe
+            return Recipe(as_read(recipe, spec))
     return None
 
 
@@ -148,7 +148,7 @@ def recipe_of_run(run: record.Run) -> Recipe:
     """The recipe of a run, with what its data was read as where that may be told otherwise by now."""
     if run.recipe is None:
         raise FolderError("This run has no recipe.", where=str(run.folder or ""))
-    return Recipe(as_read(run.recipe, run.spec)) if run.spec else run.recipe
+    return Recipe(as_read(run.recipe, run.spec))
 
 
 def over(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -311,8 +311,7 @@ def _again(recipe: Any, source: Any, old: record.Run) -> Start:
     named = str(recipe["source"])
     if source is None and not named:
         raise FolderError("This run was trained on data in memory: give it as `source`.")
-    read_as = Recipe(as_read(recipe, old.spec)) if old.spec else recipe
-    options = read_as.section("data") | {"seed": recipe["train.seed"]}
+    options = Recipe(as_read(recipe, old.spec)).section("data") | {"seed": recipe["train.seed"]}
     data = read(named if source is None else source, options)
     return Start(data, dict(recipe), recipe)
 

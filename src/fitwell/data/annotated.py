@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fitwell.data.files import IMAGE_SUFFIXES, PARTS, files_below, key_of
+from fitwell.data.files import files_below
+from fitwell.data.names import IMAGE_SUFFIXES, PARTS
 from fitwell.data.types import Problem, Severity, some
 
 # Of one file; an annotation is far smaller. What is larger is another thing, or meant to exhaust memory.
@@ -219,8 +220,3 @@ def _stem(key: str) -> str:
 
 def _name(key: str) -> str:
     return _stem(key).rpartition("/")[2]
-
-
-def relative(path: Path, folder: Path) -> str:
-    """What a file is called in messages: its path in the source."""
-    return key_of(path, folder)

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.assemble import assemble
+from fitwell.data.labelled import Labelled
 from fitwell.data.numbers import to_numpy
 from fitwell.data.options import target_and_task
 from fitwell.data.panel_arrays import as_series
 from fitwell.data.panels import series_data
-from fitwell.data.texts import text_data
+from fitwell.data.texts import as_objects, text_data
 from fitwell.data.types import Data, Problem, refuse, some
 from fitwell.settings import is_number
 from fitwell.spec import Spec
@@ -57,49 +58,22 @@ def read_arrays(
         )
     if keys is None:
         keys = [f"row {i}" for i in range(len(array))]
-    if texts is not None:
-        return text_data(
-            name,
-            texts.tolist(),
-            values,
-            options=options,
-            keys=keys,
-            part=part,
-            groups=groups,
-            target=target,
-            classes=classes,
-            problems=more,
-            like=like,
-        )
-    if series is not None:
-        return series_data(
-            name,
-            array,
-            values,
-            where=where,
-            options=options,
-            keys=keys,
-            part=part,
-            groups=groups,
-            target=target,
-            classes=classes,
-            problems=[*notes, *more],
-            like=like,
-        )
-    refuse_nonfinite(array, keys, where)
-    return assemble(
+    labelled = Labelled(
         name,
-        array,
         values,
-        options=options,
-        keys=keys,
-        part=part,
-        groups=groups,
+        keys,
         target=target,
         classes=classes,
+        part=part,
+        groups=groups,
         problems=[*notes, *more],
-        like=like,
     )
+    if texts is not None:
+        return text_data(texts.tolist(), labelled, options, like=like)
+    if series is not None:
+        return series_data(array, labelled, options, where=where, like=like)
+    refuse_nonfinite(array, keys, where)
+    return assemble(array, labelled, options, like=like)
 
 
 def as_texts(x: Any, *, numbers: bool = False) -> np.ndarray | None:
@@ -118,9 +92,7 @@ def as_texts(x: Any, *, numbers: bool = False) -> np.ndarray | None:
         return None
     if not numbers and all(is_number(text) for text in said):
         return None
-    array = np.empty(len(x), object)
-    array[:] = [text if isinstance(text, str) else "" for text in x]
-    return array
+    return as_objects([text if isinstance(text, str) else "" for text in x])
 
 
 def inputs_array(x: Any, where: str) -> tuple[np.ndarray, list[Problem]]:

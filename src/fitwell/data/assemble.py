@@ -1,61 +1,47 @@
 """From what a reader found to `Data`: targets encoded, images sized, spec made. No torch."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from fitwell.data.labelled import Labelled
 from fitwell.data.options import target_and_task
 from fitwell.data.preprocess import unit_of
 from fitwell.data.several import count_classes, encode_targets
-from fitwell.data.types import Data, Problem, fingerprint, refuse
+from fitwell.data.types import Data, fingerprint, refuse
 from fitwell.errors import SettingError
 from fitwell.spec import PLURAL, Column, Kind, Spec
 
 
 def assemble(
-    name: str,
     inputs: np.ndarray,
-    values: np.ndarray,
+    labelled: Labelled,
+    options: Mapping[str, Any],
     *,
-    options: dict[str, Any],
-    keys: Sequence[str] | np.ndarray | None = None,
-    part: np.ndarray | None = None,
-    columns: tuple[Column, ...] = (),
-    target: str = "target",
-    targets: Sequence[str] = (),
-    classes: Sequence[str] = (),
     kind: Kind | None = None,
+    columns: tuple[Column, ...] = (),
     shape: tuple[int, ...] = (),
     vocabulary: int = 0,
     rate: int = 0,
     samples: int = 0,
-    groups: np.ndarray | None = None,
-    times: np.ndarray | None = None,
-    problems: Iterable[Problem] = (),
     like: Spec | None = None,
 ) -> Data:
-    """`Data` from arrays that a reader brought into shape.
+    """`Data` from inputs that a reader brought into shape, and what it knows of them.
 
     Args:
-        inputs: images [example, channel, height, width], a table [example, column], texts [example], or
-            recordings [example, 1, samples].
-        values: [example] raw targets: text, numbers, or class indices where `classes` is given;
-            [example, target] numbers, or 0 and 1 for labels.
-        keys: names of the examples; by default "row 0", "row 1" ...
-        columns: the columns of a table, in the order of `inputs`; by default all numeric.
-        targets: names of several targets.
-        classes: names of the class indices in `values`.
+        inputs: images [example, channel, height, width], a table [example, column], texts [example],
+            recordings [example, 1, samples], or series [example, channel, time].
         kind: what the examples are; by default images or a table, by the dimensions.
+        columns: the columns of a table, in the order of `inputs`; by default all numeric.
         shape, vocabulary, rate, samples: of a kind whose examples become another shape: see `Spec`.
-        groups: [example] any values; equal values stay together.
-        times: [example] when each was, float64.
         like: the spec of a model that exists: its classes are used.
     """
     kind = kind or ("images" if inputs.ndim == 4 else "table")
     images = kind == "images"
-    keys = np.array([f"row {i}" for i in range(len(inputs))]) if keys is None else np.asarray(keys)
+    keys = [f"row {i}" for i in range(len(inputs))] if labelled.keys is None else labelled.keys
+    keys, values, classes = np.asarray(keys), labelled.values, tuple(labelled.classes)
     inputs = _sized(inputs, options, like, kind)
     if not inputs.flags.c_contiguous:  # what is mapped stays known as mapped
         inputs = np.ascontiguousarray(inputs)
@@ -65,16 +51,17 @@ def assemble(
     encoded = encode_targets(
         values,
         keys,
-        target=target,
-        targets=tuple(targets),
+        target=labelled.target,
+        targets=tuple(labelled.targets),
         task=task,
         images=kind in ("images", "audio"),
-        classes=like.classes if like else tuple(classes),
+        classes=like.classes if like else classes,
         known=like.several if like else None,
     )
     if kind == "table" and not columns:
         columns = tuple(Column(f"x{i}") for i in range(inputs.shape[1]))
     seen = _seen(inputs, options, like) if images else ()
+    groups = labelled.groups
     counts = count_classes(encoded.targets, len(encoded.classes))
     if kind == "table":
         shape = (sum(len(column.features) for column in columns),)
@@ -83,7 +70,7 @@ def assemble(
         task=encoded.task,
         input_shape=(inputs.shape[1], *seen) if images else shape,
         classes=encoded.classes,
-        target=target,
+        target=labelled.target,
         columns=columns,
         num_examples=len(inputs),
         class_counts=tuple(int(c) for c in counts),
@@ -96,16 +83,16 @@ def assemble(
         stored=tuple(inputs.shape[2:]) if images and seen != inputs.shape[2:] else (),
     )
     return Data(
-        name=slug(name),
+        name=slug(labelled.name),
         spec=spec,
         inputs=inputs,
         targets=encoded.targets,
         keys=keys,
-        part=np.full(len(inputs), "", dtype="<U10") if part is None else part,
-        problems=(*problems, *encoded.problems),
+        part=np.full(len(inputs), "", dtype="<U10") if labelled.part is None else labelled.part,
+        problems=(*labelled.problems, *encoded.problems),
         fingerprint=fingerprint(inputs, encoded.targets),
         groups=None if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1),
-        times=times,
+        times=labelled.times,
     )
 
 
@@ -118,7 +105,7 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.") or "data"
 
 
-def _seen(inputs: np.ndarray, options: dict[str, Any], like: Spec | None) -> tuple[int, ...]:
+def _seen(inputs: np.ndarray, options: Mapping[str, Any], like: Spec | None) -> tuple[int, ...]:
     """(height, width) of the part of each image that the model sees.
 
     Raises:
@@ -137,20 +124,19 @@ def _seen(inputs: np.ndarray, options: dict[str, Any], like: Spec | None) -> tup
 
 
 def _sized(
-    inputs: np.ndarray, options: dict[str, Any], like: Spec | None, kind: Kind
+    inputs: np.ndarray, options: Mapping[str, Any], like: Spec | None, kind: Kind
 ) -> np.ndarray:
     """Images of the size asked for; anything else is left alone."""
     size = options["image_size"]
     if kind != "images":
-        for name in ("image_size", "crop_size"):
-            if options[name]:
-                raise refuse(
-                    "not_images",
-                    f"data.{name} = {options[name]}, but this source holds {PLURAL[kind]}.",
-                    f"Leave data.{name} out.",
-                    f"data.{name}",
-                    setting=f"data.{name}",
-                )
+        if size:
+            raise refuse(
+                "not_images",
+                f"data.image_size = {size}, but this source holds {PLURAL[kind]}.",
+                "Leave data.image_size out.",
+                "data.image_size",
+                setting="data.image_size",
+            )
         return inputs
     wanted = like.kept_size if like else ((size, size) if size else inputs.shape[2:])
     if tuple(inputs.shape[2:]) == tuple(wanted) or not len(inputs):

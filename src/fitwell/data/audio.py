@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.assemble import assemble
-from fitwell.data.audio_files import AUDIO_SUFFIXES, Clip, Hearing, clip, decode
+from fitwell.data.audio_files import Clip, Hearing, clip, decode
 from fitwell.data.decoded import decode_all
-from fitwell.data.files import IMAGE_SUFFIXES, Item, lost_classes
+from fitwell.data.files import Found, Item
 from fitwell.data.images import Unreadable, in_threads
+from fitwell.data.names import AUDIO_SUFFIXES, IMAGE_SUFFIXES, TEXT_SUFFIXES
 from fitwell.data.options import target_and_task
 from fitwell.data.sound import WINDOW_SECONDS, Sound, most_mels
-from fitwell.data.texts import TEXT_SUFFIXES
 from fitwell.data.types import BadData, Data, Options, Problem, many, some
 from fitwell.spec import Spec
 
@@ -23,27 +23,18 @@ _TRAINED = "The model was trained on so much; cut them into pieces to have each 
 FAR_LONGER = 4.0  # times the median: a few such ones make all the others mostly padding
 
 
-def read_audio_files(
-    items: Sequence[Item],
-    problems: Sequence[Problem],
-    options: Options,
-    *,
-    name: str,
-    like: Spec | None = None,
-    **known: Any,
-) -> Data:
+def read_audio_files(found: Found, options: Options, like: Spec | None = None) -> Data:
     """`Data` of files that hold a recording each; those that hold none are left out and listed.
 
     Args:
         options: `rate` 0 is the most frequent one, `seconds` 0 the longest recording, at most 10 s.
         like: rate, length and bands are taken from this spec.
-        known: names of the target or targets, see `assemble`.
 
     Raises:
         BadData: no recording can be read, or soundfile is needed and not installed.
     """
     there, other = [], []
-    for item in items:
+    for item in found.items:
         suffix = item.path.suffix.lower()
         meant = options["kind"] == "audio" and suffix not in (*IMAGE_SUFFIXES, *TEXT_SUFFIXES)
         (there if suffix in AUDIO_SUFFIXES or meant else other).append(item)
@@ -54,37 +45,27 @@ def read_audio_files(
     empty = [item.key for item, head in clips if not head.frames]
     clips = [(item, head) for item, head in clips if head.frames]
     if not clips:
-        raise _nothing(name, len(items), [*problems, *_left_out(bad, empty, other)])
+        left_out = _left_out(bad, empty, other)
+        raise _nothing(found.name, len(found.items), [*found.problems, *left_out])
     sound = sound_for([head for _, head in clips], options, like)
-    found = decode_all([item.path for item, _ in clips], Hearing(sound.rate, sound.samples))
-    bad += [(clips[i][0].key, why) for i, why in sorted(found.failed.items())]
-    clips = [pair for i, pair in enumerate(clips) if i not in found.failed]
+    read = decode_all([item.path for item, _ in clips], Hearing(sound.rate, sound.samples))
+    bad += [(clips[i][0].key, why) for i, why in sorted(read.failed.items())]
+    clips = [pair for i, pair in enumerate(clips) if i not in read.failed]
     kept = [item for item, _ in clips]
-    problems = [*problems, *_left_out(bad, empty, other), *found.problems]
+    problems = [*found.problems, *_left_out(bad, empty, other), *read.problems]
     if not kept:
-        raise _nothing(name, len(items), problems)
-    labels = np.array([item.label for item in kept])
-    _, task = target_and_task(options, like)
-    if labels.dtype.kind not in "iufO" and task != "multilabel":
-        problems += lost_classes(items, labels.tolist(), "recording")
+        raise _nothing(found.name, len(found.items), problems)
+    problems += found.lost(kept, "recording", target_and_task(options, like)[1])
     problems += _changed([(item.key, head) for item, head in clips], sound, options, like)
-    parts = np.array([item.part for item in kept], dtype="<U10")
-    groups = np.array([item.group for item in kept])
     return assemble(
-        name,
-        found.images,
-        labels,
-        options=dict(options),
-        keys=[item.key for item in kept],
-        part=parts if len(set(parts.tolist())) > 1 else None,
-        groups=groups if groups.any() else None,
-        problems=problems,
-        like=like,
+        read.images,
+        found.labelled(kept, problems),
+        options,
         kind="audio",
         shape=sound.shape,
         rate=sound.rate,
         samples=sound.samples,
-        **known,
+        like=like,
     )
 
 

@@ -14,22 +14,11 @@ import numpy as np
 
 from fitwell.data.images import Unreadable
 from fitwell.data.mp3 import NEAR, counted
+from fitwell.data.names import PLAIN_SUFFIXES
 from fitwell.data.sound import FULL_SCALE
 from fitwell.data.types import BadData, refuse
 from fitwell.data.wav import Wav, wav_head
 
-PLAIN_SUFFIXES = (".wav", ".wave")
-AUDIO_SUFFIXES = (
-    *PLAIN_SUFFIXES,
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".aiff",
-    ".aif",
-    ".aifc",
-    ".mp3",
-)
 VERSION = 2  # of what `decode` makes of a file
 TRUNCATED, NO_RECORDING = "truncated", "not a recording"
 _REACH = 10  # of `resample_poly`'s filter, in samples of the lower rate to either side

@@ -7,6 +7,7 @@ import numpy as np
 
 from fitwell.data.archive import unpacked
 from fitwell.data.assemble import assemble
+from fitwell.data.labelled import Labelled
 from fitwell.data.types import Data, refuse, some
 from fitwell.spec import Spec
 
@@ -63,17 +64,16 @@ def read_cifar(
         parts += ["test" if file.name == BATCHES[-1] else "train"] * len(block)
         keys += [f"{file.stem} {i}" for i in range(len(block))]
     whole = np.concatenate(records)
-    return assemble(
+    labelled = Labelled(
         name,
-        np.ascontiguousarray(whole[:, 1:]).reshape(-1, *SHAPE),
         whole[:, 0].astype(np.int64),
-        options=options,
-        keys=keys,
-        part=np.array(parts, dtype="<U10") if len(set(parts)) > 1 else None,
-        classes=CLASSES,
+        keys,
         target="label",
-        like=like,
+        classes=CLASSES,
+        part=np.array(parts, dtype="<U10") if len(set(parts)) > 1 else None,
     )
+    inputs = np.ascontiguousarray(whole[:, 1:]).reshape(-1, *SHAPE)
+    return assemble(inputs, labelled, options, like=like)
 
 
 def _batches(folder: Path) -> list[Path]:

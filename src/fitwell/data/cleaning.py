@@ -15,12 +15,12 @@ from fitwell.data.audio_checks import is_silent
 from fitwell.data.checks import is_blank
 from fitwell.data.cifar import is_cifar_folder
 from fitwell.data.csv_file import is_utf8
-from fitwell.data.duplicates import duplicate_groups, near_groups
+from fitwell.data.duplicates import duplicate_groups, near_groups, same_target
 from fitwell.data.frames import Table, load_table
 from fitwell.data.idx import is_idx_folder
 from fitwell.data.listed import file_column, read_listed
+from fitwell.data.names import TABLE_SUFFIXES
 from fitwell.data.pattern import GROUP, fields_of
-from fitwell.data.source import TABLE_SUFFIXES
 from fitwell.data.table import table_data
 from fitwell.data.types import BadData, Data, Problem, refuse
 from fitwell.store import replacing
@@ -268,7 +268,7 @@ def _kept(data: Data) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
     for prefix, groups in (("", duplicate_groups(data.inputs)), ("near_", near_groups(data))):
         for group in groups:
             rows = [i for i in group.tolist() if not gone[i]]
-            if not data.same_target(np.array(rows, np.int64)):
+            if not same_target(data, np.array(rows, np.int64)):
                 leave_out(f"{prefix}conflicting_labels", rows)
             else:
                 first = min(rows, key=lambda i: (data.part[i] != "test", i), default=-1)

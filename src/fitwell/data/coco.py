@@ -17,10 +17,9 @@ from fitwell.data.annotated import (
     part_in,
     part_of_folders,
     pictures_below,
-    relative,
 )
 from fitwell.data.coco_flaws import Flaws, problems_of, together
-from fitwell.data.files import is_hidden
+from fitwell.data.files import is_hidden, key_of
 
 KEYS = (b'"images"', b'"annotations"', b'"categories"')  # of captions there are no categories
 IDS = ("id", "image_id", "category_id")
@@ -62,7 +61,7 @@ def read_coco(folder: Path) -> Annotated:
     found: dict[str, Picture] = {}
     bad: set[str] = set()
     for path in coco_files(folder):
-        where = relative(path, folder)
+        where = key_of(path, folder)
         part = part_of_folders(where) or part_in(path.stem)
         try:
             document = _document(path)
@@ -81,7 +80,7 @@ def read_coco(folder: Path) -> Annotated:
             except Unclear as error:
                 bad.add(key)
                 flaws.bad[key] = str(error)
-    keys = [relative(image, folder) for image in images]
+    keys = [key_of(image, folder) for image in images]
     unlisted = [key for key in keys if key not in found] if not flaws.broken else []
     pictures = [found[key] for key in keys if key in found and key not in bad]
     return Annotated(pictures, tuple(classes), problems_of(flaws, unlisted))
@@ -205,7 +204,7 @@ def _pictures(
         known = all(isinstance(v, int | float) and isfinite(v) and v > 0 for v in size)
         picture = Picture(
             path,
-            relative(path, folder),
+            key_of(path, folder),
             tuple(label for label, _, _ in found),
             corners_of([corners for _, corners, _ in found]),
             tuple(place for _, _, place in found),
@@ -238,11 +237,11 @@ def _image_of(
     plain = name.replace("\\", "/")
     there = by_name.get(plain.rpartition("/")[2], [])
     beside = where.rpartition("/")[0]
-    keys = {relative(path, folder): path for path in there}
+    keys = {key_of(path, folder): path for path in there}
     for before in (beside, "", "images"):
         if path := keys.get(f"{before}/{plain}".lstrip("/")):
             return path
     ending = [path for key, path in keys.items() if f"/{key}".endswith(f"/{plain.lstrip('./')}")]
     if len(ending) > 1:
-        ending = [path for path in ending if part_of_folders(relative(path, folder)) == part]
+        ending = [path for path in ending if part_of_folders(key_of(path, folder)) == part]
     return ending[0] if len(ending) == 1 else None

@@ -37,7 +37,7 @@ def convert(
     """
     numbers, mistakes = as_numbers(series, decimal_comma)
     if numbers is None:
-        dates = read_dates(_dates_of(series), keys, order)
+        dates = read_dates(dates_of(series), keys, order)
         if dates is not None:
             days, spellings, problems = dates
             return Column(series.name, "date", spellings), _float32(days), problems
@@ -45,7 +45,7 @@ def convert(
     if reason := _looks_like_identifier(series.name, numbers, text):
         return reason
     if numbers is not None:
-        return Column(series.name), _float32(numbers), _mistakes(series, mistakes, keys)
+        return Column(series.name), _float32(numbers), mistakes_of(series, mistakes, keys)
     categories = tuple(sorted(text.drop_nulls().unique().to_list()))
     return Column(series.name, "category", categories), _codes(text, categories), []
 
@@ -57,11 +57,11 @@ def convert_like(
     if column.kind == "numeric":
         numbers, mistakes = as_numbers(series, decimal_comma, force=True)
         assert numbers is not None
-        return _float32(numbers), _mistakes(series, mistakes, keys)
+        return _float32(numbers), mistakes_of(series, mistakes, keys)
     if column.kind == "date":
-        dates = _dates_of(series)
+        dates = dates_of(series)
         days = read_dates_like(dates, column.categories)
-        return _float32(days), _mistakes(
+        return _float32(days), mistakes_of(
             series, np.isnan(days) & ~dates.is_null().to_numpy(), keys, "dates"
         )
     text = clean_text(series)
@@ -109,7 +109,7 @@ def as_times(series: Any, keys: list[str], decimal_comma: bool, order: str) -> n
     numbers, _ = as_numbers(series, decimal_comma)
     if numbers is not None:
         return numbers
-    dates = read_dates(_dates_of(series), keys, order)
+    dates = read_dates(dates_of(series), keys, order)
     return None if dates is None else dates[0]
 
 
@@ -194,12 +194,12 @@ def _float32(numbers: np.ndarray) -> np.ndarray:
         return numbers.astype(np.float32)
 
 
-def _dates_of(series: Any) -> Any:
+def dates_of(series: Any) -> Any:
     """Dates as they are, anything else as text."""
     return series if series.dtype.is_temporal() else clean_text(series)
 
 
-def _mistakes(
+def mistakes_of(
     series: Any, mistakes: np.ndarray, keys: list[str], what: str = "numbers"
 ) -> list[Problem]:
     if not mistakes.any():

@@ -10,7 +10,7 @@ import numpy as np
 from fitwell.data.audio_checks import near_waves
 from fitwell.data.images import in_threads, resize_array
 from fitwell.data.joined import joined
-from fitwell.data.letterbox import inner_parts
+from fitwell.data.letterbox import inner_parts, same_boxes
 from fitwell.data.near import near_duplicates
 from fitwell.data.near_series import near_series
 from fitwell.data.split import final_rows
@@ -118,7 +118,7 @@ def _said(
         split = len(set(test[rows].tolist())) > 1
         if split:
             found[across].append(rows)
-        if not data.same_target(rows):
+        if not same_target(data, rows):
             found["conflicting_labels"].append(rows)
         elif not split:
             found["duplicate_examples"].append(rows)
@@ -139,6 +139,14 @@ def test_part(data: Data, options: Options) -> tuple[bool, np.ndarray]:
     with suppress(SettingError):  # too few for any split: another check says so
         test[final_rows(data, options, 0).held_out] = True  # which no seed changes
     return False, test
+
+
+def same_target(data: Data, rows: np.ndarray) -> bool:
+    """Whether all these examples have the same target, or boxes that agree but for a little."""
+    targets = data.targets[rows]
+    if data.spec.kind == "boxes":
+        return all(same_boxes(targets[0], other) for other in targets[1:])
+    return bool((targets == targets[:1]).all())
 
 
 def duplicate_groups(inputs: np.ndarray) -> list[np.ndarray]:

@@ -13,27 +13,12 @@ import numpy as np
 from fitwell.data.assemble import assemble
 from fitwell.data.decoded import Way, decode_all
 from fitwell.data.images import Header, choose_size, header, in_threads
+from fitwell.data.labelled import Labelled
+from fitwell.data.names import IMAGE_SUFFIXES
 from fitwell.data.options import target_and_task
 from fitwell.data.types import BadData, Data, Options, Problem, many, some
 from fitwell.spec import Spec
 
-PARTS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-IMAGE_SUFFIXES = {
-    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
-    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
-    **dict.fromkeys((".pgm", ".ppm", ".pbm", ".pnm"), "PPM"),
-    ".png": "PNG",
-    ".gif": "GIF",
-    ".bmp": "BMP",
-    ".webp": "WEBP",
-    ".jp2": "JPEG2000",
-    ".avif": "AVIF",
-    ".ico": "ICO",
-}
 ALIASES = {"MPO": "JPEG", "DIB": "BMP", "APNG": "PNG"}
 
 
@@ -48,57 +33,72 @@ class Item:
     group: str = ""
 
 
-def read_files(
-    items: list[Item],
-    problems: list[Problem],
-    options: Options,
-    *,
-    name: str,
-    target: str,
-    targets: Sequence[str] = (),
-    nothing: Callable[[list[Problem]], BadData],
-    like: Spec | None = None,
-) -> Data:
-    """`Data` of the items that can be read.
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The files of a source, before any of them is read.
 
     Args:
-        problems: found so far.
-        options: `image_size` 0 chooses (see `choose_size`); RGB unless every image is grey.
-        target, targets: what the labels are called, all and each.
+        name: of the data.
+        target, targets: what the labels are called, all and each of several.
         nothing: the error to raise where no image can be read.
+        problems: found so far.
+    """
+
+    name: str
+    items: list[Item]
+    target: str
+    nothing: Callable[[list[Problem]], BadData]
+    targets: Sequence[str] = ()
+    problems: Sequence[Problem] = ()
+
+    def labelled(self, kept: Sequence[Item], problems: Sequence[Problem]) -> Labelled:
+        """What is known of the files that could be read."""
+        parts = np.array([item.part for item in kept], dtype="<U10")
+        groups = np.array([item.group for item in kept])
+        return Labelled(
+            self.name,
+            np.array([item.label for item in kept]),
+            [item.key for item in kept],
+            target=self.target,
+            targets=self.targets,
+            part=parts if len(set(parts.tolist())) > 1 else None,
+            groups=groups if groups.any() else None,
+            problems=problems,
+        )
+
+    def lost(self, kept: Sequence[Item], noun: str, task: str) -> list[Problem]:
+        """Classes of which no file could be read."""
+        if task == "multilabel" or not all(isinstance(item.label, str) for item in self.items):
+            return []
+        lost = sorted({item.label for item in self.items} - {item.label for item in kept})
+        if not lost:
+            return []
+        text = f"No {noun} of the class {some(lost)} can be read; the class is left out."
+        return [Problem("empty_class", "warning", tuple(lost), text, "Replace its files.")]
+
+
+def read_files(found: Found, options: Options, like: Spec | None = None) -> Data:
+    """`Data` of the images that can be read.
+
+    Args:
+        options: `image_size` 0 chooses (see `choose_size`); RGB unless every image is grey.
         like: take size and channels from this spec.
     """
-    items, heads, problems = with_headers(items, problems)
+    items, heads, problems = with_headers(found.items, list(found.problems))
     if not items:
-        raise nothing(problems)
+        raise found.nothing(problems)
     size, grey = shape_for(heads, options["image_size"], like)
     way = Way(size, grey, like.resize if like else options["resize"])
-    found = decode_all([item.path for item in items], way)
-    failed = found.failed
+    read = decode_all([item.path for item in items], way)
+    failed = read.failed
     problems = add_unreadable(problems, [(items[i].key, failed[i]) for i in sorted(failed)])
-    problems += found.problems
+    problems += read.problems
     kept = [item for i, item in enumerate(items) if i not in failed]
     if not kept:
-        raise nothing(problems)
-    parts = np.array([item.part for item in kept], dtype="<U10")
-    groups = np.array([item.group for item in kept])
-    labels = np.array([item.label for item in kept])
-    _, task = target_and_task(options, like)
-    if labels.dtype.kind not in "iufO" and task != "multilabel":
-        problems += lost_classes(items, labels.tolist())
-    return assemble(
-        name,
-        found.images,
-        labels,
-        options={**options, "image_size": 0},
-        keys=[item.key for item in kept],
-        part=parts if len(set(parts.tolist())) > 1 else None,
-        groups=groups if groups.any() else None,
-        target=target,
-        targets=targets,
-        problems=problems,
-        like=like,
-    )
+        raise found.nothing(problems)
+    problems += found.lost(kept, "image", target_and_task(options, like)[1])
+    labelled = found.labelled(kept, problems)
+    return assemble(read.images, labelled, {**options, "image_size": 0}, like=like)
 
 
 def shape_for(
@@ -165,17 +165,6 @@ def add_unreadable(problems: list[Problem], bad: list[tuple[str, str]]) -> list[
         "unreadable_files", "warning", tuple(where), text, "Replace them, or remove them."
     )
     return [*(p for p in problems if p.name != "unreadable_files"), problem]
-
-
-def lost_classes(
-    items: Sequence[Item], labels: Sequence[str], noun: str = "image"
-) -> list[Problem]:
-    """Classes of which no file can be used."""
-    lost = sorted({i.label for i in items} - set(labels))
-    if not lost:
-        return []
-    text = f"No {noun} of the class {some(lost)} can be read; the class is left out."
-    return [Problem("empty_class", "warning", tuple(lost), text, "Replace its files.")]
 
 
 def _known_suffixes() -> set[str]:

@@ -5,8 +5,9 @@ or of files whose names hold the label. No torch.
 from pathlib import Path
 from typing import Any
 
-from fitwell.data.files import PARTS, Item, files_below, is_hidden, key_of
-from fitwell.data.items import NOUNS, SUFFIXES, read_items
+from fitwell.data.files import Found, Item, files_below, is_hidden, key_of
+from fitwell.data.items import read_items
+from fitwell.data.names import NOUNS, PARTS, SUFFIXES
 from fitwell.data.options import target_and_task
 from fitwell.data.pattern import LABEL, refuse_unnamed, scan_by_pattern
 from fitwell.data.types import BadData, Data, Problem, many, some
@@ -49,15 +50,9 @@ def read_folder(
             refuse_unnamed(name or str(folder), files)
     if not items:
         raise nothing(problems)
-    return read_items(
-        items,
-        problems,
-        options,
-        name=name or folder.resolve().name,
-        target=LABEL if pattern else "folder",
-        nothing=nothing,
-        like=like,
-    )
+    target = LABEL if pattern else "folder"
+    found = Found(name or folder.resolve().name, items, target, nothing, problems=problems)
+    return read_items(found, options, like)
 
 
 def scan(folder: Path) -> tuple[list[Item], list[Problem]]:

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 
+from fitwell.data.names import PART_NAMES, TARGET_NAMES
 from fitwell.settings import is_number
 
 MOSTLY = 0.9  # of the cells of a column: numbers, and then what stands above them is its name
 # Names that no example is likely to hold as a whole cell.
-USUAL_NAMES = frozenset(
-    "text label labels target class category review sentence comment message document title file "
-    "filename path image split group id name sentiment".split()
-)
+USUAL_NAMES = {
+    *TARGET_NAMES,
+    *PART_NAMES,
+    *"text category review sentence comment message document title sentiment".split(),
+    *"file filename path image group id name".split(),
+}
 
 
 def is_header(first: Sequence[str], below: Sequence[Sequence[str]], *, comma: bool = False) -> bool:

@@ -26,6 +26,7 @@ from fitwell.data.hugging_face_parts import (
     target_of,
     with_targets,
 )
+from fitwell.data.labelled import Labelled
 from fitwell.data.listed import image_labels, refuse_time
 from fitwell.data.options import target_and_task
 from fitwell.data.table import table_data
@@ -92,20 +93,18 @@ def read_hugging_face(source: Any, options: dict[str, Any], *, like: Spec | None
     )
     values, classes = _values(table, targets, labels, target_and_task(options, like)[1])
     groups = table.frame[named_column(table, group, "group")].to_list() if group else None
-    data = assemble(
+    labelled = Labelled(
         table.name,
-        found,
         values,
-        options={**options, "image_size": 0},
-        keys=table.keys,
-        part=None if own is None else own[kept],
-        groups=None if groups is None else np.array([str(value) for value in groups]),
+        table.keys,
         target=",".join(targets),
         targets=targets if len(targets) > 1 else (),
         classes=classes,
+        part=None if own is None else own[kept],
+        groups=None if groups is None else np.array([str(value) for value in groups]),
         problems=[*problems, *more],
-        like=like,
     )
+    data = assemble(found, labelled, {**options, "image_size": 0}, like=like)
     others = [name for name in unused if name in table.frame.columns]
     hidden = {name: aside(table.frame[name], table.decimal_comma) for name in others}
     return replace(data, aside={n: values for n, values in hidden.items() if values is not None})

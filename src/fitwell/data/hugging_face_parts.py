@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fitwell.data.files import PARTS
 from fitwell.data.frames import Table
+from fitwell.data.names import PARTS, TARGET_NAMES
 from fitwell.data.options import target_and_task
-from fitwell.data.target_columns import TARGET_NAMES
 from fitwell.data.types import Problem, many, refuse, some
 from fitwell.spec import Spec
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from fitwell.data.assemble import assemble
+from fitwell.data.labelled import Labelled
 from fitwell.data.types import BadData, Data, Problem, refuse, some
 from fitwell.spec import Spec
 
@@ -85,18 +86,16 @@ def read_idx(
     problems = (
         [] if len(pairs) > 1 or _part(next(iter(pairs))) != "test" else [_only_test(images[0])]
     )
-    return assemble(
+    labelled = Labelled(
         name or folder.resolve().name,
-        _as_images(inputs),
         np.concatenate(values).astype(np.int64),
-        options=options,
-        keys=keys,
-        part=np.concatenate(parts) if len(pairs) > 1 else None,
-        classes=_names(classes, values, images[0]),
+        keys,
         target="label",
+        classes=_names(classes, values, images[0]),
+        part=np.concatenate(parts) if len(pairs) > 1 else None,
         problems=problems,
-        like=like,
     )
+    return assemble(_as_images(inputs), labelled, options, like=like)
 
 
 def _names(classes: Sequence[str], values: list[np.ndarray], where: Path) -> Sequence[str]:

@@ -15,17 +15,18 @@ from fitwell.data.frames import Table, load_frame, load_table
 from fitwell.data.hugging_face import inputs_of, is_hugging_face
 from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
-from fitwell.data.items import NOUNS, SUFFIXES, other_kind
+from fitwell.data.items import other_kind
 from fitwell.data.listed import could_be_a_path, file_column
+from fitwell.data.names import NOUNS, SUFFIXES, TABLE_SUFFIXES, TEXT_SUFFIXES
 from fitwell.data.npz import inputs_names, load_npz
 from fitwell.data.options import fill
 from fitwell.data.panel_inputs import series_inputs, ts_inputs
 from fitwell.data.panel_npz import npz_panels
 from fitwell.data.prose import cells_of, text_column
-from fitwell.data.source import TABLE_SUFFIXES, is_frame, missing
+from fitwell.data.source import is_frame, missing
 from fitwell.data.sources import SOURCES
 from fitwell.data.table import read_like
-from fitwell.data.texts import TEXT_SUFFIXES, read_text
+from fitwell.data.texts import as_objects, read_text, whole
 from fitwell.data.ts import SUFFIX, is_ts_folder
 from fitwell.data.types import BadData, Problem, many, refuse, some
 from fitwell.data.words import words_of
@@ -174,25 +175,20 @@ def _from_texts(files: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
 
 def _texts(texts: Sequence[str], keys: list[str], problems: Sequence[Problem] = ()) -> Inputs:
     """Texts to predict from; of those without a word that is said."""
-    empty = tuple(key for key, text in zip(keys, texts, strict=True) if not words_of(text))
-    said = list(problems)
+    formed, halves = whole(texts, keys)
+    empty = tuple(key for key, text in zip(keys, formed, strict=True) if not words_of(text))
+    said = [*problems, *halves]
     if empty:
         text = f"{many(len(empty), 'text')} without a word: {some(empty)}."
         mend = "What is predicted of them is what is predicted of nothing."
         said.append(Problem("empty_text", "warning", empty, text, mend))
-    return Inputs(_objects(texts), keys, tuple(said))
+    return Inputs(as_objects(formed), keys, tuple(said))
 
 
 def _from_recordings(files: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
     """Recordings that can be read; the others are listed."""
     inputs, keys, problems = read_recordings(files, spec)
     return Inputs(inputs, keys, tuple(problems))
-
-
-def _objects(texts: Sequence[str]) -> np.ndarray:
-    array = np.empty(len(texts), object)
-    array[:] = texts
-    return array
 
 
 def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:

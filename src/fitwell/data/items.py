@@ -1,67 +1,31 @@
 """Files, each with what it shows or says, to `Data`: of which kind they are, who reads them. No torch."""
 
-from collections.abc import Callable, Sequence
-
 from fitwell.data.audio import read_audio_files
-from fitwell.data.audio_files import AUDIO_SUFFIXES
-from fitwell.data.files import IMAGE_SUFFIXES, Item, read_files
-from fitwell.data.texts import TEXT_SUFFIXES, read_text_files
-from fitwell.data.types import BadData, Data, Options, Problem, many, refuse
+from fitwell.data.files import Found, Item, read_files
+from fitwell.data.names import NOUNS, SUFFIXES
+from fitwell.data.texts import read_text_files
+from fitwell.data.types import BadData, Data, Options, many, refuse
 from fitwell.spec import PLURAL, Kind, Spec
 
-# Files of each kind by the end of their name, and what to call them.
-SUFFIXES: dict[Kind, tuple[str, ...]] = {
-    "images": tuple(IMAGE_SUFFIXES),
-    "text": TEXT_SUFFIXES,
-    "audio": AUDIO_SUFFIXES,
-}
-NOUNS: dict[str, str] = {"images": "image", "text": "text", "audio": "recording"}
 STRAY = 0.1  # fewer than this beside files of another kind: a readme among images
 
 
-def read_items(
-    items: list[Item],
-    problems: list[Problem],
-    options: Options,
-    *,
-    name: str,
-    target: str,
-    targets: Sequence[str] = (),
-    nothing: Callable[[list[Problem]], BadData],
-    like: Spec | None = None,
-) -> Data:
-    """`Data` of the items that can be read.
+READERS = {"images": read_files, "text": read_text_files, "audio": read_audio_files}
+
+
+def read_items(found: Found, options: Options, like: Spec | None = None) -> Data:
+    """`Data` of the files that can be read.
 
     Args:
-        problems: found so far.
-        target, targets: what the labels are called, all and each.
-        nothing: the error to raise where no image can be read.
         like: the spec of a model that is to read them.
 
     Raises:
         BadData: nothing can be read, or files of several kinds leave open which are meant.
     """
-    kind = kind_of(items, options, like, name)
+    kind = kind_of(found.items, options, like, found.name)
     if like is not None and like.kind != kind:
-        raise other_kind(name, kind, like)
-    if kind == "text":
-        return read_text_files(
-            items, problems, options, name=name, target=target, targets=targets, like=like
-        )
-    if kind == "audio":
-        return read_audio_files(
-            items, problems, options, name=name, target=target, targets=targets, like=like
-        )
-    return read_files(
-        items,
-        problems,
-        options,
-        name=name,
-        target=target,
-        targets=targets,
-        nothing=nothing,
-        like=like,
-    )
+        raise other_kind(found.name, kind, like)
+    return READERS[kind](found, options, like)
 
 
 def other_kind(name: str, kind: str, like: Spec) -> BadData:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.columns import aside, clean_text
-from fitwell.data.files import PARTS, Item
+from fitwell.data.files import Found, Item
 from fitwell.data.frames import Table, named_column
-from fitwell.data.items import SUFFIXES, read_items
+from fitwell.data.items import read_items
+from fitwell.data.names import PARTS, SUFFIXES
 from fitwell.data.options import target_and_task
 from fitwell.data.target_columns import part_column, target_columns, target_values, values_of
 from fitwell.data.types import BadData, Data, Problem, refuse, some
@@ -94,16 +95,9 @@ def read_listed(
         first = Problem("no_images", "error", (table.where,), text, "See what is wrong with each.")
         return BadData([first, *found])
 
-    data = read_items(
-        items,
-        problems,
-        options,
-        name=table.name,
-        target=",".join(targets),
-        targets=targets if len(targets) > 1 else (),
-        nothing=nothing,
-        like=like,
-    )
+    several = targets if len(targets) > 1 else ()
+    files = Found(table.name, items, ",".join(targets), nothing, several, problems)
+    data = read_items(files, options, like)
     unused = [n for n in rest.frame.columns if n not in (*targets, group)]
     return replace(
         data, aside=_aside(rest.frame.select(unused), frame[column].to_list(), data.keys)

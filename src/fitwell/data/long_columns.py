@@ -4,11 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.data.columns import as_numbers, clean_text, looks_like_identifier
+from fitwell.data.columns import (
+    as_numbers,
+    clean_text,
+    dates_of,
+    looks_like_identifier,
+    mistakes_of,
+)
 from fitwell.data.dates import read_dates
 from fitwell.data.frames import Table, named_column
+from fitwell.data.names import TARGET_NAMES
 from fitwell.data.spacing import spacing_of
-from fitwell.data.target_columns import TARGET_NAMES
 from fitwell.data.targets import few_enough
 from fitwell.data.types import BadData, Problem, refuse, some
 from fitwell.spec import Spec
@@ -94,17 +100,13 @@ def _has_classes(table: Table, name: str) -> bool:
 
 def _rises_by_equal_steps(table: Table, name: str, options: dict[str, Any]) -> bool:
     try:
-        found = read_dates(cells_of(table.frame[name]), table.keys, options["dates"])
+        found = read_dates(dates_of(table.frame[name]), table.keys, options["dates"])
     except BadData:
         return False  # who reads it as a table says it
     if found is None or not np.isfinite(found[0]).all() or (np.diff(found[0]) <= 0).any():
         return False
     spacing = spacing_of(found[0], dates=True)
     return spacing.whole and not spacing.gaps() and not spacing.every.startswith("about")
-
-
-def cells_of(series: Any) -> Any:
-    return series if series.dtype.is_temporal() else clean_text(series)
 
 
 def channels(
@@ -126,12 +128,7 @@ def channels(
         if why := looks_like_identifier(series, table.decimal_comma):
             left_out.append(f"{name} (counts the rows: {why})")
             continue
-        if mistakes.any():
-            rows = tuple(k for k, bad in zip(table.keys, mistakes, strict=True) if bad)
-            cells = sorted(set(clean_text(series).filter(pl.Series(mistakes)).to_list()))
-            text = f"{name}: {len(rows)} of {len(series)} cells are not numbers ({some(cells)})."
-            mend = "They count as missing; correct them."
-            problems.append(Problem("not_a_number", "warning", rows, text, mend))
+        problems += mistakes_of(series, mistakes, table.keys)
         if series.dtype == pl.String and table.typed:
             as_text.append(name)
         names.append(name)

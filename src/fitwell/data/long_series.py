@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.assemble import slug
-from fitwell.data.columns import as_numbers
+from fitwell.data.columns import as_numbers, dates_of
 from fitwell.data.dates import read_dates
 from fitwell.data.frames import Table
 from fitwell.data.long_checks import (
@@ -20,7 +20,7 @@ from fitwell.data.long_checks import (
     said_values,
     when,
 )
-from fitwell.data.long_columns import cells_of, channels
+from fitwell.data.long_columns import channels
 from fitwell.data.spacing import filled, spacing_of
 from fitwell.data.target_columns import target_columns
 from fitwell.data.types import Data, Problem, fingerprint, many, refuse, some
@@ -159,7 +159,7 @@ def _times(
     numbers, _ = as_numbers(series, table.decimal_comma)
     if numbers is not None and np.isfinite(numbers).any():
         return numbers, False, []
-    found = read_dates(cells_of(series), table.keys, options["dates"]) if numbers is None else None
+    found = read_dates(dates_of(series), table.keys, options["dates"]) if numbers is None else None
     if found is None:
         raise refuse(
             "no_times",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.arrays import read_arrays
+from fitwell.data.names import PARTS
 from fitwell.data.panel_arrays import read_as_series
 from fitwell.data.panel_npz import npz_panels
 from fitwell.data.types import BadData, Data, refuse
@@ -18,11 +19,6 @@ from fitwell.spec import Spec
 INPUTS = {"x", "images", "image", "data", "inputs", "features"}
 TARGETS = {"y", "labels", "label", "targets", "target"}
 CLASSES = ("classes", "class_names", "label_names", "target_names")
-PARTS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
-    "test": "test",
-}
 
 
 def read_npz(path: Path, options: dict[str, Any], *, like: Spec | None = None) -> Data:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fitwell.data.files import PARTS
+from fitwell.data.names import PARTS
 from fitwell.data.panel_arrays import are_series, as_float32
 from fitwell.data.types import Options, refuse, some
 from fitwell.spec import Spec

@@ -1,60 +1,44 @@
 """Many series, each with a target, to `Data`. No torch."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from fitwell.data.assemble import assemble
+from fitwell.data.labelled import Labelled
 from fitwell.data.steps import lengths
 from fitwell.data.types import BadData, Data, Options, Problem, many, refuse, some
 from fitwell.spec import Spec
 
 
 def series_data(
-    name: str,
     array: np.ndarray,
-    values: np.ndarray,
+    labelled: Labelled,
+    options: Options,
     *,
     where: str,
-    options: Options,
-    keys: Sequence[str],
-    problems: Sequence[Problem] = (),
     like: Spec | None = None,
-    part: np.ndarray | None = None,
-    groups: np.ndarray | None = None,
-    **known: Any,
 ) -> Data:
     """`Data` of series; those without a value are left out and listed.
 
     Args:
         array: [example, channel, time] float32, NaN behind the end and where a value is missing.
         where: what to call it in messages.
-        values, keys, part, groups, known: see `assemble`.
         like: the spec of a model: its channels are needed, and so many steps as it has are read.
 
     Raises:
         BadData: none has a value, or there are other channels than the model reads.
     """
-    inputs, kept, found = fitted(array, keys, where, like)
+    assert labelled.keys is not None
+    inputs, kept, found = fitted(array, labelled.keys, where, like)
+    shape = inputs.shape[1:]
     return assemble(
-        name,
-        inputs,
-        np.asarray(values)[kept],
-        options=dict(options),
-        keys=[key for key, stays in zip(keys, kept, strict=True) if stays],
-        part=None if part is None else part[kept],
-        groups=None if groups is None else groups[kept],
-        problems=[*problems, *found],
-        like=like,
-        kind="series",
-        shape=inputs.shape[1:],
-        **known,
+        inputs, labelled.only(kept, found), options, kind="series", shape=shape, like=like
     )
 
 
 def fitted(
-    array: np.ndarray, keys: Sequence[str], where: str, like: Spec | None
+    array: np.ndarray, keys: Sequence[str] | np.ndarray, where: str, like: Spec | None
 ) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
     """(series that have a value, as long as the longest or as the model reads them; [example] which these
     are; notes)."""
@@ -88,7 +72,7 @@ def fitted(
     return array, kept, found
 
 
-def _empty(keys: Sequence[str], kept: np.ndarray) -> list[Problem]:
+def _empty(keys: Sequence[str] | np.ndarray, kept: np.ndarray) -> list[Problem]:
     where = tuple(str(key) for key, stays in zip(keys, kept, strict=True) if not stays)
     if not where:
         return []

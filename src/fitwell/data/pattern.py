@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fitwell.data.files import PARTS, Item, files_below, key_of
+from fitwell.data.files import Item, files_below, key_of
+from fitwell.data.names import PARTS
 from fitwell.data.types import BadData, Problem, many, refuse, some
 from fitwell.errors import SettingError
 from fitwell.settings import is_number

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.columns import as_numbers, aside, clean_text, looks_like_identifier
-from fitwell.data.files import PARTS
 from fitwell.data.frames import Table, named_column
+from fitwell.data.labelled import Labelled
 from fitwell.data.listed import refuse_time
+from fitwell.data.names import PARTS
 from fitwell.data.options import target_and_task
 from fitwell.data.target_columns import part_column, target_columns, values_of
 from fitwell.data.texts import text_data
@@ -168,20 +169,18 @@ def read_prose(
     if split in used:
         named = [PARTS[str(v).strip().lower()] if v else "" for v in frame[split].to_list()]
         part = np.array(named, dtype="<U10")
-    data = text_data(
+    labelled = Labelled(
         table.name,
-        cells_of(table, column),
         values,
-        options=options,
-        keys=table.keys,
-        part=part,
-        groups=np.array([str(v) for v in frame[group].to_list()]) if group else None,
-        columns=(Column(column, "text"),),
+        table.keys,
         target=",".join(targets),
         targets=targets if len(targets) > 1 else (),
+        part=part,
+        groups=np.array([str(v) for v in frame[group].to_list()]) if group else None,
         problems=problems,
-        like=like,
     )
+    columns = (Column(column, "text"),)
+    data = text_data(cells_of(table, column), labelled, options, columns=columns, like=like)
     kept = np.isin(table.keys, data.keys)
     hidden = {name: aside(frame[name], table.decimal_comma) for name in ignored}
     return replace(

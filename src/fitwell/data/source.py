@@ -12,6 +12,7 @@ from fitwell.data.download import PUBLISHED
 from fitwell.data.hugging_face import is_hugging_face, read_hugging_face
 from fitwell.data.items import other_kind
 from fitwell.data.long_series import NOT_YET
+from fitwell.data.names import TABLE_SUFFIXES
 from fitwell.data.options import fill, refuse_of_other_kinds
 from fitwell.data.sources import SOURCES
 from fitwell.data.ts import SUFFIX, is_ts_folder
@@ -19,7 +20,6 @@ from fitwell.data.types import BadData, Data, Options, Problem, refuse
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.spec import PLURAL, Spec
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet")
 # Wrong for data to train on, not for data to evaluate a model with.
 TRAINING_ONLY = {
     "too_few_examples",

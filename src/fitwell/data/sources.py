@@ -9,6 +9,7 @@ from fitwell.data.assemble import assemble
 from fitwell.data.cifar import read_cifar
 from fitwell.data.download import published_folder
 from fitwell.data.idx import read_idx
+from fitwell.data.labelled import Labelled
 from fitwell.data.types import Data
 from fitwell.spec import Column
 
@@ -45,13 +46,9 @@ def digits(options: dict[str, Any]) -> Data:
     bunch: Any = load_digits()
     # 0..16 to 0..255, one to one: the pictures of the report show them as they are.
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+    names = [str(i) for i in range(10)]
     return assemble(
-        "digits",
-        images,
-        bunch.target,
-        options=options,
-        classes=[str(i) for i in range(10)],
-        target="digit",
+        images, Labelled("digits", bunch.target, target="digit", classes=names), options
     )
 
 
@@ -167,12 +164,6 @@ def _table(name: str, bunch: Any, options: dict[str, Any], target: str) -> Data:
         options = {**options, "task": "regression"}
     if options["task"] == "regression":
         names = ()
-    return assemble(
-        name,
-        bunch.data.astype(np.float32),
-        bunch.target,
-        options=options,
-        columns=tuple(Column(str(n)) for n in bunch.feature_names),
-        classes=[str(n) for n in names],
-        target=target,
-    )
+    labelled = Labelled(name, bunch.target, target=target, classes=[str(n) for n in names])
+    columns = tuple(Column(str(n)) for n in bunch.feature_names)
+    return assemble(bunch.data.astype(np.float32), labelled, options, columns=columns)

@@ -14,6 +14,7 @@ from fitwell.data.arrays import targets_array
 from fitwell.data.assemble import assemble
 from fitwell.data.columns import as_numbers, as_times, aside, convert, convert_like
 from fitwell.data.frames import Table, load_frame, load_table, named_column
+from fitwell.data.labelled import Labelled
 from fitwell.data.long_columns import time_column
 from fitwell.data.long_series import read_long
 from fitwell.data.options import target_and_task
@@ -108,21 +109,18 @@ def table_data(
     hidden = {} if like else _aside(table, names, columns, inputs)
     groups = np.array([str(v) for v in frame[group].to_list()]) if group else None
     times = _times(table, time, options) if time else None
-    data = assemble(
+    labelled = Labelled(
         table.name,
-        inputs,
         values,
-        options=options,
-        keys=table.keys,
-        part=part,
-        columns=columns,
+        table.keys,
         target=",".join(named),
         targets=named if len(named) > 1 else (),
+        part=part,
         groups=groups,
         times=times,
         problems=[*problems, *more],
-        like=like,
     )
+    data = assemble(inputs, labelled, options, columns=columns, like=like)
     return replace(data, aside=hidden)
 
 

@@ -5,12 +5,9 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.columns import as_numbers, clean_text
-from fitwell.data.files import PARTS
 from fitwell.data.frames import Table, named_column
+from fitwell.data.names import PART_NAMES, PARTS, TARGET_NAMES
 from fitwell.data.types import Problem, refuse, some
-
-TARGET_NAMES = ("target", "label", "labels", "class", "y")
-PART_NAMES = ("split", "part", "set", "subset")
 
 
 def target_columns(

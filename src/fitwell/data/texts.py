@@ -2,69 +2,86 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fitwell.data.assemble import assemble
-from fitwell.data.files import Item, lost_classes
+from fitwell.data.files import Found
+from fitwell.data.labelled import Labelled
+from fitwell.data.names import TEXT_SUFFIXES
+from fitwell.data.options import target_and_task
 from fitwell.data.types import BadData, Data, Options, Problem, many, some
-from fitwell.data.words import LEAST_TEXTS, LONGEST, words_of
-from fitwell.spec import RESERVED, Spec
+from fitwell.data.words import LEAST_TEXTS, LONGEST, well_formed, words_of
+from fitwell.spec import RESERVED, Column, Spec
 
-TEXT_SUFFIXES = (".txt", ".text", ".md")
 _CONTROL = frozenset(range(32)) - set(b"\t\n\r\f\v\x1b")
 _MOSTLY_CONTROL = 0.05  # more of a file than this: no text
 
 
 def text_data(
-    name: str,
     texts: Sequence[str],
-    values: np.ndarray,
-    *,
+    labelled: Labelled,
     options: Options,
-    keys: Sequence[str],
-    problems: Sequence[Problem] = (),
+    *,
+    columns: tuple[Column, ...] = (),
     like: Spec | None = None,
-    part: np.ndarray | None = None,
-    groups: np.ndarray | None = None,
-    **known: Any,
 ) -> Data:
     """`Data` of texts; those without a word are left out and listed.
 
     Args:
-        values, keys, part, groups, known: see `assemble`.
+        columns: the one of a table that they stand in.
 
     Raises:
-        BadData: none of the texts has a word.
+        BadData: none of the texts has a word, or no word stands in two of them.
     """
+    assert labelled.keys is not None
+    texts, found = whole(texts, labelled.keys)
     tokens = [words_of(text) for text in texts]
     kept = np.array([bool(words) for words in tokens], bool)
-    found = [*problems, *_empty(keys, kept)]
+    found += _empty(labelled.keys, kept)
     if not kept.any():
-        raise BadData([_nothing(name, len(texts)), *found])
+        raise BadData([_nothing(labelled.name, len(texts)), *labelled.problems, *found])
     tokens = [words for words in tokens if words]
     length, vocabulary = (like.input_shape[0], like.vocabulary) if like else _sizes(tokens, options)
-    names = [key for key, stays in zip(keys, kept, strict=True) if stays]
-    found += [*_cut(names, tokens, length), *(_unlike(name, vocabulary) if like is None else ())]
-    array = np.empty(len(names), object)
-    array[:] = [text for text, stays in zip(texts, kept, strict=True) if stays]
+    labelled = labelled.only(kept, found)
+    more = _cut(labelled.keys, tokens, length)  # type: ignore[arg-type]
+    more += _unlike(labelled.name, vocabulary) if like is None else []
     return assemble(
-        name,
-        array,
-        np.asarray(values)[kept],
-        options=dict(options),
-        keys=names,
-        part=None if part is None else part[kept],
-        groups=None if groups is None else groups[kept],
-        problems=found,
-        like=like,
+        as_objects([text for text, stays in zip(texts, kept, strict=True) if stays]),
+        replace(labelled, problems=[*labelled.problems, *more]),
+        options,
         kind="text",
+        columns=columns,
         shape=(length,),
         vocabulary=vocabulary,
-        **known,
+        like=like,
     )
+
+
+def as_objects(texts: Sequence[str]) -> np.ndarray:
+    """[text] objects, as `Data.inputs` has them."""
+    out = np.empty(len(texts), object)
+    out[:] = texts
+    return out
+
+
+def whole(
+    texts: Sequence[str], keys: Sequence[str] | np.ndarray
+) -> tuple[list[str], list[Problem]]:
+    """The texts without halves of characters, which no file can hold, and which had some."""
+    formed = [well_formed(text) for text in texts]
+    pairs = zip(keys, texts, formed, strict=True)
+    where = tuple(str(key) for key, before, after in pairs if before != after)
+    if not where:
+        return formed, []
+    text = (
+        f"{many(len(where), 'text')} with half of a character (a lone surrogate), which is read as "
+        f"U+FFFD: {some(where)}."
+    )
+    mend = "See where texts are cut or decoded, or ignore this."
+    return formed, [Problem("half_characters", "note", where, text, mend)]
 
 
 def _sizes(tokens: list[list[str]], options: Options) -> tuple[int, int]:
@@ -79,7 +96,7 @@ def _sizes(tokens: list[list[str]], options: Options) -> tuple[int, int]:
     return length, RESERVED + min(options["vocabulary"], used)
 
 
-def _empty(keys: Sequence[str], kept: np.ndarray) -> list[Problem]:
+def _empty(keys: Sequence[str] | np.ndarray, kept: np.ndarray) -> list[Problem]:
     where = tuple(str(key) for key, stays in zip(keys, kept, strict=True) if not stays)
     if not where:
         return []
@@ -87,7 +104,7 @@ def _empty(keys: Sequence[str], kept: np.ndarray) -> list[Problem]:
     return [Problem("empty_text", "warning", where, text, "Fill them in, or remove them.")]
 
 
-def _cut(keys: Sequence[str], tokens: list[list[str]], length: int) -> list[Problem]:
+def _cut(keys: Sequence[str] | np.ndarray, tokens: list[list[str]], length: int) -> list[Problem]:
     """Texts of which the end is not read."""
     long = tuple(key for key, words in zip(keys, tokens, strict=True) if len(words) > length)
     if not long:
@@ -109,54 +126,27 @@ def _nothing(name: str, count: int) -> Problem:
     return Problem("no_texts", "error", (name,), text, "Give texts that say something.")
 
 
-def read_text_files(
-    items: Sequence[Item],
-    problems: Sequence[Problem],
-    options: Options,
-    *,
-    name: str,
-    like: Spec | None = None,
-    **known: Any,
-) -> Data:
-    """`Data` of files that hold a text each; those that hold none are left out and listed.
-
-    Args:
-        known: names of the target or targets, see `assemble`.
-    """
+def read_text_files(found: Found, options: Options, like: Spec | None = None) -> Data:
+    """`Data` of files that hold a text each; those that hold none are left out and listed."""
     read, bad, other, guessed = [], [], [], []
-    for item in items:
+    for item in found.items:
         if item.path.suffix.lower() not in TEXT_SUFFIXES and not options["kind"] == "text":
             other.append(item.key)
             continue
-        found = read_text(item.path)
-        if found is None:
+        text = read_text(item.path)
+        if text is None:
             bad.append(item.key)
             continue
-        text, encoding = found
-        if encoding:
+        if text[1]:
             guessed.append(item.key)
-        read.append((item, text))
-    problems = [*problems, *_of_files(bad, other, guessed)]
+        read.append((item, text[0]))
+    problems = [*found.problems, *_of_files(bad, other, guessed)]
     if not read:
-        raise BadData([_nothing(name, len(items)), *problems])
-    kept = [item for item, _ in read]
-    told = [item.label for item, text in read if words_of(text)]
-    if known.get("target") == "folder":
-        problems += lost_classes(items, told, "text")
-    parts = np.array([item.part for item in kept], dtype="<U10")
-    groups = np.array([item.group for item in kept])
-    return text_data(
-        name,
-        [text for _, text in read],
-        np.array([item.label for item in kept]),
-        options=options,
-        keys=[item.key for item in kept],
-        part=parts if len(set(parts.tolist())) > 1 else None,
-        groups=groups if groups.any() else None,
-        problems=problems,
-        like=like,
-        **known,
-    )
+        raise BadData([_nothing(found.name, len(found.items)), *problems])
+    told = [item for item, text in read if words_of(text)]
+    problems += found.lost(told, "text", target_and_task(options, like)[1])
+    labelled = found.labelled([item for item, _ in read], problems)
+    return text_data([text for _, text in read], labelled, options, like=like)
 
 
 def read_text(path: Path) -> tuple[str, str] | None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.data.files import PARTS
+from fitwell.data.labelled import Labelled
+from fitwell.data.names import PARTS
 from fitwell.data.panel_arrays import padded
 from fitwell.data.panels import series_data
 from fitwell.data.ts import Panel, is_ts, load_ts, task_of, value_of
@@ -98,18 +99,17 @@ def read_ts(
     labels = [label for panel in panels for label in panel.labels]
     parts = [part for panel, (_, part) in zip(panels, files, strict=True) for _ in panel.series]
     own = {"task": task} if options["task"] == "auto" else {}
-    return series_data(
+    keys = [key for panel in panels for key in panel.keys(several)]
+    labelled = Labelled(
         name or _name_and_part(files[0][0])[0],
-        padded(series),
-        _values(labels, [key for panel in panels for key in panel.keys(several)], task),
-        where=some(panel.where for panel in panels),
-        options={**options, **own},
-        keys=[key for panel in panels for key in panel.keys(several)],
-        part=np.array(parts, "<U10") if len(set(parts)) > 1 else None,
+        _values(labels, keys, task),
+        keys,
         target="class" if task == "classification" else "target",
+        part=np.array(parts, "<U10") if len(set(parts)) > 1 else None,
         problems=problems,
-        like=like,
     )
+    where = some(panel.where for panel in panels)
+    return series_data(padded(series), labelled, {**options, **own}, where=where, like=like)
 
 
 def _values(labels: list[str], keys: list[str], task: str) -> np.ndarray:

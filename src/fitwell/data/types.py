@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fitwell.data.letterbox import same_boxes
-from fitwell.data.words import well_formed
 from fitwell.errors import DataError
 from fitwell.spec import Spec
 
@@ -78,7 +76,7 @@ class Data:
         spec: what the data is.
         inputs: [example, channel, height, width] uint8 (or float32) for images, also with boxes;
             [example, column] float32 for tables, where a category column holds its code and nan is
-            a missing value; [example] text, as objects, made well-formed (see `words`);
+            a missing value; [example] text, as objects;
             [example, 1, samples] int16 for recordings;
             [example, channel, time] float32 for series, where nan stands behind the end of a shorter one
             and for a missing value.
@@ -108,35 +106,8 @@ class Data:
     times: np.ndarray | None = None
     aside: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.inputs.dtype != object:
-            return
-        whole = [well_formed(text) for text in self.inputs.tolist()]
-        rows = [i for i, text in enumerate(whole) if text != self.inputs[i]]
-        if rows:
-            inputs = self.inputs.copy()
-            inputs[rows] = [whole[i] for i in rows]
-            object.__setattr__(self, "inputs", inputs)
-            object.__setattr__(self, "problems", (*self.problems, self._halves(rows)))
-
-    def _halves(self, rows: list[int]) -> Problem:
-        where = tuple(str(self.keys[i]) for i in rows)
-        text = (
-            f"{many(len(rows), 'text')} with half of a character (a lone surrogate), which is read as "
-            f"U+FFFD: {some(where)}."
-        )
-        mend = "See where texts are cut or decoded, or ignore this."
-        return Problem("half_characters", "note", where, text, mend)
-
     def __len__(self) -> int:
         return len(self.targets)
-
-    def same_target(self, rows: np.ndarray) -> bool:
-        """Whether all these examples have the same target, or boxes that agree but for a little."""
-        targets = self.targets[rows]
-        if self.spec.kind == "boxes":
-            return all(same_boxes(targets[0], other) for other in targets[1:])
-        return bool((targets == targets[:1]).all())
 
     def each_target(self) -> list[tuple[str, np.ndarray]]:
         """(name, [example] values) of the target, or of each of several."""
@@ -159,7 +130,7 @@ def fingerprint(inputs: np.ndarray, targets: np.ndarray) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         if array.dtype == object:  # texts: how long each is parts them
             for text in array.tolist():
-                letters = well_formed(text).encode()
+                letters = text.encode()
                 digest.update(f"{len(letters)} ".encode() + letters)
             continue
         digest.update(np.ascontiguousarray(array).data if array.size else b"")

@@ -24,13 +24,13 @@ from fitwell.data.annotated import (
     lists_of,
     part_of_folders,
     pictures_below,
-    relative,
     unreadable,
     without_annotation,
     without_image,
 )
-from fitwell.data.files import IMAGE_SUFFIXES, PARTS, files_below, is_hidden
+from fitwell.data.files import files_below, is_hidden, key_of
 from fitwell.data.images import in_threads
+from fitwell.data.names import IMAGE_SUFFIXES, PARTS
 from fitwell.data.types import Problem
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -70,11 +70,11 @@ def read_voc(folder: Path) -> Annotated:
     bad, unsafe, lost = {}, {}, {}
     spoken_for: set[Path] = set()
     for xml, parsed in zip(inside, read, strict=True):
-        where = relative(xml, folder)
+        where = key_of(xml, folder)
         image = _image_of(xml, parsed, by_stem[xml.stem], place, root)
         if isinstance(image, Path):
             if image in spoken_for:
-                bad[where] = f"another one is of {relative(image, folder)} too"
+                bad[where] = f"another one is of {key_of(image, folder)} too"
                 found.pop(image, None)
                 continue
             spoken_for.add(image)
@@ -102,7 +102,7 @@ def read_voc(folder: Path) -> Annotated:
         unsafe,
     )
     problems += unreadable(bad) + without_image(lost)
-    bare = [relative(p, folder) for p in images if p not in spoken_for]
+    bare = [key_of(p, folder) for p in images if p not in spoken_for]
     problems += without_annotation(
         bare, "Annotate them; for a picture with nothing in it, write an XML file without <object>."
     )
@@ -178,7 +178,7 @@ def _picture(image: Path, root: Any, where: str, folder: Path) -> Picture:
         corners.append([_number(thing.findtext(f"bndbox/{key}"), i, key) for key in CORNERS])
         rows.append(f"{where} object {i}")
     size = tuple(_whole(root.findtext(f"size/{key}")) for key in ("height", "width"))
-    key = relative(image, folder)
+    key = key_of(image, folder)
     return Picture(
         image,
         key,

@@ -42,7 +42,7 @@ def words_of(text: str) -> list[str]:
     """
     if text.isascii():
         return _WORD.findall(text.lower())
-    text = unicodedata.normalize("NFC", well_formed(text).lower())
+    text = unicodedata.normalize("NFC", text.lower())
     special, any_word = _of_all_scripts()
     return (any_word if special.search(text) else _WORD).findall(text)
 

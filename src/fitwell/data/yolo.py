@@ -13,18 +13,17 @@ from fitwell.data.annotated import (
     lists_of,
     part_of_folders,
     pictures_below,
-    relative,
     unreadable,
     without_annotation,
     without_image,
 )
-from fitwell.data.files import IMAGE_SUFFIXES, PARTS, files_below
+from fitwell.data.files import files_below, key_of
 from fitwell.data.images import in_threads
+from fitwell.data.names import IMAGE_SUFFIXES, PARTS
 from fitwell.data.types import Problem
 from fitwell.data.voc import by_lists
-from fitwell.data.yolo_names import names_of
+from fitwell.data.yolo_names import LISTS, names_of
 
-LISTS = ("classes.txt", "obj.names", "classes.names")
 Rows = list[tuple[int, list[float], str]]  # class id, corners as fractions, where
 
 
@@ -53,12 +52,12 @@ def read_yolo(folder: Path) -> Annotated:
     images = pictures_below(folder)
     labels = {image: _label_of(image, folder) for image in images}
     wanted = [image for image in images if labels[image].is_file()]
-    read = in_threads(lambda image: _rows(labels[image], relative(labels[image], folder)), wanted)
+    read = in_threads(lambda image: _rows(labels[image], key_of(labels[image], folder)), wanted)
     bad = {}
     found: list[tuple[Path, Rows]] = []
     for image, rows in zip(wanted, read, strict=True):
         if isinstance(rows, Unclear):
-            bad[relative(labels[image], folder)] = str(rows)
+            bad[key_of(labels[image], folder)] = str(rows)
         else:
             found.append((image, rows))
     ids = sorted({number for _, rows in found for number, _, _ in rows})
@@ -79,7 +78,7 @@ def read_yolo(folder: Path) -> Annotated:
     for image, rows in found:
         known = [row for row in rows if row[0] in names]
         unknown |= {row[2]: f"class {row[0]}" for row in rows if row[0] not in names}
-        key = relative(image, folder)
+        key = key_of(image, folder)
         pictures.append(
             Picture(
                 image,
@@ -94,8 +93,8 @@ def read_yolo(folder: Path) -> Annotated:
     problems += _unknown(unknown, ids, names, source)
     used = {labels[image] for image in images}
     left = [p for p in _label_files(folder) if p not in used]
-    problems += unreadable(bad) + without_image(relative(p, folder) for p in left)
-    bare = [relative(image, folder) for image in images if not labels[image].is_file()]
+    problems += unreadable(bad) + without_image(key_of(p, folder) for p in left)
+    bare = [key_of(image, folder) for image in images if not labels[image].is_file()]
     problems += without_annotation(
         bare, "Annotate them; for a picture with nothing in it, write an empty text file."
     )
