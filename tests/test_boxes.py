@@ -150,6 +150,7 @@ def test_same_boxes_whatever_their_order() -> None:
         "names:\n  0: cat\n  2: owl\n  1: 'a dog'\nnc: 3",
         "names: {0: cat, 1: a dog, 2: owl}",
         "names: [\n  cat,\n  a dog,\n  owl,\n]\nnc: 3",
+        'names: &anchor [cat, "a\\x20dog", owl]',
     ],
 )
 def test_names_of_yaml(text: str) -> None:
@@ -167,14 +168,14 @@ def test_names_of_yaml_with_commas_and_quotes() -> None:
     ("text", "why"),
     [
         ("names: classes.txt", "classes.txt"),
-        ("names: &anchor [a]", "anchor"),
         ("names: [a, [b, c]]", "no plain name"),
-        ("names: [a, b", "no ]"),
-        ("names:\n  - a\n  1: b", "dash"),
+        ("names: [a, b", "expected ',' or ']'"),
+        ("names:\n  - a\n  1: b", "expected"),
+        ("names: [a, '']", "an empty place is no plain name"),
+        ("names: []", "none"),
         ("names:\n  zero: a", "no number"),
         ("names: [a, a]", "twice"),
         ("names:", "none"),
-        ('names: ["a\\n"]', "simple quotes"),
     ],
 )
 def test_other_yaml_is_refused(text: str, why: str, tmp_path: Path) -> None:

@@ -292,7 +292,7 @@ def test_the_vocabulary_and_the_length_are_bounded() -> None:
     data = read((texts, labels), {"vocabulary": 7, "length": 5})
     assert data.spec.input_shape == (5,) and data.spec.vocabulary == RESERVED + 7
     assert named(data.problems, "text_cut").message.startswith(
-        "Of 120 texts only the first 5 words"
+        "120 texts of which only the first 5 words are read"
     )
     fitted = preprocess.fit(data, np.arange(120))
     assert fitted.words is not None and len(fitted.words.vocabulary) == 7

@@ -9,7 +9,7 @@ import numpy as np
 
 from fitwell.data.files import files_below
 from fitwell.data.names import IMAGE_SUFFIXES, PARTS
-from fitwell.data.types import Problem, Severity, some
+from fitwell.data.types import Problem, listed
 
 # Of one file; an annotation is far smaller. What is larger is another thing, or meant to exhaust memory.
 MOST_TEXT_BYTES, MOST_JSON_BYTES = 16 << 20, 2 << 30
@@ -80,33 +80,6 @@ def part_of_folders(key: str) -> str:
     """
     names = (re.sub(r"[-_ ]?\d+$", "", name.lower()) for name in key.split("/")[:-1])
     return next((PARTS[name] for name in names if name in PARTS), "")
-
-
-def listed(
-    name: str,
-    severity: Severity,
-    what: tuple[str, str],
-    mend: str,
-    found: Mapping[str, str] | Iterable[str],
-    also: Iterable[str] = (),
-) -> list[Problem]:
-    """One problem for all places, or none where there is no place.
-
-    Args:
-        what: one, and several of them, with what becomes of them: "box left out", "boxes left out".
-        found: where, perhaps with why.
-        also: other places concerned, that are not counted: the others of pairs.
-
-    >>> listed("odd", "note", ("odd box", "odd boxes"), "Look.", {"a": "is 1", "b": ""})[0].message
-    '2 odd boxes: a (is 1) and b.'
-    """
-    reasons = dict(found) if isinstance(found, Mapping) else dict.fromkeys(found, "")
-    if not reasons:
-        return []
-    said = some(f"{where} ({why})" if why else where for where, why in reasons.items())
-    text = f"{len(reasons):,} {what[len(reasons) != 1]}: {said}."
-    where = tuple(dict.fromkeys([*reasons, *also]))
-    return [Problem(name, severity, where, text, mend)]
 
 
 def unreadable(found: Mapping[str, str]) -> list[Problem]:

@@ -15,7 +15,7 @@ from fitwell.data.images import Unreadable, in_threads
 from fitwell.data.names import AUDIO_SUFFIXES, IMAGE_SUFFIXES, TEXT_SUFFIXES
 from fitwell.data.options import target_and_task
 from fitwell.data.sound import WINDOW_SECONDS, Sound, most_mels
-from fitwell.data.types import BadData, Data, Options, Problem, many, some
+from fitwell.data.types import BadData, Data, Options, Problem, both, listed, many, some
 from fitwell.spec import Spec
 
 LONGEST_SECONDS = 10.0  # of a recording that are read unless data.seconds says otherwise
@@ -83,23 +83,30 @@ def sound_for(clips: Sequence[Clip], options: Options, like: Spec | None) -> Sou
 def _left_out(
     bad: Sequence[tuple[str, str]], empty: Sequence[str], other: Sequence[Item]
 ) -> list[Problem]:
-    problems = []
-    if bad:
-        said = some([f"{key} ({why})" for key, why in bad], 5)
-        where = tuple(key for key, _ in bad)
-        text = f"{many(len(bad), 'recording')} that cannot be read left out: {said}."
-        mend = "Replace them, or remove them."
-        problems.append(Problem("unreadable_files", "warning", where, text, mend))
-    if empty:
-        text = f"{many(len(empty), 'recording')} without a sample left out: {some(empty)}."
-        mend = "Record them again, or remove them."
-        problems.append(Problem("empty_recording", "warning", tuple(empty), text, mend))
-    if other:
-        where = tuple(item.key for item in other)
-        text = f"{many(len(other), 'file')} left out, being no recording: {some(where)}."
-        mend = "Move them elsewhere, or ignore this."
-        problems.append(Problem("not_recordings", "note", where, text, mend))
-    return problems
+    return [
+        *listed(
+            "unreadable_files",
+            "warning",
+            both("recording", "that cannot be read left out"),
+            "Replace them, or remove them.",
+            dict(bad),
+            shown=5,
+        ),
+        *listed(
+            "empty_recording",
+            "warning",
+            both("recording", "without a sample left out"),
+            "Record them again, or remove them.",
+            empty,
+        ),
+        *listed(
+            "not_recordings",
+            "note",
+            both("file", "left out, being no recording"),
+            "Move them elsewhere, or ignore this.",
+            [item.key for item in other],
+        ),
+    ]
 
 
 def _changed(

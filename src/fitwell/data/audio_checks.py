@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fitwell.data.common_checks import without_content
 from fitwell.data.near import candidates
 from fitwell.data.types import Data, Options, Problem, some
 
@@ -22,16 +23,9 @@ def is_silent(waves: np.ndarray) -> np.ndarray:
 def silent_recordings(data: Data, options: Options) -> Iterator[Problem]:
     if data.spec.kind != "audio" or not len(data):
         return
+    mend = "Listen to them and leave them out."
     silent = is_silent(data.inputs)
-    if silent.any():
-        names = tuple(str(key) for key in data.keys[silent])
-        yield Problem(
-            "constant_inputs" if silent.all() else "silent_recording",
-            "error" if silent.all() else "warning",
-            names,
-            f"{len(names)} of {len(data)} recordings are silent ({some(names)}).",
-            "Listen to them and leave them out.",
-        )
+    yield from without_content(data, silent, "silent_recording", "recordings are silent", mend)
 
 
 def clipped_recordings(data: Data, options: Options) -> Iterator[Problem]:

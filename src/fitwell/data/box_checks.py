@@ -5,10 +5,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fitwell.data.common_checks import (
+    FEW_A_CLASS,
+    fewer_than_folds,
+    labels_differ,
+    small_classes,
+    without_content,
+)
 from fitwell.data.letterbox import inner_parts
 from fitwell.data.types import Data, Options, Problem, some
 
-FEW_PICTURES = 10  # of a class
 IMBALANCE = 5.0  # boxes of the largest over those of the smallest class
 
 
@@ -43,15 +49,9 @@ def box_classes(data: Data, options: Options) -> Iterator[Problem]:
             f"{len(empty)} of {len(names)} classes have no box: {some(empty)}.",
             "Draw some, or leave the classes out of the list.",
         )
-    few = [f"{n} ({c})" for n, c in zip(names, counts, strict=True) if 0 < c < FEW_PICTURES]
-    if few:
-        yield Problem(
-            "small_class",
-            "warning",
-            tuple(f.rsplit(" (", 1)[0] for f in few),
-            f"{len(few)} of {len(names)} classes stand in fewer than {FEW_PICTURES} pictures: {some(few)}.",
-            "Add pictures, or merge classes.",
-        )
+    what = f"classes stand in fewer than {FEW_A_CLASS} pictures"
+    mend = "Add pictures, or merge classes."
+    yield from small_classes(dict(zip(names, counts.tolist(), strict=True)), 1, what, mend)
     boxes = {n: c for n, c in zip(names, data.spec.class_counts, strict=True) if c}
     small, large = min(boxes, key=lambda n: boxes[n]), max(boxes, key=lambda n: boxes[n])
     if boxes[large] / boxes[small] >= IMBALANCE:
@@ -82,65 +82,39 @@ def box_parts(data: Data, options: Options) -> Iterator[Problem]:
     if data.spec.kind != "boxes":
         return
     train = np.flatnonzero((data.part != "test") & (data.part != "validation"))
-    learnt = pictures_with(data, train) > 0
+    learnt = np.flatnonzero(pictures_with(data, train))
     for part in ("validation", "test"):
         rows = np.flatnonzero(data.part == part)
-        there = pictures_with(data, rows) > 0
-        if not len(rows) or not len(train) or (there == learnt).all():
-            continue
-        extra = [n for n, is_new in zip(data.spec.classes, there & ~learnt, strict=True) if is_new]
-        lacking = [
-            n for n, is_gone in zip(data.spec.classes, learnt & ~there, strict=True) if is_gone
-        ]
-        said = [f"only in {part}: {some(extra)}"] if extra else []
-        said += [f"only in train: {some(lacking)}"] if lacking else []
-        yield Problem(
-            "labels_differ",
-            "error" if extra else "warning",  # what is not learnt cannot be found
-            (*extra, *lacking),
-            f"The classes of train and {part} differ; {'; '.join(said)}.",
-            "Give the classes the same names in both (case and spelling count), or part the pictures "
-            "afresh.",
-        )
+        if len(rows) and len(train):
+            there = np.flatnonzero(pictures_with(data, rows))
+            yield from labels_differ(
+                data.spec.classes,
+                learnt.tolist(),
+                there.tolist(),
+                part,
+                lacking_is_wrong=False,
+                mend="part the pictures afresh",
+            )
 
 
 def box_folds(data: Data, options: Options) -> Iterator[Problem]:
     """Classes in too few pictures for every fold to hold one."""
     if data.spec.kind != "boxes":
         return
-    few = [
-        name
-        for name, count in zip(data.spec.classes, pictures_with(data), strict=True)
-        if 0 < count < options["folds"]
-    ]
-    if few:
-        yield Problem(
-            "fewer_than_folds",
-            "warning",
-            tuple(few),
-            f"{len(few)} of them stand in fewer pictures than data.folds = {options['folds']}: "
-            f"{some(few)}; some folds will lack them.",
-            "Add pictures, or set a smaller data.folds.",
-        )
+    counts = dict(zip(data.spec.classes, pictures_with(data).tolist(), strict=True))
+    mend = "Add pictures, or set a smaller data.folds."
+    yield from fewer_than_folds(counts, 1, options["folds"], "stand in fewer pictures", mend)
 
 
 def blank_pictures(data: Data, options: Options) -> Iterator[Problem]:
     """Pictures of one colour, without the grey beside them."""
     if data.spec.kind != "boxes":
         return
-    blank = [
-        str(key)
-        for key, picture in zip(data.keys, inner_parts(data.inputs), strict=True)
-        if (picture.max((1, 2)) == picture.min((1, 2))).all()
-    ]
-    if blank:
-        yield Problem(
-            "constant_inputs" if len(blank) == len(data) else "blank_image",
-            "error" if len(blank) == len(data) else "warning",
-            tuple(blank),
-            f"{len(blank)} of {len(data)} pictures are of one single colour ({some(blank)}).",
-            "Look at them and leave them out.",
-        )
+    one_colour = ((p.max((1, 2)) == p.min((1, 2))).all() for p in inner_parts(data.inputs))
+    mend = "Look at them and leave them out."
+    what = "pictures are of one single colour"
+    blank = np.fromiter(one_colour, bool, len(data))
+    yield from without_content(data, blank, "blank_image", what, mend)
 
 
 BOX_CHECKS = (box_classes, box_parts, box_folds, blank_pictures)

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fitwell.data.annotated import Picture, listed
+from fitwell.data.annotated import Picture
 from fitwell.data.letterbox import overlaps
-from fitwell.data.types import Problem
+from fitwell.data.types import Problem, listed
 
 ROUNDING = 0.01  # pixels: fractions of six digits are not exact
 EDGE = 1.0  # pixels that a box may stick out without more than a note

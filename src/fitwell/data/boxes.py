@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.data.annotated import Annotated, Picture, listed
+from fitwell.data.annotated import Annotated, Picture
 from fitwell.data.assemble import slug
 from fitwell.data.box_flaws import Flaws, sound
 from fitwell.data.coco import is_coco, read_coco
@@ -18,7 +18,7 @@ from fitwell.data.decoded import Way, decode_all
 from fitwell.data.files import Item, add_unreadable, shape_for, with_headers
 from fitwell.data.images import Header
 from fitwell.data.letterbox import letterbox
-from fitwell.data.types import BadData, Data, Problem, fingerprint, refuse, some
+from fitwell.data.types import BadData, Data, Problem, fingerprint, listed, refuse, some
 from fitwell.data.voc import is_voc, read_voc
 from fitwell.data.yolo import is_yolo, read_yolo
 from fitwell.errors import SettingError

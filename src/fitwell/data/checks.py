@@ -6,6 +6,13 @@ import numpy as np
 
 from fitwell.data.audio_checks import clipped_recordings, silent_recordings
 from fitwell.data.box_checks import BOX_CHECKS
+from fitwell.data.common_checks import (
+    FEW_A_CLASS,
+    fewer_than_folds,
+    labels_differ,
+    small_classes,
+    without_content,
+)
 from fitwell.data.duplicates import duplicates, near_copies
 from fitwell.data.leaks import files_across_split, group_across_split, time_across_split
 from fitwell.data.series_checks import series_lengths, series_values
@@ -14,7 +21,6 @@ from fitwell.data.text_checks import telling_words
 from fitwell.data.types import Data, Options, Problem, some
 
 FEW_EXAMPLES = 50  # below, one example more or less moves a test accuracy by 20 points
-FEW_A_CLASS = 10
 IMBALANCE = 5.0  # largest over smallest class; a note: the ratio alone is no finding
 MOSTLY_MISSING = 0.5
 
@@ -81,16 +87,9 @@ def classes(data: Data, options: Options) -> Iterator[Problem]:
             "be both learnt from and tested on.",
             "Add examples, merge the class with another, or leave it out.",
         )
-    few = [f"{n} ({c})" for n, c in zip(names, counts, strict=True) if 1 < c < FEW_A_CLASS]
-    if few:
-        yield Problem(
-            "small_class",
-            "warning",
-            tuple(f.rsplit(" (", 1)[0] for f in few),
-            f"{len(few)} of {len(names)} classes have fewer than {FEW_A_CLASS} examples: "
-            f"{some(few)}.",
-            "Add examples, or merge classes.",
-        )
+    what = f"classes have fewer than {FEW_A_CLASS} examples"
+    mend = "Add examples, or merge classes."
+    yield from small_classes(dict(zip(names, counts, strict=True)), 2, what, mend)
     low, high = min(c for c in counts if c), max(counts)
     if high / low >= IMBALANCE:
         small, large = names[list(counts).index(low)], names[list(counts).index(high)]
@@ -119,15 +118,8 @@ def labels(data: Data, options: Options) -> Iterator[Problem]:
             "nothing to tell apart.",
             "Add examples of the other kind." if every else "Add such examples, or leave them out.",
         )
-    few = [f"{n} ({c})" for n, c in counts.items() if 0 < c < FEW_A_CLASS]
-    if few:
-        yield Problem(
-            "small_class",
-            "warning",
-            tuple(f.rsplit(" (", 1)[0] for f in few),
-            f"{len(few)} of {len(counts)} labels have fewer than {FEW_A_CLASS} examples: {some(few)}.",
-            "Add examples, or leave the labels out.",
-        )
+    what = f"labels have fewer than {FEW_A_CLASS} examples"
+    yield from small_classes(counts, 1, what, "Add examples, or leave the labels out.")
 
 
 def parts(data: Data, options: Options) -> Iterator[Problem]:
@@ -160,20 +152,15 @@ def parts(data: Data, options: Options) -> Iterator[Problem]:
     learnt = set(data.targets[(data.part != "test") & (data.part != "validation")].tolist())
     for part in ("validation", "test"):
         there = set(data.targets[data.part == part].tolist())
-        if not there or there == learnt:
-            continue
-        extra = [data.spec.classes[c] for c in sorted(there - learnt)]
-        lacking = [data.spec.classes[c] for c in sorted(learnt - there)]
-        said = [f"only in {part}: {some(extra)}"] if extra else []
-        said += [f"only in train: {some(lacking)}"] if lacking else []
-        yield Problem(
-            "labels_differ",
-            "error",
-            (*extra, *lacking),
-            f"The classes of train and {part} differ; {'; '.join(said)}.",
-            "Give the classes the same names in both (case and spelling count), or leave out the "
-            "odd ones.",
-        )
+        if there:
+            yield from labels_differ(
+                data.spec.classes,
+                learnt,
+                there,
+                part,
+                lacking_is_wrong=True,
+                mend="leave out the odd ones",
+            )
 
 
 def target_range(data: Data, options: Options) -> Iterator[Problem]:
@@ -248,16 +235,9 @@ def finite(data: Data, options: Options) -> Iterator[Problem]:
 def blank_images(data: Data, options: Options) -> Iterator[Problem]:
     if data.spec.kind != "images" or not len(data):
         return
-    blank = is_blank(data.inputs)
-    if blank.any():
-        names = tuple(str(k) for k in data.keys[blank])
-        yield Problem(
-            "constant_inputs" if blank.all() else "blank_image",
-            "error" if blank.all() else "warning",
-            names,
-            f"{len(names)} of {len(data)} images are of one single colour ({some(names)}).",
-            "Look at them and leave them out.",
-        )
+    mend = "Look at them and leave them out."
+    what = "images are of one single colour"
+    yield from without_content(data, is_blank(data.inputs), "blank_image", what, mend)
 
 
 def is_blank(images: np.ndarray) -> np.ndarray:
@@ -270,19 +250,9 @@ def folds(data: Data, options: Options) -> Iterator[Problem]:
     """Classes too small for every fold to hold one."""
     if data.spec.task in ("regression", "detection"):
         return
-    number = options["folds"]
-    few = [
-        n for n, c in zip(data.spec.classes, data.spec.class_counts, strict=True) if 1 < c < number
-    ]
-    if few:
-        yield Problem(
-            "fewer_than_folds",
-            "warning",
-            tuple(few),
-            f"{len(few)} of them have fewer examples than data.folds = {number}: {some(few)}; some "
-            "folds will lack them.",
-            "Add examples, or set a smaller data.folds.",
-        )
+    counts = dict(zip(data.spec.classes, data.spec.class_counts, strict=True))
+    mend = "Add examples, or set a smaller data.folds."
+    yield from fewer_than_folds(counts, 2, options["folds"], "have fewer examples", mend)
 
 
 def _of(data: Data, names: list[str]) -> np.ndarray:

@@ -8,12 +8,11 @@ from fitwell.data.annotated import (
     RANK,
     Picture,
     Unclear,
-    listed,
     unreadable,
     without_annotation,
     without_image,
 )
-from fitwell.data.types import Problem
+from fitwell.data.types import Problem, listed
 
 
 @dataclass

@@ -10,7 +10,7 @@ from fitwell.data.items import read_items
 from fitwell.data.names import NOUNS, PARTS, SUFFIXES
 from fitwell.data.options import target_and_task
 from fitwell.data.pattern import LABEL, refuse_unnamed, scan_by_pattern
-from fitwell.data.types import BadData, Data, Problem, many, some
+from fitwell.data.types import BadData, Data, Problem, both, listed, some
 from fitwell.spec import Kind, Spec
 
 KNOWN = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
@@ -85,12 +85,9 @@ def scan(folder: Path) -> tuple[list[Item], list[Problem]]:
             items += [Item(p, key_of(p, folder), label.name, part) for p in files]
     for kind, name in STRAYS.items():
         stray = [key_of(p, folder) for p in loose if p.suffix.lower() in SUFFIXES[kind]]
-        if stray:
-            text = (
-                f"{many(len(stray), NOUNS[kind])} outside any class folder left out: {some(stray)}."
-            )
-            mend = "Move each into a folder named after its class."
-            problems.append(Problem(name, "warning", tuple(stray), text, mend))
+        what = both(NOUNS[kind], "outside any class folder left out")
+        mend = "Move each into a folder named after its class."
+        problems += listed(name, "warning", what, mend, stray)
     return items, problems
 
 

@@ -27,11 +27,11 @@ from fitwell.data.hugging_face_parts import (
     with_targets,
 )
 from fitwell.data.labelled import Labelled
-from fitwell.data.listed import image_labels, refuse_time
+from fitwell.data.listed import columns_ignored, image_labels, refuse_time
 from fitwell.data.options import target_and_task
 from fitwell.data.table import table_data
 from fitwell.data.target_columns import target_columns, values_of
-from fitwell.data.types import Data, Problem, refuse, some
+from fitwell.data.types import Data, Problem, refuse
 from fitwell.spec import Spec
 
 
@@ -84,10 +84,7 @@ def read_hugging_face(source: Any, options: dict[str, Any], *, like: Spec | None
     column = only_one(images)
     found, kept, more = decoded(parts, column, options, like)
     unused = [name for name in [*names, *left_out] if name not in (*targets, group, column)]
-    if unused:
-        text = f"Learning is from the images alone; not used: {some(unused)}."
-        mend = "Nothing to do; to learn from the columns instead, remove that of the images."
-        more.append(Problem("columns_ignored", "note", tuple(unused), text, mend))
+    more += columns_ignored(unused, "images", "remove that of the images")
     table = Table(
         table.frame[kept.tolist()], [table.keys[i] for i in kept], table.name, table.where
     )

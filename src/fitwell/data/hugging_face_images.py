@@ -10,7 +10,7 @@ import numpy as np
 from fitwell.data.files import shape_for
 from fitwell.data.hugging_face_parts import Part
 from fitwell.data.images import Header, Unreadable, decode, header, header_of, in_threads
-from fitwell.data.types import BadData, Problem, many, some
+from fitwell.data.types import BadData, Problem, both, listed
 from fitwell.spec import Spec
 
 CHUNK = 1024  # images decoded at once: bounds the memory
@@ -74,15 +74,20 @@ def decoded(
 
 
 def _left_out(column: str, none: list[str], bad: list[tuple[str, str]]) -> list[Problem]:
-    problems = []
-    if none:
-        text = f"{column}: {many(len(none), 'row')} without an image left out: {some(none)}."
-        mend = "Fill them in, or remove the rows."
-        problems.append(Problem("missing_image", "warning", tuple(none), text, mend))
-    if bad:
-        said = some([f"{key} ({why})" for key, why in bad], 5)
-        text = f"{column}: {many(len(bad), 'image')} that cannot be read left out: {said}."
-        mend = "Replace them, or remove the rows."
-        where = tuple(key for key, _ in bad)
-        problems.append(Problem("unreadable_files", "warning", where, text, mend))
-    return problems
+    return [
+        *listed(
+            "missing_image",
+            "warning",
+            both("row", f"without an image in {column} left out"),
+            "Fill them in, or remove the rows.",
+            none,
+        ),
+        *listed(
+            "unreadable_files",
+            "warning",
+            both("image", f"of {column} that cannot be read left out"),
+            "Replace them, or remove the rows.",
+            dict(bad),
+            shown=5,
+        ),
+    ]

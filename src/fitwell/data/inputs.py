@@ -16,7 +16,7 @@ from fitwell.data.hugging_face import inputs_of, is_hugging_face
 from fitwell.data.idx import is_idx_folder, read_idx
 from fitwell.data.images import Unreadable, decode, in_threads, resize_array
 from fitwell.data.items import other_kind
-from fitwell.data.listed import could_be_a_path, file_column
+from fitwell.data.listed import could_be_a_path, file_column, unnamed_files
 from fitwell.data.names import NOUNS, SUFFIXES, TABLE_SUFFIXES, TEXT_SUFFIXES
 from fitwell.data.npz import inputs_names, load_npz
 from fitwell.data.options import fill
@@ -26,9 +26,9 @@ from fitwell.data.prose import cells_of, text_column
 from fitwell.data.source import is_frame, missing
 from fitwell.data.sources import SOURCES
 from fitwell.data.table import read_like
-from fitwell.data.texts import as_objects, read_text, whole
+from fitwell.data.texts import as_objects, read_text, unreadable_texts, whole
 from fitwell.data.ts import SUFFIX, is_ts_folder
-from fitwell.data.types import BadData, Problem, many, refuse, some
+from fitwell.data.types import BadData, Problem, both, listed, refuse
 from fitwell.data.words import words_of
 from fitwell.spec import Spec
 
@@ -115,12 +115,7 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
                 named = {key: name for name, key in cells if name and could_be_a_path(name)}
                 files += [(path.parent / name, name) for name in named.values()]
                 unnamed = tuple(f"{source} {key}" for key in table.keys if key not in named)
-                if unnamed:
-                    text = (
-                        f"{many(len(unnamed), 'row')} that name no file left out: {some(unnamed)}."
-                    )
-                    mend = "Fill in the paths, or remove the rows."
-                    lost.append(Problem("unnamed_file", "warning", unnamed, text, mend))
+                lost += unnamed_files(unnamed)
             else:
                 found.append(_from_table(table, spec, before=f"{source} "))
         else:
@@ -160,13 +155,7 @@ def _files_in(folder: Path, spec: Spec) -> list[Path]:
 def _from_texts(files: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
     """A text a file; files that hold none are listed."""
     read = [(key, read_text(path)) for path, key in files]
-    bad = tuple(key for key, found in read if found is None)
-    problems: list[Problem] = []
-    if bad:
-        text = f"{many(len(bad), 'file')} that cannot be read as text left out: {some(bad)}."
-        problems = [
-            Problem("unreadable_files", "warning", bad, text, "Save them as text in UTF-8.")
-        ]
+    problems = unreadable_texts(key for key, found in read if found is None)
     kept = [(key, found[0]) for key, found in read if found is not None]
     if not kept:
         raise BadData([replace(problem, severity="error") for problem in problems])
@@ -177,12 +166,9 @@ def _texts(texts: Sequence[str], keys: list[str], problems: Sequence[Problem] = 
     """Texts to predict from; of those without a word that is said."""
     formed, halves = whole(texts, keys)
     empty = tuple(key for key, text in zip(keys, formed, strict=True) if not words_of(text))
-    said = [*problems, *halves]
-    if empty:
-        text = f"{many(len(empty), 'text')} without a word: {some(empty)}."
-        mend = "What is predicted of them is what is predicted of nothing."
-        said.append(Problem("empty_text", "warning", empty, text, mend))
-    return Inputs(as_objects(formed), keys, tuple(said))
+    mend = "What is predicted of them is what is predicted of nothing."
+    said = listed("empty_text", "warning", both("text", "without a word"), mend, empty)
+    return Inputs(as_objects(formed), keys, (*problems, *halves, *said))
 
 
 def _from_recordings(files: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
@@ -209,16 +195,12 @@ def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
     bad = [
         (k, f.reason) for (_, k), f in zip(images, found, strict=True) if isinstance(f, Unreadable)
     ]
-    problems: tuple[Problem, ...] = ()
-    if bad:
-        names = tuple(key for key, _ in bad)
-        said = some([f"{key} ({why})" for key, why in bad])
-        text = f"{many(len(bad), 'image')} that cannot be read left out: {said}."
-        mend = "Replace them, or leave them out."
-        problems = (Problem("unreadable_files", "warning", names, text, mend),)
-        if not read:
-            raise BadData([Problem("no_images", "error", names, text, mend)])
-    return Inputs(np.stack([f for _, f in read]), [k for k, _ in read], problems)
+    what = both("image", "that cannot be read left out")
+    mend = "Replace them, or leave them out."
+    problems = listed("unreadable_files", "warning", what, mend, dict(bad))
+    if not read:
+        raise BadData([replace(each, name="no_images", severity="error") for each in problems])
+    return Inputs(np.stack([f for _, f in read]), [k for k, _ in read], tuple(problems))
 
 
 def _what(path: Path) -> str:

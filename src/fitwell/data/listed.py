@@ -4,6 +4,7 @@ No torch.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from fitwell.data.items import read_items
 from fitwell.data.names import PARTS, SUFFIXES
 from fitwell.data.options import target_and_task
 from fitwell.data.target_columns import part_column, target_columns, target_values, values_of
-from fitwell.data.types import BadData, Data, Problem, refuse, some
+from fitwell.data.types import BadData, Data, Problem, listed, refuse, some
 from fitwell.errors import SettingError
 from fitwell.spec import Spec
 
@@ -88,7 +89,9 @@ def read_listed(
             continue
         place = PARTS[str(own).strip().lower()] if own else ""
         items.append(Item(folder / path, str(path), value, place, str(together or "")))
-    problems += _left_out(unnamed, [n for n in rest.frame.columns if n not in (*targets, group)])
+    unused = [n for n in rest.frame.columns if n not in (*targets, group)]
+    problems += unnamed_files(unnamed)
+    problems += columns_ignored(unused, "files", "leave out that of the files")
 
     def nothing(found: list[Problem]) -> BadData:
         text = f"None of the {len(items)} files that {table.where} names can be read."
@@ -98,7 +101,6 @@ def read_listed(
     several = targets if len(targets) > 1 else ()
     files = Found(table.name, items, ",".join(targets), nothing, several, problems)
     data = read_items(files, options, like)
-    unused = [n for n in rest.frame.columns if n not in (*targets, group)]
     return replace(
         data, aside=_aside(rest.frame.select(unused), frame[column].to_list(), data.keys)
     )
@@ -141,18 +143,20 @@ def image_labels(series: Any, table: Table) -> np.ndarray:
     return values.astype(np.int64) if whole and values.dtype.kind == "f" else values
 
 
-def _left_out(rows: list[str], columns: list[str]) -> list[Problem]:
-    """What is learned from without."""
-    problems = []
-    if rows:
-        text = f"{len(rows)} rows name no file and are left out: {some(rows)}."
-        mend = "Fill in the paths, or remove the rows."
-        problems.append(Problem("unnamed_file", "warning", tuple(rows), text, mend))
-    if columns:
-        text = f"Learning is from the files alone; not used: {some(columns)}."
-        mend = "Nothing to do; to learn from the columns instead, leave out that of the files."
-        problems.append(Problem("columns_ignored", "note", tuple(columns), text, mend))
-    return problems
+def unnamed_files(rows: Iterable[str]) -> list[Problem]:
+    """The problem of rows that name no file."""
+    what = ("row that names no file left out", "rows that name no file left out")
+    mend = "Fill in the paths, or remove the rows."
+    return listed("unnamed_file", "warning", what, mend, rows)
+
+
+def columns_ignored(columns: Sequence[str], what: str, mend: str) -> list[Problem]:
+    """The note that examples of another kind are learnt from alone."""
+    if not columns:
+        return []
+    text = f"Learning is from the {what} alone; not used: {some(columns)}."
+    mend = f"Nothing to do; to learn from the columns instead, {mend}."
+    return [Problem("columns_ignored", "note", tuple(columns), text, mend)]
 
 
 def _names_files(series: Any) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from fitwell.data.assemble import assemble
 from fitwell.data.labelled import Labelled
 from fitwell.data.steps import lengths
-from fitwell.data.types import BadData, Data, Options, Problem, many, refuse, some
+from fitwell.data.types import BadData, Data, Options, Problem, listed, many, refuse, some
 from fitwell.spec import Spec
 
 
@@ -44,7 +44,9 @@ def fitted(
     are; notes)."""
     ends = lengths(array)
     kept = ends > 0
-    found = _empty(keys, kept)
+    empty = [str(key) for key, stays in zip(keys, kept, strict=True) if not stays]
+    what = ("series without a single value left out",) * 2
+    found = listed("empty_series", "warning", what, "Fill them in, or remove them.", empty)
     if not kept.any():
         text = f"None of the {len(array):,} series of {where} has a value."
         first = Problem("no_series", "error", (where,), text, "Give series of numbers.")
@@ -70,11 +72,3 @@ def fitted(
     array = np.ascontiguousarray(array, np.float32)
     array[np.isnan(array)] = np.nan  # of one bit pattern, so that copies are equal byte for byte
     return array, kept, found
-
-
-def _empty(keys: Sequence[str] | np.ndarray, kept: np.ndarray) -> list[Problem]:
-    where = tuple(str(key) for key, stays in zip(keys, kept, strict=True) if not stays)
-    if not where:
-        return []
-    text = f"{len(where):,} series without a single value left out: {some(where)}."
-    return [Problem("empty_series", "warning", where, text, "Fill them in, or remove them.")]

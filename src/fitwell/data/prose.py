@@ -8,7 +8,7 @@ import numpy as np
 from fitwell.data.columns import as_numbers, aside, clean_text, looks_like_identifier
 from fitwell.data.frames import Table, named_column
 from fitwell.data.labelled import Labelled
-from fitwell.data.listed import refuse_time
+from fitwell.data.listed import columns_ignored, refuse_time
 from fitwell.data.names import PARTS
 from fitwell.data.options import target_and_task
 from fitwell.data.target_columns import part_column, target_columns, values_of
@@ -162,10 +162,7 @@ def read_prose(
         )
         values = values_of(rest, targets, task)
         ignored = [name for name in rest.frame.columns if name not in (*targets, group)]
-    if ignored:
-        text = f"Learning is from the texts alone; not used: {some(ignored)}."
-        mend = "Nothing to do; to learn from the columns instead, set data.kind=table."
-        problems.append(Problem("columns_ignored", "note", tuple(ignored), text, mend))
+    problems += columns_ignored(ignored, "texts", "set data.kind=table")
     if split in used:
         named = [PARTS[str(v).strip().lower()] if v else "" for v in frame[split].to_list()]
         part = np.array(named, dtype="<U10")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fitwell.data.common_checks import without_content
 from fitwell.data.steps import lengths, missing_inside
 from fitwell.data.types import Data, Options, Problem, many, some
 
@@ -49,15 +50,8 @@ def series_values(data: Data, options: Options) -> Iterator[Problem]:
     if not alone:
         yield from _flat_channels(data, low, high, flat)
     constant = (flat | np.isnan(low)).all(1) & (lengths(data.inputs) >= LEAST_STEPS)
-    if constant.any():
-        names = tuple(str(key) for key in data.keys[constant])
-        yield Problem(
-            "constant_inputs" if constant.all() else "constant_series",
-            "error" if constant.all() else "warning",
-            names,
-            f"{len(names)} of {len(data)} series never change: {some(names)}.",
-            "See whether the sensor was on; leave them out if not.",
-        )
+    mend = "See whether the sensor was on; leave them out if not."
+    yield from without_content(data, constant, "constant_series", "series never change", mend)
 
 
 def _range(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Texts with a target to `Data`: from files, from a column of a table, from Python. No torch."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from fitwell.data.files import Found
 from fitwell.data.labelled import Labelled
 from fitwell.data.names import TEXT_SUFFIXES
 from fitwell.data.options import target_and_task
-from fitwell.data.types import BadData, Data, Options, Problem, many, some
+from fitwell.data.types import BadData, Data, Options, Problem, both, listed, many
 from fitwell.data.words import LEAST_TEXTS, LONGEST, well_formed, words_of
 from fitwell.spec import RESERVED, Column, Spec
 
@@ -40,13 +40,16 @@ def text_data(
     texts, found = whole(texts, labelled.keys)
     tokens = [words_of(text) for text in texts]
     kept = np.array([bool(words) for words in tokens], bool)
-    found += _empty(labelled.keys, kept)
+    empty = [key for key, stays in zip(labelled.keys, kept, strict=True) if not stays]
+    what = both("text", "without a word left out")
+    found += listed("empty_text", "warning", what, "Fill them in, or remove them.", empty)
     if not kept.any():
         raise BadData([_nothing(labelled.name, len(texts)), *labelled.problems, *found])
     tokens = [words for words in tokens if words]
     length, vocabulary = (like.input_shape[0], like.vocabulary) if like else _sizes(tokens, options)
     labelled = labelled.only(kept, found)
-    more = _cut(labelled.keys, tokens, length)  # type: ignore[arg-type]
+    assert labelled.keys is not None
+    more = _cut(labelled.keys, tokens, length)
     more += _unlike(labelled.name, vocabulary) if like is None else []
     return assemble(
         as_objects([text for text, stays in zip(texts, kept, strict=True) if stays]),
@@ -73,15 +76,10 @@ def whole(
     """The texts without halves of characters, which no file can hold, and which had some."""
     formed = [well_formed(text) for text in texts]
     pairs = zip(keys, texts, formed, strict=True)
-    where = tuple(str(key) for key, before, after in pairs if before != after)
-    if not where:
-        return formed, []
-    text = (
-        f"{many(len(where), 'text')} with half of a character (a lone surrogate), which is read as "
-        f"U+FFFD: {some(where)}."
-    )
+    halves = [str(key) for key, before, after in pairs if before != after]
+    what = both("text", "with half of a character (a lone surrogate), which is read as U+FFFD")
     mend = "See where texts are cut or decoded, or ignore this."
-    return formed, [Problem("half_characters", "note", where, text, mend)]
+    return formed, listed("half_characters", "note", what, mend, halves)
 
 
 def _sizes(tokens: list[list[str]], options: Options) -> tuple[int, int]:
@@ -96,21 +94,11 @@ def _sizes(tokens: list[list[str]], options: Options) -> tuple[int, int]:
     return length, RESERVED + min(options["vocabulary"], used)
 
 
-def _empty(keys: Sequence[str] | np.ndarray, kept: np.ndarray) -> list[Problem]:
-    where = tuple(str(key) for key, stays in zip(keys, kept, strict=True) if not stays)
-    if not where:
-        return []
-    text = f"{many(len(where), 'text')} without a word left out: {some(where)}."
-    return [Problem("empty_text", "warning", where, text, "Fill them in, or remove them.")]
-
-
-def _cut(keys: Sequence[str] | np.ndarray, tokens: list[list[str]], length: int) -> list[Problem]:
+def _cut(keys: Iterable[str], tokens: list[list[str]], length: int) -> list[Problem]:
     """Texts of which the end is not read."""
-    long = tuple(key for key, words in zip(keys, tokens, strict=True) if len(words) > length)
-    if not long:
-        return []
-    text = f"Of {many(len(long), 'text')} only the first {length:,} words are read: {some(long)}."
-    return [Problem("text_cut", "note", long, text, "To read more of them, set data.length.")]
+    long = [key for key, words in zip(keys, tokens, strict=True) if len(words) > length]
+    what = both("text", f"of which only the first {length:,} words are read")
+    return listed("text_cut", "note", what, "To read more of them, set data.length.", long)
 
 
 def _unlike(name: str, vocabulary: int) -> list[Problem]:
@@ -166,20 +154,28 @@ def read_text(path: Path) -> tuple[str, str] | None:
         return raw.decode("cp1252", "replace"), "cp1252"
 
 
+def unreadable_texts(keys: Iterable[str]) -> list[Problem]:
+    """The problem of files that hold no text."""
+    what = both("file", "that cannot be read as text left out")
+    mend = "Save them as text in UTF-8, or remove them."
+    return listed("unreadable_files", "warning", what, mend, keys)
+
+
 def _of_files(bad: list[str], other: list[str], guessed: list[str]) -> list[Problem]:
-    problems = []
-    if bad:
-        text = f"{many(len(bad), 'file')} that cannot be read as text left out: {some(bad)}."
-        mend = "Save them as text in UTF-8, or remove them."
-        problems.append(Problem("unreadable_files", "warning", tuple(bad), text, mend))
-    if other:
-        text = f"{many(len(other), 'file')} left out, being no text: {some(other)}."
-        mend = "Move them elsewhere, or ignore this."
-        problems.append(Problem("not_texts", "note", tuple(other), text, mend))
-    if guessed:
-        text = (
-            f"{many(len(guessed), 'file')} not in UTF-8, read as Western (cp1252): {some(guessed)}."
-        )
-        mend = "If letters come out wrong, save them as UTF-8."
-        problems.append(Problem("not_utf8", "note", tuple(guessed), text, mend))
-    return problems
+    return [
+        *unreadable_texts(bad),
+        *listed(
+            "not_texts",
+            "note",
+            both("file", "left out, being no text"),
+            "Move them elsewhere, or ignore this.",
+            other,
+        ),
+        *listed(
+            "not_utf8",
+            "note",
+            both("file", "not in UTF-8, read as Western (cp1252)"),
+            "If letters come out wrong, save them as UTF-8.",
+            guessed,
+        ),
+    ]

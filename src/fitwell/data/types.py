@@ -160,4 +160,42 @@ def some(names: Iterable[str], limit: int = 3) -> str:
     return f"{', '.join(names[:limit])} and {len(names) - limit} more"
 
 
+def both(noun: str, rest: str) -> tuple[str, str]:
+    """What is wrong with one, and with several, for `listed`.
+
+    >>> both("file", "left out")
+    ('file left out', 'files left out')
+    """
+    return f"{noun} {rest}", f"{noun}s {rest}"
+
+
+def listed(
+    name: str,
+    severity: Severity,
+    what: tuple[str, str],
+    mend: str,
+    found: Mapping[str, str] | Iterable[str],
+    also: Iterable[str] = (),
+    shown: int = 3,
+) -> list[Problem]:
+    """One problem for all places, or none where there is no place.
+
+    Args:
+        what: one, and several of them, with what becomes of them: "box left out", "boxes left out".
+        found: where, perhaps with why.
+        also: other places concerned, that are not counted: the others of pairs.
+        shown: so many of them stand in the sentence; `where` names all.
+
+    >>> listed("odd", "note", ("odd box", "odd boxes"), "Look.", {"a": "is 1", "b": ""})[0].message
+    '2 odd boxes: a (is 1) and b.'
+    """
+    reasons = dict(found) if isinstance(found, Mapping) else dict.fromkeys(found, "")
+    if not reasons:
+        return []
+    said = some((f"{where} ({why})" if why else where for where, why in reasons.items()), shown)
+    text = f"{len(reasons):,} {what[len(reasons) != 1]}: {said}."
+    where = tuple(dict.fromkeys([*reasons, *also]))
+    return [Problem(name, severity, where, text, mend)]
+
+
 Options = Mapping[str, Any]

@@ -19,7 +19,6 @@ from fitwell.data.annotated import (
     Picture,
     Unclear,
     corners_of,
-    listed,
     listed_parts,
     lists_of,
     part_of_folders,
@@ -31,7 +30,7 @@ from fitwell.data.annotated import (
 from fitwell.data.files import files_below, is_hidden, key_of
 from fitwell.data.images import in_threads
 from fitwell.data.names import IMAGE_SUFFIXES, PARTS
-from fitwell.data.types import Problem
+from fitwell.data.types import Problem, listed
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 PICTURES = ("jpegimages", "images", "imgs")

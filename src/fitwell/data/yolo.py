@@ -9,7 +9,6 @@ from fitwell.data.annotated import (
     Picture,
     Unclear,
     corners_of,
-    listed,
     lists_of,
     part_of_folders,
     pictures_below,
@@ -20,7 +19,7 @@ from fitwell.data.annotated import (
 from fitwell.data.files import files_below, key_of
 from fitwell.data.images import in_threads
 from fitwell.data.names import IMAGE_SUFFIXES, PARTS
-from fitwell.data.types import Problem
+from fitwell.data.types import Problem, listed
 from fitwell.data.voc import by_lists
 from fitwell.data.yolo_names import LISTS, names_of
 

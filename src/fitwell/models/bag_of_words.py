@@ -6,10 +6,8 @@ from pydantic import Field
 from torch import nn
 
 from fitwell.errors import SettingError
-from fitwell.models.parts import assemble, dropout_1d, dropout_rates
-from fitwell.nn.activations import ACTIVATIONS
+from fitwell.models.parts import assemble, dropout_1d, dropout_rates, hidden_layers
 from fitwell.nn.bag import BagOfWords, Counting
-from fitwell.nn.norms import norm_1d
 from fitwell.nn.types import Activation, Dropout, Init, Norm, Width
 from fitwell.spec import RESERVED, Spec
 
@@ -68,11 +66,6 @@ def bag_of_words(
     size = spec.vocabulary - RESERVED
     layers: dict[str, nn.Module | None] = {"bag": BagOfWords(spec.vocabulary, counting)}
     layers["dropout"] = dropout_1d(rates[0])
-    for i, rate in enumerate(rates[1:], start=1):
-        layers[f"linear{i}"] = nn.Linear(size, width, bias=norm != "batch")
-        layers[f"norm{i}"] = norm_1d(norm, width)
-        layers[f"activation{i}"] = ACTIVATIONS[activation]()
-        layers[f"dropout{i}"] = dropout_1d(rate)
-        size = width
-    layers["head"] = nn.Linear(size, spec.num_outputs)
+    layers |= hidden_layers(size, [width] * depth, rates[1:], activation=activation, norm=norm)
+    layers["head"] = nn.Linear(width if depth else size, spec.num_outputs)
     return assemble(layers, init)

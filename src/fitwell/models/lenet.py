@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from fitwell.models.parts import assemble, dropout_1d, dropout_rates, image_shape
+from fitwell.models.parts import assemble, dropout_rates, hidden_layers, image_shape
 from fitwell.nn.activations import ACTIVATIONS, MONOTONE
-from fitwell.nn.norms import norm_1d, norm_2d
+from fitwell.nn.norms import norm_2d
 from fitwell.nn.pooling import MaxPool2d
 from fitwell.nn.types import Activation, Depth, Dropout, Init, Norm, Pool, Width
 from fitwell.spec import Spec
@@ -67,13 +67,7 @@ def lenet(
         channels = out
     layers["flatten"] = nn.Flatten()
     size = channels * height * across
-    for i, (hidden, rate) in enumerate(
-        zip((20 * width, 14 * width), rates, strict=True), depth + 1
-    ):
-        layers[f"linear{i}"] = nn.Linear(size, hidden, bias=norm != "batch")
-        layers[f"norm{i}"] = norm_1d(norm, hidden)
-        layers[f"activation{i}"] = ACTIVATIONS[activation]()
-        layers[f"dropout{i}"] = dropout_1d(rate)
-        size = hidden
-    layers["head"] = nn.Linear(size, spec.num_outputs)
+    widths = (20 * width, 14 * width)
+    layers |= hidden_layers(size, widths, rates, activation=activation, norm=norm, first=depth + 1)
+    layers["head"] = nn.Linear(widths[-1], spec.num_outputs)
     return assemble(layers, init)

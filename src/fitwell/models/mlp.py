@@ -6,10 +6,8 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 from torch import nn
 
-from fitwell.models.parts import assemble, dropout_1d, dropout_rates
-from fitwell.nn.activations import ACTIVATIONS
+from fitwell.models.parts import assemble, dropout_rates, hidden_layers
 from fitwell.nn.columns import ColumnInputs
-from fitwell.nn.norms import norm_1d
 from fitwell.nn.types import Activation, Depth, Dropout, Init, Norm, Width
 from fitwell.spec import Column, Spec
 
@@ -71,12 +69,6 @@ def mlp(
         size = inputs.width
     else:
         layers["flatten"] = nn.Flatten()
-    for i, rate in enumerate(rates, start=1):
-        # Batch normalisation subtracts the mean, so a bias before it would never matter.
-        layers[f"linear{i}"] = nn.Linear(size, width, bias=norm != "batch")
-        layers[f"norm{i}"] = norm_1d(norm, width)
-        layers[f"activation{i}"] = ACTIVATIONS[activation]()
-        layers[f"dropout{i}"] = dropout_1d(rate)
-        size = width
-    layers["head"] = nn.Linear(size, spec.num_outputs)
+    layers |= hidden_layers(size, [width] * depth, rates, activation=activation, norm=norm)
+    layers["head"] = nn.Linear(width, spec.num_outputs)
     return assemble(layers, init)

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from fitwell.errors import SettingError
+from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.inits import draw_weights
-from fitwell.nn.types import Init
+from fitwell.nn.norms import norm_1d
+from fitwell.nn.types import Init, NormName
 from fitwell.spec import Spec
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -88,6 +90,36 @@ def in_order(layers: Mapping[str, nn.Module | None]) -> nn.Sequential:
 def assemble(layers: Mapping[str, nn.Module | None], init: Init) -> nn.Sequential:
     """The layers in order, their weights drawn: a whole model."""
     return draw(in_order(layers), init)
+
+
+def hidden_layers(
+    size: int,
+    widths: Sequence[int],
+    rates: Sequence[float],
+    *,
+    activation: str,
+    norm: NormName,
+    first: int = 1,
+) -> dict[str, nn.Module | None]:
+    """Linear layers, each with normalisation, activation and dropout behind it, under their names.
+
+    Args:
+        size: numbers that go into the first.
+        widths, rates: units and dropout of each.
+        first: number of the first, in its name.
+
+    >>> list(hidden_layers(4, [8], [0.5], activation="relu", norm="none"))
+    ['linear1', 'norm1', 'activation1', 'dropout1']
+    """
+    layers: dict[str, nn.Module | None] = {}
+    for i, (width, rate) in enumerate(zip(widths, rates, strict=True), first):
+        # Batch normalisation subtracts the mean, so a bias before it would never matter.
+        layers[f"linear{i}"] = nn.Linear(size, width, bias=norm != "batch")
+        layers[f"norm{i}"] = norm_1d(norm, width)
+        layers[f"activation{i}"] = ACTIVATIONS[activation]()
+        layers[f"dropout{i}"] = dropout_1d(rate)
+        size = width
+    return layers
 
 
 def draw(model: Network, init: Init) -> Network:
