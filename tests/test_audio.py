@@ -719,9 +719,9 @@ def test_batches_kept_ready_or_raw_are_the_same(
         )
 
     ready = batches()
-    monkeypatch.setattr("fitwell.data.batches.MOST_FLOAT_BYTES", 1000)
+    monkeypatch.setattr("fitwell.data.feeds.MOST_FLOAT_BYTES", 1000)
     raw = batches()
-    assert ready.ready and not raw.ready and raw._x.dtype == torch.int16
+    assert ready.feed.ready and not raw.feed.ready and raw.feed.x.dtype == torch.int16
     for one, other in zip(ready.epoch(2), raw.epoch(2), strict=True):
         assert torch.equal(one.index, other.index)
         torch.testing.assert_close(one.x, other.x, rtol=0, atol=1e-4)

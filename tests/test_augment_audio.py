@@ -173,7 +173,7 @@ def test_only_training_batches_are_changed(name: str, data: Data) -> None:
     one, other = next(plain.batches.epoch(0)), next(changed.batches.epoch(0))
     assert torch.equal(one.index, other.index) and one.x.shape == other.x.shape
     assert not torch.allclose(one.x, other.x, atol=1e-3)
-    assert changed.batches.ready == (name in ("time_mask", "frequency_mask"))
+    assert changed.batches.feed.ready == (name in ("time_mask", "frequency_mask"))
     for part in plain.parts:
         before, after = (next(j.parts[part].epoch(0)).x for j in (plain, changed))
         assert torch.equal(before, after)

@@ -51,7 +51,7 @@ def test_the_model_sees_the_centre() -> None:
 def test_batches_are_cut_however_they_are_kept(
     most: int, channels_last: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fitwell.data.batches.MOST_FLOAT_BYTES", most)
+    monkeypatch.setattr("fitwell.data.feeds.MOST_FLOAT_BYTES", most)
     data = read(pictures(), {"crop_size": 7})
     fitted = preprocess.fit(data, np.arange(60))
     rows = np.arange(5, 30)

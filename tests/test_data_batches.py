@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fitwell.data import batches as module
-from fitwell.data import preprocess, read
+from fitwell.data import feeds, preprocess, read
 from fitwell.data.batches import Batches
 
 ROWS = np.arange(3, 1000, 3)
@@ -60,10 +59,10 @@ def test_converting_a_batch_gives_what_keeping_floats_gives(
     monkeypatch: pytest.MonkeyPatch, channels_last: bool, source: str
 ) -> None:
     kept = make(source, channels_last=channels_last)
-    monkeypatch.setattr(module, "MOST_FLOAT_BYTES", 0)
+    monkeypatch.setattr(feeds, "MOST_FLOAT_BYTES", 0)
     converted = make(source, channels_last=channels_last)
-    assert kept.ready
-    assert not converted.ready
+    assert kept.feed.ready
+    assert not converted.feed.ready
     for a, b in zip(kept.epoch(1), converted.epoch(1), strict=True):
         assert torch.equal(a.index, b.index)
         assert torch.equal(a.y, b.y)
@@ -79,7 +78,7 @@ def test_colour_images_are_really_channels_last(monkeypatch: pytest.MonkeyPatch)
     rows = np.arange(40)
     fitted = preprocess.fit(data, rows)
     for limit in (2**30, 0):
-        monkeypatch.setattr(module, "MOST_FLOAT_BYTES", limit)
+        monkeypatch.setattr(feeds, "MOST_FLOAT_BYTES", limit)
         made = Batches(
             data.inputs,
             data.targets,
@@ -96,11 +95,11 @@ def test_colour_images_are_really_channels_last(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_large_uint8_data_is_shared_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_FLOAT_BYTES", 0)
+    monkeypatch.setattr(feeds, "MOST_FLOAT_BYTES", 0)
     data = read("digits")
     fitted = preprocess.fit(data, ROWS)
     made = Batches(data.inputs, data.targets, ROWS, batch_size=9, preprocess=fitted)
-    assert made._x.data_ptr() == data.inputs.ctypes.data
+    assert made.feed.x.data_ptr() == data.inputs.ctypes.data
     before = data.inputs.copy()
     list(made.epoch(0))
     np.testing.assert_array_equal(data.inputs, before)  # the in-place arithmetic is on the batch

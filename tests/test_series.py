@@ -152,11 +152,11 @@ def test_batches_are_the_same_prepared_at_once_or_one_by_one(
         batches = Batches(
             data.inputs, data.targets, np.arange(60), batch_size=16, preprocess=fitted
         )
-        assert batches.ready == ready
+        assert batches.feed.ready == ready
         return torch.cat([batch.x for batch in batches.epoch(0)])
 
     ready = all_of(True)
-    monkeypatch.setattr("fitwell.data.batches.MOST_FLOAT_BYTES", 100)
+    monkeypatch.setattr("fitwell.data.feeds.MOST_FLOAT_BYTES", 100)
     assert torch.equal(ready, all_of(False))
     assert ready.shape == (60, 2, 30)
 

@@ -365,16 +365,16 @@ def test_inputs_are_scaled_by_the_training_rows_alone() -> None:
 def test_the_share_of_the_time_waiting_for_data_is_measured(
     digits: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fitwell.data.batches import Batches
+    from fitwell.data.feeds import Kept
 
     quick = trained(digits, train__epochs=1).epochs[0]["waiting"]
-    read = Batches._inputs
+    read = Kept.__call__
 
-    def slow(self: Batches, at: torch.Tensor) -> torch.Tensor:
+    def slow(self: Kept, at: torch.Tensor, epoch: int, step: int) -> torch.Tensor:
         time.sleep(0.02)
-        return read(self, at)
+        return read(self, at, epoch, step)
 
-    monkeypatch.setattr(Batches, "_inputs", slow)
+    monkeypatch.setattr(Kept, "__call__", slow)
     assert trained(digits, train__epochs=1).epochs[0]["waiting"] > max(0.5, quick)
 
 

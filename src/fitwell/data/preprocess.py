@@ -94,6 +94,18 @@ class Preprocess:
                     blocks.append(cycles(values.astype(np.float64)).astype(np.float32))
         return np.concatenate(blocks, axis=1)
 
+    def shape_of(self, array: np.ndarray) -> tuple[int, ...]:
+        """Shape of what the model sees of each of these raw inputs."""
+        if self.words is not None:
+            return (self.words.length,)
+        if self.sound is not None:
+            return self.sound.shape
+        if self.kind == "images":
+            return (array.shape[1], *(self.seen or array.shape[2:]))
+        if self.kind == "series":
+            return array.shape[1:]
+        return (sum(len(column.features) for column in self.columns),)
+
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
         """(factor, shift) a channel, float32: `raw * factor + shift`."""
         scale = np.asarray(self.scale)

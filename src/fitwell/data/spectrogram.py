@@ -1,4 +1,4 @@
-"""Waves to log-mel spectrograms on a device, for `batches`; with torch, as only these two have it here."""
+"""Waves to log-mel spectrograms on a device, for `feeds`; with torch."""
 
 import torch
 from torch import Tensor
