@@ -62,12 +62,16 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
         return ""
     if any(name.lower().strip() in TARGET_NAMES for name in names):
         return ""
+    dates, order = table.frame[dated[0]], options["dates"]
+    # Few rows first: whole columns are parsed only where these look like a series.
+    if _rises_by_equal_steps(dates.head(LOOKED_AT), table.keys[:LOOKED_AT], order) is False:
+        return ""
     others = [name for name in names if name not in dated]
     if not others or not all(_may_be_numbers(table, name) for name in others):
         return ""
     if _has_classes(table, others[-1]):  # it is the target
         return ""
-    return dated[0] if _rises_by_equal_steps(table, dated[0], options) else ""
+    return dated[0] if _rises_by_equal_steps(dates, table.keys, order) else ""
 
 
 def _may_be_dates(series: Any) -> bool:
@@ -98,12 +102,15 @@ def _has_classes(table: Table, name: str) -> bool:
     return whole and few_enough(len(np.unique(known)), len(known))
 
 
-def _rises_by_equal_steps(table: Table, name: str, options: dict[str, Any]) -> bool:
+def _rises_by_equal_steps(series: Any, keys: list[str], order: str) -> bool | None:
+    """Whether dates do; None where they leave open which is the day and which the month, or are none."""
     try:
-        found = read_dates(dates_of(table.frame[name]), table.keys, options["dates"])
+        found = read_dates(dates_of(series), keys, order)
     except BadData:
-        return False  # who reads it as a table says it
-    if found is None or not np.isfinite(found[0]).all() or (np.diff(found[0]) <= 0).any():
+        return None  # who reads it as a table says it
+    if found is None:
+        return None
+    if not np.isfinite(found[0]).all() or (np.diff(found[0]) <= 0).any():
         return False
     spacing = spacing_of(found[0], dates=True)
     return spacing.whole and not spacing.gaps() and not spacing.every.startswith("about")

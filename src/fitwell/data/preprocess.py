@@ -11,8 +11,8 @@ the last step is never 0 in every channel, so that a model can tell the end.
 Regression targets are standardised for training and restored to their own unit afterwards.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -77,6 +77,10 @@ class Preprocess:
             return out
         if self.kind == "series":
             return prepared(array, np.asarray(self.mean), np.asarray(self.scale))
+        return self._of_columns(array)
+
+    def _of_columns(self, array: np.ndarray) -> np.ndarray:
+        """[example, feature] float32 of a table."""
         blocks = []
         for i, column in enumerate(self.columns):
             values = array[:, i]
@@ -166,45 +170,23 @@ def fit(
             and distance of the quartiles, then bent into -3 to 3, so that no outlier rules a column
             (Holzmueller, Grinsztajn and Steinwart 2024, NeurIPS, section 3).
     """
-    target_mean, target_scale = _target_moments(data, rows)
     if data.spec.kind in ("images", "boxes"):
-        mean, scale = moments or _channel_moments(data.inputs, rows)
-        return Preprocess(
-            "images",
-            mean,
-            scale,
-            target_mean=target_mean,
-            target_scale=target_scale,
-            unit=unit_of(data.inputs, rows),
-            seen=data.spec.input_shape[1:] if data.spec.stored else (),
-        )
-    if data.spec.kind == "text":
-        return Preprocess(
-            "text",
-            target_mean=target_mean,
-            target_scale=target_scale,
-            words=fit_words(
-                data.inputs[rows].tolist(),
-                most=data.spec.vocabulary - RESERVED,
-                length=data.spec.input_shape[0],
-            ),
-        )
-    if data.spec.kind == "audio":
-        sound = Sound.of(data.spec)
-        mean, scale = _sound_moments(data.inputs, rows, sound)
-        return Preprocess(
-            "audio", mean, scale, target_mean=target_mean, target_scale=target_scale, sound=sound
-        )
-    if data.spec.kind == "series":
-        centres, deviations = channel_moments(data.inputs, rows)
-        pairs = zip(deviations.tolist(), np.abs(centres).tolist(), strict=True)
-        return Preprocess(
-            "series",
-            tuple(centres.tolist()),
-            tuple(_usable(deviation, centre) for deviation, centre in pairs),
-            target_mean=target_mean,
-            target_scale=target_scale,
-        )
+        fitted = _fit_images(data, rows, moments)
+    elif data.spec.kind == "table":
+        fitted = _fit_table(data, rows, scaling)
+    else:
+        fitted = _FITS[data.spec.kind](data, rows)
+    target_mean, target_scale = _target_moments(data, rows)
+    return replace(fitted, target_mean=target_mean, target_scale=target_scale)
+
+
+def _fit_images(data: Data, rows: np.ndarray, moments: Moments | None) -> Preprocess:
+    mean, scale = moments or _channel_moments(data.inputs, rows)
+    seen = data.spec.input_shape[1:] if data.spec.stored else ()
+    return Preprocess("images", mean, scale, unit=unit_of(data.inputs, rows), seen=seen)
+
+
+def _fit_table(data: Data, rows: np.ndarray, scaling: Scaling) -> Preprocess:
     means, scales, fills = [], [], []
     for i, column in enumerate(data.spec.columns):
         if column.kind == "category":
@@ -219,16 +201,35 @@ def fit(
         means.append(centre)
         scales.append(scale)
         fills.append(float(np.median(values)))
-    return Preprocess(
-        "table",
-        tuple(means),
-        tuple(scales),
-        tuple(fills),
-        data.spec.columns,
-        target_mean,
-        target_scale,
-        clip=CLIP if scaling == "robust" else 0.0,
-    )
+    clip = CLIP if scaling == "robust" else 0.0
+    columns = data.spec.columns
+    return Preprocess("table", tuple(means), tuple(scales), tuple(fills), columns, clip=clip)
+
+
+def _fit_texts(data: Data, rows: np.ndarray) -> Preprocess:
+    most, length = data.spec.vocabulary - RESERVED, data.spec.input_shape[0]
+    words = fit_words(data.inputs[rows].tolist(), most=most, length=length)
+    return Preprocess("text", words=words)
+
+
+def _fit_recordings(data: Data, rows: np.ndarray) -> Preprocess:
+    sound = Sound.of(data.spec)
+    mean, scale = _sound_moments(data.inputs, rows, sound)
+    return Preprocess("audio", mean, scale, sound=sound)
+
+
+def _fit_series(data: Data, rows: np.ndarray) -> Preprocess:
+    centres, deviations = channel_moments(data.inputs, rows)
+    pairs = zip(deviations.tolist(), np.abs(centres).tolist(), strict=True)
+    scales = tuple(_usable(deviation, centre) for deviation, centre in pairs)
+    return Preprocess("series", tuple(centres.tolist()), scales)
+
+
+_FITS: dict[str, Callable[[Data, np.ndarray], Preprocess]] = {
+    "text": _fit_texts,
+    "audio": _fit_recordings,
+    "series": _fit_series,
+}
 
 
 def central(images: Pictures, size: tuple[int, ...]) -> Pictures:
