@@ -19,6 +19,8 @@ from fitwell.data import preprocess, read, split
 from fitwell.data.batches import Batches
 from fitwell.data.inputs import read_inputs
 from fitwell.errors import SettingError
+from fitwell.report import mistakes
+from fitwell.report.pixels import overlay
 from fitwell.resolve import complete
 from fitwell.spec import Spec
 from fitwell.train.job import build_job
@@ -113,6 +115,16 @@ def test_flips_cut_out_a_random_place_too() -> None:
     assert len(places) > 8
 
 
+def test_nearly_all_cut_out_is_nearly_all_seen() -> None:
+    """The picture is shrunk to what the model sees, and no middle is cut out of it."""
+    ramp = torch.linspace(0, 1, 48).expand(1, 1, 48, 48)
+    change = augment((24, 12), crop=[0.98, 0.98], crop_ratio=[1.0, 1.0])
+    for x in (ramp, ramp.mT):
+        out = change(x.expand(8, 3, 48, 48), 0, 0)
+        assert out.shape == (8, 3, 24, 12)
+        assert (out.amin((1, 2, 3)) < 0.06).all() and (out.amax((1, 2, 3)) > 0.94).all()
+
+
 def test_a_part_that_is_cut_out_comes_as_large_as_the_model_sees() -> None:
     """As torchvision's resized_crop gives it, but for the smoothing of what it shrinks."""
     rng = np.random.default_rng(0)
@@ -180,3 +192,14 @@ def test_what_is_too_large_or_no_image_is_refused() -> None:
         SettingError, match=r"data.crop_size = 8: is for images, and these are rows"
     ):
         read(table, {"crop_size": 8})
+
+
+def test_a_map_of_a_mistake_covers_what_the_model_saw() -> None:
+    data = read(pictures(), {"crop_size": 8})
+    shares = np.linspace(0, 1, 64).reshape(8, 8).tolist()
+    middle = data.inputs[7][:, 2:10, 2:10]
+    assert (
+        mistakes._looked(data, 7, shares)
+        == overlay(middle, shares)
+        != overlay(data.inputs[7], shares)
+    )

@@ -237,6 +237,15 @@ def test_width_of_a_densenet_is_its_growth() -> None:
     assert edits_of("wider", "resnet") == [{"model.width": 128}]
 
 
+def test_without_a_hidden_layer_nothing_is_wider() -> None:
+    texts = Spec("text", "classification", (9,), classes=("bad", "good"))
+    for depth in (0, 1):
+        recipe = complete({"model.name": "bag_of_words", "model.depth": depth}, texts)
+        for name in ("wider", "narrower"):
+            edits = REMEDIES[name](recipe, texts, a_finding("underfitting"))
+            assert len(list(edits)) == depth
+
+
 def test_a_convnet_gives_way_to_a_small_resnet_only_where_capacity_is_short() -> None:
     small = {"model.name": "resnet", "model.depth": 20, "model.width": 16}
     assert edits_of("other_family", "convnet") == [small]

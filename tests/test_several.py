@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from data_problems import named
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -169,6 +170,18 @@ def test_a_table_of_image_paths_with_several_labels(tmp_path: Path) -> None:
     data = read(str(photos(tmp_path)), {"task": "multilabel"})
     assert data.spec.kind == "images" and data.spec.classes == ("even", "large", "loop")
     np.testing.assert_array_equal(data.targets, digits()[1][:120, [0, 2, 1]])
+
+
+def test_a_label_whose_files_cannot_be_read_is_named(tmp_path: Path) -> None:
+    source = photos(tmp_path)
+    tags = pl.read_csv(source).with_columns(pl.col("tags").fill_null(""))
+    tags[7, "tags"] = "rare; large"
+    tags.write_csv(source)
+    (tmp_path / "7.png").write_bytes(b"no image")
+    data = read(str(source), {"task": "multilabel"})
+    assert data.spec.classes == ("even", "large", "loop")
+    lost = named(data.problems, "empty_class")
+    assert lost.where == ("rare",) and "No image of the label rare can be read" in lost.message
 
 
 def test_check_finds_what_is_wrong_with_labels() -> None:

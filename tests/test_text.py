@@ -6,6 +6,7 @@ import tarfile
 import time
 import tracemalloc
 import unicodedata
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from fitwell.data import BadData, check, preprocess, read, split
 from fitwell.data.batches import Batches
 from fitwell.data.duplicates import near_groups
 from fitwell.data.inputs import read_inputs
+from fitwell.data.labelled import Labelled
 from fitwell.data.preprocess import Preprocess
 from fitwell.data.text_checks import near_texts
 from fitwell.data.types import fingerprint
@@ -180,6 +182,8 @@ def test_texts_beside_other_columns_are_asked_about() -> None:
     with pytest.raises(BadData, match=r"data.text=text .* data.kind=table") as raised:
         read(frame)
     assert raised.value.problems[0].name == "ambiguous_kind"
+    with pytest.raises(BadData, match=r"data.text=text .* data.kind=table"):
+        read(frame, {"target": "label"})  # named or not, it is no input: age is left open still
     assert read(frame, {"text": "text"}).spec.kind == "text"
     table = read(frame, {"kind": "table"})
     assert table.spec.kind == "table" and [c.name for c in table.spec.columns] == ["age"]
@@ -442,8 +446,13 @@ def test_copies_conflicts_and_telling_words_are_found() -> None:
         "ratedbad (bad)",
         "ratedgood (good)",
     }
-    clean, none = check((texts, labels))
-    assert clean is not None and "target_in_features" not in {p.name for p in none}
+    usual = [  # a word that every good text has, and a fifth of the bad: it gives nothing away
+        f"{text} splendid" if label == "good" or i % 10 == 1 else text
+        for i, (text, label) in enumerate(zip(texts, labels, strict=True))
+    ]
+    for source in ((texts, labels), (usual, labels)):
+        clean, none = check(source)
+        assert clean is not None and "target_in_features" not in {p.name for p in none}
 
 
 def test_a_cleaned_list_is_a_source_like_the_first(tmp_path: Path) -> None:
@@ -786,3 +795,15 @@ def test_numbers_beside_texts_are_numbers_however_they_are_written(tmp_path: Pat
     for name in ("a.csv", "a.parquet"):
         found = {p.name for p in check(tmp_path / name, {"text": "review"})[1]}
         assert "group_across_split" not in found, name
+
+
+def test_all_that_is_known_of_examples_goes_with_those_left_out() -> None:
+    numbers = np.arange(4)
+    names = {"part": numbers.astype(str), "groups": numbers + 10, "times": numbers / 2}
+    kept = np.array([True, False, True, True])
+    left = Labelled("a", numbers, list("wxyz"), **names).only(kept)
+    assert left.keys == ["w", "y", "z"] and left.values.tolist() == [0, 2, 3]
+    for name, values in names.items():
+        assert getattr(left, name).tolist() == values[kept].tolist()
+    arrays = {f.name for f in fields(Labelled) if "ndarray" in str(f.type)}
+    assert arrays == {"values", "keys", *names}

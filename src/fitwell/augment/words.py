@@ -55,7 +55,7 @@ def word_swap(rng: np.random.Generator, ids: Words, *, word_swap: float) -> Word
     first = rng.integers(2, size=(count, 1))
     turned = rng.random((count, length)) < word_swap
     # A pair begins at every second place from `first` on, where a word follows.
-    begins = (np.arange(length) % 2 == first) & turned & there
+    begins = (np.arange(length) % 2 == first) & turned
     begins[:, :-1] &= there[:, 1:]
     begins[:, -1] = False
     order[begins] += 1

@@ -16,6 +16,7 @@ from fitwell.data.images import Header, choose_size, header, in_threads
 from fitwell.data.labelled import Labelled
 from fitwell.data.names import IMAGE_SUFFIXES
 from fitwell.data.options import target_and_task
+from fitwell.data.several import parted
 from fitwell.data.types import BadData, Data, Options, Problem, many, some
 from fitwell.spec import Spec
 
@@ -67,13 +68,22 @@ class Found:
         )
 
     def lost(self, kept: Sequence[Item], noun: str, task: str) -> list[Problem]:
-        """Classes of which no file could be read."""
-        if task == "multilabel" or not all(isinstance(item.label, str) for item in self.items):
+        """Classes, or labels of an example's several, of which no file could be read."""
+        several = task == "multilabel"
+        labels = [item.label for item in self.items]
+        if not all(isinstance(label, str) or (several and label is None) for label in labels):
             return []
-        lost = sorted({item.label for item in self.items} - {item.label for item in kept})
+        stays = {item.key for item in kept}
+        parts = parted(labels)[1] if several else [[label] for label in labels]
+        found, left = set[str](), set[str]()
+        for item, names in zip(self.items, parts, strict=True):
+            found.update(names)
+            left.update(names if item.key in stays else ())
+        lost = sorted(found - left)
         if not lost:
             return []
-        text = f"No {noun} of the class {some(lost)} can be read; the class is left out."
+        what = "label" if several else "class"
+        text = f"No {noun} of the {what} {some(lost)} can be read; the {what} is left out."
         return [Problem("empty_class", "warning", tuple(lost), text, "Replace its files.")]
 
 

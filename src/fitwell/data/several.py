@@ -121,14 +121,21 @@ def _numbers(values: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     return out
 
 
+def parted(values: Sequence[object]) -> tuple[str, list[list[str]]]:
+    """What parts the labels of an example, and the labels of each.
+
+    >>> parted(["cat; dog", None, "cat"])
+    (';', [['cat', 'dog'], [], ['cat']])
+    """
+    texts = ["" if v is None or v != v else str(v).strip() for v in values]
+    separator = next((mark for mark in SEPARATORS if any(mark in text for text in texts)), "")
+    each = [text.split(separator) if separator else [text] for text in texts]
+    return separator, [[one.strip() for one in labels if one.strip()] for labels in each]
+
+
 def _sets(values: np.ndarray, keys: np.ndarray, target: str, labels: tuple[str, ...]) -> Encoded:
     """Text such as `cat;dog`: the labels of an example; an empty one has none."""
-    texts = ["" if v is None or v != v else str(v).strip() for v in values.tolist()]
-    separator = next((mark for mark in SEPARATORS if any(mark in text for text in texts)), "")
-    parts = [
-        [one.strip() for one in (text.split(separator) if separator else [text]) if one.strip()]
-        for text in texts
-    ]
+    separator, parts = parted(values.tolist())
     found = sorted({one for each in parts for one in each})
     if not found:
         raise refuse(
