@@ -22,6 +22,7 @@ NAMES = (
     "augment",
     "store",
     "tables",
+    "series",
     "finetune",
     "families",
     "healthy",

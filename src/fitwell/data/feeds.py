@@ -101,7 +101,11 @@ class Raw:
 
 
 class Pictures(Raw):
-    """Images as they came, cut and normalised on the device."""
+    """Images as they came, cut and normalised on the device.
+
+    Args:
+        channels_last: layout of the batches.
+    """
 
     def __init__(
         self,
@@ -109,18 +113,26 @@ class Pictures(Raw):
         prepared: Preprocess,
         device: torch.device,
         whole: bool,
-        layout: torch.memory_format,
+        *,
+        channels_last: bool,
     ) -> None:
         super().__init__(x, prepared, device, whole)
-        factor, shift = prepared.affine()
-        self.factor = torch.from_numpy(factor).view(-1, 1, 1).to(device)
-        self.shift = torch.from_numpy(shift).view(-1, 1, 1).to(device)
-        self.layout = layout
+        self.factor, self.shift = (torch.from_numpy(v).to(device) for v in prepared.affine())
+        self.channels_last = channels_last
 
     def __call__(self, at: Tensor, epoch: int, step: int) -> Tensor:
-        x = central(self.x.index_select(0, at), self.prepared.seen)
-        x = x.to(self.device).to(torch.float32, memory_format=self.layout)
-        return x.mul_(self.factor).add_(self.shift)
+        x = central(self.x.index_select(0, at), self.prepared.seen).to(self.device)
+        if not self.channels_last:
+            factor, shift = self.factor.view(-1, 1, 1), self.shift.view(-1, 1, 1)
+            return x.to(torch.float32).mul_(factor).add_(shift)
+        # A channel at a time, then whole rows of pixels: a sum over a last dimension of three is slow.
+        count, channels, height, width = x.shape
+        out = x.new_empty((count, height, width, channels), dtype=torch.float32)
+        for channel in range(channels):
+            out[..., channel] = x[:, channel]
+        rows = out.view(count, height, width * channels)
+        rows.mul_(self.factor.repeat(width)).add_(self.shift.repeat(width))
+        return out.permute(0, 3, 1, 2)
 
 
 class Waves:
@@ -187,5 +199,5 @@ def feed_of(
     if sound is not None:
         return Waves(x, sound, changed, whole, layout)
     if len(seen) == 3:
-        return Pictures(x, prepared, device, whole, layout)
+        return Pictures(x, prepared, device, whole, channels_last=channels_last)
     return Raw(x, prepared, device, whole)
