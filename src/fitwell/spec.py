@@ -13,7 +13,9 @@ PLURAL: dict[str, str] = {
     "audio": "recordings",
     "series": "series",
 }
-TaskName = Literal["classification", "multilabel", "regression", "detection", "forecasting"]
+TaskName = Literal[
+    "classification", "multilabel", "regression", "detection", "forecasting", "language"
+]
 Resize = Literal["crop", "squash", "letterbox"]
 
 
@@ -61,9 +63,9 @@ class Spec:
         task: what is predicted.
         input_shape: shape of one example as the model sees it: (channel, height, width) for images and
             for pictures with boxes, (feature,) for tables, with the features of every column; (word,)
-            for texts; (1, mel, frame) for recordings; (channel, time) for series, with the steps of the
-            longest. Behind the end of a shorter one the model sees 0 in every channel, and never at its
-            last step (see `fitwell.data.steps`).
+            for texts, (character,) for one that is a source by itself; (1, mel, frame) for recordings;
+            (channel, time) for series, with the steps of the longest. Behind the end of a shorter one the
+            model sees 0 in every channel, and never at its last step (see `fitwell.data.steps`).
         classes: names of the classes, or of the labels of which an example may have several, in
             index order; empty for regression.
         target: name of the target column or of what is predicted; of several, with commas.
@@ -114,6 +116,8 @@ class Spec:
             return f"rows of {len(self.columns)} columns"
         if self.kind == "boxes":
             return f"pictures with {sum(self.class_counts):,} boxes"
+        if self.task == "language":
+            return f"one text of {self.input_shape[0]:,} characters"
         if self.kind == "text":
             return f"texts of at most {self.input_shape[0]:,} words"
         if self.kind == "audio":
@@ -126,6 +130,15 @@ class Spec:
                 f"series of {channels:,} channel{'s' * (channels != 1)} and at most {steps:,} steps"
             )
         return f"images of {'x'.join(str(n) for n in self.input_shape)}"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the source is one long example, parted within: a series or a text.
+
+        >>> Spec("series", "forecasting", (7, 900)).is_whole, Spec("series", "regression", (7, 9)).is_whole
+        (True, False)
+        """
+        return self.task in ("forecasting", "language")
 
     @property
     def kept_size(self) -> tuple[int, int]:

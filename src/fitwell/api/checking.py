@@ -85,7 +85,7 @@ def check(
 def _parted(data: Data | None, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
     from fitwell.data import split
 
-    if data is None or data.spec.task == "forecasting":
+    if data is None or data.spec.is_whole:
         return {}
     try:
         rows = split.fit_rows(data, options, seed)

@@ -94,6 +94,8 @@ def described(spec: Any) -> str:
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
         boxes = f"{sum(spec.class_counts):,} boxes of {len(spec.classes)} classes"
         return f"{spec.num_examples:,} images with {boxes}: {names}"
+    if spec.task == "language":
+        return what[0].upper() + what[1:]
     if spec.task == "forecasting":
         channels, steps = spec.input_shape
         return f"One series of {channels:,} column{'s' * (channels != 1)} and {steps:,} steps" + (

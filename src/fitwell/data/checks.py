@@ -41,8 +41,8 @@ def problems_of(data: Data, options: Options, *, thorough: bool = False) -> tupl
 
 def size(data: Data, options: Options) -> Iterator[Problem]:
     n = len(data)
-    if data.spec.task == "forecasting":
-        return  # one series, of many steps
+    if data.spec.is_whole:
+        return  # one series of many steps, or one text
     if n < 4:
         yield Problem(
             "too_few_examples",
@@ -212,7 +212,7 @@ def columns(data: Data, options: Options) -> Iterator[Problem]:
 
 
 def finite(data: Data, options: Options) -> Iterator[Problem]:
-    if data.inputs.dtype.kind != "f" or data.spec.task == "forecasting":
+    if data.inputs.dtype.kind != "f" or data.spec.is_whole:
         return  # of one series its reader says where
     flat = data.inputs.reshape(len(data), -1)
     bad = (

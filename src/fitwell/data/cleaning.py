@@ -119,11 +119,12 @@ def clean(
             "Mend the annotations themselves, or move away what is listed.",
             str(source)[:80],
         )
-    if data is not None and data.spec.kind == "series":
+    if data is not None and (data.spec.kind == "series" or data.spec.is_whole):
+        what = "is one text" if data.spec.kind == "text" else "holds series"
         raise refuse(
             "nothing_to_fix",
-            f"fix: {Path(source).name} holds series, of which no cleaned copy is written.",
-            "`fitwell check` says what is wrong with each, and how to mend it.",
+            f"fix: {Path(source).name} {what}, of which no cleaned copy is written.",
+            "`fitwell check` says what is wrong, and how to mend it.",
             str(source),
         )
     path = Path(source).expanduser()

@@ -14,7 +14,7 @@ MOSTLY_MISSING = 0.5
 
 def series_lengths(data: Data, options: Options) -> Iterator[Problem]:
     """How long the series are, where that varies, and those of one step."""
-    if data.spec.kind != "series" or data.spec.task == "forecasting" or not len(data):
+    if data.spec.kind != "series" or data.spec.is_whole or not len(data):
         return
     ends = lengths(data.inputs)
     if ends.min() < ends.max():
@@ -41,7 +41,7 @@ def series_lengths(data: Data, options: Options) -> Iterator[Problem]:
 
 def series_values(data: Data, options: Options) -> Iterator[Problem]:
     """Missing values, channels and series that never change."""
-    if data.spec.kind != "series" or data.spec.task == "forecasting" or not len(data):
+    if data.spec.kind != "series" or data.spec.is_whole or not len(data):
         return
     yield from _missing(data)
     low, high = _range(data.inputs)

@@ -8,10 +8,12 @@ from typing import Any
 from fitwell.data.archive import is_archive, stem_of, unpacked
 from fitwell.data.arrays import read_arrays
 from fitwell.data.checks import problems_of
+from fitwell.data.corpus import NOT_YET as NO_LANGUAGE
+from fitwell.data.corpus import is_corpus, read_corpus
 from fitwell.data.download import PUBLISHED
 from fitwell.data.hugging_face import is_hugging_face, read_hugging_face
 from fitwell.data.items import other_kind
-from fitwell.data.long_series import NOT_YET
+from fitwell.data.long_series import NOT_YET as NO_FORECAST
 from fitwell.data.names import TABLE_SUFFIXES
 from fitwell.data.options import fill, refuse_of_other_kinds
 from fitwell.data.sources import SOURCES
@@ -44,6 +46,8 @@ TRAINING_ONLY = {
     "time_across_split",
     "files_across_split",
 }
+# What can be read and checked, and nothing can be trained on yet.
+NOT_YET = (NO_FORECAST, NO_LANGUAGE)
 OTHER_ARCHIVES = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")  # or of a single file
 
 
@@ -63,7 +67,7 @@ def read(source: Any, options: Options | None = None, *, like: Spec | None = Non
     data, problems = _read(source, fill(options or {}), like)
     if like is not None:
         problems = tuple(p for p in problems if p.name not in TRAINING_ONLY)
-    problems = tuple(replace(p, severity="error") if p.name == NOT_YET else p for p in problems)
+    problems = tuple(replace(p, severity="error") if p.name in NOT_YET else p for p in problems)
     if any(p.severity == "error" for p in problems):
         raise BadData(problems)
     return data.with_problems(problems)
@@ -191,6 +195,8 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         from fitwell.data.npz import read_npz
 
         return read_npz(path, options, like=like)
+    if like is None and is_corpus(path, options):
+        return read_corpus(path, options)
     if suffix in TABLE_SUFFIXES:
         from fitwell.data.table import read_table
 
@@ -200,8 +206,9 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         "unknown_file",
         f"{path.name} is of no kind that fitwell reads.",
         unpack
-        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, .ts, folders of IDX files, of class folders "
-        "with images, texts or recordings and of images with boxes, and .zip and .tar of such.",
+        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, .ts, one text (.txt, .md), folders of IDX files, "
+        "of class folders with images, texts or recordings and of images with boxes, and .zip and .tar of "
+        "such.",
         str(path),
     )
 
