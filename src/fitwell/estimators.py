@@ -92,7 +92,8 @@ class _Estimator(BaseEstimator):
             preprocess=self.preprocess_,
             shuffle=False,
         )
-        outputs = outputs_of(self.module_, batches, "float32")
+        views = self.recipe_.get("augment.tta", "none")
+        outputs = outputs_of(self.module_, batches, "float32", views)
         return task_of(self.spec_).decode(outputs.numpy(), self.preprocess_.restore)
 
 

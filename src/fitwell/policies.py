@@ -77,7 +77,11 @@ def without_old(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[
     before = recipe.get(SETTING)
     if settings.get(SETTING, before) == before:
         return dict(recipe)
-    return {name: value for name, value in recipe.items() if not name.startswith("augment.")}
+    return {
+        name: value
+        for name, value in recipe.items()
+        if not name.startswith("augment.") or name == "augment.tta"
+    }
 
 
 def are_characters(classes: tuple[str, ...]) -> bool:

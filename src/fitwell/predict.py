@@ -54,7 +54,8 @@ def _outputs(run: Run, values: np.ndarray) -> tuple[Decoded, Any, Any]:
 
         model = model.to(memory_format=torch.channels_last)
     precision = str(run.environment.get("precision", "float32"))
-    outputs = outputs_of(model.to(device), batches, precision)
+    views = run.recipe.get("augment.tta", "none")
+    outputs = outputs_of(model.to(device), batches, precision, views)
     return task.decode(outputs.cpu().numpy(), preprocess.restore), outputs, preprocess
 
 

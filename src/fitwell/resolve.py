@@ -290,8 +290,14 @@ def _augments(values: Mapping[str, Any], spec: Spec) -> None:
         suited = kind in augmented if key == "policy" else kind == changed
         if value != usual and not suited:
             what = "images, texts or recordings" if key == "policy" else PLURAL[changed]
+            does = "is for" if key == "tta" else "changes"
             raise SettingError(
-                f"{name} = {value}: changes {what}, and these are {spec.examples}. Leave it out.",
+                f"{name} = {value}: {does} {what}, and these are {spec.examples}. Leave it out.",
+                setting=name,
+            )
+        if value != usual and spec.kind == "boxes" and key == "tta":
+            raise SettingError(
+                f"{name} = {value}: boxes lie elsewhere in each view, and are not averaged. Leave it out.",
                 setting=name,
             )
         if value != usual and spec.kind == "boxes" and key in (*MIXING, "erase"):

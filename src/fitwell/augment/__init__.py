@@ -10,9 +10,10 @@ from fitwell.augment.colour import COLOUR, OF_COLOURS
 from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY
 from fitwell.augment.mixing import MIXING
-from fitwell.augment.options import augment_settings
+from fitwell.augment.options import CHANGELESS, augment_settings
 from fitwell.augment.sharpness import blur, noise
 from fitwell.augment.sounds import SOUNDS, AugmentSounds
+from fitwell.augment.tta import tta
 from fitwell.augment.words import WORDS, AugmentWords
 
 AUGMENTATIONS = {
@@ -24,12 +25,14 @@ AUGMENTATIONS = {
     **MIXING,
     **WORDS,
     **SOUNDS,
+    "tta": tta,
 }
 # What each setting is for, where that is not images.
 KIND_OF: dict[str, str] = {**dict.fromkeys(WORDS, "text"), **dict.fromkeys(SOUNDS, "audio")}
 
 __all__ = [
     "AUGMENTATIONS",
+    "CHANGELESS",
     "IN_RANGE",
     "KIND_OF",
     "MIXING",
@@ -41,4 +44,5 @@ __all__ = [
     "AugmentWords",
     "augment_settings",
     "move_boxes",
+    "tta",
 ]

@@ -16,7 +16,7 @@ from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY, Matrices, matrices
 from fitwell.augment.images import Images, laid_out_as
 from fitwell.augment.mixing import MIXING, mix
-from fitwell.augment.options import augment_settings
+from fitwell.augment.options import CHANGELESS, augment_settings
 from fitwell.augment.sharpness import blur, noise
 from fitwell.data.batches import Mixture
 
@@ -49,7 +49,7 @@ class Augment:
     ) -> None:
         usual = augment_settings()
         changed = {name: value for name, value in settings.items() if value != usual[name]}
-        self.used = {name: value for name, value in changed.items() if name != "policy"}
+        self.used = {name: value for name, value in changed.items() if name not in CHANGELESS}
         self.geometry = {
             name: {k: settings[k] for k in getfullargspec(change).kwonlyargs}
             for name, change in GEOMETRY.items()

@@ -1,10 +1,12 @@
 """The settings `augment.*`. No torch."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
 from fitwell.policies import Policy
+
+Views: TypeAlias = Literal["none", "mirror", "scales"]
 
 Chance: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
@@ -18,6 +20,8 @@ Decibels: TypeAlias = Annotated[
 Shares: TypeAlias = Annotated[list[Share], Field(min_length=2, max_length=2)]
 
 _SAME = [1.0, 1.0]  # read, never changed
+# Settings that change no training example by themselves.
+CHANGELESS = ("policy", "tta")
 NO_NOISE = [100.0, 100.0]  # dB below the sound: less than the steps of 16 bits; read, never changed
 
 
@@ -124,6 +128,14 @@ def augment_settings(
         Chance,
         Field(description="of recordings: largest share of the mel bands covered by the mean"),
     ] = 0.0,
+    tta: Annotated[
+        Views,
+        Field(
+            description="of images: the views from which each is predicted, by the mean of their outputs "
+            "(test-time augmentation); mirror: itself and its mirror image; scales: both, at three sizes, "
+            "which takes six times as long; epochs are scored by one view"
+        ),
+    ] = "none",
 ) -> dict[str, Any]:
-    """How training examples are changed; by default not at all."""
+    """How training examples are changed, by default not at all; and how images are seen to be predicted."""
     return dict(locals())

@@ -103,7 +103,8 @@ def grids(recipe: Recipe, data: Data) -> list[tuple[str, Recipe]]:
 def changes_of(recipe: Recipe) -> dict[str, Any]:
     """The settings `augment.*` that differ from no change."""
     usual = {f"augment.{key}": value for key, value in augment_settings().items()}
-    return {name: recipe[name] for name, value in usual.items() if recipe.get(name, value) != value}
+    changed = (name for name, value in usual.items() if recipe.get(name, value) != value)
+    return {name: recipe[name] for name in changed if name != "augment.tta"}
 
 
 def said(changes: Mapping[str, Any]) -> str:

@@ -91,7 +91,7 @@ def less_regularisation(recipe: Recipe, spec: Spec, finding: Finding) -> list[Ed
 
 def _augmented(recipe: Recipe) -> Edit:
     """The settings `augment.*` that change images, each as it would be without."""
-    usual = {f"augment.{key}": value for key, value in defaults("augment").items()}
+    usual = {f"augment.{key}": value for key, value in defaults("augment").items() if key != "tta"}
     return {name: value for name, value in usual.items() if recipe.get(name, value) != value}
 
 

@@ -1,9 +1,12 @@
 """A part, evaluated: evaluation mode, no augmentation, no gradient."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
 
+from fitwell.augment import tta
 from fitwell.data.batches import Batches
 from fitwell.record import Predictions
 from fitwell.tasks import Evaluated, score
@@ -12,21 +15,31 @@ from fitwell.train.machine import autocast
 
 
 @torch.no_grad()
-def outputs_of(model: nn.Module, batches: Batches, precision: str) -> torch.Tensor:
-    """[example, output] float32 raw outputs in the order of the rows; the mode is put back."""
+def outputs_of(
+    model: nn.Module, batches: Batches, precision: str, views: Any = "none"
+) -> torch.Tensor:
+    """[example, output] float32 raw outputs in the order of the rows; the mode is put back.
+
+    Args:
+        views: `augment.tta` of the recipe.
+    """
     was_training = model.training
     model.eval()
     try:
         with autocast(precision, batches.device):
-            return torch.cat([model(batch.x).float() for batch in batches.epoch(0)])
+            return torch.cat([tta(model, batch.x, tta=views) for batch in batches.epoch(0)])
     finally:
         model.train(was_training)
 
 
-def evaluate_part(job: Job, part: str) -> Evaluated:
-    """Scores and every example's own loss and prediction, with the job's evaluated weights."""
+def evaluate_part(job: Job, part: str, views: Any = "none") -> Evaluated:
+    """Scores and every example's own loss and prediction, with the job's evaluated weights.
+
+    Args:
+        views: see `outputs_of`.
+    """
     batches = job.parts[part]
-    outputs = outputs_of(job.evaluated, batches, job.precision)
+    outputs = outputs_of(job.evaluated, batches, job.precision, views)
     y = torch.cat([batch.y for batch in batches.epoch(0)])
     losses = job.loss(outputs, y).cpu().numpy()
     decoded = job.task.decode(outputs.cpu().numpy(), job.preprocess.restore)

@@ -176,13 +176,17 @@ def _train(
 def _score(data: Data, rows: Rows, job: Job, state: State, run: Run, part: str) -> None:
     load_exactly(job.evaluated, state.best)
     best = run.epochs[state.best_epoch]
-    run.scores["train"] = best["train"]
+    views = job.recipe.get("augment.tta", "none")
+    # Each epoch was scored by one view alone, which does not take several times as long.
+    run.scores["train"] = (
+        best["train"] if views == "none" else evaluate_part(job, "train", views).scores
+    )
     if best["validation"] is not None:
-        run.scores["validation"] = best["validation"]
-        evaluated = evaluate_part(job, "validation")
+        evaluated = evaluate_part(job, "validation", views)
+        run.scores["validation"] = best["validation"] if views == "none" else evaluated.scores
         run.predictions["validation"] = as_predictions(evaluated, rows.validation, data.keys)
     if "held_out" in job.parts:
-        evaluated = evaluate_part(job, "held_out")
+        evaluated = evaluate_part(job, "held_out", views)
         run.scores[part] = evaluated.scores
         run.predictions[part] = as_predictions(evaluated, rows.held_out, data.keys)
     run.evidence += explain_mistakes(job, run, data)

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from fitwell import models
-from fitwell.augment import Augment, AugmentSounds, AugmentWords
+from fitwell.augment import Augment, AugmentSounds, AugmentWords, tta
 from fitwell.data import preprocess
 from fitwell.data.batches import Augmentation, Batch, Batches
 from fitwell.data.preprocess import Moments, Preprocess
@@ -118,6 +118,7 @@ def build_job(
     model = build_model(recipe, data.spec)
     fitted = start_from(model, recipe, data.spec) if going_on is None else None
     refuse_batches_of_one(model, recipe, data.spec)
+    refuse_other_sizes(model, recipe, data.spec)
     model = model.to(device)
     convolutional = has_convolutions(model) and len(data.spec.input_shape) == 3
     if convolutional:
@@ -204,6 +205,7 @@ def check_buildable(recipe: Recipe, spec: Spec) -> None:
         model = build_model(recipe, spec)
         start_from(model, recipe, spec)
         refuse_batches_of_one(model, recipe, spec)
+        refuse_other_sizes(model, recipe, spec)
     build_optimizer(model.parameters(), recipe)
     training_loss(build_loss(recipe), torch.tensor(spec.class_counts))
     source = str(recipe["model.pretrained"])
@@ -246,6 +248,26 @@ def refuse_batches_of_one(model: nn.Module, recipe: Recipe, spec: Spec) -> None:
             "train.batch_size = 1: batch normalisation has no variance of one example. Set "
             "train.batch_size=2 or more, or normalise otherwise (such as model.norm=layer).",
             setting="train.batch_size",
+        ) from None
+
+
+def refuse_other_sizes(model: nn.Module, recipe: Recipe, spec: Spec) -> None:
+    """Refuse views of several sizes where the model reads one.
+
+    Raises:
+        SettingError: it does.
+    """
+    if recipe.get("augment.tta") != "scales":
+        return
+    try:
+        with torch.no_grad():
+            tta(copy.deepcopy(model).eval(), example_inputs(spec, 2), tta="scales")
+    except Exception as error:  # torch has many words for it
+        why = str(error).split("\n")[0].rstrip(".") or type(error).__name__
+        raise SettingError(
+            f"augment.tta = scales: {recipe['model.name']} does not read images of other sizes ({why}). "
+            "Set augment.tta=mirror, or choose a model that pools all places, such as resnet.",
+            setting="augment.tta",
         ) from None
 
 
