@@ -20,7 +20,7 @@ from fitwell.data.listed import could_be_a_path, file_column, unnamed_files
 from fitwell.data.names import NOUNS, SUFFIXES, TABLE_SUFFIXES, TEXT_SUFFIXES
 from fitwell.data.npz import inputs_names, load_npz
 from fitwell.data.options import fill
-from fitwell.data.panel_inputs import series_inputs, ts_inputs
+from fitwell.data.panel_inputs import series_inputs, table_inputs, ts_inputs
 from fitwell.data.panel_npz import npz_panels
 from fitwell.data.prose import cells_of, text_column
 from fitwell.data.source import is_frame, missing
@@ -67,7 +67,7 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
     if is_hugging_face(source):
         found = inputs_of(source, spec)
         return _from_table(found, spec) if isinstance(found, Table) else Inputs(*found)
-    if is_frame(source) and spec.kind in ("table", "text"):
+    if is_frame(source) and spec.kind in ("table", "text", "series"):
         return _from_table(load_frame(source), spec)
     return _from_array(source, spec, "X")
 
@@ -215,6 +215,8 @@ def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:
     if spec.kind == "text":
         column = text_column(table, fill({}), spec)
         return _texts(cells_of(table, column), [f"{before}{key}" for key in table.keys])
+    if spec.kind == "series":
+        return Inputs(*table_inputs(table, spec, before=before))
     if spec.kind != "table":
         raise refuse(
             "wrong_kind",

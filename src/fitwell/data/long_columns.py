@@ -33,16 +33,9 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
         BadData: it is to be one, and no column or several hold times.
     """
     if like is not None:
-        if like.kind == "series":
-            raise refuse(
-                "other_kind",
-                f"{table.where} is a table, and this model reads {like.examples}.",
-                "Give data like that which the model was trained on.",
-                table.where,
-            )
         return ""
     names = list(table.frame.columns)
-    dated = [name for name in names if _may_be_dates(table.frame[name])]
+    dated = dated_columns(table)
     if options["kind"] == "series":
         if options["time"]:
             return named_column(table, options["time"], "time")
@@ -51,7 +44,8 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
                 "time_ambiguous" if dated else "no_time_column",
                 f"{table.where}: data.kind = series, and "
                 + (f"{some(dated)} each hold dates." if dated else "no column holds dates."),
-                f"Name the column of times with data.time; it has: {some(names, 20)}.",
+                f"Name the column of times with data.time; or, where each row is a series, what is to be "
+                f"predicted of it with data.target. It has: {some(names, 20)}.",
                 dated or table.where,
                 setting="data.time",
             )
@@ -72,6 +66,11 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
     if _has_classes(table, others[-1]):  # it is the target
         return ""
     return dated[0] if _rises_by_equal_steps(dates, table.keys, order) else ""
+
+
+def dated_columns(table: Table) -> list[str]:
+    """The columns that may hold dates."""
+    return [name for name in table.frame.columns if _may_be_dates(table.frame[name])]
 
 
 def _may_be_dates(series: Any) -> bool:

@@ -1,11 +1,13 @@
-"""Series without targets, for a model that exists: from arrays and `.ts` files. No torch."""
+"""Series without targets, for a model that exists: from arrays, tables and `.ts` files. No torch."""
 
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from fitwell.data.frames import Table
 from fitwell.data.panel_arrays import as_series, padded
+from fitwell.data.panel_table import rows_as_series
 from fitwell.data.panels import fitted
 from fitwell.data.ts import load_ts
 from fitwell.data.ts_source import problems_of_panel, refuse_channels, ts_files
@@ -46,6 +48,12 @@ def ts_inputs(path: Path, spec: Spec, *, before: str = "") -> Found:
         raise refuse("no_series", f"{path} holds no series.", "Give a series a line.", str(path))
     keys = [f"{before}{key}" for panel in panels for key in panel.keys(several)]
     return _fitted(padded(series), keys, spec, str(path), problems)
+
+
+def table_inputs(table: Table, spec: Spec, *, before: str = "") -> Found:
+    """The same of a table with a series a row; what the model predicts may stand beside them."""
+    array, _, problems = rows_as_series(table, spec.targets or (spec.target,))
+    return _fitted(array, [f"{before}{key}" for key in table.keys], spec, table.where, problems)
 
 
 def _fitted(

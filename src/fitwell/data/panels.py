@@ -51,14 +51,7 @@ def fitted(
         text = f"None of the {len(array):,} series of {where} has a value."
         first = Problem("no_series", "error", (where,), text, "Give series of numbers.")
         raise BadData([first, *found])
-    if like is not None and array.shape[1] != like.input_shape[0]:
-        raise refuse(
-            "wrong_shape",
-            f"{where} holds series of {many(array.shape[1], 'channel')}, and this model reads "
-            f"{like.input_shape[0]}.",
-            "Give it as the training data was.",
-            where,
-        )
+    refuse_other_channels(array.shape[1], where, like)
     time = like.input_shape[1] if like is not None else int(ends.max())
     long = tuple(str(key) for key, end in zip(keys, ends, strict=True) if end > time)
     if long:
@@ -72,3 +65,15 @@ def fitted(
     array = np.ascontiguousarray(array, np.float32)
     array[np.isnan(array)] = np.nan  # of one bit pattern, so that copies are equal byte for byte
     return array, kept, found
+
+
+def refuse_other_channels(channels: int, where: str, like: Spec | None) -> None:
+    """Refuse series of other channels than a model reads."""
+    if like is not None and channels != like.input_shape[0]:
+        raise refuse(
+            "wrong_shape",
+            f"{where} holds series of {many(channels, 'channel')}, and this model reads "
+            f"{like.input_shape[0]}.",
+            "Give it as the training data was.",
+            where,
+        )

@@ -18,6 +18,7 @@ from fitwell.data.labelled import Labelled
 from fitwell.data.long_columns import time_column
 from fitwell.data.long_series import read_long
 from fitwell.data.options import target_and_task
+from fitwell.data.panel_table import is_panel_table, read_panel_table
 from fitwell.data.prose import read_prose, text_column
 from fitwell.data.target_columns import target_columns, values_of
 from fitwell.data.types import Data, Problem, refuse, some
@@ -72,6 +73,8 @@ def table_data(
 ) -> Data:
     """`Data` of a table; the arguments are those of `read_frame`, and the source's own split."""
     frame, problems = table.frame, []
+    if targets is None and is_panel_table(table, options, like):
+        return read_panel_table(table, options, like, part)
     if targets is None and (column := time_column(table, options, like)):
         return read_long(table, column, options)
     beside = None if targets is None else _beside(table, targets, options, like)
