@@ -498,10 +498,3 @@ def test_exit_codes(tmp_path: Path) -> None:
     write_yolo(tmp_path / "unknown", scenes(8))
     (tmp_path / "unknown" / "labels" / "p0.txt").write_text("7 0.5 0.5 0.1 0.1\n")
     assert run(["check", str(tmp_path / "unknown")]) == 2
-
-
-def test_fix_has_no_list_for_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_voc(tmp_path / "things", scenes(8))
-    assert run(["check", "things", "--fix"]) == 2
-    assert not list(tmp_path.glob("*.csv"))

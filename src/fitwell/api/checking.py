@@ -63,9 +63,9 @@ def check(
     """What the data is and everything wrong with it, each bad file or row with its mend.
 
     Args:
-        fix: also write a copy of the list of files, or of the table, without what should not be trained
-            on; the source itself is never written to.
-        out: the file of the copy; by default `<source>-clean.csv` in the current folder.
+        fix: also write a copy of the list of files, of the table, or of the boxes (COCO), without what
+            should not be trained on; the source itself is never written to.
+        out: the file of the copy; by default `<source>-clean.csv` (`.json` of boxes) in the current folder.
 
     Raises:
         SettingError: a setting is wrong; never for bad data, but where `fix` can keep none of it.
@@ -74,7 +74,7 @@ def check(
 
     values = given("", settings)
     options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
-    place = place_of(source, Path(out) if out else None) if fix else None
+    place = place_of(source, fill(options), Path(out) if out else None) if fix else None
     data, problems = check_data(source, options)
     fixed = clean(source, place, data, problems, fill(options)) if place else None
     return Checked(

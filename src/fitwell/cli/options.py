@@ -38,7 +38,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "out": ("", "DIR", "the run folder itself (new or empty), or the file of --fix"),
     "budget": ("", "TIME", "such as 90s, 10m, 1h30m"),
     "no-examples": ("", "", "no pictures or texts of the data in the report"),
-    "fix": ("", "", "write a copy of the list of files or table, cleaned (--out FILE)"),
+    "fix": ("", "", "write a cleaned copy of the files' list, table or boxes (--out FILE)"),
     "sizes": ("", "", "also train on growing parts: what would twice the data bring?"),
     "vary": ("", "KEY=A..B", "also cross-validate other values: KEY=A,B,C or KEY=A..B"),
     "filters": ("", "", "write pictures of a run's learned filters and feature maps"),

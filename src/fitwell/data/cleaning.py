@@ -3,7 +3,6 @@
 The source itself is never written to. No torch.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,10 @@ import numpy as np
 from fitwell.data.audio_checks import is_silent
 from fitwell.data.checks import is_blank
 from fitwell.data.cifar import is_cifar_folder
+from fitwell.data.cleaning_boxes import has_boxes, write_boxes
 from fitwell.data.csv_file import is_utf8
 from fitwell.data.duplicates import duplicate_groups, near_groups, same_target
+from fitwell.data.files import seen_from
 from fitwell.data.frames import Table, load_table
 from fitwell.data.idx import is_idx_folder
 from fitwell.data.listed import file_column, read_listed
@@ -55,8 +56,12 @@ class Cleaned:
     left_out: dict[str, tuple[str, ...]]
 
 
-def place_of(source: Any, out: Path | None = None) -> Path:
-    """The file that `clean` will write: `out`, or `<source>-clean.csv` in the current folder.
+def place_of(source: Any, options: dict[str, Any], out: Path | None = None) -> Path:
+    """The file that `clean` will write: `out`, or `<source>-clean.csv` in the current folder, of pictures
+    with boxes `<source>-clean.json`.
+
+    Args:
+        options: settings `data.*`, complete.
 
     Raises:
         BadData: no folder or table of the user's, not UTF-8, or the file is there already.
@@ -64,23 +69,31 @@ def place_of(source: Any, out: Path | None = None) -> Path:
     path = Path(str(source)).expanduser()
     tabular = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
     images = path.is_dir() and not (is_idx_folder(path) or is_cifar_folder(path))
-    if not isinstance(source, str | Path) or not (tabular or images):
+    boxes = isinstance(source, str | Path) and path.exists() and has_boxes(path, options)
+    if not isinstance(source, str | Path) or not (tabular or images or boxes):
         raise refuse(
             "nothing_to_fix",
-            "fix: a cleaned copy is written of a folder of images, texts or recordings, of a table, or of "
-            "a table that lists such files.",
+            "fix: a cleaned copy is written of a folder of images, texts, recordings or pictures with "
+            "boxes, of a file of COCO, of a table, or of a table that lists files.",
             "Unpack an archive and give the folder; arrays and data sets by name have no list of files.",
             str(source)[:80],
         )
-    parquet = path.suffix.lower() == ".parquet"
-    if tabular and not parquet and not is_utf8(path.read_bytes()):
+    suffix = ".json" if boxes else ".parquet" if path.suffix.lower() == ".parquet" else ".csv"
+    if suffix == ".csv" and tabular and not is_utf8(path.read_bytes()):
         raise refuse(
             "not_utf8",
             f"fix: {path.name} is not UTF-8, and letters that cannot be read would be lost in a copy.",
             "Save it as UTF-8 first.",
             str(path),
         )
-    out = out or Path(f"{path.resolve().stem}-clean{'.parquet' if tabular and parquet else '.csv'}")
+    out = out or Path(f"{path.resolve().stem}-clean{suffix}")
+    if boxes and out.suffix.lower() != suffix:
+        raise refuse(
+            "no_json",
+            f"fix: pictures with boxes are written as a file of COCO, and {out} is none.",
+            f"Name a file that ends in {suffix} with --out.",
+            str(out),
+        )
     if out.exists():
         raise refuse(
             "exists_already",
@@ -102,8 +115,9 @@ def clean(
 
     Of images, texts and recordings are left out files that cannot be read, blank or silent ones, all but
     one of exact and near duplicates (one in the test part stays), and all of those whose labels differ; the
-    list names each file, its label and part, and is a source itself. Of a table are left out rows without a
-    target, and all but one of rows that are equal in every cell.
+    list names each file, its label and part, and is a source itself. Of pictures with boxes the copy is a
+    file of COCO, with the boxes as they are read. Of a table are left out rows without a target, and all
+    but one of rows that are equal in every cell.
 
     Args:
         out: see `place_of`.
@@ -112,13 +126,6 @@ def clean(
     Raises:
         BadData: nothing can be kept.
     """
-    if data is not None and data.spec.kind == "boxes":
-        raise refuse(
-            "nothing_to_fix",
-            f"fix: {data.name} holds pictures with boxes, and a list of files has no place for these.",
-            "Mend the annotations themselves, or move away what is listed.",
-            str(source)[:80],
-        )
     if data is not None and (data.spec.kind == "series" or data.spec.is_whole):
         what = "is one text" if data.spec.kind == "text" else "holds series"
         raise refuse(
@@ -128,13 +135,19 @@ def clean(
             str(source),
         )
     path = Path(source).expanduser()
+    if has_boxes(path, options):
+        if data is None:
+            raise BadData(problems)
+        rows, more = _kept(data)
+        left_out = write_boxes(path, out, data, rows, problems, options)
+        return Cleaned(out, len(rows), left_out | more)
     table = load_table(path) if path.is_file() else None
     if table is None:
         return _clean_files(path, None, out, data, problems, options)
     column = file_column(table, path.parent)
     if not column:
         return _clean_table(table, options, out)
-    left_out: dict[str, tuple[str, ...]] = {}
+    left_out = {}
     if data is None:
         data, table, left_out = _with_targets(
             table, lambda rest: read_listed(rest, column, path.parent, options), column
@@ -158,7 +171,7 @@ def _clean_files(
         raise BadData(problems)
     left_out = {p.name: p.where for p in problems if p.name in FILES}
     rows, more = _kept(data)
-    names = [_seen_from(out.resolve().parent, (base / str(data.keys[i])).resolve()) for i in rows]
+    names = [seen_from(out.parent, base / str(data.keys[i])) for i in rows]
     columns: dict[str, Any] = {"file": names}
     if (data.part != "").any():
         columns["split"] = data.part[rows]
@@ -184,14 +197,6 @@ def _said_targets(data: Data, rows: np.ndarray) -> dict[str, np.ndarray]:
         return {data.spec.target: np.array([";".join(names[t == 1]) for t in data.targets[rows]])}
     labels = np.asarray(data.spec.classes)[data.targets] if data.spec.classes else data.targets
     return {data.spec.target: labels[rows]}
-
-
-def _seen_from(folder: Path, file: Path) -> str:
-    """The path of a file relative to a folder; in full where they are on different drives."""
-    try:
-        return Path(os.path.relpath(file, folder)).as_posix()
-    except ValueError:
-        return file.as_posix()
 
 
 def _clean_table(table: Table, options: dict[str, Any], out: Path) -> Cleaned:

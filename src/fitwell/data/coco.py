@@ -19,7 +19,8 @@ from fitwell.data.annotated import (
     pictures_below,
 )
 from fitwell.data.coco_flaws import Flaws, problems_of, together
-from fitwell.data.files import is_hidden, key_of
+from fitwell.data.files import is_hidden, key_of, seen_from
+from fitwell.data.names import IMAGE_SUFFIXES, PARTS
 
 KEYS = (b'"images"', b'"annotations"', b'"categories"')  # of captions there are no categories
 IDS = ("id", "image_id", "category_id")
@@ -46,12 +47,22 @@ def coco_files(folder: Path) -> Iterator[Path]:
     yield from (path for path in named or files if _has_keys(path))
 
 
-def read_coco(folder: Path) -> Annotated:
-    """The pictures of a folder with annotations of COCO; a file is of the part that its name or its
-    folder says.
+def is_coco_file(path: Path) -> bool:
+    """Whether a file is one of COCO with boxes."""
+    return path.suffix.lower() == ".json" and path.is_file() and _has_keys(path)
 
-    Classes are the names of the categories in the order of their ids.
+
+def read_coco(source: Path) -> Annotated:
+    """The pictures of a folder with annotations of COCO, or of one file of it; a file is of the part that
+    its name or its folder says, if its pictures do not (`split`).
+
+    Classes are the names of the categories in the order of their ids. Of a single file the pictures stand
+    beside it, or beside the folder `annotations` that it is in, or where their names say.
     """
+    folder, files = source, list(coco_files(source)) if source.is_dir() else [source]
+    if source.is_file():
+        folder = source.parent
+        folder = folder.parent if folder.name.lower() == "annotations" else folder
     images = pictures_below(folder)
     by_name: dict[str, list[Path]] = defaultdict(list)
     for image in images:
@@ -60,7 +71,7 @@ def read_coco(folder: Path) -> Annotated:
     classes: dict[str, None] = {}
     found: dict[str, Picture] = {}
     bad: set[str] = set()
-    for path in coco_files(folder):
+    for path in files:
         where = key_of(path, folder)
         part = part_of_folders(where) or part_in(path.stem)
         try:
@@ -70,18 +81,21 @@ def read_coco(folder: Path) -> Annotated:
             continue
         names = _categories(document, where, flaws)
         classes |= dict.fromkeys(names.values())
-        for picture, good in _pictures(document, names, where, folder, by_name, part, flaws):
+        read = _pictures(document, names, where, folder, by_name, part, flaws, source.is_file())
+        for picture, good in read:
             key = picture.key
             if not good:
                 bad.add(key)
-            new = replace(picture, part=part or part_of_folders(key))
+            new = replace(picture, part=picture.part or part_of_folders(key))
             try:
                 found[key] = together(found[key], new, flaws) if key in found else new
             except Unclear as error:
                 bad.add(key)
                 flaws.bad[key] = str(error)
-    keys = [key_of(image, folder) for image in images]
-    unlisted = [key for key in keys if key not in found] if not flaws.broken else []
+    below = [key_of(image, folder) for image in images]
+    keys = [*below, *sorted(set(found) - set(below))]
+    whole = source.is_dir() and not flaws.broken  # one file need not name what lies around it
+    unlisted = [key for key in keys if key not in found] if whole else []
     pictures = [found[key] for key in keys if key in found and key not in bad]
     return Annotated(pictures, tuple(classes), problems_of(flaws, unlisted))
 
@@ -152,6 +166,7 @@ def _pictures(
     by_name: dict[str, list[Path]],
     part: str,
     flaws: Flaws,
+    anywhere: bool,
 ) -> Iterator[tuple[Picture, bool]]:
     """The pictures of a file, each with its boxes, and whether it can be used."""
     rows: dict[Any, dict[str, Any]] = {}
@@ -195,7 +210,7 @@ def _pictures(
             continue
         boxes[number].append((names[category], corners, place))
     for number, row in rows.items():
-        path = _image_of(str(row["file_name"]), where, folder, by_name, part)
+        path = _image_of(str(row["file_name"]), where, folder, by_name, part, anywhere)
         if path is None:
             flaws.absent.append(f"{where} image {row['id']} ({row['file_name']})")
             continue
@@ -204,11 +219,11 @@ def _pictures(
         known = all(isinstance(v, int | float) and isfinite(v) and v > 0 for v in size)
         picture = Picture(
             path,
-            key_of(path, folder),
+            seen_from(folder, path),
             tuple(label for label, _, _ in found),
             corners_of([corners for _, corners, _ in found]),
             tuple(place for _, _, place in found),
-            part,
+            PARTS.get(str(row.get("split", "")).lower(), part),
             (round(float(size[0])), round(float(size[1]))) if known else None,  # type: ignore[arg-type]
         )
         yield picture, number not in unread and number not in confused
@@ -230,10 +245,19 @@ def _corners(box: Any) -> list[float]:
 
 
 def _image_of(
-    name: str, where: str, folder: Path, by_name: dict[str, list[Path]], part: str
+    name: str,
+    where: str,
+    folder: Path,
+    by_name: dict[str, list[Path]],
+    part: str,
+    anywhere: bool,
 ) -> Path | None:
     """The file that `file_name` means: seen from the folder, from that of the JSON file, or the only one
-    below whose path ends so; where several do, that of the part."""
+    below whose path ends so; where several do, that of the part.
+
+    Args:
+        anywhere: it may lie outside the folder.
+    """
     plain = name.replace("\\", "/")
     there = by_name.get(plain.rpartition("/")[2], [])
     beside = where.rpartition("/")[0]
@@ -241,6 +265,9 @@ def _image_of(
     for before in (beside, "", "images"):
         if path := keys.get(f"{before}/{plain}".lstrip("/")):
             return path
+    outside = folder / beside / plain
+    if anywhere and outside.suffix.lower() in IMAGE_SUFFIXES and outside.is_file():
+        return outside
     ending = [path for key, path in keys.items() if f"/{key}".endswith(f"/{plain.lstrip('./')}")]
     if len(ending) > 1:
         ending = [path for path in ending if part_of_folders(key_of(path, folder)) == part]

@@ -3,6 +3,7 @@
 No torch.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,6 +194,18 @@ def key_of(path: Path, folder: Path) -> str:
     """What a file is called in it: its relative path, bytes that are no UTF-8 written as such."""
     text = path.relative_to(folder).as_posix()
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def seen_from(folder: Path, file: Path) -> str:
+    """The path of a file relative to a folder, which need not hold it; in full where they are on different
+    drives."""
+    if file.is_relative_to(folder):
+        return key_of(file, folder)
+    file = file.parent.resolve() / file.name
+    try:
+        return key_of(Path(os.path.relpath(file, folder.resolve())), Path())
+    except ValueError:
+        return file.as_posix()
 
 
 def files_below(folder: Path) -> Iterator[Path]:

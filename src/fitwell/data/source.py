@@ -191,6 +191,15 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         return reader(path, options, name=name or path.resolve().name, like=like)
     _refuse_pattern(options, path.name)
     suffix = path.suffix.lower()
+    if suffix == ".json":
+        from fitwell.data.boxes import read_boxes
+        from fitwell.data.coco import is_coco_file
+
+        if is_coco_file(path):
+            if like is not None and like.kind != "boxes":
+                raise other_kind(str(path), "boxes", like)
+            _refuse_columns(options, f"{path.name}, pictures with boxes,")
+            return read_boxes(path, "coco", options, name=path.stem, like=like)
     if suffix == ".npz":
         from fitwell.data.npz import read_npz
 
@@ -206,9 +215,9 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         "unknown_file",
         f"{path.name} is of no kind that fitwell reads.",
         unpack
-        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, .ts, one text (.txt, .md), folders of IDX files, "
-        "of class folders with images, texts or recordings and of images with boxes, and .zip and .tar of "
-        "such.",
+        or f"It reads {', '.join(TABLE_SUFFIXES)}, .npz, .ts, one text (.txt, .md), .json of COCO, "
+        "folders of IDX files, of class folders with images, texts or recordings and of images with "
+        "boxes, and .zip and .tar of such.",
         str(path),
     )
 

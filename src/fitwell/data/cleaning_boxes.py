@@ -1,0 +1,81 @@
+"""`check --fix` of pictures with boxes: a file of COCO without what should not be trained on. No torch."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fitwell.data.box_flaws import Flaws, sound
+from fitwell.data.boxes import READERS, annotations_in
+from fitwell.data.coco import is_coco_file
+from fitwell.data.files import seen_from
+from fitwell.data.images import Header, header
+from fitwell.data.types import Data, Problem
+from fitwell.store import replacing
+
+# Problems whose places are pictures or boxes that are not used.
+LEFT_OUT = (
+    "unreadable_files",
+    "unreadable_annotations",
+    "image_without_annotation",
+    "annotation_without_image",
+    "size_differs",
+    "box_without_area",
+    "box_outside",
+    "duplicate_boxes",
+)
+
+
+def has_boxes(path: Path, options: dict[str, Any]) -> bool:
+    """Whether a source holds pictures with boxes."""
+    if options["kind"] not in ("auto", "boxes"):
+        return False
+    return is_coco_file(path) if path.is_file() else bool(annotations_in(path, options))
+
+
+def write_boxes(
+    source: Path,
+    out: Path,
+    data: Data,
+    rows: np.ndarray,
+    problems: Sequence[Problem],
+    options: dict[str, Any],
+) -> dict[str, tuple[str, ...]]:
+    """Write these pictures with their boxes, as they are read, in pixels of the whole picture.
+
+    Args:
+        rows: of `data`, the pictures that stay.
+
+    Returns:
+        why -> places of what was left out before.
+    """
+    kind = "coco" if source.is_file() else annotations_in(source, options)
+    pictures = {picture.key: picture for picture in READERS[kind][1](source).pictures}
+    number = {name: i + 1 for i, name in enumerate(data.spec.classes)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for row in rows.tolist():
+        picture = pictures[str(data.keys[row])]
+        head = header(picture.path)
+        assert isinstance(head, Header), "it was read a moment ago"
+        height, width = head.size
+        image: dict[str, Any] = {
+            "id": len(images) + 1,
+            "file_name": seen_from(out.parent, picture.path),
+        }
+        image |= {"width": width, "height": height}
+        if data.part[row]:
+            image["split"] = str(data.part[row])
+        images.append(image)
+        good, corners = sound(picture, head.size, Flaws())
+        for i, (x1, y1, x2, y2) in zip(good.tolist(), corners.tolist(), strict=True):
+            box = {"id": len(annotations) + 1, "image_id": image["id"], "iscrowd": 0}
+            box |= {"category_id": number[picture.labels[i]], "area": (x2 - x1) * (y2 - y1)}
+            annotations.append(box | {"bbox": [x1, y1, x2 - x1, y2 - y1]})
+    categories = [{"id": i, "name": name} for name, i in number.items()]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    with replacing(out) as temporary:
+        temporary.write_text(json.dumps(document), encoding="utf-8")
+    return {p.name: p.where for p in problems if p.name in LEFT_OUT}
