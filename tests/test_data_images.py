@@ -141,6 +141,20 @@ def test_every_mode_is_used(tmp_path: Path) -> None:
     assert (row(data, "cat/bits.png") == 255).all()
 
 
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp", "a.tif"])
+def test_of_several_pictures_the_first_is_read_and_that_is_said(tmp_path: Path, name: str) -> None:
+    fill_folder(tmp_path)
+    colours = ("red", "green", "blue")
+    first, *rest = (Image.new("RGB", (20, 16), colour) for colour in colours)
+    first.save(tmp_path / "cat" / name, save_all=True, append_images=rest)
+    data, problems = check(tmp_path)
+    assert data is not None and named(problems, "several_pictures").where == (f"cat/{name}",)
+    assert row(data, f"cat/{name}").mean((1, 2)) == pytest.approx([255, 0, 0], abs=3)
+    (tmp_path / "cat" / name).unlink()
+    first.save(tmp_path / "cat" / name)
+    assert "several_pictures" not in {p.name for p in check(tmp_path)[1]}
+
+
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     fill_folder(tmp_path)
     upright = np.zeros((16, 20, 3), np.uint8)

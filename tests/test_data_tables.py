@@ -8,10 +8,13 @@ import pandas as pd
 import polars as pl
 import pytest
 from data_problems import named
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fitwell.data import BadData, check, read
+from fitwell.data import BadData, check, csv_text, read
 from fitwell.data.columns import convert_like
-from fitwell.data.csv_file import PIECE_BYTES, is_utf8, read_text_table
+from fitwell.data.csv_file import read_text_table
+from fitwell.data.csv_text import PIECE_BYTES, is_utf8
 from fitwell.data.inputs import read_inputs
 from fitwell.spec import Column
 
@@ -135,7 +138,7 @@ def test_constant_column_and_constant_target(tmp_path: Path) -> None:
         ("a,target\n" + "".join(f"{i},x\n" for i in range(60)), "one_class"),
         ("a,target\n1,z\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(60)), "single_example"),
         ("target\n1\n2\n3\n4\n", "no_inputs"),
-        ("a,b,target\n1,2,3\n1,2,3,4,5\n", "unreadable_file"),
+        ("a,b,target\n1,2,3\n1,2,3,4,5\n", "broken_row"),
         ("a,a,target\n1,2,x\n2,3,y\n", "duplicate_columns"),
     ],
 )
@@ -208,6 +211,74 @@ def test_quotes_blank_lines_bom_and_latin(tmp_path: Path) -> None:
     assert len(read(path)) == 20
 
 
+def line_problems(folder: Path, raw: bytes, name: str = "t.csv") -> dict[str, Any]:
+    path = folder / name
+    path.write_bytes(raw)
+    _, problems = check(path, {"target": "label"})
+    return {p.name: p for p in problems}
+
+
+def test_western_letters_are_read_and_said(tmp_path: Path) -> None:
+    text = "colour,label\n" + "gr\u00fcn,x\nros\u00e9,y\n" * 10
+    found = line_problems(tmp_path, text.encode("cp1252"))
+    assert found["not_utf8"].severity == "note" and "mixed_encodings" not in found
+    assert read(tmp_path / "t.csv").spec.columns[0].categories == ("gr\u00fcn", "ros\u00e9")
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        found = line_problems(tmp_path, text.encode(encoding))
+        assert not {"not_utf8", "mixed_encodings"} & set(found)
+        assert read(tmp_path / "t.csv").spec.columns[0].categories == ("gr\u00fcn", "ros\u00e9")
+
+
+def test_two_encodings_in_a_file_are_named_with_their_lines(tmp_path: Path) -> None:
+    lines = ["colour,label", *["gr\u00fcn,x", "ros\u00e9,y"] * 10]
+    raw = [line.encode("cp1252" if i in (2, 9) else "utf-8") for i, line in enumerate(lines)]
+    for start in (b"", b"\xef\xbb\xbf"):
+        found = line_problems(tmp_path, start + b"\r\n".join(raw))
+        assert found["mixed_encodings"].where == ("line 3", "line 10")
+        assert found["mixed_encodings"].severity == "warning"
+        assert "18 lines in UTF-8, 2 lines not" in found["mixed_encodings"].message
+        data = read(tmp_path / "t.csv")
+        assert data.spec.columns[0].categories == ("gr\u00fcn", "ros\u00e9")
+
+
+def test_lines_with_more_or_fewer_cells_are_named(tmp_path: Path) -> None:
+    good = "a,b,label\n" + "1,2,x\n3,5,y\n" * 6
+    assert not {"broken_row", "short_rows"} & set(line_problems(tmp_path, good.encode()))
+    found = line_problems(tmp_path, (good + "\n \n1,2,x,4,5\n7,8,9,y\n").encode())
+    assert found["broken_row"].where == ("line 16", "line 17")
+    said = "first line has 3 cells, and 2 lines more: line 16 (5) and line 17 (4)"
+    assert said in found["broken_row"].message
+    found = line_problems(tmp_path, b"label,a,b\n" + b"x,1,2\ny,3,5\n" * 6 + b"x,1\r\ny,3,5")
+    assert found["short_rows"].where == ("line 14",) and "missing_values" in found
+    quoted = b"label,a,b\n" + b'x,"1,5",2\ny,"3\n4",5\n' * 6 + b'x,"1,2"\n'
+    assert line_problems(tmp_path, quoted)["short_rows"].where == ("line 20",)
+    found = line_problems(tmp_path, (good + "1,2\n").encode())  # the target itself is lacking
+    assert {"missing_target", "short_rows"} <= set(found)
+
+
+def test_short_rows_are_said_when_predicting_too(tmp_path: Path) -> None:
+    spec = read(write(tmp_path, "a,b,label\n" + "1,2,x\n3,5,y\n" * 6)).spec
+    found = read_inputs(write(tmp_path, "a,b\n1,2\n3\n", "new.csv"), spec)
+    assert named(found.problems, "short_rows").where == ("line 3",)
+
+
+@given(
+    st.lists(st.text("ab,\r ", max_size=6), min_size=1, max_size=30),
+    st.booleans(),
+    st.integers(4, 40),
+)
+def test_cells_are_counted_as_a_parser_does(lines: list[str], end: bool, most: int) -> None:
+    """Whatever the lines, in whatever pieces they are looked at."""
+    lines = [line.replace("\r", "") for line in lines]
+    raw = ("\n".join(lines) + "\n" * end).encode()
+    rows = {i + 1: len(line.split(",")) for i, line in enumerate(lines) if line.strip()}
+    usual = next(iter(rows.values()), 0)
+    want = {i: count for i, count in rows.items() if count != usual}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_text, "COUNTED_BYTES", most)
+        assert csv_text.other_widths(raw, ",", quoted=True) == (want, usual)
+
+
 TALK = [f"a film {i} that I would see again\tgood" for i in range(20)]
 
 
@@ -263,7 +334,7 @@ def test_a_first_line_like_the_others_is_no_header(
     tmp_path: Path, first: str, header: bool
 ) -> None:
     lines = [f"film {i},{['pos', 'neg'][i % 2]},{['short', 'long'][i % 3 % 2]}" for i in range(40)]
-    frame, _ = read_text_table(write(tmp_path, "\n".join([first, *lines])))
+    frame, _, _ = read_text_table(write(tmp_path, "\n".join([first, *lines])))
     assert frame.columns == (first.split(",") if header else ["column_1", "column_2", "column_3"])
     assert frame.height == 41 - header
 

@@ -14,7 +14,7 @@ from fitwell.data.audio_checks import is_silent
 from fitwell.data.checks import is_blank
 from fitwell.data.cifar import is_cifar_folder
 from fitwell.data.cleaning_boxes import has_boxes, write_boxes
-from fitwell.data.csv_file import is_utf8
+from fitwell.data.csv_text import is_utf8
 from fitwell.data.duplicates import duplicate_groups, near_groups, same_target
 from fitwell.data.files import seen_from
 from fitwell.data.frames import Table, load_table

@@ -1,6 +1,5 @@
 """Plain-text tables: which separator, whether there is a header; cells stay text. No torch."""
 
-import codecs
 import csv
 import io
 import re
@@ -9,33 +8,34 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from fitwell.data.csv_text import in_utf8, other_widths, refuse_longer, said_shorter
 from fitwell.data.header import is_header
-from fitwell.data.types import BadData, refuse, some
+from fitwell.data.types import BadData, Problem, refuse, some
 
 SEPARATORS = (";", "\t", "|", ",")
 SNIFFED_LINES = 20
-PIECE_BYTES = 1 << 20
 FIRST_LINES, FIRST_BYTES = 300, 1 << 17  # that a header is looked for in
 # Cells between tabs, of which those that open with a quote close with one.
 _CELL = r'(?:"[^"]*(?:""[^"]*)*"|[^"\t][^\t]*|)'
 _QUOTED_LINE = re.compile(rf"{_CELL}(?:\t{_CELL})*")
 
 
-def read_text_table(path: Path) -> tuple[Any, bool]:
-    """(polars DataFrame of text columns, whether numbers may have a decimal comma).
+def read_text_table(path: Path) -> tuple[Any, bool, list[Problem]]:
+    """(polars DataFrame of text columns, whether numbers may have a decimal comma, what lines lack).
 
     The first line is the header unless one of its cells is a number, or it reads like the lines below it
     (`fitwell.data.header`). Blank lines keep their number. Tab-separated text has quoted cells only where
     each `"` that opens one is followed by one that closes it.
 
     Raises:
-        BadData: empty, no text, or lines of different lengths.
+        BadData: empty, no text, or lines with more cells than the first.
     """
     import polars as pl
 
     raw = path.read_bytes()
     if not raw or raw.isspace():
         raise _empty(path)
+    raw, problems = in_utf8(raw, path)
     if b"\0" in raw[:4096]:
         raise refuse(
             "unreadable_file",
@@ -64,6 +64,11 @@ def read_text_table(path: Path) -> tuple[Any, bool]:
             "Rename or remove all but one of each.",
             twice,
         )
+    widths, usual = other_widths(raw, separator, quoted=quoted)
+    if any(count > usual for count in widths.values()):
+        refuse_open_quote(raw, path, separator, quoted)
+    refuse_longer(widths, usual, path)
+    problems += said_shorter(widths, usual)
     try:
         frame = pl.read_csv(
             io.BytesIO(raw),
@@ -71,11 +76,10 @@ def read_text_table(path: Path) -> tuple[Any, bool]:
             quote_char='"' if quoted else None,
             has_header=header,
             infer_schema=False,
-            encoding="utf8" if is_utf8(raw) else "utf8-lossy",
         )
     except pl.exceptions.PolarsError as error:
-        line = open_quote(_decoded(raw), separator) if quoted and b'"' in raw else 0
-        raise (_not_closed(path, line) if line else _unreadable(path, str(error))) from None
+        refuse_open_quote(raw, path, separator, quoted)
+        raise _unreadable(path, str(error)) from None
     if not frame.height:
         raise refuse(
             "empty_file",
@@ -85,7 +89,7 @@ def read_text_table(path: Path) -> tuple[Any, bool]:
         )
     if not header:
         frame.columns = [f"column_{i + 1}" for i in range(frame.width)]
-    return frame, comma
+    return frame, comma, problems
 
 
 def _separator(lines: list[str]) -> str:
@@ -170,19 +174,20 @@ def open_quote(text: str, separator: str) -> int:
     return 0
 
 
-def is_utf8(raw: bytes) -> bool:
-    """Whether the bytes are text in UTF-8; read in pieces, which keeps large files in memory once."""
-    if raw.isascii():
-        return True
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    view = memoryview(raw)
-    try:
-        for start in range(0, len(raw), PIECE_BYTES):
-            decoder.decode(view[start : start + PIECE_BYTES])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
+def refuse_open_quote(raw: bytes, path: Path, separator: str, quoted: bool) -> None:
+    """Refuse a cell that opens with a quote which does not close it: it swallows what follows.
+
+    Raises:
+        BadData: there is one.
+    """
+    if quoted and b'"' in raw and (line := open_quote(_decoded(raw), separator)):
+        raise refuse(
+            "unreadable_file",
+            f'{path.name}: in line {line} a cell opens with a quote (") that does not close it.',
+            "Put a quote at the end of that cell, and write each quote within a cell that is quoted twice; "
+            "or save the file with tabs between the cells, where a quote may stand alone.",
+            path.name,
+        )
 
 
 def _empty(path: Path) -> BadData:
@@ -199,15 +204,5 @@ def _unreadable(path: Path, reason: str) -> BadData:
         "unreadable_file",
         f"{path.name} cannot be read as a table: {reason.strip().splitlines()[0]}.",
         "Give every line the same number of cells, and quote cells that hold the separator.",
-        path.name,
-    )
-
-
-def _not_closed(path: Path, line: int) -> BadData:
-    return refuse(
-        "unreadable_file",
-        f'{path.name}: in line {line} a cell opens with a quote (") that does not close it.',
-        "Put a quote at the end of that cell, and write each quote within a cell that is quoted twice; or "
-        "save the file with tabs between the cells, where a quote may stand alone.",
         path.name,
     )

@@ -18,7 +18,7 @@ from fitwell.data.labelled import Labelled
 from fitwell.data.names import IMAGE_SUFFIXES
 from fitwell.data.options import target_and_task
 from fitwell.data.several import parted
-from fitwell.data.types import BadData, Data, Options, Problem, many, some
+from fitwell.data.types import BadData, Data, Options, Problem, both, listed, many, some
 from fitwell.spec import Spec
 
 ALIASES = {"MPO": "JPEG", "DIB": "BMP", "APNG": "PNG"}
@@ -142,6 +142,13 @@ def with_headers(
         else:
             other.append(item.key)
     problems = add_unreadable(problems, bad)
+    problems += listed(
+        "several_pictures",
+        "note",
+        both("file", "with several pictures (animated, or with pages), of which the first is read"),
+        "Nothing to do; save the others as files of their own to learn from them, too.",
+        [item.key for item, head in zip(kept, heads, strict=True) if head.several],
+    )
     if misnamed:
         said = [f"{key} (is {kind})" for key, kind in misnamed]
         text = f"{many(len(said), 'file')} with a name that does not fit the content: {some(said)}."

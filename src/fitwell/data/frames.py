@@ -5,14 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from fitwell.data.csv_file import read_text_table
-from fitwell.data.types import refuse, some
+from fitwell.data.types import Problem, refuse, some
 from fitwell.errors import did_you_mean
 
 
 @dataclass(frozen=True)
 class Table:
-    """A polars DataFrame, names for its rows, how to read its text, and whether its columns have types of
-    their own, as those of a CSV have not."""
+    """A polars DataFrame.
+
+    Args:
+        keys: names of its rows.
+        decimal_comma: numbers in its text may have one.
+        typed: its columns have types of their own, as those of a CSV have not.
+        problems: what is wrong with its lines.
+    """
 
     frame: Any
     keys: list[str]
@@ -20,6 +26,7 @@ class Table:
     where: str
     decimal_comma: bool = False
     typed: bool = False
+    problems: tuple[Problem, ...] = ()
 
 
 def load_table(path: Path) -> Table:
@@ -28,7 +35,7 @@ def load_table(path: Path) -> Table:
 
     if path.suffix.lower() == ".parquet":
         try:
-            frame, comma = pl.read_parquet(path), False
+            frame, comma, problems = pl.read_parquet(path), False, []
         except (pl.exceptions.PolarsError, OSError) as error:
             raise refuse(
                 "unreadable_file",
@@ -37,13 +44,14 @@ def load_table(path: Path) -> Table:
                 path.name,
             ) from None
     else:
-        frame, comma = read_text_table(path)
+        frame, comma, problems = read_text_table(path)
     keys = [f"row {i + 1}" for i in range(frame.height)]
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
     if blank.any():
         keys = [k for k, b in zip(keys, blank.to_list(), strict=True) if not b]
         frame = frame.filter(~blank)
-    return Table(frame, keys, path.stem, path.name, comma, path.suffix.lower() == ".parquet")
+    typed = path.suffix.lower() == ".parquet"
+    return Table(frame, keys, path.stem, path.name, comma, typed, tuple(problems))
 
 
 def load_frame(frame: Any) -> Table:

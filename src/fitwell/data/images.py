@@ -27,11 +27,13 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Header:
-    """What is known without decoding: (height, width) upright, grey or colour, format."""
+    """What is known without decoding: (height, width) upright, grey or colour, format; whether the file has
+    several pictures, of which the first is read."""
 
     size: tuple[int, int]
     grey: bool
     format: str
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def header_of(file: Path | BytesIO) -> Header | Unreadable:
         with Image.open(file) as image:
             height, width = _upright(image)
             grey = image.mode.split(";")[0] in GREY_MODES and not image.has_transparency_data
-            return Header((height, width), grey, image.format or "")
+            # Of a photograph (MPO) the others are previews of it.
+            several = image.format != "MPO" and getattr(image, "is_animated", False)
+            return Header((height, width), grey, image.format or "", several)
     except Exception as error:  # decoders raise whatever a broken file makes them stumble over
         return Unreadable(_reason(error))
 

@@ -118,6 +118,7 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
                 lost += unnamed_files(unnamed)
             else:
                 found.append(_from_table(table, spec, before=f"{source} "))
+            lost += table.problems
         else:
             files.append((path, str(source)))
     if files:

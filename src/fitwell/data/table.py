@@ -21,7 +21,7 @@ from fitwell.data.options import target_and_task
 from fitwell.data.panel_table import is_panel_table, read_panel_table
 from fitwell.data.prose import read_prose, text_column
 from fitwell.data.target_columns import target_columns, values_of
-from fitwell.data.types import Data, Problem, refuse, some
+from fitwell.data.types import BadData, Data, Problem, refuse, some
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.spec import Column, Spec
 
@@ -35,6 +35,14 @@ def read_table(path: Path, options: dict[str, Any], *, like: Spec | None = None)
     one holds texts and no other can be learnt from, these are (see `fitwell.data.prose`).
     """
     table = load_table(path)
+    try:
+        data = _of_file(table, path, options, like)
+    except BadData as error:  # what is wrong with lines may be the cause
+        raise BadData((*error.problems, *table.problems), setting=error.setting) from None
+    return replace(data, problems=(*table.problems, *data.problems))
+
+
+def _of_file(table: Table, path: Path, options: dict[str, Any], like: Spec | None) -> Data:
     if (
         options["kind"] != "table"
         and not options["text"]
