@@ -1,12 +1,20 @@
 """torchvision's networks by name."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from torch import nn
 from torchvision import models as theirs
 
+import fitwell as fw
+from fitwell.api.results import open_run
 from fitwell.errors import SettingError
 from fitwell.models import build, load_builder
 from fitwell.models.from_torchvision import torchvision_builder
+from fitwell.nn.pooling import ConcatPool2d
+from fitwell.predict import decode
 from fitwell.spec import Spec
 from fitwell.train.finetune import depths
 from fitwell.trials.worker import unimportable
@@ -86,6 +94,50 @@ def test_images_too_small_name_the_least_size(name: str, side: int, least: int) 
     assert caught.value.setting == "model.name"
     with torch.device("meta"):
         assert isinstance(builder(spec(least)), torch.nn.Module)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "resnet18", "efficientnet_b0", "googlenet"])
+def test_the_head_may_read_mean_and_maximum(name: str) -> None:
+    builder = torchvision_builder(f"torchvision:{name}")
+    plain, both = builder(spec(32)), builder(spec(32), pooling="both")
+    (last,) = [m for m in both.modules() if isinstance(m, nn.Linear)]
+    assert last.out_features == spec(32).num_outputs
+    x = torch.randn(4, *spec(32).input_shape)
+    seen: list[torch.Tensor] = []
+    pooled: list[torch.Tensor] = []
+    pool = next(m for m in both.modules() if isinstance(m, ConcatPool2d))
+    pool.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    last.register_forward_pre_hook(lambda _, given: pooled.append(given[0]))
+    with torch.no_grad():
+        out = both.eval()(x)
+    want = torch.cat([seen[0].mean((2, 3)), seen[0].amax((2, 3))], 1)
+    torch.testing.assert_close(pooled[0], want)
+    torch.testing.assert_close(out, last(want))
+    fitted = fit_weights(both, plain.state_dict())  # all but the head is the network's own
+    assert len(fitted.new) == 2 and len(fitted.loaded) == len(both.state_dict()) - 2
+
+
+@pytest.mark.parametrize(
+    "name", ["alexnet", "densenet121", "mobilenet_v3_small", "shufflenet_v2_x0_5"]
+)
+def test_other_heads_are_refused(name: str) -> None:
+    with pytest.raises(SettingError, match=f"torchvision's {name} has no global average") as caught:
+        torchvision_builder(f"torchvision:{name}")(spec(64), pooling="both")
+    assert caught.value.setting == "model.pooling"
+
+
+def test_a_run_with_both_is_trained_kept_and_explained(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (60, 3, 24, 24), dtype=np.uint8), np.arange(60) % 3
+    settings = {"model.pooling": "both", "train.epochs": 1, "optim.lr": 1e-6}
+    run = fw.fit((x, y), model="torchvision:squeezenet1_1", settings=settings, out=tmp_path / "run")
+    again = open_run(tmp_path / "run")
+    assert again.recipe is not None and again.recipe["model.pooling"] == "both"
+    assert [row for row in again.evidence if row.get("experiment") == "gradcam"]
+    kept = run.predictions["validation"]
+    found = decode(again, x[kept.index]).probabilities
+    assert found is not None and kept.probabilities is not None
+    np.testing.assert_allclose(found, kept.probabilities, atol=1e-3)
 
 
 def test_unknown_names_get_a_suggestion_and_workers_can_build_known_ones() -> None:

@@ -1,16 +1,25 @@
 """torchvision's classification networks by name: `torchvision:squeezenet1_0`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.models.parts import what_it_is
+from fitwell.nn.pooling import ConcatPool2d
 from fitwell.spec import Spec
 
 PREFIX = "torchvision:"
+Pooling: TypeAlias = Annotated[
+    Literal["own", "both"],
+    Field(
+        description="what the head reads of each channel; own: as the network has it; both: mean and "
+        "maximum over all places (of SqueezeNet, ResNet, EfficientNet and others that average before it)"
+    ),
+]
 # Auxiliary classifiers serve the first training on ImageNet alone, and change what forward returns.
 _WITHOUT_AUXILIARY = {"aux_logits": False, "init_weights": True}
 _EXTRA: dict[str, dict[str, Any]] = {
@@ -46,14 +55,14 @@ def torchvision_builder(path: str) -> Callable[..., nn.Module]:
             setting="model.name",
         )
 
-    def build(spec: Spec) -> nn.Module:
+    def build(spec: Spec, *, pooling: Pooling = "own") -> nn.Module:
         if len(spec.input_shape) != 3:
             raise SettingError(
                 f"model.name={path} needs images, and {what_it_is(spec)}. Set model.name=mlp.",
                 setting="model.name",
             )
         channels, height, width = spec.input_shape
-        made = _tried(name, spec.num_outputs, (channels, height, width))
+        made = _tried(name, spec.num_outputs, (channels, height, width), pooling)
         if isinstance(made, str):
             least = _least(name, spec.num_outputs, channels, max(height, width))
             raise SettingError(
@@ -68,7 +77,9 @@ def torchvision_builder(path: str) -> Callable[..., nn.Module]:
     return build
 
 
-def _build(name: str, num_outputs: int, channels: int, side: int) -> nn.Module:
+def _build(
+    name: str, num_outputs: int, channels: int, side: int, pooling: Pooling = "own"
+) -> nn.Module:
     from torchvision.models import get_model
 
     extra = dict(_EXTRA.get(name, {}))
@@ -81,7 +92,36 @@ def _build(name: str, num_outputs: int, channels: int, side: int) -> nn.Module:
         model.transform_input = channels == 3  # type: ignore[bad-argument-type]
     if channels != 3:
         _read_channels(model, channels)
+    if pooling == "both":
+        _pool_both(name, model)
     return model
+
+
+def _pool_both(name: str, model: nn.Module) -> None:
+    """Give the head the mean and the maximum of each channel, in place of what the network pools.
+
+    Raises:
+        SettingError: the network has no global average right before its head.
+    """
+    head = getattr(model, "classifier", None)
+    if isinstance(head, nn.Sequential) and isinstance(head[-1], nn.AdaptiveAvgPool2d):  # SqueezeNet
+        dropout, last = head[0], head[1]
+        assert isinstance(last, nn.Conv2d)
+        pooled = nn.Sequential(ConcatPool2d(), nn.Flatten(), dropout)
+        model.classifier = nn.Sequential(pooled, nn.Linear(2 * last.in_channels, last.out_channels))
+        return
+    average = getattr(model, "avgpool", None)
+    linear = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    whole = isinstance(average, nn.AdaptiveAvgPool2d) and average.output_size in (1, (1, 1))
+    if not whole or len(linear) != 1 or linear[0][0] not in ("fc", "classifier.1"):
+        raise SettingError(
+            f"model.pooling = both: torchvision's {name} has no global average right before its head. "
+            "Leave it out.",
+            setting="model.pooling",
+        )
+    place, last = linear[0]
+    model.avgpool = ConcatPool2d()
+    model.set_submodule(place, nn.Linear(2 * last.in_features, last.out_features))
 
 
 def _read_channels(model: nn.Module, channels: int) -> None:
@@ -101,12 +141,16 @@ def _read_channels(model: nn.Module, channels: int) -> None:
 
 
 @torch.no_grad()
-def _tried(name: str, num_outputs: int, shape: tuple[int, int, int]) -> nn.Module | str:
+def _tried(
+    name: str, num_outputs: int, shape: tuple[int, int, int], pooling: Pooling = "own"
+) -> nn.Module | str:
     """The network, after two images of zeros passed through it; or why they do not."""
     channels, height, _ = shape
     try:
-        model = _build(name, num_outputs, channels, height)
+        model = _build(name, num_outputs, channels, height, pooling)
         model.eval()(torch.zeros(2, *shape))
+    except SettingError:
+        raise
     except Exception as error:  # too small for a kernel, or not the one size: torch has many words
         return str(error).split("\n")[0].rstrip(".!") or type(error).__name__
     return model.train()

@@ -27,3 +27,19 @@ class MaxPool2d(nn.MaxPool2d):
         if few and input.dtype == torch.bfloat16 and input.device.type == "cpu":
             input = input.float()
         return super().forward(input)
+
+
+class ConcatPool2d(nn.Module):
+    """Mean and maximum of each channel over all places, one behind the other.
+
+    Formula: y = [mean over i, j of x[c, i, j]; max over i, j of x[c, i, j]]
+    Use: before the head of a pretrained network: how much of something there is, and whether there is any
+    Weakness: a head twice as wide
+    Source: Howard and Gugger 2020, Information 11(2), section 4.1 (AdaptiveConcatPool2d)
+
+    >>> ConcatPool2d()(torch.arange(8.0).view(1, 2, 2, 2)).flatten().tolist()
+    [1.5, 5.5, 3.0, 7.0]
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)], 1)
