@@ -84,6 +84,18 @@ def without_old(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[
     }
 
 
+def may_mirror(spec: Spec) -> bool:
+    """Whether mirror images of these may be expected to be of the same class.
+
+    >>> shoes = Spec("images", "classification", (1, 28, 28), classes=("boot", "sandal"))
+    >>> digits = Spec("images", "classification", (1, 28, 28), classes=("0", "1"))
+    >>> may_mirror(shoes), may_mirror(digits)
+    (True, False)
+    """
+    labels = spec.kind == "images" and spec.task in ("classification", "multilabel")
+    return labels and not are_characters(spec.classes)
+
+
 def are_characters(classes: tuple[str, ...]) -> bool:
     """Whether the names of the classes may stand for written characters.
 

@@ -17,7 +17,7 @@ Pooling: TypeAlias = Annotated[
     Literal["own", "both"],
     Field(
         description="what the head reads of each channel; own: as the network has it; both: mean and "
-        "maximum over all places (of SqueezeNet, ResNet, EfficientNet and others that average before it)"
+        "maximum over all places, normalised (of SqueezeNet, ResNet, EfficientNet and others that average)"
     ),
 ]
 # Auxiliary classifiers serve the first training on ImageNet alone, and change what forward returns.
@@ -107,7 +107,7 @@ def _pool_both(name: str, model: nn.Module) -> None:
     if isinstance(head, nn.Sequential) and isinstance(head[-1], nn.AdaptiveAvgPool2d):  # SqueezeNet
         dropout, last = head[0], head[1]
         assert isinstance(last, nn.Conv2d)
-        pooled = nn.Sequential(ConcatPool2d(), nn.Flatten(), dropout)
+        pooled = nn.Sequential(ConcatPool2d(), dropout)
         model.classifier = nn.Sequential(pooled, nn.Linear(2 * last.in_channels, last.out_channels))
         return
     average = getattr(model, "avgpool", None)

@@ -3,6 +3,7 @@
 from typing import Annotated, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ Tokens: TypeAlias = Float[Tensor, "batch token feature"]
 
 _EPSILON = 1e-6  # of the layer normalisation, as in the paper's code
 _PATCHES = 7  # along the shorter side, at least
-_STD = 0.02  # of the first positions and class token
+_STD = 0.02  # of the first class token, and of its position
 
 
 class EncoderLayer(nn.Module):
@@ -64,15 +65,36 @@ class EncoderLayer(nn.Module):
 class Encoder(nn.Module):
     """The tokens with their positions, through all layers."""
 
-    def __init__(self, layers: nn.Sequential, *, tokens: int, width: int, rate: float) -> None:
+    def __init__(
+        self, layers: nn.Sequential, *, grid: tuple[int, int], width: int, rate: float
+    ) -> None:
         super().__init__()
-        self.pos_embedding = nn.Parameter(_STD * torch.randn(1, tokens, width))
+        token = _STD * torch.randn(1, width)  # of the class token, which is nowhere
+        self.pos_embedding = nn.Parameter(torch.cat([token, positions(*grid, width)])[None])
         self.dropout = dropout_1d(rate) or nn.Identity()
         self.layers = layers
         self.ln = nn.LayerNorm(width, eps=_EPSILON)
 
     def forward(self, x: Tokens) -> Tokens:
         return self.ln(self.layers(self.dropout(x + self.pos_embedding)))
+
+
+def positions(rows: int, columns: int, width: int) -> Float[Tensor, "place feature"]:
+    """Sines and cosines of row and column at a quarter of `width` frequencies each; zero where it is no
+    multiple of four.
+
+    Formula: sin and cos of y / 10000^(k / q), then of x / 10000^(k / q), for k = 0 ... q - 1, q = width / 4
+    Source: Vaswani et al. 2017, section 3.5; of two axes Chen, Xie and He 2021, ICCV (MoCo v3)
+
+    >>> positions(2, 3, width=8).shape, positions(1, 1, width=4).tolist()
+    (torch.Size([6, 8]), [[0.0, 1.0, 0.0, 1.0]])
+    """
+    frequencies = width // 4
+    rates = 10_000.0 ** -(torch.arange(frequencies) / max(1, frequencies))
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    angles = [axis.flatten()[:, None] * rates for axis in (y, x)]
+    waves = [wave(angle) for angle in angles for wave in (torch.sin, torch.cos)]
+    return F.pad(torch.cat(waves, 1), (0, width - 4 * frequencies))
 
 
 class VisionTransformer(nn.Module):
@@ -104,7 +126,7 @@ class VisionTransformer(nn.Module):
 def vit(
     spec: Spec,
     *,
-    width: Width = 96,
+    width: Width = 64,
     depth: Depth = 6,
     heads: Heads = 4,
     patch: Patch = 0,
@@ -125,7 +147,8 @@ def vit(
     patches do not cover the image evenly, zeros are added on the right and below. A list of `dropout`
     has one rate a layer.
 
-    Ours differs: small by default, and the head is drawn like every other weight rather than zero.
+    Ours differs: small by default; positions start as sines and cosines instead of small random numbers,
+    and are trained all the same; the head is drawn like every other weight rather than zero.
 
     >>> import torch
     >>> model = vit(Spec("images", "regression", (1, 9, 7)), width=8, depth=1)
@@ -159,7 +182,7 @@ def vit(
     model = VisionTransformer(
         pad=nn.ZeroPad2d(missing) if any(missing) else nn.Identity(),
         conv_proj=nn.Conv2d(channels, width, side, stride=side),
-        encoder=Encoder(in_order(layers), tokens=1 + rows * columns, width=width, rate=rates[0]),
+        encoder=Encoder(in_order(layers), grid=(rows, columns), width=width, rate=rates[0]),
         head=nn.Linear(width, spec.num_outputs),
     )
     return draw(model, init)
