@@ -26,10 +26,14 @@ NETWORK = "torchvision:squeezenet1_0"
 RECIPE: dict[str, Any] = {
     "model.name": NETWORK,
     "model.pretrained": str(WEIGHTS),
-    "data.image_size": 160,
+    "model.pooling": "both",  # without normalisation its features are in the hundreds
+    "data.image_size": 224,  # as the weights were trained
     "data.resize": "squash",  # the objects fill their pictures: cropping loses parts of them
-    "train.freeze": 0.4,
     "data.validation": 0.0,  # all of the training images train: nothing is selected by epoch
+    "augment.hflip": 0.5,
+    "augment.scale": [0.85, 1.15],
+    "augment.tta": "scales",
+    "train.freeze": 0.65,
 }
 # A small network from scratch on small images, so that an improvement takes half an hour.
 START: dict[str, Any] = {

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.assemble import slug
+from fitwell.data.csv_text import western
 from fitwell.data.names import TEXT_SUFFIXES
 from fitwell.data.texts import as_objects, read_text
 from fitwell.data.types import Data, Problem, both, fingerprint, listed, many, refuse, some
@@ -99,9 +100,7 @@ def read_corpus(path: Path, options: dict[str, Any]) -> Data:
         )
     problems = [_said(path.name, text), *_wrong(path.name, text)]
     if guessed:
-        found = f"{path.name} is not in UTF-8, and is read as Western (cp1252)."
-        mend = "If letters come out wrong, save it as UTF-8."
-        problems.append(Problem("not_utf8", "note", (path.name,), found, mend))
+        problems.append(western(path.name))
     problems.append(
         Problem(
             NOT_YET,
@@ -112,10 +111,8 @@ def read_corpus(path: Path, options: dict[str, Any]) -> Data:
             "data.target; a file that is a table is read as such with data.kind=table.",
         )
     )
-    inputs, nothing = (
-        as_objects([text]),
-        np.zeros(1, np.float32),
-    )  # what is to be told is in the text
+    inputs = as_objects([text])
+    nothing = np.zeros(1, np.float32)  # what is to be told is in the text
     return Data(
         name=slug(path.stem),
         spec=Spec("text", "language", (len(text),), target="next character", num_examples=1),

@@ -29,9 +29,7 @@ def in_utf8(raw: bytes, path: Path) -> tuple[bytes, list[Problem]]:
         lines[i] = lines[i].decode("cp1252", "replace").encode()
     text = b"\n".join(lines)
     if not good:
-        said = f"{path.name} is not in UTF-8, and is read as Western (cp1252)."
-        mend = "If letters come out wrong, save it as UTF-8."
-        return text, [Problem("not_utf8", "note", (path.name,), said, mend)]
+        return text, [western(path.name)]
     places = tuple(f"line {i + 1}" for i in sorted(bad))
     said = (
         f"{path.name} is in two encodings: {many(len(good), 'line')} in UTF-8, {many(len(bad), 'line')} "
@@ -39,6 +37,13 @@ def in_utf8(raw: bytes, path: Path) -> tuple[bytes, list[Problem]]:
     )
     mend = "See which files were joined; if letters come out wrong, save each as UTF-8 before."
     return text, [Problem("mixed_encodings", "warning", places, said, mend)]
+
+
+def western(name: str) -> Problem:
+    """The note on a file whose encoding had to be guessed."""
+    said = f"{name} is not in UTF-8, and is read as Western (cp1252)."
+    mend = "If letters come out wrong, save it as UTF-8."
+    return Problem("not_utf8", "note", (name,), said, mend)
 
 
 def is_utf8(raw: bytes) -> bool:
