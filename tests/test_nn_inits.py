@@ -12,6 +12,7 @@ from torch import nn
 
 from fitwell.errors import SettingError
 from fitwell.models import build
+from fitwell.models.vit import positions
 from fitwell.nn.inits import INITS, draw_weights, init_of, named_weights
 from fitwell.nn.norms import norm_1d, norm_2d, num_groups
 from fitwell.nn.types import InitName
@@ -132,8 +133,10 @@ def test_tokens_and_positions_are_no_weights(init: str) -> None:
     weights = {n for n, _, weight in named_weights(model) if weight}
     assert not weights & {"class_token", "encoder.pos_embedding"}
     assert "conv_proj.weight" in weights and "heads.head.weight" in weights
-    for added in (model.class_token, model.encoder.pos_embedding):
-        assert 0.01 < added.std() < 0.03
+    of_token, of_places = model.encoder.pos_embedding[0].detach().split([1, 64])
+    for drawn in (model.class_token, of_token):
+        assert 0.01 < drawn.std() < 0.03
+    assert torch.equal(of_places, positions(8, 8, 64))
     rows = {row["name"]: row["init"] for row in parameter_table(model, init)}
     assert rows["class_token"] == rows["encoder.pos_embedding"] == "default"
     assert rows["conv_proj.weight"] == init
