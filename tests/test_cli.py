@@ -414,3 +414,9 @@ def test_cv_diagnose_compare(capsys: pytest.CaptureFixture[str], here: Path) -> 
     code, said, _ = call(capsys, "diagnose", "b")
     assert code == 0 and set(said) >= {"findings", "not_assessed"}
     assert call(capsys, "resume", "a")[1]["mean"]["validation"]["accuracy"] > 0
+
+
+def test_one_class_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.csv").write_text("a,b,label\n" + "1,2,x\n3,4,x\n" * 3)
+    assert run(["check", str(tmp_path / "one.csv")]) == 2
+    assert "6 rows of 2 columns, 1 class: x" in capsys.readouterr().out

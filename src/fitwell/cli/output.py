@@ -103,7 +103,8 @@ def described(spec: Any) -> str:
         )
     if spec.classes:
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
-        kinds = "labels" if spec.task == "multilabel" else "classes"
+        one, several = ("label", "labels") if spec.task == "multilabel" else ("class", "classes")
+        kinds = one if len(spec.classes) == 1 else several
         return f"{spec.num_examples:,} {what}, {len(spec.classes)} {kinds}: {names}"
     if spec.targets:
         return f"{spec.num_examples:,} {what}, to predict the numbers {', '.join(spec.targets)}"
