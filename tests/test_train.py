@@ -25,7 +25,7 @@ from fitwell.errors import DataError, FolderError, Interrupted, SettingError
 from fitwell.recipe import Recipe
 from fitwell.record import Run
 from fitwell.resolve import complete
-from fitwell.train import load_model, resume, train_once
+from fitwell.train import load_model, machine, resume, train_once
 from fitwell.train.checkpoint import load_checkpoint
 from fitwell.train.job import build_job, train_sample
 
@@ -435,3 +435,33 @@ def test_weights_may_be_read_by_who_may_read_the_rest(digits: Data, tmp_path: Pa
     train_once(digits, parts(digits, recipe), recipe, folder=tmp_path)
     modes = {(tmp_path / n).stat().st_mode for n in ("run.json", "best.safetensors")}
     assert len(modes) == 1
+
+
+class _Libc:
+    """The part of glibc that is asked to keep memory."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, int, int]] = []
+
+    def mallopt(self, what: int, size: int) -> int:
+        self.said.append(("mallopt", what, size))
+        return 1
+
+    def malloc_trim(self, pad: int) -> int:
+        self.said.append(("malloc_trim", pad, 0))
+        return 1
+
+
+def test_memory_is_kept_while_training_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    libc = _Libc()
+    monkeypatch.setattr(machine, "_glibc", lambda: libc)
+    with pytest.raises(KeyboardInterrupt), machine.kept_memory():
+        kept, libc.said = libc.said, []
+        raise KeyboardInterrupt
+    assert [what for _, what, _ in kept] == [-3, -1]
+    assert all(size > 1 << 20 for _, _, size in kept)
+    back = [("mallopt", -3, 128 * 1024), ("mallopt", -1, 128 * 1024), ("malloc_trim", 0, 0)]
+    assert libc.said == back
+    monkeypatch.setattr(machine, "_glibc", lambda: None)  # another C library
+    with machine.kept_memory():
+        pass

@@ -70,7 +70,8 @@ def train_once(
     check_batch(recipe, len(rows.train))
     run = Run(recipe=recipe, spec=data.spec, seed=seed, fold=fold, repeat=repeat, folder=folder)
     run.status = "running"
-    with _own_random_state(), machine.thread_count(threads or int(recipe["train.threads"])):  # type: ignore[arg-type]
+    threads = threads or int(recipe["train.threads"])  # type: ignore[arg-type]
+    with _own_random_state(), machine.kept_memory(), machine.thread_count(threads):
         job = build_job(data, rows, recipe, seed=seed)
         run.environment = machine.environment(job.device, job.precision)
         if job.fitted is not None:
@@ -109,7 +110,8 @@ def resume(folder: Path, data: Data, rows: Rows, *, progress: Progress | None = 
             progress=progress,
             threads=int(run.environment.get("threads", 0)),
         )
-    with _own_random_state(), machine.thread_count(int(run.environment.get("threads", 0))):
+    threads = int(run.environment.get("threads", 0))
+    with _own_random_state(), machine.kept_memory(), machine.thread_count(threads):
         job = build_job(data, rows, run.recipe, seed=run.seed, going_on=_preprocess(folder))
         state = checkpoint.load_checkpoint(folder, job)
         # Rows after the checkpoint are written again.

@@ -1,11 +1,13 @@
 """What this machine can do, and which precision a model is trained in."""
 
+import ctypes
 import inspect
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -16,6 +18,9 @@ from torch.optim import Optimizer
 from fitwell.errors import SettingError
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+# Of glibc's malloc.h, and the values that it has by default; sizes in bytes.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_USUAL_THRESHOLD, _LARGEST_KEPT = 128 * 1024, 1 << 27
 FEW_PIXELS = 8192  # a batch of 128 of 8x8, of 11 of 28x28
 _PACKAGES = ("fitwell", "torch", "torchvision", "numpy", "scikit-learn", "scipy")
 
@@ -114,6 +119,37 @@ def thread_count(threads: int) -> Iterator[int]:
         yield torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Let the C library keep what tensors free for those of the next step, and give it back at the end.
+
+    By default glibc asks the system for each large block and returns it when it is freed; every step of a
+    convolution network then touches hundreds of megabytes of fresh pages, each of which is a page fault.
+    Where there is no glibc nothing is done. `benchmarks/store.py` measures the epoch of such a network.
+    """
+    libc = _glibc()
+    if libc is None:
+        yield
+        return
+    libc.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
+    libc.mallopt(_TRIM_THRESHOLD, _LARGEST_KEPT)
+    try:
+        yield
+    finally:
+        libc.mallopt(_MMAP_THRESHOLD, _USUAL_THRESHOLD)
+        libc.mallopt(_TRIM_THRESHOLD, _USUAL_THRESHOLD)
+        libc.malloc_trim(0)
+
+
+@cache
+def _glibc() -> Any:
+    """The C library, where it is glibc."""
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
 
 
 def environment(device: torch.device, precision: str) -> dict[str, Any]:
