@@ -26,7 +26,7 @@ NETWORK = "torchvision:squeezenet1_0"
 RECIPE: dict[str, Any] = {
     "model.name": NETWORK,
     "model.pretrained": str(WEIGHTS),
-    "model.pooling": "both",  # without normalisation its features are in the hundreds
+    "model.pooling": "both",  # nothing in it normalises its features
     "data.image_size": 224,  # as the weights were trained
     "data.resize": "squash",  # the objects fill their pictures: cropping loses parts of them
     "data.validation": 0.0,  # all of the training images train: nothing is selected by epoch

@@ -60,7 +60,8 @@ def page() -> str:
                     keys = ("median", "mean", "std", "min", "max")
                     cells = [*(number(value[k]) for k in keys), str(value["n"])]
                 else:
-                    cells = [f"{value}", "", "", "", "", ""]
+                    said = number(value) if isinstance(value, float) else f"{value}"
+                    cells = [said, *[""] * 5]
                 lines.append(f"| {case} | {name} | {asked} | " + " | ".join(cells) + " |")
         if "columns" in result:
             lines += ["", *table(result["columns"], result["rows"])]

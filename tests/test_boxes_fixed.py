@@ -13,7 +13,7 @@ from PIL import Image
 
 import fitwell as fw
 from fitwell.cli.main import run
-from fitwell.data import BadData, Data, check, read
+from fitwell.data import BadData, Data, annotated, check, coco, read
 from fitwell.data.cleaning import Cleaned
 from fitwell.errors import SettingError
 
@@ -156,8 +156,28 @@ def test_pictures_outside_are_read_where_the_user_names_the_file_alone(tmp_path:
     draw(place / "inside.png", scenes(1)[0])
     with pytest.raises(
         BadData
-    ):  # of a folder, perhaps somebody's archive, nothing outside is looked at
+    ) as raised:  # of a folder, perhaps an archive, nothing outside is read
         read(place)
+    assert len(named(raised.value.problems, "annotation_without_image").where) == 6
+
+
+def test_what_lies_around_a_file_is_searched_only_where_something_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = scenes(6)
+    for scene in made:
+        draw(tmp_path / f"{scene.name}.png", scene)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(coco_of(made, IDS)))
+    searched: list[Path] = []
+    monkeypatch.setattr(
+        coco, "pictures_below", lambda folder: searched.append(folder) or below(folder)
+    )
+    below = annotated.pictures_below
+    assert len(read(path)) == 6 and not searched
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+    (tmp_path / "p0.png").rename(tmp_path / "deep" / "down" / "p0.png")
+    assert "deep/down/p0.png" in read(path).keys.tolist() and searched == [tmp_path]
 
 
 def test_other_json_is_no_source(tmp_path: Path) -> None:

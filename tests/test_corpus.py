@@ -88,6 +88,15 @@ def test_what_is_a_table(tmp_path: Path, text: str) -> None:
     assert data is None or data.spec.task != "language"
 
 
+def test_a_table_of_few_long_lines_is_one_where_the_last_that_is_looked_at_is_cut(
+    tmp_path: Path,
+) -> None:
+    rows = [",".join(f"{i + j:05}" for j in range(2500)) for i in range(12)]  # of 15,000 bytes
+    (tmp_path / "a.txt").write_text("\n".join(rows))
+    data = check(tmp_path / "a.txt", {"task": "regression"})[0]
+    assert data is not None and data.spec.kind == "table"
+
+
 def test_settings_say_what_a_file_is(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text(prose(20))

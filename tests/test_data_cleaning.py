@@ -186,11 +186,12 @@ def test_a_decimal_comma_is_kept(place: Path) -> None:
     assert read("t-clean.csv").inputs[3].tolist() == [3.5, 0.25]
 
 
-def test_letters_that_would_be_lost_are_not_copied(place: Path) -> None:
+def test_letters_in_another_encoding_are_copied_as_they_are_read(place: Path) -> None:
     lines = [f"{i},Köln,{'ab'[i % 2]}" for i in range(20)]
-    (place / "t.csv").write_bytes(("x,town,y\n" + "\n".join(lines)).encode("latin-1"))
-    with pytest.raises(BadData, match=r"t\.csv is not UTF-8.*Save it as UTF-8"):
-        fw.check(place / "t.csv", fix=True)
+    (place / "t.csv").write_bytes(("x,town,y\n" + "\n".join([*lines, lines[3]])).encode("latin-1"))
+    found = fw.check(place / "t.csv", fix=True)
+    assert "not_utf8" in {problem.name for problem in found.problems}
+    assert Path("t-clean.csv").read_text(encoding="utf-8").splitlines() == ["x,town,y", *lines]
 
 
 def test_class_names_that_look_like_numbers_keep_their_zeros(place: Path) -> None:

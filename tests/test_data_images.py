@@ -152,7 +152,8 @@ def test_of_several_pictures_the_first_is_read_and_that_is_said(tmp_path: Path, 
     assert row(data, f"cat/{name}").mean((1, 2)) == pytest.approx([255, 0, 0], abs=3)
     (tmp_path / "cat" / name).unlink()
     first.save(tmp_path / "cat" / name)
-    assert "several_pictures" not in {p.name for p in check(tmp_path)[1]}
+    first.save(tmp_path / "cat" / "phone.jpg", format="MPO", save_all=True, append_images=rest[:1])
+    assert "several_pictures" not in {p.name for p in check(tmp_path)[1]}  # its second is a preview
 
 
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:

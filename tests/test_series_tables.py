@@ -12,6 +12,7 @@ import fitwell as fw
 from fitwell.data import BadData, check, read
 from fitwell.data.inputs import read_inputs
 from fitwell.data.preprocess import fit
+from fitwell.errors import SettingError
 from fitwell.spec import Spec
 
 KIND = {"kind": "series", "target": "kind"}
@@ -73,6 +74,7 @@ def test_groups_parts_and_other_targets() -> None:
     data = read(frame, {**KIND, "group": "speaker"})
     assert data.spec.input_shape == (1, 12) and data.groups is not None
     assert len(np.unique(data.groups)) == 10
+    assert data.part.tolist() == ["train"] * 30 + ["test"] * 10
     frame = table(speed=np.linspace(0, 1, 40))
     data = read(frame.drop("kind"), {"kind": "series", "target": "speed"})
     assert data.spec.task == "regression" and data.spec.input_shape == (1, 12)
@@ -89,6 +91,8 @@ def test_what_cannot_be_read_so_is_refused() -> None:
         read(table(), {"kind": "series"})
     with pytest.raises(BadData, match="no such column"):
         read(table(), {"kind": "series", "target": "kinds"})
+    with pytest.raises(SettingError, match=r"data\.time = t3: series of one table"):
+        read(table(), {"time": "t3"}, like=read(table(), KIND).spec)
     with pytest.raises(BadData, match="there is no column of numbers"):
         read(table().select("kind"), KIND)
     assert read(table(), {"target": "kind"}).spec.kind == "table"  # only where that is said
@@ -99,6 +103,11 @@ def test_a_column_of_times_makes_one_long_series() -> None:
         when=pl.date_range(pl.date(2024, 1, 1), pl.date(2024, 2, 9), eager=True)
     )
     data, _ = check(frame.drop("kind"), {"kind": "series", "target": "t3"})
+    assert data is not None and data.spec.task == "forecasting"
+    numbered = table(second=np.arange(40.0)).drop(
+        "kind"
+    )  # no dates, but a column that is said to be times
+    data, _ = check(numbered, {"kind": "series", "target": "t3", "time": "second"})
     assert data is not None and data.spec.task == "forecasting"
 
 

@@ -460,8 +460,30 @@ def test_memory_is_kept_while_training_and_given_back(monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
     assert [what for _, what, _ in kept] == [-3, -1]
     assert all(size > 1 << 20 for _, _, size in kept)
-    back = [("mallopt", -3, 128 * 1024), ("mallopt", -1, 128 * 1024), ("malloc_trim", 0, 0)]
+    # What glibc's own thresholds grow to: 32 and 64 MB.
+    back = [("mallopt", -3, 32 << 20), ("mallopt", -1, 64 << 20), ("malloc_trim", 0, 0)]
     assert libc.said == back
     monkeypatch.setattr(machine, "_glibc", lambda: None)  # another C library
     with machine.kept_memory():
         pass
+
+
+@pytest.mark.parametrize(("width", "suits"), [(4, False), (12, False), (16, True)])
+def test_a_convolution_whose_gradient_is_wrong_keeps_the_plain_layout(
+    digits: Data, width: int, suits: bool
+) -> None:
+    recipe = complete({"model.name": "resnet", "model.width": width}, digits.spec)
+    job = build_job(digits, parts(digits, recipe), recipe, seed=0)
+    model = job.model.cpu()
+    assert machine.suits_channels_last(model, digits.spec) is suits
+    layout = torch.channels_last if suits else torch.contiguous_format
+    x = torch.rand(16, *digits.spec.input_shape)
+    assert all(w.is_contiguous(memory_format=layout) for w in model.parameters() if w.ndim == 4)
+    found = []
+    for each in (torch.contiguous_format, layout):
+        model.to(memory_format=each).zero_grad()
+        torch.manual_seed(0)
+        model.train()(x.contiguous(memory_format=each)).square().sum().backward()
+        found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for plain, other in zip(*found, strict=True):
+        torch.testing.assert_close(plain, other, atol=1e-3 * float(plain.abs().max()), rtol=1e-3)

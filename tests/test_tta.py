@@ -18,7 +18,7 @@ from fitwell.policies import without_old
 from fitwell.predict import decode
 from fitwell.recipe import Recipe
 from fitwell.remedies.regularisation import _augmented
-from fitwell.resolve import complete
+from fitwell.resolve import augmenting, complete
 from fitwell.spec import Spec
 
 PHOTOS = Spec("images", "classification", (3, 24, 24), classes=("cat", "dog"), num_examples=90)
@@ -101,6 +101,13 @@ def test_networks_of_one_size_are_refused_before_anything_is_written(tmp_path: P
 def test_only_images_have_views(spec: Spec) -> None:
     with pytest.raises(SettingError, match=r"augment\.tta = mirror: is for images"):
         complete({"augment.tta": "mirror"}, spec)
+
+
+def test_pictures_with_boxes_have_none() -> None:
+    spec = Spec("boxes", "detection", (3, 64, 64), classes=("cat",), num_examples=90)
+    assert augmenting({"augment.hflip": 0.5}, spec)["augment.tta"] == "none"
+    with pytest.raises(SettingError, match=r"boxes lie elsewhere in each view"):
+        augmenting({"augment.tta": "mirror"}, spec)
 
 
 def test_no_training_image_is_changed_by_it() -> None:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import (  # type: ignore[attr-defined]  # the stub
 )
 
 from fitwell import store
+from fitwell.augment import views_of
 from fitwell.data import split
 from fitwell.data.arrays import read_arrays
 from fitwell.data.batches import Batches
@@ -92,8 +93,7 @@ class _Estimator(BaseEstimator):
             preprocess=self.preprocess_,
             shuffle=False,
         )
-        views = self.recipe_.get("augment.tta", "none")
-        outputs = outputs_of(self.module_, batches, "float32", views)
+        outputs = outputs_of(self.module_, batches, "float32", views_of(self.recipe_))
         return task_of(self.spec_).decode(outputs.numpy(), self.preprocess_.restore)
 
 

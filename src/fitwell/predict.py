@@ -30,14 +30,16 @@ def decode(run: Run, values: np.ndarray) -> Decoded:
 
 def _outputs(run: Run, values: np.ndarray) -> tuple[Decoded, Any, Any]:
     """(decoded, raw outputs [example, output], preprocessing)."""
+    from fitwell.augment import views_of
     from fitwell.data.batches import Batches
     from fitwell.train.evaluate import outputs_of
-    from fitwell.train.machine import choose_device, has_convolutions
+    from fitwell.train.machine import choose_device, suits_channels_last
 
     model, preprocess = load_model(run)
     assert run.spec is not None and run.recipe is not None
     task = task_of(run.spec)
     device = choose_device(str(run.recipe.get("train.device", "auto")))
+    channels_last = suits_channels_last(model, run.spec)
     # The targets are not looked at: they only make these inputs a part like any other.
     batches = Batches(
         values,
@@ -46,16 +48,15 @@ def _outputs(run: Run, values: np.ndarray) -> tuple[Decoded, Any, Any]:
         batch_size=BATCH,
         device=device,
         preprocess=preprocess,
-        channels_last=has_convolutions(model) and len(run.spec.input_shape) == 3,
+        channels_last=channels_last,
         shuffle=False,
     )
-    if has_convolutions(model) and len(run.spec.input_shape) == 3:
+    if channels_last:
         import torch
 
         model = model.to(memory_format=torch.channels_last)
     precision = str(run.environment.get("precision", "float32"))
-    views = run.recipe.get("augment.tta", "none")
-    outputs = outputs_of(model.to(device), batches, precision, views)
+    outputs = outputs_of(model.to(device), batches, precision, views_of(run.recipe))
     return task.decode(outputs.cpu().numpy(), preprocess.restore), outputs, preprocess
 
 

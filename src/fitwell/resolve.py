@@ -48,7 +48,7 @@ FAMILIES: dict[str, Family] = {
     "densenet": Family(4),
     # Transformers want Adam's scaling, and more passes than convolutions.
     "bag_of_words": Family(10, {"optim.name": "adamw", "optim.lr": 0.01}),
-    # Chosen on the validation part of Fashion-MNIST; transformers take symmetry from data alone.
+    # What it does on Fashion-MNIST: benchmarks/families.py. Transformers take symmetry from data alone.
     "vit": Family(
         24,
         {"optim.name": "adamw", "optim.lr": 2e-3, "optim.weight_decay": 0.05},

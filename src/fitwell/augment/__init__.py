@@ -10,7 +10,7 @@ from fitwell.augment.colour import COLOUR, OF_COLOURS
 from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY
 from fitwell.augment.mixing import MIXING
-from fitwell.augment.options import CHANGELESS, augment_settings
+from fitwell.augment.options import augment_settings, views_of
 from fitwell.augment.sharpness import blur, noise
 from fitwell.augment.sounds import SOUNDS, AugmentSounds
 from fitwell.augment.tta import tta
@@ -32,7 +32,6 @@ KIND_OF: dict[str, str] = {**dict.fromkeys(WORDS, "text"), **dict.fromkeys(SOUND
 
 __all__ = [
     "AUGMENTATIONS",
-    "CHANGELESS",
     "IN_RANGE",
     "KIND_OF",
     "MIXING",
@@ -45,4 +44,5 @@ __all__ = [
     "augment_settings",
     "move_boxes",
     "tta",
+    "views_of",
 ]

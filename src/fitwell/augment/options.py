@@ -1,5 +1,6 @@
 """The settings `augment.*`. No torch."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -139,3 +140,12 @@ def augment_settings(
 ) -> dict[str, Any]:
     """How training examples are changed, by default not at all; and how images are seen to be predicted."""
     return dict(locals())
+
+
+def views_of(recipe: Mapping[str, Any]) -> Views:
+    """From which views a recipe's images are predicted; recipes from before know of one.
+
+    >>> views_of({"augment.tta": "mirror"}), views_of({})
+    ('mirror', 'none')
+    """
+    return recipe.get("augment.tta", "none")

@@ -3,7 +3,7 @@
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -92,7 +92,7 @@ def described(spec: Any) -> str:
     what = spec.examples
     if spec.kind == "boxes":
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
-        boxes = f"{sum(spec.class_counts):,} boxes of {len(spec.classes)} classes"
+        boxes = f"{sum(spec.class_counts):,} boxes of {_counted(spec.classes)}"
         return f"{spec.num_examples:,} images with {boxes}: {names}"
     if spec.task == "language":
         return what[0].upper() + what[1:]
@@ -103,12 +103,15 @@ def described(spec: Any) -> str:
         )
     if spec.classes:
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
-        one, several = ("label", "labels") if spec.task == "multilabel" else ("class", "classes")
-        kinds = one if len(spec.classes) == 1 else several
-        return f"{spec.num_examples:,} {what}, {len(spec.classes)} {kinds}: {names}"
+        kinds = _counted(spec.classes, *(("label", "labels") if spec.task == "multilabel" else ()))
+        return f"{spec.num_examples:,} {what}, {kinds}: {names}"
     if spec.targets:
         return f"{spec.num_examples:,} {what}, to predict the numbers {', '.join(spec.targets)}"
     return f"{spec.num_examples:,} {what}, to predict the number {spec.target}"
+
+
+def _counted(names: Sequence[str], one: str = "class", several: str = "classes") -> str:
+    return f"{len(names)} {one if len(names) == 1 else several}"
 
 
 def fit_document(run: Any) -> dict[str, Any]:

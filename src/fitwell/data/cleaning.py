@@ -14,7 +14,6 @@ from fitwell.data.audio_checks import is_silent
 from fitwell.data.checks import is_blank
 from fitwell.data.cifar import is_cifar_folder
 from fitwell.data.cleaning_boxes import has_boxes, write_boxes
-from fitwell.data.csv_text import is_utf8
 from fitwell.data.duplicates import duplicate_groups, near_groups, same_target
 from fitwell.data.files import seen_from
 from fitwell.data.frames import Table, load_table
@@ -64,7 +63,7 @@ def place_of(source: Any, options: dict[str, Any], out: Path | None = None) -> P
         options: settings `data.*`, complete.
 
     Raises:
-        BadData: no folder or table of the user's, not UTF-8, or the file is there already.
+        BadData: no folder or table of the user's, or the file is there already.
     """
     path = Path(str(source)).expanduser()
     tabular = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
@@ -79,13 +78,6 @@ def place_of(source: Any, options: dict[str, Any], out: Path | None = None) -> P
             str(source)[:80],
         )
     suffix = ".json" if boxes else ".parquet" if path.suffix.lower() == ".parquet" else ".csv"
-    if suffix == ".csv" and tabular and not is_utf8(path.read_bytes()):
-        raise refuse(
-            "not_utf8",
-            f"fix: {path.name} is not UTF-8, and letters that cannot be read would be lost in a copy.",
-            "Save it as UTF-8 first.",
-            str(path),
-        )
     out = out or Path(f"{path.resolve().stem}-clean{suffix}")
     if boxes and out.suffix.lower() != suffix:
         raise refuse(
@@ -135,15 +127,16 @@ def clean(
             str(source),
         )
     path = Path(source).expanduser()
-    if has_boxes(path, options):
-        if data is None:
-            raise BadData(problems)
+    tabular = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
+    if data is None and not tabular:
+        raise BadData(problems)
+    if data is not None and data.spec.kind == "boxes":
         rows, more = _kept(data)
         left_out = write_boxes(path, out, data, rows, problems, options)
         return Cleaned(out, len(rows), left_out | more)
-    table = load_table(path) if path.is_file() else None
-    if table is None:
+    if data is not None and not tabular:
         return _clean_files(path, None, out, data, problems, options)
+    table = load_table(path)
     column = file_column(table, path.parent)
     if not column:
         return _clean_table(table, options, out)
@@ -161,14 +154,12 @@ def _clean_files(
     base: Path,
     table: Table | None,
     out: Path,
-    data: Data | None,
+    data: Data,
     problems: Sequence[Problem],
     options: dict[str, Any],
 ) -> Cleaned:
     import polars as pl
 
-    if data is None:
-        raise BadData(problems)
     left_out = {p.name: p.where for p in problems if p.name in FILES}
     rows, more = _kept(data)
     names = [seen_from(out.parent, base / str(data.keys[i])) for i in rows]

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,52 @@ KEYS = (b'"images"', b'"annotations"', b'"categories"')  # of captions there are
 IDS = ("id", "image_id", "category_id")
 BOX = b'"bbox"'  # lists of classes of images have none
 CHUNK = 1 << 24
+
+
+class _Around:
+    """The pictures that a file of COCO may mean.
+
+    Args:
+        folder: what their keys are seen from.
+        anywhere: they may lie outside it; then it is searched only for what is not where its name says,
+            since a file may lie in the midst of other things.
+    """
+
+    def __init__(self, folder: Path, *, anywhere: bool) -> None:
+        self.folder, self.anywhere = folder, anywhere
+
+    @cached_property
+    def images(self) -> list[Path]:
+        return pictures_below(self.folder)
+
+    @cached_property
+    def by_name(self) -> dict[str, dict[str, Path]]:
+        """name of a file -> key -> path of each that is called so."""
+        found: dict[str, dict[str, Path]] = defaultdict(dict)
+        for image in self.images:
+            found[image.name][key_of(image, self.folder)] = image
+        return found
+
+    def image_of(self, name: str, where: str, part: str) -> Path | None:
+        """The file that `file_name` means: seen from that of the JSON file, from the folder, or the only
+        one below whose path ends so; where several do, that of the part."""
+        plain = name.replace("\\", "/")
+        places = [
+            f"{before}/{plain}".lstrip("/") for before in (where.rpartition("/")[0], "", "images")
+        ]
+        if self.anywhere:
+            paths = (self.folder / place for place in (places[0], plain, places[2]))
+            named = (p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            if path := next(named, None):
+                return path
+        keys = self.by_name.get(plain.rpartition("/")[2], {})
+        for place in places:
+            if place in keys:
+                return keys[place]
+        ending = {k: p for k, p in keys.items() if f"/{k}".endswith(f"/{plain.lstrip('./')}")}
+        if len(ending) > 1:
+            ending = {k: p for k, p in ending.items() if part_of_folders(k) == part}
+        return next(iter(ending.values())) if len(ending) == 1 else None
 
 
 def is_coco(folder: Path) -> bool:
@@ -63,10 +110,7 @@ def read_coco(source: Path) -> Annotated:
     if source.is_file():
         folder = source.parent
         folder = folder.parent if folder.name.lower() == "annotations" else folder
-    images = pictures_below(folder)
-    by_name: dict[str, list[Path]] = defaultdict(list)
-    for image in images:
-        by_name[image.name].append(image)
+    around = _Around(folder, anywhere=source.is_file())
     flaws = Flaws()
     classes: dict[str, None] = {}
     found: dict[str, Picture] = {}
@@ -81,8 +125,7 @@ def read_coco(source: Path) -> Annotated:
             continue
         names = _categories(document, where, flaws)
         classes |= dict.fromkeys(names.values())
-        read = _pictures(document, names, where, folder, by_name, part, flaws, source.is_file())
-        for picture, good in read:
+        for picture, good in _pictures(document, names, where, around, part, flaws):
             key = picture.key
             if not good:
                 bad.add(key)
@@ -92,10 +135,9 @@ def read_coco(source: Path) -> Annotated:
             except Unclear as error:
                 bad.add(key)
                 flaws.bad[key] = str(error)
-    below = [key_of(image, folder) for image in images]
-    keys = [*below, *sorted(set(found) - set(below))]
-    whole = source.is_dir() and not flaws.broken  # one file need not name what lies around it
-    unlisted = [key for key in keys if key not in found] if whole else []
+    # One file need not name what lies around it.
+    keys = list(found) if source.is_file() else [key_of(image, folder) for image in around.images]
+    unlisted = [key for key in keys if key not in found] if not flaws.broken else []
     pictures = [found[key] for key in keys if key in found and key not in bad]
     return Annotated(pictures, tuple(classes), problems_of(flaws, unlisted))
 
@@ -162,11 +204,9 @@ def _pictures(
     document: dict[str, Any],
     names: dict[Any, str],
     where: str,
-    folder: Path,
-    by_name: dict[str, list[Path]],
+    around: "_Around",
     part: str,
     flaws: Flaws,
-    anywhere: bool,
 ) -> Iterator[tuple[Picture, bool]]:
     """The pictures of a file, each with its boxes, and whether it can be used."""
     rows: dict[Any, dict[str, Any]] = {}
@@ -210,7 +250,7 @@ def _pictures(
             continue
         boxes[number].append((names[category], corners, place))
     for number, row in rows.items():
-        path = _image_of(str(row["file_name"]), where, folder, by_name, part, anywhere)
+        path = around.image_of(str(row["file_name"]), where, part)
         if path is None:
             flaws.absent.append(f"{where} image {row['id']} ({row['file_name']})")
             continue
@@ -219,7 +259,7 @@ def _pictures(
         known = all(isinstance(v, int | float) and isfinite(v) and v > 0 for v in size)
         picture = Picture(
             path,
-            seen_from(folder, path),
+            seen_from(around.folder, path),
             tuple(label for label, _, _ in found),
             corners_of([corners for _, corners, _ in found]),
             tuple(place for _, _, place in found),
@@ -242,33 +282,3 @@ def _corners(box: Any) -> list[float]:
         raise Unclear(f"bbox is {str(box)[:40]}, not [x, y, width, height]")
     x, y, width, height = (float(v) for v in box)
     return [x, y, x + width, y + height]
-
-
-def _image_of(
-    name: str,
-    where: str,
-    folder: Path,
-    by_name: dict[str, list[Path]],
-    part: str,
-    anywhere: bool,
-) -> Path | None:
-    """The file that `file_name` means: seen from the folder, from that of the JSON file, or the only one
-    below whose path ends so; where several do, that of the part.
-
-    Args:
-        anywhere: it may lie outside the folder.
-    """
-    plain = name.replace("\\", "/")
-    there = by_name.get(plain.rpartition("/")[2], [])
-    beside = where.rpartition("/")[0]
-    keys = {key_of(path, folder): path for path in there}
-    for before in (beside, "", "images"):
-        if path := keys.get(f"{before}/{plain}".lstrip("/")):
-            return path
-    outside = folder / beside / plain
-    if anywhere and outside.suffix.lower() in IMAGE_SUFFIXES and outside.is_file():
-        return outside
-    ending = [path for key, path in keys.items() if f"/{key}".endswith(f"/{plain.lstrip('./')}")]
-    if len(ending) > 1:
-        ending = [path for path in ending if part_of_folders(key_of(path, folder)) == part]
-    return ending[0] if len(ending) == 1 else None

@@ -1,12 +1,15 @@
 """One file of text, to model its language: read and checked; nothing is trained on it yet. No torch."""
 
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fitwell.data.assemble import slug
+from fitwell.data.csv_file import SEPARATORS
 from fitwell.data.csv_text import western
 from fitwell.data.names import TEXT_SUFFIXES
 from fitwell.data.texts import as_objects, read_text
@@ -19,7 +22,6 @@ VALIDATION = 0.1  # the last part of the text, by which a model of it is judged
 SHORT = 10_000  # characters: fewer teach little
 LOOKED_AT = 1 << 16  # bytes, by which lines of cells are told from prose
 CELLS = 0.9  # share of the lines that part into equally many cells: a table
-MARKS = ("\t", ";", "|", ",")
 LONG_LINE = 40  # characters: a line that stands twice by chance is shorter
 COPIED = 0.01  # share of the last part that stands before, line by line: more is said
 RARE = 10  # occurrences of a character: with fewer, little is learnt of it
@@ -46,7 +48,7 @@ def is_corpus(path: Path, options: dict[str, Any]) -> bool:
     lines = [line for line in head.decode("utf-8", "replace").splitlines() if line.strip()]
     if len(head) == LOOKED_AT:
         del lines[-1:]  # it may be cut
-    table = len(lines) > 1 and any(_parts_all(lines, mark) for mark in (*MARKS, None))
+    table = len(lines) > 1 and any(_parts_all(lines, mark) for mark in (*SEPARATORS, None))
     return bool(lines) and not table
 
 
@@ -146,9 +148,14 @@ def _wrong(name: str, text: str) -> list[Problem]:
     border = len(text) - int(VALIDATION * len(text))
     counts, before = Counter(text), set(text[:border])
     odd = {c: many(counts[c], "time") for c in counts if _is_odd(c)}
-    rest = {c: f"line {text.count(chr(10), 0, text.index(c)) + 1}" for c in counts if c not in odd}
-    new = {c: line for c, line in rest.items() if c not in before}
-    rare = {c: line for c, line in rest.items() if c in before and counts[c] < RARE}
+    ends = [i for i, c in enumerate(text) if c == "\n"]
+
+    def lines(found: Iterable[str]) -> dict[str, str]:
+        """Where each first stands."""
+        return {c: f"line {bisect_left(ends, text.index(c)) + 1}" for c in found if c not in odd}
+
+    new = lines(c for c in counts if c not in before)
+    rare = lines(c for c in counts if c in before and counts[c] < RARE)
     behind = f"only in the last {VALIDATION:.0%}, of which nothing can be learnt"
     for problem, severity, what, mend, found in (
         (

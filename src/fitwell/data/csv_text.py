@@ -103,9 +103,8 @@ def other_widths(raw: bytes, separator: str, *, quoted: bool) -> tuple[Widths, i
     ({4: 1, 5: 3}, 2)
     """
     if quoted and b'"' in raw:
-        reader = csv.reader(
-            io.StringIO(raw.decode("utf-8-sig", "replace"), newline=""), delimiter=separator
-        )
+        lines = io.TextIOWrapper(io.BytesIO(raw), "utf-8", errors="replace", newline="")
+        reader = csv.reader(lines, delimiter=separator)
         counts, usual = {}, 0
         try:
             for row in reader:

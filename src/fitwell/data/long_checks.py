@@ -92,16 +92,23 @@ def duplicate_times(
             "Give each series a file of its own, or a column of its own.",
             column,
         )
-    same, differ = [], []
     order = np.argsort(times, kind="stable")
-    together = np.split(rows[order], np.cumsum(counts)[:-1])
-    for i in np.flatnonzero(counts > 1).tolist():
-        here = together[i]
-        values = np.stack([values[here] for values in columns])
-        equal = bool(
-            ((values == values[:, :1]) | (np.isnan(values) & np.isnan(values[:, :1]))).all()
+    starts = np.cumsum(counts) - counts
+    equal = np.ones(len(unique), bool)
+    for values in columns:
+        own = values[rows[order]]
+        leader = np.repeat(own[starts], counts)
+        equal &= np.logical_and.reduceat(
+            (own == leader) | (np.isnan(own) & np.isnan(leader)), starts
         )
-        (same if equal else differ).append((when(unique[i], dates), [table.keys[j] for j in here]))
+    together = np.split(rows[order], starts[1:])
+    same, differ = (
+        [
+            (when(unique[i], dates), [table.keys[row] for row in together[i].tolist()])
+            for i in np.flatnonzero((counts > 1) & alike).tolist()
+        ]
+        for alike in (equal, ~equal)
+    )
     problems = []
     for found, name, what, mend in (
         (same, "duplicate_times", "with equal values", "Remove all but one of each."),

@@ -7,11 +7,12 @@ import numpy as np
 from fitwell.data.columns import as_numbers, clean_text, mistakes_of
 from fitwell.data.frames import Table, named_column
 from fitwell.data.labelled import Labelled
+from fitwell.data.listed import refuse_time
 from fitwell.data.long_columns import dated_columns
 from fitwell.data.options import target_and_task
 from fitwell.data.panel_arrays import as_float32
 from fitwell.data.panels import refuse_other_channels, series_data
-from fitwell.data.target_columns import part_column, target_columns, values_of
+from fitwell.data.target_columns import part_column, parts_of, target_columns, values_of
 from fitwell.data.types import Data, Problem, many, refuse, some
 from fitwell.spec import Spec
 
@@ -28,24 +29,22 @@ def is_panel_table(table: Table, options: dict[str, Any], like: Spec | None) -> 
 def read_panel_table(
     table: Table, options: dict[str, Any], like: Spec | None = None, part: np.ndarray | None = None
 ) -> Data:
-    """`Data` of a series a row: all columns but those of target, group and part are steps, in their order.
+    """`Data` of a series a row: all columns but those of target, group and part are steps, in their order;
+    a column called split, part, set or subset says the source's own parts, as for texts.
 
     Raises:
         BadData: a column that is no numbers.
     """
     refuse_other_channels(1, table.where, like)
+    refuse_time(
+        options, "say the parts in a column split with train and test", "series of one table"
+    )
     given, task = target_and_task(options, like)
     group = named_column(table, options["group"], "group") if options["group"] else ""
-    if options["time"]:
-        raise refuse(
-            "other_kind",
-            f"data.time = {options['time']}: the rows of {table.where} are read as series, which are not "
-            "parted by time.",
-            "Leave it out.",
-            options["time"],
-            setting="data.time",
-        )
     named, notes = target_columns(table, given, group)
+    split = part_column(table.frame) if part is None else ""
+    if split and split not in (*named, group):
+        part = parts_of(table.frame[split])
     array, steps, more = rows_as_series(table, (*named, group))
     if like is None:
         text = (
@@ -76,7 +75,8 @@ def rows_as_series(
         apart: columns that are no steps.
     """
     frame = table.frame
-    steps = [n for n in frame.columns if n not in apart and n != part_column(frame)]
+    unused = {*apart, part_column(frame)}
+    steps = [name for name in frame.columns if name not in unused]
     columns, problems, text = [], [], []
     for name in steps:
         numbers, mistakes = as_numbers(frame[name], table.decimal_comma)

@@ -9,9 +9,8 @@ from fitwell.data.columns import as_numbers, aside, clean_text, looks_like_ident
 from fitwell.data.frames import Table, named_column
 from fitwell.data.labelled import Labelled
 from fitwell.data.listed import columns_ignored, refuse_time
-from fitwell.data.names import PARTS
 from fitwell.data.options import target_and_task
-from fitwell.data.target_columns import part_column, target_columns, values_of
+from fitwell.data.target_columns import part_column, parts_of, target_columns, values_of
 from fitwell.data.texts import text_data
 from fitwell.data.types import Data, Problem, refuse, some
 from fitwell.data.words import words_of
@@ -49,7 +48,8 @@ def text_column(
     frame = table.frame
     given, _ = target_and_task(options, like)
     apart = {options["group"], options["time"], *(part.strip() for part in given.split(","))}
-    rest = [n for n in frame.columns if n not in apart and n != part_column(frame)]
+    apart.add(part_column(frame))
+    rest = [name for name in frame.columns if name not in apart]
     if like:
         return _known_column(table, rest, like)
     words = {name: _median_words(frame[name]) for name in rest}
@@ -164,8 +164,7 @@ def read_prose(
         ignored = [name for name in rest.frame.columns if name not in (*targets, group)]
     problems += columns_ignored(ignored, "texts", "set data.kind=table")
     if split in used:
-        named = [PARTS[str(v).strip().lower()] if v else "" for v in frame[split].to_list()]
-        part = np.array(named, dtype="<U10")
+        part = parts_of(frame[split])
     labelled = Labelled(
         table.name,
         values,

@@ -68,6 +68,12 @@ def part_column(frame: Any) -> str:
     return next((name for name in frame.columns if _is_part(name, frame[name])), "")
 
 
+def parts_of(series: Any) -> np.ndarray:
+    """[row] the parts that such a column says; "" where it says none."""
+    named = [PARTS[str(v).strip().lower()] if v else "" for v in series.to_list()]
+    return np.array(named, dtype="<U10")
+
+
 def _is_part(name: str, series: Any) -> bool:
     if name.lower() not in PART_NAMES:
         return False

@@ -41,11 +41,11 @@ class ConcatPool2d(nn.Module):
         Hinton 2016, arXiv 1607.06450
 
     Ours differs: normalised without parameters, since networks without normalisation (SqueezeNet) have
-    features in the hundreds, which no learning rate suits.
+    features of any size, and no one learning rate suits a new head on them.
 
-    >>> x = torch.tensor([[[[1.0, 3.0]], [[4.0, 8.0]]]])
-    >>> ConcatPool2d()(x).round(decimals=3).tolist()
-    [[-1.0, 1.0, -1.0, 1.0]]
+    >>> x = torch.tensor([[[[1.0, 3.0]], [[3.0, 3.0]], [[0.0, 8.0]]]])  # means 2, 3, 4; maxima 3, 3, 8
+    >>> [[f"{v:.2f}" for v in half] for half in ConcatPool2d()(x)[0].chunk(2)]
+    [['-1.22', '0.00', '1.22'], ['-0.71', '-0.71', '1.41']]
     """
 
     def forward(self, x: Tensor) -> Tensor:

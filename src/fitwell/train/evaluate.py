@@ -1,12 +1,11 @@
 """A part, evaluated: evaluation mode, no augmentation, no gradient."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
 
 from fitwell.augment import tta
+from fitwell.augment.options import Views
 from fitwell.data.batches import Batches
 from fitwell.record import Predictions
 from fitwell.tasks import Evaluated, score
@@ -16,7 +15,7 @@ from fitwell.train.machine import autocast
 
 @torch.no_grad()
 def outputs_of(
-    model: nn.Module, batches: Batches, precision: str, views: Any = "none"
+    model: nn.Module, batches: Batches, precision: str, views: Views = "none"
 ) -> torch.Tensor:
     """[example, output] float32 raw outputs in the order of the rows; the mode is put back.
 
@@ -32,7 +31,7 @@ def outputs_of(
         model.train(was_training)
 
 
-def evaluate_part(job: Job, part: str, views: Any = "none") -> Evaluated:
+def evaluate_part(job: Job, part: str, views: Views = "none") -> Evaluated:
     """Scores and every example's own loss and prediction, with the job's evaluated weights.
 
     Args:

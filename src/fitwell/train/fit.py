@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fitwell import store
+from fitwell.augment import views_of
 from fitwell.data.preprocess import Preprocess
 from fitwell.data.split import Rows
 from fitwell.data.types import Data
@@ -99,6 +100,7 @@ def resume(folder: Path, data: Data, rows: Rows, *, progress: Progress | None = 
         return run
     if run.recipe is None:
         raise FolderError(f"{folder} has no recipe.toml, so it cannot go on.", where=str(folder))
+    threads = int(run.environment.get("threads", 0))
     if not (folder / checkpoint.NAME).exists():
         known = run.status != "new"  # else stopped while the folder was made
         return train_once(
@@ -108,9 +110,8 @@ def resume(folder: Path, data: Data, rows: Rows, *, progress: Progress | None = 
             seed=run.seed if known else int(run.recipe["train.seed"]),
             folder=folder,
             progress=progress,
-            threads=int(run.environment.get("threads", 0)),
+            threads=threads,
         )
-    threads = int(run.environment.get("threads", 0))
     with _own_random_state(), machine.kept_memory(), machine.thread_count(threads):
         job = build_job(data, rows, run.recipe, seed=run.seed, going_on=_preprocess(folder))
         state = checkpoint.load_checkpoint(folder, job)
@@ -178,7 +179,7 @@ def _train(
 def _score(data: Data, rows: Rows, job: Job, state: State, run: Run, part: str) -> None:
     load_exactly(job.evaluated, state.best)
     best = run.epochs[state.best_epoch]
-    views = job.recipe.get("augment.tta", "none")
+    views = views_of(job.recipe)
     # Each epoch was scored by one view alone, which does not take several times as long.
     run.scores["train"] = (
         best["train"] if views == "none" else evaluate_part(job, "train", views).scores

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from fitwell import models
-from fitwell.augment import Augment, AugmentSounds, AugmentWords, tta
+from fitwell.augment import Augment, AugmentSounds, AugmentWords, tta, views_of
 from fitwell.data import preprocess
 from fitwell.data.batches import Augmentation, Batch, Batches
 from fitwell.data.preprocess import Moments, Preprocess
@@ -35,9 +35,9 @@ from fitwell.train.finetune import RATE, Freezing, with_rates
 from fitwell.train.machine import (
     choose_device,
     choose_precision,
-    has_convolutions,
     spare_compiler,
     step_of,
+    suits_channels_last,
 )
 from fitwell.weights import Fitted, load_pretrained, moments, poor_source
 
@@ -120,8 +120,8 @@ def build_job(
     refuse_batches_of_one(model, recipe, data.spec)
     refuse_other_sizes(model, recipe, data.spec)
     model = model.to(device)
-    convolutional = has_convolutions(model) and len(data.spec.input_shape) == 3
-    if convolutional:
+    channels_last = suits_channels_last(model, data.spec)
+    if channels_last:
         model = model.to(memory_format=torch.channels_last)
     settings = recipe.section("train")
     ema = float(settings["ema"])
@@ -144,7 +144,7 @@ def build_job(
             seed=seed,
             device=device,
             preprocess=prepared,
-            channels_last=convolutional,
+            channels_last=channels_last,
             shuffle=shuffle,
             augment=augment,
         )
@@ -257,7 +257,7 @@ def refuse_other_sizes(model: nn.Module, recipe: Recipe, spec: Spec) -> None:
     Raises:
         SettingError: it does.
     """
-    if recipe.get("augment.tta") != "scales":
+    if views_of(recipe) != "scales":
         return
     try:
         with torch.no_grad():

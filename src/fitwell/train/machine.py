@@ -16,11 +16,15 @@ from torch import nn
 from torch.optim import Optimizer
 
 from fitwell.errors import SettingError
+from fitwell.spec import Spec
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-# Of glibc's malloc.h, and the values that it has by default; sizes in bytes.
+# Of glibc's malloc.h. The thresholds, in bytes, grow by themselves until they are set; afterwards they are
+# set to what they grow to at most.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_USUAL_THRESHOLD, _LARGEST_KEPT = 128 * 1024, 1 << 27
+_KEPT_BYTES = 1 << 27
+_GROWN = {_MMAP_THRESHOLD: 1 << 25, _TRIM_THRESHOLD: 1 << 26}
+_BLOCK = 16  # channels
 FEW_PIXELS = 8192  # a batch of 128 of 8x8, of 11 of 28x28
 _PACKAGES = ("fitwell", "torch", "torchvision", "numpy", "scikit-learn", "scipy")
 
@@ -83,6 +87,24 @@ def has_convolutions(model: nn.Module) -> bool:
     return any(isinstance(module, _CONVOLUTIONS) for module in model.modules())
 
 
+def suits_channels_last(model: nn.Module, spec: Spec) -> bool:
+    """Whether it is best trained with a pixel's channels side by side in memory, the quicker layout of
+    convolutions."""
+    image = len(spec.input_shape) == 3
+    return image and has_convolutions(model) and not any(map(_writes_past, model.modules()))
+
+
+def _writes_past(module: nn.Module) -> bool:
+    """oneDNN's gradient of such a convolution's weights is wrong in that layout, and writes past its memory
+    (its issue 6035; seen with AVX2 and up to 6 channels, the block of AVX-512 has 16)."""
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride != (1, 1)
+        and module.in_channels // module.groups < _BLOCK
+    )
+
+
 def choose_precision(name: str, device: torch.device, model: nn.Module, pixels: int) -> str:
     """`auto`: bfloat16 where it is faster at equal accuracy, else float32.
 
@@ -126,20 +148,20 @@ def kept_memory() -> Iterator[None]:
     """Let the C library keep what tensors free for those of the next step, and give it back at the end.
 
     By default glibc asks the system for each large block and returns it when it is freed; every step of a
-    convolution network then touches hundreds of megabytes of fresh pages, each of which is a page fault.
-    Where there is no glibc nothing is done. `benchmarks/store.py` measures the epoch of such a network.
+    convolution network then touches fresh pages, each of which is a page fault. Where there is no glibc
+    nothing is done. `benchmarks/store.py` measures the epoch of such a network.
     """
     libc = _glibc()
     if libc is None:
         yield
         return
-    libc.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
-    libc.mallopt(_TRIM_THRESHOLD, _LARGEST_KEPT)
+    for threshold in _GROWN:
+        libc.mallopt(threshold, _KEPT_BYTES)
     try:
         yield
     finally:
-        libc.mallopt(_MMAP_THRESHOLD, _USUAL_THRESHOLD)
-        libc.mallopt(_TRIM_THRESHOLD, _USUAL_THRESHOLD)
+        for threshold, grown in _GROWN.items():
+            libc.mallopt(threshold, grown)
         libc.malloc_trim(0)
 
 
