@@ -38,7 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "googlenet": {"width": 16},
     "resnet": {"width": 4},
     "densenet": {"growth": 4},
-    "vit": {"width": 16, "depth": 2},
+    "vit": {"width": 16, "depth": 2, "stem": "small"},
     "bag_of_words": {"width": 16, "depth": 1},
 }
 _COLUMNS = (Column("age"), Column("town", "category", ("a", "b", "c")), Column("price"))
@@ -228,7 +228,7 @@ ACTIVATION_COUNTS = {
     "googlenet": 3 + 9 * 6,
     "resnet": 1 + 8 * 2,
     "densenet": 9 * 2 + 2 + 1,
-    "vit": 2,
+    "vit": 1 + 2,
 }
 
 

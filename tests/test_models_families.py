@@ -259,13 +259,38 @@ def test_positions_are_waves_of_row_and_column(rows: int, columns: int, width: i
         assert found[row * columns + column].tolist() == pytest.approx(want, abs=1e-5)
 
 
-def test_vit_pads_what_patches_do_not_cover() -> None:
+@pytest.mark.parametrize("stem", ["large", "small"])
+def test_vit_pads_what_patches_do_not_cover(stem: Any) -> None:
     torch.manual_seed(0)
-    model = vit(images(1, 9, 14), width=8, depth=1, heads=2, patch=4).eval()
+    model = vit(images(1, 9, 14), width=8, depth=1, heads=2, patch=4, stem=stem).eval()
     x = torch.randn(2, 1, 9, 14)
-    even = vit(images(1, 12, 16), width=8, depth=1, heads=2, patch=4).eval()
+    even = vit(images(1, 12, 16), width=8, depth=1, heads=2, patch=4, stem=stem).eval()
     even.load_state_dict(model.state_dict())
     assert torch.equal(model(x), even(nn.functional.pad(x, (0, 2, 0, 3))))
+
+
+@pytest.mark.parametrize(
+    ("patch", "kernels"),
+    [
+        (4, [(8, 1, 3, 3), (16, 8, 3, 3), (16, 16, 1, 1)]),
+        (6, [(16, 1, 3, 3), (16, 16, 3, 3)]),
+        (5, [(16, 1, 3, 3), (16, 16, 5, 5)]),
+        (1, [(16, 1, 3, 3), (16, 16, 1, 1)]),
+    ],
+)
+def test_the_small_stem_of_vit_halves_as_often_as_a_patch_can_be(
+    patch: int, kernels: list[tuple[int, ...]]
+) -> None:
+    spec = images(1, 13, 24)
+    model = vit(spec, width=16, depth=1, patch=patch, stem="small").eval()
+    stem: Any = model.conv_proj
+    assert [tuple(w.shape) for w in stem.parameters() if w.ndim == 4] == kernels
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in stem) == len(kernels) - 1
+    assert any(isinstance(layer, nn.GELU) for layer in stem)
+    x = torch.zeros(1, 1, 13, 24)
+    tokens = stem(model.pad(x))
+    projected = vit(spec, width=16, depth=1, patch=patch)
+    assert tokens.shape == projected.conv_proj(projected.pad(x)).shape
 
 
 def test_a_patch_larger_than_the_image_names_one_that_fits() -> None:

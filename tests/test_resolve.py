@@ -52,6 +52,7 @@ def test_a_transformer_takes_more_steps_and_mirror_images_where_these_may_be_of_
     few = replace(shoes, num_examples=900)
     recipe = complete({"model.name": "vit"}, shoes)
     assert recipe["augment.hflip"] == 0.5 and recipe["train.batch_size"] == 64
+    assert recipe["model.stem"] == "auto" and defaults("model", "vit")["stem"] == "large"
     assert complete({"model.name": "vit"}, few)["train.batch_size"] == 32
     assert complete({"model.name": "vit"}, MANY)["augment.hflip"] == 0  # digits
     assert complete({"model.name": "vit", "loss.name": "mse"}, NUMBER)["augment.hflip"] == 0

@@ -50,8 +50,13 @@ FAMILIES: dict[str, Family] = {
     "bag_of_words": Family(10, {"optim.name": "adamw", "optim.lr": 0.01}),
     # What it does on Fashion-MNIST: benchmarks/families.py. Transformers take symmetry from data alone.
     "vit": Family(
-        24,
-        {"optim.name": "adamw", "optim.lr": 2e-3, "optim.weight_decay": 0.05},
+        12,
+        {
+            "model.stem": "auto",
+            "optim.name": "adamw",
+            "optim.lr": 2e-3,
+            "optim.weight_decay": 0.05,
+        },
         batch_size=64,
         mirrored=True,
     ),

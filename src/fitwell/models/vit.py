@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fitwell.errors import SettingError
-from fitwell.models.parts import draw, dropout_1d, dropout_rates, image_shape, in_order
-from fitwell.models.stems import DropPathRate
+from fitwell.models.parts import draw, dropout_1d, dropout_rates, in_order
+from fitwell.models.stems import DropPathRate, Stem, stem_for
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.attention import SelfAttention
 from fitwell.nn.droppath import drop_path as path
@@ -104,12 +104,12 @@ class VisionTransformer(nn.Module):
         self,
         *,
         pad: nn.Module,
-        conv_proj: nn.Conv2d,
+        conv_proj: nn.Module,
         encoder: Encoder,
         head: nn.Linear,
     ) -> None:
         super().__init__()
-        self.class_token = nn.Parameter(_STD * torch.randn(1, 1, conv_proj.out_channels))
+        self.class_token = nn.Parameter(_STD * torch.randn(1, 1, head.in_features))
         self.pad = pad
         self.conv_proj = conv_proj
         self.encoder = encoder
@@ -123,6 +123,22 @@ class VisionTransformer(nn.Module):
         return self.heads(self.encoder(tokens)[:, 0])
 
 
+def convolutions(channels: int, width: int, patch: int, activation: str) -> nn.Sequential:
+    """A token a patch from 3x3 convolutions, each of which halves the image and doubles its channels, as often
+    as a patch can be halved; what is left of it is projected."""
+    halvings = (patch & -patch).bit_length() - 1  # how often 2 divides it
+    layers: dict[str, nn.Module | None] = {}
+    before, rest = channels, patch >> halvings
+    for i in range(max(1, halvings)):
+        out = max(1, width >> max(0, halvings - 1 - i))
+        layers[f"conv_{i + 1}"] = nn.Conv2d(before, out, 3, 2 if halvings else 1, 1, bias=False)
+        layers[f"bn_{i + 1}"] = nn.BatchNorm2d(out)
+        layers[f"act_{i + 1}"] = ACTIVATIONS[activation]()
+        before = out
+    layers["proj"] = nn.Conv2d(before, width, rest, rest)
+    return in_order(layers)
+
+
 def vit(
     spec: Spec,
     *,
@@ -130,6 +146,7 @@ def vit(
     depth: Depth = 6,
     heads: Heads = 4,
     patch: Patch = 0,
+    stem: Stem = "large",
     activation: Activation = "gelu",
     dropout: Dropout = 0.0,
     drop_path: DropPathRate = 0.0,
@@ -147,6 +164,11 @@ def vit(
     patches do not cover the image evenly, zeros are added on the right and below. A list of `dropout`
     has one rate a layer.
 
+    Large stem: one linear projection of a patch, as in equation 1. Small, by default in recipes for images
+    of less than 96 pixels: 3x3 convolutions with batch normalisation, each of which halves the image, then
+    a projection of what is left of a patch (the hybrid of section 3.1, by the convolutions of Xiao et al.
+    2021, NeurIPS). They know of neighbourhood, which few or small images do not teach.
+
     Ours differs: small by default; positions start as sines and cosines instead of small random numbers,
     and are trained all the same; the head is drawn like every other weight rather than zero.
 
@@ -155,7 +177,7 @@ def vit(
     >>> model(torch.zeros(5, 1, 9, 7)).shape
     torch.Size([5, 1])
     """
-    channels, height, across = image_shape(spec, "vit", smallest=1)
+    (channels, height, across), small = stem_for(spec, "vit", stem, smallest=(1, 1))
     if patch > min(height, across):
         raise SettingError(
             f"model.name=vit with model.patch={patch} needs images of at least {patch}x{patch}, and "
@@ -181,7 +203,9 @@ def vit(
     }
     model = VisionTransformer(
         pad=nn.ZeroPad2d(missing) if any(missing) else nn.Identity(),
-        conv_proj=nn.Conv2d(channels, width, side, stride=side),
+        conv_proj=convolutions(channels, width, side, activation)
+        if small
+        else nn.Conv2d(channels, width, side, stride=side),
         encoder=Encoder(in_order(layers), grid=(rows, columns), width=width, rate=rates[0]),
         head=nn.Linear(width, spec.num_outputs),
     )
