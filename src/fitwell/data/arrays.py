@@ -13,6 +13,7 @@ from fitwell.data.panel_arrays import as_series
 from fitwell.data.panels import series_data
 from fitwell.data.texts import as_objects, text_data
 from fitwell.data.types import Data, Problem, refuse, some
+from fitwell.data.waves import are_waves, as_waves, waves_data
 from fitwell.settings import is_number
 from fitwell.spec import Spec
 
@@ -35,8 +36,9 @@ def read_arrays(
 
     Args:
         x: [example] texts, [example, feature], series [example, channel, time] or a list of [channel, time]
-            of unequal length (see `as_series`), or images [example, height, width], [example, channel,
-            height, width] or [example, height, width, channel]; numpy, torch, or anything numpy reads.
+            of unequal length (see `as_series`), with `data.kind=audio` recordings (see `as_waves`), or
+            images [example, height, width], [example, channel, height, width] or
+            [example, height, width, channel]; numpy, torch, or anything numpy reads.
         y: [example] class labels (numbers, text, switches) or numbers; one-hot too; [example, target]
             several numbers, or 0 and 1 for labels of which an example may have several.
         where: what to call X in messages, such as a file.
@@ -44,9 +46,11 @@ def read_arrays(
     Raises:
         BadData: shapes that do not fit, NaN, infinite values, text, missing targets.
     """
-    texts = as_texts(x)
-    series = as_series(x, where, options, like) if texts is None else None
-    array, notes = (texts, []) if texts is not None else series or inputs_array(x, where)
+    waves = as_waves(x, where) if are_waves(options, like) else None
+    texts = as_texts(x) if waves is None else None
+    known: Any = texts if waves is None else waves
+    series = as_series(x, where, options, like) if known is None else None
+    array, notes = (known, []) if known is not None else series or inputs_array(x, where)
     _, task = target_and_task(options, like)
     values, more = targets_array(y, where, task)
     if len(array) != len(values):
@@ -68,6 +72,8 @@ def read_arrays(
         groups=groups,
         problems=[*notes, *more],
     )
+    if waves is not None:
+        return waves_data(waves, labelled, options, where=where, like=like)
     if texts is not None:
         return text_data(texts.tolist(), labelled, options, like=like)
     if series is not None:

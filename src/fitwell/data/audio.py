@@ -56,7 +56,7 @@ def read_audio_files(found: Found, options: Options, like: Spec | None = None) -
     if not kept:
         raise _nothing(found.name, len(found.items), problems)
     problems += found.lost(kept, "recording", target_and_task(options, like)[1])
-    problems += _changed([(item.key, head) for item, head in clips], sound, options, like)
+    problems += changed([(item.key, head) for item, head in clips], sound, options, like)
     return assemble(
         read.images,
         found.labelled(kept, problems),
@@ -109,7 +109,7 @@ def _left_out(
     ]
 
 
-def _changed(
+def changed(
     clips: Sequence[tuple[str, Clip]], sound: Sound, options: Options, like: Spec | None
 ) -> list[Problem]:
     """What was done to recordings to make them alike, and lengths that are unlike the others'."""

@@ -29,6 +29,7 @@ from fitwell.data.table import read_like
 from fitwell.data.texts import as_objects, read_text, unreadable_texts, whole
 from fitwell.data.ts import SUFFIX, is_ts_folder
 from fitwell.data.types import BadData, Problem, both, listed, refuse
+from fitwell.data.waves import wave_inputs
 from fitwell.data.words import words_of
 from fitwell.spec import Spec
 
@@ -235,6 +236,8 @@ def _from_array(source: Any, spec: Spec, where: str, *, before: str = "") -> Inp
         return _texts(texts.tolist(), [f"{before}row {i}" for i in range(len(texts))])
     if spec.kind == "series":
         return Inputs(*series_inputs(source, spec, where, before=before))
+    if spec.kind == "audio":
+        return Inputs(*wave_inputs(source, spec, where, before=before))
     array, problems = inputs_array(source, where)
     keys = [f"{before}row {i}" for i in range(len(array))]
     refuse_nonfinite(array, keys, where)
@@ -256,11 +259,10 @@ def _fitting(
     wanted: tuple[int, ...] = (len(spec.columns),)
     if spec.kind == "images":
         wanted = (spec.input_shape[0], *spec.kept_size)
-    if array.shape[1:] != wanted or spec.kind in ("text", "audio"):
+    if array.shape[1:] != wanted or spec.kind == "text":
         what = {
             "images": f"images of shape {list(wanted)}",
             "text": "texts",
-            "audio": "recordings, from files",
         }.get(spec.kind, f"tables of {wanted[0]} columns")
         raise refuse(
             "wrong_shape",

@@ -148,7 +148,8 @@ def data_settings(
         Field(
             ge=0,
             le=192_000,
-            description="samples a second that recordings are brought to, in Hz; 0: the most frequent rate",
+            description="samples a second that recordings are brought to, in Hz; 0: the most frequent "
+            "rate; of arrays, which do not say it, the rate they have",
         ),
     ] = 0,
     seconds: Annotated[

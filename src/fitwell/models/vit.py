@@ -124,8 +124,8 @@ class VisionTransformer(nn.Module):
 
 
 def convolutions(channels: int, width: int, patch: int, activation: str) -> nn.Sequential:
-    """A token a patch from 3x3 convolutions, each of which halves the image and doubles its channels, as often
-    as a patch can be halved; what is left of it is projected."""
+    """A token a patch from 3x3 convolutions, each of which halves the image and doubles its channels, as
+    often as a patch can be halved; what is left of it is projected."""
     halvings = (patch & -patch).bit_length() - 1  # how often 2 divides it
     layers: dict[str, nn.Module | None] = {}
     before, rest = channels, patch >> halvings
