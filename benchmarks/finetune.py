@@ -31,9 +31,12 @@ RECIPE: dict[str, Any] = {
     "data.resize": "squash",  # the objects fill their pictures: cropping loses parts of them
     "data.validation": 0.0,  # all of the training images train: nothing is selected by epoch
     "augment.hflip": 0.5,
-    "augment.scale": [0.85, 1.15],
     "augment.tta": "scales",
-    "train.freeze": 0.65,
+    "loss.label_smoothing": 0.0,
+    "optim.lr": 0.01,
+    "optim.weight_decay": 0.01,
+    "train.epochs": 20,
+    "train.freeze": 1.0,
 }
 # A small network from scratch on small images, so that an improvement takes half an hour.
 START: dict[str, Any] = {

@@ -103,6 +103,8 @@ def test_the_head_may_read_mean_and_maximum(name: str) -> None:
     plain, both = builder(size), builder(size, pooling="both")
     (last,) = [m for m in both.modules() if isinstance(m, nn.Linear)]
     assert last.out_features == size.num_outputs
+    assert any(isinstance(m, nn.Dropout) for m in plain.modules()) == (name != "resnet18")
+    assert not any(isinstance(m, nn.Dropout) for m in both.modules())
     x = torch.randn(4, *size.input_shape)
     seen: list[torch.Tensor] = []
     pooled: list[torch.Tensor] = []

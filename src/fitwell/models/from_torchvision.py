@@ -17,7 +17,8 @@ Pooling: TypeAlias = Annotated[
     Literal["own", "both"],
     Field(
         description="what the head reads of each channel; own: as the network has it; both: mean and "
-        "maximum over all places, normalised (of SqueezeNet, ResNet, EfficientNet and others that average)"
+        "maximum over all places, normalised, without dropout (of SqueezeNet, ResNet, EfficientNet and "
+        "others that average)"
     ),
 ]
 # Auxiliary classifiers serve the first training on ImageNet alone, and change what forward returns.
@@ -98,17 +99,18 @@ def _build(
 
 
 def _pool_both(name: str, model: nn.Module) -> None:
-    """Give the head the mean and the maximum of each channel, in place of what the network pools.
+    """Give the head the mean and the maximum of each channel, in place of what the network pools, and
+    leave out the dropout between the two.
 
     Raises:
         SettingError: the network has no global average right before its head.
     """
     head = getattr(model, "classifier", None)
     if isinstance(head, nn.Sequential) and isinstance(head[-1], nn.AdaptiveAvgPool2d):  # SqueezeNet
-        dropout, last = head[0], head[1]
-        assert isinstance(last, nn.Conv2d)
-        pooled = nn.Sequential(ConcatPool2d(), dropout)
-        model.classifier = nn.Sequential(pooled, nn.Linear(2 * last.in_channels, last.out_channels))
+        conv = head[1]
+        assert isinstance(conv, nn.Conv2d)
+        new = nn.Linear(2 * conv.in_channels, conv.out_channels)
+        model.classifier = nn.Sequential(ConcatPool2d(), new)
         return
     average = getattr(model, "avgpool", None)
     linear = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
@@ -122,6 +124,9 @@ def _pool_both(name: str, model: nn.Module) -> None:
     place, last = linear[0]
     model.avgpool = ConcatPool2d()
     model.set_submodule(place, nn.Linear(2 * last.in_features, last.out_features))
+    for parent, at in ((head, "0"), (model, "dropout")):  # EfficientNet and MobileNet; GoogLeNet
+        if isinstance(getattr(parent, at, None), nn.Dropout):
+            setattr(parent, at, nn.Identity())
 
 
 def _read_channels(model: nn.Module, channels: int) -> None:
