@@ -35,7 +35,7 @@ RECIPE: dict[str, Any] = {
     "loss.label_smoothing": 0.0,
     "optim.lr": 0.01,
     "optim.weight_decay": 0.01,
-    "train.epochs": 20,
+    "train.epochs": 12,
     "train.freeze": 1.0,
 }
 # A small network from scratch on small images, so that an improvement takes half an hour.
