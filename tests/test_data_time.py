@@ -148,7 +148,7 @@ def test_a_drift_is_seen_only_where_the_split_is_by_time(tmp_path: Path) -> None
     n = 400
     t = np.arange(n, dtype=float)
     table = pl.DataFrame({"t": t, "x": t + RNG(0).normal(size=n), "y": 0.01 * (t - 200) ** 2})
-    settings = {"data.target": "y", "train.epochs": 30, "data.folds": 3}
+    settings = {"data.target": "y", "train.epochs": 15, "data.folds": 3}
     scores = {}
     for time in ("", "t"):
         given = {**settings, "data.time": time} if time else settings

@@ -248,7 +248,7 @@ from fitwell.resolve import complete
 from fitwell.train import fit
 fit.CHECKPOINT_SECONDS = 0.0
 data = fitwell_data.read("digits", {})
-recipe = complete({"train.epochs": 40, "model.dropout": 0.1, "train.ema": 0.9}, data.spec)
+recipe = complete({"train.epochs": 14, "model.dropout": 0.1, "train.ema": 0.9}, data.spec)
 rows = split.fit_rows(data, recipe.section("data"), 0)
 def progress(event, **facts):
     if event == "epoch":
@@ -278,11 +278,11 @@ def test_resuming_ends_in_the_same_weights(digits: Data, tmp_path: Path, kind: i
     assert process.wait() == (130 if kind == signal.SIGINT else -signal.SIGKILL)
     if kind == signal.SIGINT:
         assert f"fitwell resume {folder}" in rest
-    settings = {"train.epochs": 40, "model.dropout": 0.1, "train.ema": 0.9}
+    settings = {"train.epochs": 14, "model.dropout": 0.1, "train.ema": 0.9}
     recipe = complete(settings, digits.spec)
     rows = parts(digits, recipe)
     done = resume(folder, digits, rows)
-    assert done.status == "done" and len(done.epochs) == 40
+    assert done.status == "done" and len(done.epochs) == 14
     whole = train_once(digits, rows, recipe, folder=tmp_path / "whole", threads=1)
     assert [r["loss"] for r in store.open_run(folder).steps] == [r["loss"] for r in whole.steps]
     kept, expected = weights(folder), weights(tmp_path / "whole")
