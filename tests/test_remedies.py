@@ -19,6 +19,7 @@ from fitwell.remedies import (
     ADVICE,
     FOR,
     REMEDIES,
+    name_of,
     rank_remedies,
     remedies_for,
     with_remedies,
@@ -313,6 +314,9 @@ def test_a_pretrained_candidate_is_one_edit_and_leads() -> None:
         first = remedies_for(a_finding(finding), recipe, IMAGES)[0]
         assert first.settings["model.name"] == "torchvision:squeezenet1_0"
         assert first.settings["model.pretrained"] == "weights.npz"
+        assert first.name == (
+            "model.name: lenet -> torchvision:squeezenet1_0, model.pretrained: none -> weights.npz"
+        )
     ranked = rank_remedies(Diagnosis([], []), recipe, IMAGES)
     assert ranked[0].settings["model.pretrained"] == "weights.npz"
     changed = edited(recipe, ranked[0].settings, IMAGES)
@@ -320,6 +324,13 @@ def test_a_pretrained_candidate_is_one_edit_and_leads() -> None:
     assert {name: changed[name] for name in tuning} == tuning
     assert not {"model.width", "model.pool"} & set(changed)  # the old network's
     assert changed["model.candidate"] == recipe["model.candidate"]
+
+
+@pytest.mark.parametrize("weights", ["/data/of/mine/weights.npz", "runs/weights.npz/"])
+def test_fine_tuning_is_called_by_the_file_of_its_weights(weights: str) -> None:
+    recipe = with_candidate(f"lenet={weights}")
+    (edit,) = REMEDIES["pretrained"](recipe, IMAGES, a_finding("overfitting"))
+    assert name_of(edit, recipe) == "model.pretrained: none -> weights.npz"
 
 
 def test_nothing_that_pretrained_weights_would_not_fit_is_tried() -> None:

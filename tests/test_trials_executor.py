@@ -286,3 +286,13 @@ def test_a_final_model_trains_on_all_but_the_test_part(tmp_path: Path) -> None:
 def test_spread_of_a_single_fold_is_not_zero() -> None:
     run = Run(fold=0, status="done", scores={"held_out": {"accuracy": 0.5}})
     assert np.isnan(summary([run])["std"]["validation"].get("accuracy", np.nan))
+
+
+@pytest.mark.parametrize("letter", ["a", "ä", "層"])
+def test_the_folder_of_a_long_name_is_short_and_its_own(letter: str) -> None:
+    recipe = complete({}, read("wine", {}).spec)
+    names = [f"model.pretrained: {letter * 300}{i}.npz" for i in range(2)]
+    folders = [Task(recipe, variant=name).folder_name for name in names]
+    assert folders[0] != folders[1] and all(len(each.encode()) < 143 for each in folders)
+    assert all(each.startswith(f"model.pretrained_{letter * 20}") for each in folders)
+    assert Task(recipe, variant="b" * 120).folder_name == "b" * 120 + "-r0-f0"

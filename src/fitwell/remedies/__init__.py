@@ -142,9 +142,13 @@ def with_remedies(
 
 
 def name_of(edit: Edit, recipe: Recipe) -> str:
-    """The edit in words: `model.activation: sigmoid -> relu`; of a policy its name alone."""
+    """The edit in words: `model.activation: sigmoid -> relu`; of a policy its name alone, of fine-tuning
+    the network and the file of its weights."""
     if SETTING in edit:
         edit = {n: v for n, v in edit.items() if n == SETTING or not n.startswith("augment.")}
+    if "model.pretrained" in edit:
+        file = str(edit["model.pretrained"]).replace("\\", "/").rstrip("/").rpartition("/")[2]
+        edit = {n: v for n, v in edit.items() if n == "model.name"} | {"model.pretrained": file}
     return ", ".join(f"{n}: {_shown(recipe.get(n))} -> {_shown(v)}" for n, v in edit.items())
 
 
@@ -164,7 +168,7 @@ def _remedy(edit: Edit, recipe: Recipe, why: str) -> Remedy:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"
 
 
 __all__ = [

@@ -5,6 +5,7 @@ Both a worker process and the parent (when workers cannot import the model) run 
 so that where a trial ran makes no difference to what it gives.
 """
 
+import hashlib
 import re
 import shutil
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from fitwell.recipe import Recipe
 from fitwell.record import Run
 
 Kind = Literal["fold", "final"]
+LONGEST_SLUG = 120  # bytes: file systems take names of 255, some of 143 where they encrypt
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,17 @@ class Task:
 
 
 def slug_of(name: str) -> str:
-    """A variant's name as (part of) a folder name.
+    """A variant's name as (part of) a folder name; of a long one the start, and a mark of the whole.
 
     >>> slug_of("optim.lr: 0.01 -> 0.1")
     'optim.lr_0.01_-_0.1'
     """
-    return re.sub(r"[^\w.+-]+", "_", name).strip("_.") or "variant"
+    slug = re.sub(r"[^\w.+-]+", "_", name).strip("_.") or "variant"
+    if len(slug.encode()) <= LONGEST_SLUG:
+        return slug
+    mark = hashlib.sha256(name.encode()).hexdigest()[:12]
+    start = slug.encode()[: LONGEST_SLUG - len(mark) - 1].decode(errors="ignore")
+    return f"{start.rstrip('_.-')}-{mark}"
 
 
 def run_trial(data: Data, task: Task, folder: Path, *, threads: int) -> Run:
