@@ -38,7 +38,7 @@ RECIPE: dict[str, Any] = {
     "train.epochs": 12,
     "train.freeze": 1.0,
 }
-# A small network from scratch on small images, so that an improvement takes twenty minutes.
+# A small network from scratch on small images, so that an improvement takes half an hour.
 START: dict[str, Any] = {
     "model.name": "convnet",
     "model.width": 16,
@@ -98,7 +98,7 @@ def improve(result: dict[str, Any], folder: Path) -> None:
         return
     unpack(folder, ("train", "test"))
     better = training.improve(
-        folder / "photos", settings=START, budget="20m", out=folder / "improve", examples=False
+        folder / "photos", settings=START, budget="30m", out=folder / "improve", examples=False
     )
     verdicts = [v for v in better.verdicts if "model.pretrained" in v.settings]
     row = {
