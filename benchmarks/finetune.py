@@ -2,8 +2,8 @@
 
 `python -m benchmarks.finetune`: three seeds of fine-tuning, each with one look at the 617 test
 images; and an improvement that starts from a network without pretraining and is told where weights
-are. The recipe was chosen by cross-validation on the training images alone: `validate` gives the
-figures it was chosen by, and never reads the test images.
+are. The recipe was chosen on folds of the training images alone: `validate` gives the accuracy of a
+recipe on them, and never reads the test images.
 """
 
 import tarfile

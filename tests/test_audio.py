@@ -793,7 +793,7 @@ def test_fit_predict_report_and_pictures(tmp_path: Path) -> None:
     long = write(tmp_path / "long.wav", tone(9, high=False, seconds=0.5))
     with pytest.warns(UserWarning, match=r"only the first 0\.2 s are heard: .*long\.wav"):
         assert fw.predict("run", str(long))[0]["prediction"] == "low"
-    with pytest.raises(BadData, match=r"row 0 and row 1 of shape \[3, 5\] are no \[frame\]"):
+    with pytest.raises(BadData, match=r"2 recordings of shape \[3, 5\], not \[frame\]"):
         fw.predict("run", np.zeros((2, 3, 5)))
     shown = fw.show("run", filters=True, augment=True)
     assert {p["name"] for p in shown["pictures"]} == {"filters", "feature_maps", "augmented"}

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from sounds import RATE, tone, tones
 
 import fitwell as fw
 from fitwell.data import BadData, check, read
 from fitwell.data.inputs import read_inputs
-from fitwell.data.waves import as_waves
 
 AUDIO = {"kind": "audio", "rate": RATE}
 
@@ -50,8 +50,10 @@ def test_kinds_and_forms(kind: str, form: str) -> None:
         "channel": made[:, None],
         "tensor": torch.from_numpy(made),
     }
-    found = as_waves(forms[form], "X")
-    np.testing.assert_allclose(np.stack(found), x, atol=1 / scale if scale > 1 else 1e-6)
+    data, _ = check((forms[form], [0, 1, 0]), AUDIO)
+    assert data is not None and data.inputs.dtype == np.int16
+    heard = data.inputs[:, 0] / 2**15
+    np.testing.assert_allclose(heard, x, atol=1 / 128 if kind == "uint8" else 1 / 2**15)
 
 
 def test_unequal_lengths_are_padded_and_cut() -> None:
@@ -67,19 +69,25 @@ def test_unequal_lengths_are_padded_and_cut() -> None:
 @pytest.mark.parametrize(
     ("x", "says"),
     [
-        ([np.zeros(400), np.array([])], "row 1 hold no sample"),
-        ([np.zeros(400), np.full(400, 1.5)], "row 1 have samples beyond -1 and 1"),
-        ([np.full(400, np.nan), np.zeros(400)], "row 0 hold NaN or infinite samples"),
-        ([np.zeros((400, 2)), np.zeros(400)], r"row 0 of shape \[400, 2\] are no \[frame\]"),
-        ([np.zeros(400, np.int64), np.zeros(400)], "row 0 are of int64"),
-        ([np.array(["a"]), np.zeros(400)], "row 0 are of str"),
-        ([0.1, 0.2], r"row 0 and row 1 of shape \[\] are no \[frame\]"),
+        ([np.zeros(400), np.array([])], "1 recording without a sample: row 1"),
+        ([np.zeros(400), np.full(400, 1.5)], "1 recording with samples beyond -1 and 1: row 1"),
+        ([np.full(400, np.nan), np.zeros(400)], "1 recording with NaN or infinite samples: row 0"),
+        (
+            [np.zeros((400, 2)), np.zeros(400)],
+            r"1 recording of shape \[400, 2\], not \[frame\]: row 0",
+        ),
+        ([np.zeros(400, np.int64), np.zeros(400)], "1 recording of int64: row 0"),
+        ([np.array(["a"]), np.zeros(400)], "1 recording of str"),
+        ([0.1, 0.2], r"2 recordings of shape \[\], not \[frame\]: row 0 and row 1"),
+        ([[[0.1, 0.2], [0.3]], np.zeros(400)], "1 recording of no one length: row 0"),
         ([], "X holds no recording"),
+        (np.float64(0.5), r"1 recording of shape \[\], not \[frame\]: row 0"),
+        (scipy.sparse.eye(3), r"1 recording of shape \[\], not \[frame\]: row 0"),
     ],
 )
-def test_what_is_no_recording_is_named(x: list[Any], says: str) -> None:
+def test_what_is_no_recording_is_named(x: Any, says: str) -> None:
     with pytest.raises(BadData, match=says):
-        read((x, [0, 1][: len(x)]), AUDIO)
+        read((x, [0, 1]), AUDIO)
 
 
 def test_the_rate_must_be_said() -> None:

@@ -45,9 +45,7 @@ def test_a_rate_holds_for_the_familys_own_optimizer_only() -> None:
     assert adam["optim.lr"] == defaults("optim", "adam")["lr"]
 
 
-def test_a_transformer_takes_more_steps_and_mirror_images_where_these_may_be_of_the_same_class() -> (
-    None
-):
+def test_what_a_transformer_takes_and_mirror_images_only_of_the_same_class() -> None:
     shoes = Spec("images", "classification", (1, 28, 28), ("boot", "sandal"), num_examples=60_000)
     few = replace(shoes, num_examples=900)
     recipe = complete({"model.name": "vit"}, shoes)

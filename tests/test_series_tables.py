@@ -104,9 +104,8 @@ def test_a_column_of_times_makes_one_long_series() -> None:
     )
     data, _ = check(frame.drop("kind"), {"kind": "series", "target": "t3"})
     assert data is not None and data.spec.task == "forecasting"
-    numbered = table(second=np.arange(40.0)).drop(
-        "kind"
-    )  # no dates, but a column that is said to be times
+    # No dates, but a column that is said to be times.
+    numbered = table(second=np.arange(40.0)).drop("kind")
     data, _ = check(numbered, {"kind": "series", "target": "t3", "time": "second"})
     assert data is not None and data.spec.task == "forecasting"
 

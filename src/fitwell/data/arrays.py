@@ -46,7 +46,7 @@ def read_arrays(
     Raises:
         BadData: shapes that do not fit, NaN, infinite values, text, missing targets.
     """
-    waves = as_waves(x, where) if are_waves(options, like) else None
+    waves = as_waves(x, where, keys) if are_waves(options, like) else None
     texts = as_texts(x) if waves is None else None
     known: Any = texts if waves is None else waves
     series = as_series(x, where, options, like) if known is None else None

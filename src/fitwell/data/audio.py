@@ -12,6 +12,7 @@ from fitwell.data.audio_files import Clip, Hearing, clip, decode
 from fitwell.data.decoded import decode_all
 from fitwell.data.files import Found, Item
 from fitwell.data.images import Unreadable, in_threads
+from fitwell.data.labelled import Labelled
 from fitwell.data.names import AUDIO_SUFFIXES, IMAGE_SUFFIXES, TEXT_SUFFIXES
 from fitwell.data.options import target_and_task
 from fitwell.data.sound import WINDOW_SECONDS, Sound, most_mels
@@ -19,7 +20,7 @@ from fitwell.data.types import BadData, Data, Options, Problem, both, listed, ma
 from fitwell.spec import Spec
 
 LONGEST_SECONDS = 10.0  # of a recording that are read unless data.seconds says otherwise
-_TRAINED = "The model was trained on so much; cut them into pieces to have each predicted."
+TRAINED = "The model was trained on so much; cut them into pieces to have each predicted."
 FAR_LONGER = 4.0  # times the median: a few such ones make all the others mostly padding
 
 
@@ -57,9 +58,16 @@ def read_audio_files(found: Found, options: Options, like: Spec | None = None) -
         raise _nothing(found.name, len(found.items), problems)
     problems += found.lost(kept, "recording", target_and_task(options, like)[1])
     problems += changed([(item.key, head) for item, head in clips], sound, options, like)
+    return audio_data(read.images, found.labelled(kept, problems), options, sound, like)
+
+
+def audio_data(
+    waves: np.ndarray, labelled: Labelled, options: Options, sound: Sound, like: Spec | None
+) -> Data:
+    """`Data` of recordings as they are kept, int16 [example, 1, samples]."""
     return assemble(
-        read.images,
-        found.labelled(kept, problems),
+        waves,
+        labelled,
         options,
         kind="audio",
         shape=sound.shape,
@@ -128,8 +136,8 @@ def changed(
     text = f"Of {many(len(where), 'recording')} the mean of the channels is heard: {some(where)}."
     mend = "Nothing to do, unless one of the channels is to be heard alone: save it by itself."
     say("channels_averaged", "note", where, text, mend)
-    problems += _cut(
-        clips, sound, "To hear more of them, set data.seconds." if like is None else _TRAINED
+    problems += cut(
+        clips, sound, "To hear more of them, set data.seconds." if like is None else TRAINED
     )
     where = [key for key, each in clips if each.seconds < WINDOW_SECONDS]
     text = (
@@ -158,7 +166,7 @@ def changed(
     return problems
 
 
-def _cut(clips: Sequence[tuple[str, Clip]], sound: Sound, mend: str) -> list[Problem]:
+def cut(clips: Sequence[tuple[str, Clip]], sound: Sound, mend: str) -> list[Problem]:
     """Recordings of which the end is not heard, or cannot be read."""
     problems = []
     far = [(key, each) for key, each in clips if each.beyond and each.seconds < sound.seconds]
@@ -211,5 +219,5 @@ def read_recordings(
     known = {key for key, _ in read}
     heads = [(key, clip(path)) for path, key in files if key in known]
     clips = [(key, head) for key, head in heads if isinstance(head, Clip)]
-    problems += _cut(clips, Sound.of(spec), _TRAINED)
+    problems += cut(clips, Sound.of(spec), TRAINED)
     return np.stack([each for _, each in read]), [key for key, _ in read], problems

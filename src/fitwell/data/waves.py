@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.data.assemble import assemble
-from fitwell.data.audio import changed, sound_for
+from fitwell.data.audio import TRAINED, audio_data, changed, cut, sound_for
 from fitwell.data.audio_files import Clip, to_int16
 from fitwell.data.labelled import Labelled
 from fitwell.data.numbers import to_numpy
 from fitwell.data.sound import Sound
-from fitwell.data.types import BadData, Data, Options, Problem, refuse, some
+from fitwell.data.types import BadData, Data, Options, Problem, many, refuse, some
 from fitwell.spec import Spec
 
 # What the loudest sample of a kind of whole numbers is, and where its middle lies.
@@ -24,37 +23,41 @@ def are_waves(options: Options, like: Spec | None) -> bool:
     return like.kind == "audio" if like else options["kind"] == "audio"
 
 
-def as_waves(x: Any, where: str) -> list[np.ndarray]:
-    """Each recording as [frame] floats from -1 to 1.
+def as_waves(x: Any, where: str, keys: Sequence[str] | None = None) -> list[np.ndarray]:
+    """Each recording as [frame], of the type that it has.
 
     Args:
         x: [example, frame], [example, 1, frame], or a list of [frame] of any lengths; floats from -1
             to 1, or int16, int32 or uint8 as files have them.
+        keys: what each is called; by default "row 0", "row 1" ...
 
     Raises:
         BadData: another shape or type, floats beyond -1 and 1, NaN, or nothing in a recording.
     """
-    rows = list(x) if isinstance(x, list | tuple) else list(to_numpy(x))
-    if not rows:
-        raise refuse("empty", f"{where} holds no recording.", "Give at least one.", where)
+    mend = (
+        "Give each recording as [frame]: floats from -1 to 1, or int16, int32 or uint8 as files "
+        "have them."
+    )
+    rows = x if isinstance(x, list | tuple) else np.atleast_1d(to_numpy(x))
+    if not len(rows):
+        raise refuse("no_recordings", f"{where} holds no recording.", mend, where)
     waves, odd = [], dict[str, list[str]]()
     for i, row in enumerate(rows):
-        wave, why = _floats(row)
+        wave, why = _wave(row)
         waves.append(wave)
         if why:
-            odd.setdefault(why, []).append(f"row {i}")
+            odd.setdefault(why, []).append(keys[i] if keys is not None else f"row {i}")
     if odd:
         raise BadData(
             [
                 Problem(
                     "not_a_wave",
                     "error",
-                    tuple(keys),
-                    f"{where}: {some(keys)} {why}.",
-                    "Give each recording as [frame]: floats from -1 to 1, or int16, int32 or uint8 as "
-                    "files have them.",
+                    tuple(named),
+                    f"{where}: {many(len(named), 'recording')} {why}: {some(named)}.",
+                    mend,
                 )
-                for why, keys in odd.items()
+                for why, named in odd.items()
             ]
         )
     return waves
@@ -82,21 +85,12 @@ def waves_data(
             where,
             setting="data.rate",
         )
-    clips = [Clip(len(wave), rate, 1) for wave in waves]
-    sound = sound_for(clips, options, like)
     assert labelled.keys is not None
-    found = [(str(key), each) for key, each in zip(labelled.keys, clips, strict=True)]
-    problems = [*labelled.problems, *changed(found, sound, options, like)]
-    return assemble(
-        _stored(waves, sound),
-        replace(labelled, problems=problems),
-        options,
-        kind="audio",
-        shape=sound.shape,
-        rate=sound.rate,
-        samples=sound.samples,
-        like=like,
-    )
+    clips = _clips(waves, [str(key) for key in labelled.keys], rate)
+    sound = sound_for([clip for _, clip in clips], options, like)
+    problems = [*labelled.problems, *changed(clips, sound, options, like)]
+    labelled = replace(labelled, problems=problems)
+    return audio_data(_stored(waves, sound), labelled, options, sound, like)
 
 
 def wave_inputs(
@@ -105,31 +99,41 @@ def wave_inputs(
     """(int16 [example, 1, samples], what each is called, problems) of waves at the model's own rate."""
     waves, sound = as_waves(x, where), Sound.of(spec)
     keys = [f"{before}row {i}" for i in range(len(waves))]
-    clips = [(key, Clip(len(wave), spec.rate, 1)) for key, wave in zip(keys, waves, strict=True)]
-    return _stored(waves, sound), keys, tuple(changed(clips, sound, {}, spec))
+    problems = cut(_clips(waves, keys, spec.rate), sound, TRAINED)
+    return _stored(waves, sound), keys, tuple(problems)
+
+
+def _clips(waves: Sequence[np.ndarray], keys: Sequence[str], rate: int) -> list[tuple[str, Clip]]:
+    return [(key, Clip(len(wave), rate, 1)) for key, wave in zip(keys, waves, strict=True)]
 
 
 def _stored(waves: Sequence[np.ndarray], sound: Sound) -> np.ndarray:
-    return np.stack([to_int16(wave, sound.samples) for wave in waves])
+    """int16 [example, 1, samples] of what is heard of them."""
+    return np.stack([to_int16(_floats(wave[: sound.samples]), sound.samples) for wave in waves])
 
 
-def _floats(row: Any) -> tuple[np.ndarray, str]:
-    """([frame] from -1 to 1, what is wrong with it)."""
-    wave = to_numpy(row)
+def _floats(wave: np.ndarray) -> np.ndarray:
+    """[frame] from -1 to 1."""
+    loudest, middle = _LOUDEST.get(wave.dtype.name, (1.0, 0.0))
+    return (wave.astype(np.float64) - middle) / loudest
+
+
+def _wave(row: Any) -> tuple[np.ndarray, str]:
+    """([frame], what is wrong with it)."""
+    try:
+        wave = to_numpy(row)
+    except ValueError:  # of rows of unequal length
+        return np.empty(0), "of no one length"
     if wave.ndim == 2 and len(wave) == 1:
         wave = wave[0]
     if wave.ndim != 1:
-        return wave, f"of shape {list(wave.shape)} are no [frame]"
+        return wave, f"of shape {list(wave.shape)}, not [frame]"
     if not len(wave):
-        return wave, "hold no sample"
-    kind = wave.dtype.name
-    if kind in _LOUDEST:
-        loudest, middle = _LOUDEST[kind]
-        return (wave.astype(np.float64) - middle) / loudest, ""
+        return wave, "without a sample"
+    if wave.dtype.name in _LOUDEST:
+        return wave, ""
     if wave.dtype.kind != "f":
-        return wave, f"are of {kind}"
+        return wave, f"of {wave.dtype.name}"
     if not np.isfinite(wave).all():
-        return wave, "hold NaN or infinite samples"
-    if np.abs(wave).max() > 1:
-        return wave, "have samples beyond -1 and 1"
-    return wave.astype(np.float64), ""
+        return wave, "with NaN or infinite samples"
+    return wave, "with samples beyond -1 and 1" if np.abs(wave).max() > 1 else ""

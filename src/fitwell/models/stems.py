@@ -19,8 +19,8 @@ LARGE_FROM = 96  # pixels of the shorter side
 Stem: TypeAlias = Annotated[
     Literal["auto", "small", "large"],
     Field(
-        description="first layers: the paper's for large images, or at full resolution for small "
-        f"ones; auto takes the large ones from {LARGE_FROM} pixels on"
+        description="first layers: those of the paper (large), or others that suit small images; "
+        f"auto takes the paper's from {LARGE_FROM} pixels on"
     ),
 ]
 DropPathRate: TypeAlias = Annotated[

@@ -6,6 +6,7 @@ is never claimed as proved.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fitwell.policies import SETTING
@@ -147,7 +148,7 @@ def name_of(edit: Edit, recipe: Recipe) -> str:
     if SETTING in edit:
         edit = {n: v for n, v in edit.items() if n == SETTING or not n.startswith("augment.")}
     if "model.pretrained" in edit:
-        file = str(edit["model.pretrained"]).replace("\\", "/").rstrip("/").rpartition("/")[2]
+        file = Path(str(edit["model.pretrained"])).name
         edit = {n: v for n, v in edit.items() if n == "model.name"} | {"model.pretrained": file}
     return ", ".join(f"{n}: {_shown(recipe.get(n))} -> {_shown(v)}" for n, v in edit.items())
 

@@ -24,7 +24,7 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 1 << 27
 _GROWN = {_MMAP_THRESHOLD: 1 << 25, _TRIM_THRESHOLD: 1 << 26}
-_BLOCK = 16  # channels
+_BLOCK = 16  # channels of AVX-512
 FEW_PIXELS = 8192  # a batch of 128 of 8x8, of 11 of 28x28
 _PACKAGES = ("fitwell", "torch", "torchvision", "numpy", "scikit-learn", "scipy")
 
@@ -96,7 +96,7 @@ def suits_channels_last(model: nn.Module, spec: Spec) -> bool:
 
 def _writes_past(module: nn.Module) -> bool:
     """oneDNN's gradient of such a convolution's weights is wrong in that layout, and writes past its memory
-    (its issue 6035; seen with AVX2 and up to 6 channels, the block of AVX-512 has 16)."""
+    (its issue 6035): where there are fewer channels than a block of AVX2 or AVX-512 has."""
     return (
         isinstance(module, nn.Conv2d)
         and module.kernel_size == (1, 1)
