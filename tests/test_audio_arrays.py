@@ -110,3 +110,20 @@ def test_one_is_trained_on_and_predicts(tmp_path: Path) -> None:
     given = read_inputs([*new, new[0][:1000]], run.spec)
     assert given.inputs.shape == (5, *files.inputs.shape[1:]) and given.inputs.dtype == np.int16
     assert [row["prediction"] for row in run.predict(new)] == ["high", "low"] * 2
+    assert fw.evaluate(run, (new, ["high", "low"] * 2))["scores"]["accuracy"] == 1
+    long = np.tile(new[0], 2)
+    (cut,) = read_inputs([new[1], long], run.spec).problems
+    assert cut.name == "recording_cut" and cut.where == ("row 1",)
+
+
+def test_parts_of_an_npz_are_called_by_their_names(tmp_path: Path) -> None:
+    x = np.full((6, 400), 0.25, np.float32)
+    parts = {"X_train": x[:4], "y_train": [0, 1, 0, 1], "X_test": x[4:], "y_test": [0, 1]}
+    np.savez(tmp_path / "waves.npz", **parts)
+    data, _ = check(str(tmp_path / "waves.npz"), AUDIO)
+    assert data is not None and data.spec.kind == "audio"
+    assert data.part is not None and data.part.tolist() == ["train"] * 4 + ["test"] * 2
+    parts["X_test"][1, 3] = np.nan
+    np.savez(tmp_path / "waves.npz", **parts)
+    with pytest.raises(BadData, match="1 recording with NaN or infinite samples: test row 1"):
+        read(str(tmp_path / "waves.npz"), AUDIO)
