@@ -259,6 +259,16 @@ def test_times_that_stand_twice() -> None:
     )
 
 
+def test_what_is_missing_in_both_of_two_rows_is_equal() -> None:
+    load = pl.when(pl.int_range(pl.len()) == 50).then(None).otherwise(pl.col("load"))
+    gap = frame().with_columns(load=load)
+    again = problems(pl.concat([gap[:51], gap[50:]]))
+    assert again["duplicate_times"].where == ("row 50", "row 51")
+    assert "conflicting_times" not in again
+    one = problems(pl.concat([frame()[:51], gap[50:]]))
+    assert one["conflicting_times"].where == ("row 50", "row 51")
+
+
 def test_many_times_twice() -> None:
     n = 3000
     when = [START + timedelta(minutes=i) for i in range(n)]
