@@ -12,6 +12,9 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 UV := $(BIN)/uv
 STAMP := .venv/.installed
+# Bytecode is kept even where the environment forbids it: a process that compiles torch anew starts
+# seconds later, and the suite starts many.
+export PYTHONDONTWRITEBYTECODE :=
 # One thread a process: the suite runs two side by side, and results must not depend on the machine.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
