@@ -52,6 +52,7 @@ def a_run(
         {"step": i, "epoch": i * epochs // steps, "loss": float(loss[i]), "lr": float(rate[i])}
         for i in range(steps)
     ]
+    with_norms(run)
     for i in range(0, steps, 50):
         for depth, (gradient, update) in enumerate(zip(gradients, updates, strict=True)):
             factor = np.exp(random.normal(0, 0.1))
@@ -76,6 +77,7 @@ def a_run(
             {
                 "epoch": e,
                 "lr": 0.0,
+                "waiting": 0.02,
                 "train": {"loss": fit, metric: train - 0.5 * np.exp(-u / tau)},
                 "validation": {"loss": v, metric: validation - 0.5 * np.exp(-u / tau)},
             }
@@ -130,6 +132,55 @@ def forgetful(seed: int = 0, back: float = 0.9, **settings: Any) -> Run:
     return run
 
 
+def with_norms(run: Run, spikes: Sequence[int] = (), size: float = 40.0) -> Run:
+    """Gradient norms that fall as the loss does, and leap at every so many measured step."""
+    random = np.random.default_rng(run.seed + 7)
+    for number, row in enumerate(run.steps[::10]):
+        norm = (0.2 + row["loss"]) * np.exp(random.normal(0, 0.3))
+        row["grad_norm"] = float(norm * (size if number in spikes else 1.0))
+    return run
+
+
+def swinging(run: Run, size: float = 0.1) -> Run:
+    """A validation loss that goes up and down by `size` to the end."""
+    random = np.random.default_rng(run.seed + 5)
+    for row in run.epochs:
+        row["validation"]["loss"] += size * float(random.normal())
+    return run
+
+
+def imbalanced(seed: int = 0, recall: float = 0.1, hard: bool = False) -> Run:
+    """200 examples of 10 classes and 40 of one more, of which a share is found.
+
+    The rest is taken for the frequent classes; where it is merely hard, it is said as often.
+    """
+    run, random = a_run(seed), np.random.default_rng(seed)
+    many = run.predictions["held_out"]
+    target = np.concatenate([np.repeat(many.target, 5), np.full(40, 10)])
+    prediction = np.concatenate([np.repeat(many.target, 5), np.full(40, 10)])
+    missed = len(target) - 40 + np.flatnonzero(random.random(40) > recall)
+    prediction[missed] = random.integers(0, 10, len(missed))
+    if hard:  # as many of the others are taken for it
+        prediction[random.choice(len(target) - 40, len(missed), replace=False)] = 10
+    part = Predictions(
+        keys=np.arange(len(target)).astype(str),
+        index=np.arange(len(target)),
+        target=target,
+        prediction=prediction,
+        probabilities=None,
+        loss=np.full(len(target), 0.1),
+    )
+    run.spec = Spec("images", "classification", (1, 8, 8), tuple("0123456789x"), num_examples=1040)
+    run.predictions = {"held_out": part}
+    return run
+
+
+def waiting(run: Run, share: float) -> Run:
+    for row in run.epochs:
+        row["waiting"] = share
+    return run
+
+
 SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "lr_too_high": [
         lambda: [forgetful(s) for s in range(5)],
@@ -155,6 +206,22 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "saturated_activation": [
         lambda: folds(activation="tanh", saturated=(0.1, 0.7)),
         lambda: folds(activation="sigmoid", saturated=(0.4, 0.4)),
+    ],
+    "exploding_gradient": [
+        lambda: [with_norms(run, spikes=(9, 20, 31, 40, 47, 55)) for run in folds()],
+        lambda: [with_norms(run, spikes=(9, 20, 31), size=300.0) for run in folds(3)],
+    ],
+    "oscillating": [
+        lambda: [swinging(run, 0.1) for run in folds(epochs=40)],
+        lambda: [swinging(run, 0.05) for run in folds(3, epochs=80, rise=1.0)],
+    ],
+    "class_imbalance": [
+        lambda: [imbalanced(seed) for seed in range(5)],
+        lambda: [imbalanced(seed, recall=0.4) for seed in range(3)],
+    ],
+    "slow_pipeline": [
+        lambda: [waiting(run, 0.6) for run in folds()],
+        lambda: [waiting(run, 0.3) for run in folds(3)],
     ],
     "overfitting": [lambda: folds(train=1.0, validation=0.85, rise=20.0)],
     "underfitting": [lambda: folds(train=0.8, validation=0.79, end=0.6)],
@@ -265,6 +332,51 @@ def test_missing_evidence_is_never_silent() -> None:
         "dying_relu",
         "lr_too_low",
     }
+
+
+def test_late_small_gradients_and_single_leaps_are_no_explosion() -> None:
+    rule = RULES["exploding_gradient"]
+    assert rule([with_norms(run) for run in folds(end=1e-3)]) is None
+    assert rule([with_norms(run, spikes=(30,)) for run in folds()]) is None
+    # Ten times what is beside it, but small beside how it began.
+    assert rule([with_norms(run, spikes=(50, 53, 56), size=12) for run in folds(end=1e-3)]) is None
+
+
+def test_a_leap_before_the_end_in_not_a_number_is_an_explosion() -> None:
+    runs = [with_norms(run, spikes=(40,), size=1e4) for run in folds()]
+    for run in runs:
+        run.status = "failed"
+    assert isinstance(RULES["exploding_gradient"](runs), Finding)
+
+
+def test_a_smooth_bend_is_no_swing() -> None:
+    runs = folds(epochs=40, rise=10.0)
+    for run in runs:
+        for row in run.epochs:
+            row["validation"]["loss"] = 0.5 + 0.5 * (row["epoch"] / 40 - 0.6) ** 2
+    assert RULES["oscillating"](runs) is None
+
+
+def test_a_rare_class_that_is_merely_hard_is_not_overlooked() -> None:
+    assert RULES["class_imbalance"]([imbalanced(s, recall=0.4, hard=True) for s in range(5)]) is None
+    assert RULES["class_imbalance"]([imbalanced(s, recall=0.95) for s in range(5)]) is None
+    finding = RULES["class_imbalance"]([imbalanced(s) for s in range(5)])
+    assert isinstance(finding, Finding) and finding.evidence["worst_class"] == "x"
+
+
+def test_numbers_have_no_classes_to_overlook() -> None:
+    runs = folds()
+    for run in runs:
+        part = run.predictions["held_out"]
+        part.target, part.prediction = part.target.astype(float), part.prediction.astype(float)
+    assert isinstance(RULES["class_imbalance"](runs), NotAssessed)
+
+
+def test_the_first_epoch_fills_caches_and_may_wait() -> None:
+    runs = [waiting(run, 0.02) for run in folds()]
+    for run in runs:
+        run.epochs[0]["waiting"] = 0.9
+    assert RULES["slow_pipeline"](runs) is None
 
 
 def test_trials_of_a_run_are_its_folds() -> None:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from fitwell.findings.classes import class_imbalance
 from fitwell.findings.fit import no_better_than_trivial, overfitting, underfitting
 from fitwell.findings.learning_rate import lr_too_high, lr_too_low, stopped_too_early
 from fitwell.findings.signal import dying_relu, saturated_activation, vanishing_gradient
+from fitwell.findings.steadiness import exploding_gradient, oscillating, slow_pipeline
 from fitwell.record import Diagnosis, Finding, NotAssessed, Run
 
 Rule: TypeAlias = Callable[[Sequence[Run]], Finding | NotAssessed | None]
@@ -20,6 +22,7 @@ Rule: TypeAlias = Callable[[Sequence[Run]], Finding | NotAssessed | None]
 # In order of likely effect: what breaks a training comes first, what fine-tunes it last.
 RULES: dict[str, Rule] = {
     "lr_too_high": lr_too_high,
+    "exploding_gradient": exploding_gradient,
     "vanishing_gradient": vanishing_gradient,
     "saturated_activation": saturated_activation,
     "dying_relu": dying_relu,
@@ -27,20 +30,26 @@ RULES: dict[str, Rule] = {
     "stopped_too_early": stopped_too_early,
     "underfitting": underfitting,
     "overfitting": overfitting,
+    "class_imbalance": class_imbalance,
+    "oscillating": oscillating,
     "no_better_than_trivial": no_better_than_trivial,
+    "slow_pipeline": slow_pipeline,
 }
 
 # cause -> findings that need no cause of their own where it is present.
 EXPLAINS: dict[str, tuple[str, ...]] = {
     "lr_too_high": (
+        "exploding_gradient",
         "vanishing_gradient",
         "saturated_activation",
         "dying_relu",
         "lr_too_low",
         "stopped_too_early",
         "underfitting",
+        "oscillating",
         "no_better_than_trivial",
     ),
+    "exploding_gradient": ("oscillating", "underfitting", "no_better_than_trivial"),
     "saturated_activation": ("vanishing_gradient", "underfitting", "no_better_than_trivial"),
     "vanishing_gradient": (
         "lr_too_low",

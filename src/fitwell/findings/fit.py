@@ -9,15 +9,17 @@ from fitwell.findings.reading import (
     confidence,
     epoch_series,
     evidence_of,
+    first_repeat,
     folds_of,
     goodness,
+    held_out,
     is_bounded,
     mean_interval,
     median,
     metric_of,
     rounded,
 )
-from fitwell.record import STUDIED, Finding, NotAssessed, Predictions, Run
+from fitwell.record import STUDIED, Finding, NotAssessed, Run
 
 _GAP = 0.03  # in a score up to 1
 _RELATIVE_GAP = 0.1  # of the validation score, for errors in the target's own unit
@@ -153,13 +155,11 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         McNemar against the largest class, for balanced accuracy and regression a permutation test.
     Source: McNemar 1947; Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers)
     """
-    folds = [run for run in folds_of(runs) if _held_out(run) is not None]
+    folds = [run for run in folds_of(runs) if held_out(run) is not None]
     if not folds:
         return NotAssessed("no_better_than_trivial", "held-out predictions")
-    # Repeats hold the same examples again: the first one has each example once.
-    first = min(run.repeat for run in folds)
-    folds = [run for run in folds if run.repeat == first]
-    parts = [part for run in folds if (part := _held_out(run)) is not None]
+    folds = first_repeat(folds)
+    parts = [part for run in folds if (part := held_out(run)) is not None]
     target = np.concatenate([np.asarray(part.target) for part in parts])
     prediction = np.concatenate([np.asarray(part.prediction) for part in parts])
     if len(target) < _FEWEST:
@@ -242,10 +242,6 @@ def _flipped(gain: np.ndarray, random: np.random.Generator) -> float:
     return (int(np.sum(np.array(drawn) >= gain.sum())) + 1) / 1000
 
 
-def _held_out(run: Run) -> Predictions | None:
-    return next((run.predictions[part] for part in STUDIED if part in run.predictions), None)
-
-
 def _ends(run: Run, part: str, key: str) -> np.ndarray:
     values = epoch_series(run, part, key)
     return values[np.isfinite(values)]
@@ -267,11 +263,11 @@ def _gap(run: Run, metric: str) -> float:
 def _kept_gap(run: Run, metric: str) -> float:
     """The same for the weights that were kept."""
     train = run.scores.get("train")
-    held_out = next((run.scores[part] for part in STUDIED if part in run.scores), None)
-    if not train or not held_out or metric not in train or metric not in held_out:
+    studied = next((run.scores[part] for part in STUDIED if part in run.scores), None)
+    if not train or not studied or metric not in train or metric not in studied:
         return float("nan")
-    gap = float(goodness(metric, train[metric]) - goodness(metric, held_out[metric]))
-    return gap if is_bounded(metric) else gap / max(abs(held_out[metric]), 1e-12)
+    gap = float(goodness(metric, train[metric]) - goodness(metric, studied[metric]))
+    return gap if is_bounded(metric) else gap / max(abs(studied[metric]), 1e-12)
 
 
 def _rise(run: Run) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.metrics import METRICS
-from fitwell.record import Confidence, Row, Run
+from fitwell.record import STUDIED, Confidence, Predictions, Row, Run
 
 _LOSS = "loss"
 
@@ -28,6 +28,17 @@ def evidence_of(runs: Iterable[Run], experiment: str) -> list[Row]:
         found += [row for row in run.evidence if row.get("experiment") == experiment]
         found += evidence_of(run.trials, experiment)
     return found
+
+
+def held_out(run: Run) -> Predictions | None:
+    """The predictions of the part that is studied, if any."""
+    return next((run.predictions[part] for part in STUDIED if part in run.predictions), None)
+
+
+def first_repeat(runs: Sequence[Run]) -> list[Run]:
+    """The folds of the first repeat: further ones hold the same examples again."""
+    first = min(run.repeat for run in runs)
+    return [run for run in runs if run.repeat == first]
 
 
 def metric_of(runs: Sequence[Run]) -> str:

@@ -20,6 +20,7 @@ from fitwell.spec import Spec
 # finding -> entries of the table, the best guess first.
 FOR: dict[str, tuple[str, ...]] = {
     "lr_too_high": ("lower_lr", "warmup", "clip_norm", "batch_norm"),
+    "exploding_gradient": ("clip_norm", "lower_lr", "batch_norm", "suited_init"),
     "lr_too_low": ("higher_lr", "adam"),
     "stopped_too_early": ("more_epochs", "patience", "slightly_higher_lr", "lr_decay"),
     "vanishing_gradient": ("relu", "batch_norm", "suited_init", "adam"),
@@ -43,6 +44,9 @@ FOR: dict[str, tuple[str, ...]] = {
         "l1",
         "narrower",
     ),
+    "class_imbalance": ("class_weights", "focal"),
+    "oscillating": ("lr_decay", "ema", "larger_batch", "lower_lr"),
+    "slow_pipeline": (),  # what is slow is outside of the recipe
     "no_better_than_trivial": (
         "pretrained",
         "relu",
@@ -58,6 +62,7 @@ GENERIC_LIMIT = 4
 
 ADVICE: dict[str, str] = {
     "lr_too_high": "Lower the learning rate 3 to 10 times, or raise it slowly at the start.",
+    "exploding_gradient": "Clip the gradient's norm at its 90th percentile, or lower the learning rate.",
     "lr_too_low": "Raise the learning rate 3 to 10 times.",
     "stopped_too_early": "Train twice as long, or wait longer before stopping early.",
     "vanishing_gradient": "Use ReLU with He initialisation, normalisation or residual connections.",
@@ -65,12 +70,19 @@ ADVICE: dict[str, str] = {
     "dying_relu": "Lower the learning rate, or use LeakyReLU or GELU.",
     "underfitting": "Use a wider, deeper or other network, or regularise less.",
     "overfitting": "Get more examples, augment them, or regularise more.",
+    "class_imbalance": (
+        "Weigh each class by the inverse of its frequency, or draw its examples as often as the others'."
+    ),
+    "oscillating": "Let the learning rate fall, average the weights, or use larger batches.",
+    "slow_pipeline": (
+        "Read and decode the examples once and keep them, or let further processes prepare them."
+    ),
     "no_better_than_trivial": (
         "Check that inputs and targets belong together: look at a few examples with their labels."
     ),
 }
 # Advice that no edit can stand for is given beside the edits.
-_BESIDE = frozenset({"overfitting", "no_better_than_trivial"})
+_BESIDE = frozenset({"overfitting", "no_better_than_trivial", "slow_pipeline"})
 
 # These make another network of it, which pretrained weights no longer fit.
 _REBUILDS = frozenset(f"model.{key}" for key in "name width depth norm init activation".split())

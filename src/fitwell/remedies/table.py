@@ -4,6 +4,7 @@ Only settings that the recipe has, only values that it does not have yet; nothin
 apply.
 """
 
+from fitwell.remedies.classes import class_weights, focal
 from fitwell.remedies.edits import Guess
 from fitwell.remedies.network import (
     batch_norm,
@@ -26,7 +27,9 @@ from fitwell.remedies.regularisation import (
 from fitwell.remedies.training import (
     adam,
     clip_norm,
+    ema,
     higher_lr,
+    larger_batch,
     lower_lr,
     lr_decay,
     more_epochs,
@@ -61,4 +64,8 @@ REMEDIES: dict[str, Guess] = {
     "patience": patience,
     "clip_norm": clip_norm,
     "warmup": warmup,
+    "ema": ema,
+    "larger_batch": larger_batch,
+    "class_weights": class_weights,
+    "focal": focal,
 }

@@ -1,0 +1,26 @@
+"""What is done for rare classes: their examples count for more."""
+
+from fitwell.recipe import Recipe
+from fitwell.record import Finding
+from fitwell.remedies.edits import Edit, useful
+from fitwell.spec import Spec
+
+
+def class_weights(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Let all classes count alike: each example by the inverse of how frequent its class is.
+
+    Use: class_imbalance
+    Weakness: costs accuracy on the frequent classes; a class of a few examples is learned by heart
+    Source: King and Zeng 2001, Political Analysis 9
+    """
+    return useful(recipe, [{"loss.class_weights": "balanced"}])
+
+
+def focal(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Let easy examples count for little, and with them most of the frequent classes.
+
+    Use: class_imbalance
+    Weakness: wrongly labelled examples are hard ones too
+    Source: Lin et al. 2017, ICCV
+    """
+    return [{"loss.name": "focal"}] if recipe.get("loss.name") == "cross_entropy" else []
