@@ -64,6 +64,7 @@ def a_run(
                 "kind": "step",
             }
             row |= {"grad_rms": gradient * factor, "update_ratio": update * rate[i] / lr}
+            row |= {"input_rms": 1.0, "output_rms": 1.0} | ({"twins": 0.0} if i == 0 else {})
             run.probes.append(row)
     for when, epoch in enumerate((0, epochs - 1)):
         row = {"step": epoch, "epoch": epoch, "layer": "act", "index": 0, "kind": "epoch"}
@@ -175,6 +176,14 @@ def imbalanced(seed: int = 0, recall: float = 0.1, hard: bool = False) -> Run:
     return run
 
 
+def with_layer(run: Run, depth: int, **values: Any) -> Run:
+    """Other measurements of one layer, at every step."""
+    for row in run.probes:
+        if row["kind"] == "step" and row["index"] == depth:
+            row |= {k: v for k, v in values.items() if k in row}
+    return run
+
+
 def waiting(run: Run, share: float) -> Run:
     for row in run.epochs:
         row["waiting"] = share
@@ -218,6 +227,16 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "class_imbalance": [
         lambda: [imbalanced(seed) for seed in range(5)],
         lambda: [imbalanced(seed, recall=0.4) for seed in range(3)],
+    ],
+    "bad_init": [
+        lambda: [with_layer(run, 1, twins=1.0) for run in folds()],
+        lambda: [with_layer(run, 2, input_rms=1e-5) for run in folds()],
+        lambda: [with_layer(run, 2, input_rms=1e5) for run in folds(3)],
+    ],
+    "no_gradient": [
+        lambda: [with_layer(run, 0, grad_rms=None) for run in folds()],
+        lambda: [with_layer(run, 1, grad_rms=0.0, update_ratio=0.0) for run in folds()],
+        lambda: [with_layer(run, 1, update_ratio=0.0) for run in folds(3)],
     ],
     "slow_pipeline": [
         lambda: [waiting(run, 0.6) for run in folds()],
@@ -331,6 +350,8 @@ def test_missing_evidence_is_never_silent() -> None:
         "saturated_activation",
         "dying_relu",
         "lr_too_low",
+        "bad_init",
+        "no_gradient",
     }
 
 
@@ -370,6 +391,32 @@ def test_numbers_have_no_classes_to_overlook() -> None:
         part = run.predictions["held_out"]
         part.target, part.prediction = part.target.astype(float), part.prediction.astype(float)
     assert isinstance(RULES["class_imbalance"](runs), NotAssessed)
+
+
+def test_a_last_layer_of_zeros_is_no_bad_start() -> None:
+    """Its units get gradients of their own; and where they do not, the target tells them apart."""
+    assert RULES["bad_init"]([with_layer(run, 2, twins=1.0) for run in folds()]) is None
+    assert RULES["bad_init"]([with_layer(run, 2, input_rms=1e-2) for run in folds()]) is None
+
+
+def test_twins_of_a_later_step_say_nothing_about_the_start() -> None:
+    runs = folds()
+    for run in runs:
+        for row in run.probes:
+            row |= {"twins": 1.0} if row.get("step") == 50 else {}
+    assert RULES["bad_init"](runs) is None
+
+
+def test_a_layer_that_moves_now_and_then_is_not_stuck() -> None:
+    runs = [with_layer(run, 0, grad_rms=0.0, update_ratio=0.0) for run in folds()]
+    for run in runs:
+        [*_, last] = [r for r in run.probes if r["kind"] == "step" and r["index"] == 0 and r["step"] < 200]
+        last |= {"grad_rms": 1e-3, "update_ratio": 1e-3}
+    assert RULES["no_gradient"](runs) is None
+    stuck = [with_layer(run, 0, grad_rms=None) for run in folds()]
+    for run in stuck:
+        run.status = "failed"  # numbers that are not finite are None too
+    assert RULES["no_gradient"](stuck) is None
 
 
 def test_the_first_epoch_fills_caches_and_may_wait() -> None:

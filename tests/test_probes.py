@@ -127,6 +127,56 @@ def test_step_rows_equal_a_naive_twin() -> None:
         assert row["update_ratio"] == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_signal_is_measured_where_it_enters_and_leaves_each_layer() -> None:
+    model, probes = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), None
+    probes = Probes(model)
+    x = 3 * torch.randn(16, 4)
+    probes.before_step()
+    model(x).sum().backward()
+    model(100 * x)  # the first call counts
+    probes.after_backward()
+    first, last = probes.after_step(0, 0)
+    hidden = model[0](x)
+    assert first["input_rms"] == pytest.approx(x.square().mean().sqrt().item())
+    assert first["output_rms"] == pytest.approx(hidden.square().mean().sqrt().item())
+    assert last["input_rms"] == pytest.approx(hidden.relu().square().mean().sqrt().item())
+    assert _hooks(model) == 0
+
+
+def first_step(model: nn.Module, x: Tensor, *, fresh: bool = True) -> dict[str, Row]:
+    probes = Probes(model, fresh=fresh)
+    probes.before_step()
+    nn.functional.cross_entropy(model(x), torch.arange(len(x)) % 3).backward()
+    probes.after_backward()
+    return {row["layer"]: row for row in probes.after_step(0, 0)}
+
+
+def test_twins_are_units_that_no_step_tells_apart() -> None:
+    def net(draw: Callable[[Tensor], object]) -> nn.Module:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3))
+        for weight in model.parameters():
+            draw(weight) if weight.dim() > 1 else nn.init.zeros_(weight)
+        return model
+
+    x = torch.randn(16, 4)
+    constant = first_step(net(lambda w: nn.init.constant_(w, 0.1)), x)
+    assert constant["0"]["twins"] == constant["2"]["twins"] == 1.0
+    drawn = first_step(net(nn.init.xavier_uniform_), x)
+    assert {row["twins"] for row in drawn.values()} == {0.0}
+    assert "twins" not in first_step(net(nn.init.xavier_uniform_), x, fresh=False)["0"]
+    # A last layer of zeros: equal weights, but gradients of their own.
+    model = net(nn.init.xavier_uniform_)
+    nn.init.zeros_(model[4].weight)
+    assert first_step(model, x)["4"]["twins"] == 0.0
+    # Half of the units copied from the other half, with what they are read by.
+    model = net(nn.init.xavier_uniform_)
+    with torch.no_grad():
+        model[0].weight[4:] = model[0].weight[:4]
+        model[2].weight[:, 4:] = model[2].weight[:, :4]
+    assert first_step(model, x)["0"]["twins"] == 1.0
+
+
 def test_update_is_the_real_one_and_not_lr_times_gradient() -> None:
     # Adam's first step moves every weight by lr, whatever the size of the gradient.
     model = nn.Linear(4, 4, bias=False)

@@ -8,7 +8,9 @@ runs can be diagnosed. The keys below are the contract between training, experim
           train: {"loss", metric...}, validation: {"loss", metric...} or None
 `probes`  one row a layer at a sampled step or epoch:
           step, epoch, layer (module name), index (depth order from 0), kind ("step" or "epoch")
-          kind "step": grad_rms, weight_rms, update_ratio (norm(after - before) / norm(before))
+          kind "step": input_rms, output_rms (root mean square of what goes in and comes out), grad_rms,
+          weight_rms, update_ratio (norm(after - before) / norm(before)); at the first step twins
+          (share of units whose weights and gradients are those of another unit too)
           kind "epoch", over the fixed training sample in evaluation mode, activation layers only:
           activation (its class name, lower case), dead (share of units inactive on all rows),
           saturated (share of units whose mean derivative is under 5 % of its maximum), rows

@@ -14,6 +14,7 @@ from fitwell.findings.classes import class_imbalance
 from fitwell.findings.fit import no_better_than_trivial, overfitting, underfitting
 from fitwell.findings.learning_rate import lr_too_high, lr_too_low, stopped_too_early
 from fitwell.findings.signal import dying_relu, saturated_activation, vanishing_gradient
+from fitwell.findings.start import bad_init, no_gradient
 from fitwell.findings.steadiness import exploding_gradient, oscillating, slow_pipeline
 from fitwell.record import Diagnosis, Finding, NotAssessed, Run
 
@@ -21,11 +22,13 @@ Rule: TypeAlias = Callable[[Sequence[Run]], Finding | NotAssessed | None]
 
 # In order of likely effect: what breaks a training comes first, what fine-tunes it last.
 RULES: dict[str, Rule] = {
+    "bad_init": bad_init,
     "lr_too_high": lr_too_high,
     "exploding_gradient": exploding_gradient,
     "vanishing_gradient": vanishing_gradient,
     "saturated_activation": saturated_activation,
     "dying_relu": dying_relu,
+    "no_gradient": no_gradient,
     "lr_too_low": lr_too_low,
     "stopped_too_early": stopped_too_early,
     "underfitting": underfitting,
@@ -38,11 +41,23 @@ RULES: dict[str, Rule] = {
 
 # cause -> findings that need no cause of their own where it is present.
 EXPLAINS: dict[str, tuple[str, ...]] = {
+    "bad_init": (
+        "vanishing_gradient",
+        "exploding_gradient",
+        "saturated_activation",
+        "dying_relu",
+        "no_gradient",
+        "lr_too_low",
+        "stopped_too_early",
+        "underfitting",
+        "no_better_than_trivial",
+    ),
     "lr_too_high": (
         "exploding_gradient",
         "vanishing_gradient",
         "saturated_activation",
         "dying_relu",
+        "no_gradient",
         "lr_too_low",
         "stopped_too_early",
         "underfitting",
@@ -57,7 +72,13 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "underfitting",
         "no_better_than_trivial",
     ),
-    "dying_relu": ("underfitting", "no_better_than_trivial"),
+    "dying_relu": ("no_gradient", "underfitting", "no_better_than_trivial"),
+    "no_gradient": (
+        "lr_too_low",
+        "stopped_too_early",
+        "underfitting",
+        "no_better_than_trivial",
+    ),
     "lr_too_low": ("stopped_too_early", "underfitting", "no_better_than_trivial"),
     "stopped_too_early": ("underfitting", "no_better_than_trivial"),
     "underfitting": ("no_better_than_trivial",),

@@ -1,4 +1,4 @@
-"""Gradient, weights and real update of each layer at chosen steps."""
+"""What flows through each layer at chosen steps: signal, gradient, weights and their real update."""
 
 import math
 from collections.abc import Iterator
@@ -29,9 +29,10 @@ class Probes:
 
     Args:
         model: the module that is trained; it is never changed.
+        fresh: whether it has not made a step yet. Units that are twins are looked for at its first.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, fresh: bool = True) -> None:
         self.model = model
         self._layers = weight_layers(model)
         self._order: dict[str, int] = {}
@@ -40,6 +41,8 @@ class Probes:
         self._weights: list[list[nn.Parameter]] = []
         self._before: list[list[Tensor]] = []
         self._grad_norms: list[Tensor | None] = []
+        self._flow: dict[str, tuple[Tensor | None, Tensor | None]] = {}
+        self._twins: dict[str, float] | None = None if fresh else {}
 
     @torch.no_grad()
     def before_step(self) -> None:
@@ -48,9 +51,9 @@ class Probes:
         self._names = [name for name, weights in trainable.items() if weights]
         self._weights = [trainable[name] for name in self._names]
         self._before = [[w.detach().clone() for w in weights] for weights in self._weights]
-        self._grad_norms = []
-        if not self._order and not self._handles:
-            self._watch_order()
+        self._grad_norms, self._flow = [], {}
+        if not self._handles:
+            self._watch_flow()
 
     @torch.no_grad()
     def after_backward(self) -> None:
@@ -58,12 +61,19 @@ class Probes:
         self._grad_norms = [
             _norm([w.grad for w in weights if w.grad is not None]) for weights in self._weights
         ]
+        if self._twins is None:
+            self._twins = {
+                name: twins(weights)
+                for name, weights in zip(self._names, self._weights, strict=True)
+            }
 
     @torch.no_grad()
     def after_step(self, step: int, epoch: int) -> list[Row]:
-        """One row a layer: `grad_rms`, `weight_rms` (before the step) and `update_ratio`.
+        """One row a layer: `input_rms`, `output_rms`, `grad_rms`, `weight_rms` (before the step) and
+        `update_ratio`; at the first step that is measured also `twins`.
 
-        A number that is unknown (no gradient, zero weights, not finite) is None.
+        A number that is unknown (no gradient, zero weights, not finite, a layer that was not called
+        as a module) is None.
         """
         self._remove_hooks()
         rows: list[Row] = []
@@ -82,19 +92,25 @@ class Probes:
             ratio = None
             if weight_norm and update_norm is not None:
                 ratio = update_norm / weight_norm
-            rows.append(
-                {
-                    "step": step,
-                    "epoch": epoch,
-                    "layer": name,
-                    "index": index[name],
-                    "kind": "step",
-                    "grad_rms": None if grad_norm is None else grad_norm / scale,
-                    "weight_rms": None if weight_norm is None else weight_norm / scale,
-                    "update_ratio": ratio,
-                }
-            )
-        self._before, self._grad_norms = [], []
+            signal, output = self._flow.get(name, (None, None))
+            row: Row = {
+                "step": step,
+                "epoch": epoch,
+                "layer": name,
+                "index": index[name],
+                "kind": "step",
+                "input_rms": _number(signal),
+                "output_rms": _number(output),
+                "grad_rms": None if grad_norm is None else grad_norm / scale,
+                "weight_rms": None if weight_norm is None else weight_norm / scale,
+                "update_ratio": ratio,
+            }
+            if self._twins:
+                row["twins"] = self._twins[name]
+            rows.append(row)
+        self._before, self._grad_norms, self._flow = [], [], {}
+        if self._twins:
+            self._twins = {}  # taken once
         return sorted(rows, key=lambda row: row["index"])
 
     @contextmanager
@@ -125,21 +141,30 @@ class Probes:
     def close(self) -> None:
         """Remove what a step that was never finished left behind."""
         self._remove_hooks()
-        self._before, self._grad_norms = [], []
+        self._before, self._grad_norms, self._flow = [], [], {}
 
-    def _watch_order(self) -> None:
-        """Note the order in which the first forward pass calls the layers: their depth."""
+    def _watch_flow(self) -> None:
+        """Note what goes into each layer and comes out of it at its first call of this step, and the
+        order of the calls in the first step: the layers' depth."""
 
-        def note(name: str) -> Any:
+        def enter(name: str) -> Any:
             def hook(*_: object) -> None:
                 self._order.setdefault(name, len(self._order))
+
+            return hook
+
+        def leave(name: str) -> Any:
+            def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+                if name not in self._flow:
+                    self._flow[name] = (_rms(inputs), _rms(output))
 
             return hook
 
         modules = dict(self.model.named_modules())
         for name in self._layers:
             if name in modules:
-                self._handles.append(modules[name].register_forward_pre_hook(note(name)))
+                self._handles.append(modules[name].register_forward_pre_hook(enter(name)))
+                self._handles.append(modules[name].register_forward_hook(leave(name)))
 
     def _remove_hooks(self) -> None:
         for handle in self._handles:
@@ -162,6 +187,43 @@ def weight_layers(model: nn.Module) -> dict[str, list[nn.Parameter]]:
             taken.add(id(weight))
             found[2 if weight.dim() >= 2 else 1].setdefault(name or own, []).append(weight)
     return found[2] or found[1]
+
+
+@torch.no_grad()
+def twins(weights: list[nn.Parameter]) -> float:
+    """Share of the units whose weights and gradients are those of another unit too: no step will ever
+    tell the two apart.
+
+    A unit is a row of the weight. Rows are compared by one random combination of their numbers; of
+    weights in several pieces the largest share counts.
+    """
+    found = 0.0
+    for weight in weights:
+        if weight.dim() < 2 or len(weight) < 2 or weight.grad is None:
+            continue
+        rows = torch.cat([weight.flatten(1), weight.grad.flatten(1)], 1).double()
+        random = torch.Generator().manual_seed(0)
+        mix = torch.rand(rows.shape[1], generator=random, dtype=torch.float64) + 0.5
+        # Gradients may be small beside weights: each is measured by its own size.
+        half = rows.shape[1] // 2
+        for part in (rows[:, :half], rows[:, half:]):
+            part /= part.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
+        marks, _ = (rows @ mix.to(rows.device)).sort()
+        same = marks.diff() <= 1e-7 * marks.abs().max()
+        none = same.new_zeros(1)
+        alike = torch.cat([none, same]) | torch.cat([same, none])
+        found = max(found, float(alike.float().mean()))
+    return found
+
+
+def _rms(value: Any) -> Tensor | None:
+    """Root mean square of a tensor, or of the first of several; None of anything else."""
+    while isinstance(value, tuple | list) and value:
+        value = value[0]
+    if not isinstance(value, Tensor) or not value.is_floating_point() or not value.numel():
+        return None
+    value = value.detach().float()
+    return torch.linalg.vector_norm(value) / math.sqrt(value.numel())
 
 
 def _norm(tensors: list[Tensor]) -> Tensor | None:

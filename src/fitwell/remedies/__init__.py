@@ -19,6 +19,8 @@ from fitwell.spec import Spec
 
 # finding -> entries of the table, the best guess first.
 FOR: dict[str, tuple[str, ...]] = {
+    "bad_init": ("suited_init", "batch_norm", "relu"),
+    "no_gradient": (),  # the fix is in code
     "lr_too_high": ("lower_lr", "warmup", "clip_norm", "batch_norm"),
     "exploding_gradient": ("clip_norm", "lower_lr", "batch_norm", "suited_init"),
     "lr_too_low": ("higher_lr", "adam"),
@@ -61,6 +63,11 @@ GENERIC = ("pretrained", "wider", "other_family", "slightly_higher_lr", "weight_
 GENERIC_LIMIT = 4
 
 ADVICE: dict[str, str] = {
+    "bad_init": "Draw the weights at random: He's for ReLU, Xavier's for tanh; or normalise the layers.",
+    "no_gradient": (
+        "Find where the layer's output leaves the graph (.data, .detach(), .item(), argmax, a "
+        "round trip through NumPy), and see that the optimizer was given all of model.parameters()."
+    ),
     "lr_too_high": "Lower the learning rate 3 to 10 times, or raise it slowly at the start.",
     "exploding_gradient": "Clip the gradient's norm at its 90th percentile, or lower the learning rate.",
     "lr_too_low": "Raise the learning rate 3 to 10 times.",
@@ -82,7 +89,7 @@ ADVICE: dict[str, str] = {
     ),
 }
 # Advice that no edit can stand for is given beside the edits.
-_BESIDE = frozenset({"overfitting", "no_better_than_trivial", "slow_pipeline"})
+_BESIDE = frozenset({"overfitting", "no_better_than_trivial", "no_gradient", "slow_pipeline"})
 
 # These make another network of it, which pretrained weights no longer fit.
 _REBUILDS = frozenset(f"model.{key}" for key in "name width depth norm init activation".split())

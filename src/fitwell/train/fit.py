@@ -142,7 +142,7 @@ def _train(
     probes: bool,
     part: str,
 ) -> Run:
-    watcher = Probes(job.model) if probes else None
+    watcher = Probes(job.model, fresh=not state.total_step) if probes else None
     try:
         with _stop_requested() as stopped:
             train(

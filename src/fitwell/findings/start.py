@@ -1,0 +1,141 @@
+"""How it starts: weights from which nothing can be learned, and weights that no gradient reaches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fitwell.findings.reading import confidence, folds_of, hot_steps, median, rounded, share
+from fitwell.record import Finding, NotAssessed, Row, Run
+
+_TWINS = 0.5  # of a layer's units
+_SHRUNK = 1e-3  # signal at the last layer over that at the second; grown: the inverse
+_FEWEST_STEPS = 2  # measured
+
+
+def bad_init(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """The weights that it starts from let no signal through, or make units each other's copies.
+
+    Symptom: the loss stays where it is; units of a layer have the same weights; or what reaches the
+        last layer is a thousandth, or a thousand times, of what left the first.
+    Mechanism: units with equal weights and equal gradients stay equal for ever: a layer of them is one
+        unit. Weights that are too small or too large by a factor a layer are so by its power of depth.
+    Threshold: in at least half of the runs, at the first step: half of the units of a layer before the
+        last have the weights and gradients of another unit; or the root mean square of what enters
+        the last layer is below 1e-3 or above 1e3 times that of what enters the second.
+    Source: Glorot and Bengio 2010, AISTATS; He et al. 2015, ICCV; Mishkin and Matas 2016, ICLR
+    """
+    folds = [run for run in folds_of(runs) if _first_rows(run)]
+    if not folds:
+        return NotAssessed("bad_init", "probe rows of the first step (input_rms, twins)")
+    signs = [_bad_start(run) for run in folds]
+    flags = [sign is not None for sign in signs]
+    if share(flags) < 0.5:
+        return None
+    chosen = [sign for sign in signs if sign is not None]
+    symmetric = [sign for sign in chosen if "layer" in sign]
+    facts = symmetric[0] if symmetric else chosen[0]
+    evidence = rounded({"runs_badly_started": sum(flags), "runs": len(folds), **facts})
+    if symmetric:
+        sentence = (
+            f"{facts['twins']:.0%} of the units of {facts['layer']} start with the weights and "
+            "gradients of another unit, so that no step can tell them apart."
+        )
+    else:
+        ratio = facts["last_over_second"]
+        sentence = (
+            f"What enters the last layer is {ratio:.1e} times what enters the second: each layer "
+            f"{'weakens' if ratio < 1 else 'amplifies'} the signal."
+        )
+    settings = ("model.init", "model.norm", "model.activation")
+    return Finding("bad_init", confidence(folds, sum(flags)), evidence, sentence, settings)
+
+
+def no_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """A weight that is to be trained never gets a gradient, or never moves.
+
+    Symptom: a layer ends with the weights that it began with.
+    Mechanism: its output does not reach the loss, or only through `.data`, `.detach()`, `argmax` or
+        another piece of code that gradients do not pass; or the optimizer does not have it.
+    Threshold: in at least half of the runs, at every measured step with a high learning rate: no
+        gradient or one of zeros, or an update of nothing, in the same layer.
+    Source: the documentation of torch.autograd, "Locally disabling gradient computation"
+    """
+    folds = [run for run in folds_of(runs) if len(_measured(run)) >= _FEWEST_STEPS]
+    if not folds:
+        return NotAssessed("no_gradient", f"probe rows of at least {_FEWEST_STEPS} steps")
+    stuck = [_stuck(run) for run in folds]
+    flags = [bool(layers) for layers in stuck]
+    if share(flags) < 0.5:
+        return None
+    layers = next(found for found in stuck if found)
+    steps = int(median(len(_measured(run)) for run in folds))
+    evidence = rounded(
+        {
+            "runs_stuck": sum(flags),
+            "runs": len(folds),
+            "layers": list(layers),
+            "why": sorted(set(layers.values())),
+            "steps": steps,
+        }
+    )
+    named = "; ".join(f"{layer}: {why}" for layer, why in list(layers.items())[:3])
+    more = f" and {len(layers) - 3} more layers" if len(layers) > 3 else ""
+    sentence = f"Over {steps} measured steps {named}{more}."
+    settings = tuple(list(layers)[:5])
+    return Finding("no_gradient", confidence(folds, sum(flags)), evidence, sentence, settings)
+
+
+def _first_rows(run: Run) -> list[Row]:
+    rows = [row for row in run.probes if row.get("kind") == "step" and row.get("step") == 0]
+    rows = [row for row in rows if "input_rms" in row or "twins" in row]
+    return sorted(rows, key=lambda row: row.get("index", 0))
+
+
+def _bad_start(run: Run) -> dict[str, float | str] | None:
+    rows = _first_rows(run)
+    # The last layer may start from zeros: what enters it tells its units apart.
+    alike = [row for row in rows[:-1] if (row.get("twins") or 0.0) >= _TWINS]
+    if alike:
+        worst = max(alike, key=lambda row: row["twins"])
+        return {"layer": str(worst.get("layer", "")), "twins": float(worst["twins"])}
+    inner = [float(row["input_rms"]) for row in rows[1:] if row.get("input_rms") is not None]
+    if len(inner) < 2 or not inner[0] > 0:
+        return None
+    ratio = inner[-1] / inner[0]
+    return None if _SHRUNK <= ratio <= 1 / _SHRUNK else {"last_over_second": ratio}
+
+
+def _measured(run: Run) -> list[int]:
+    """The measured steps at a high learning rate."""
+    rows = {int(r.get("step", 0)) for r in run.probes if r.get("kind") == "step"}
+    hot = hot_steps(run)
+    return sorted(rows & hot if hot else rows)
+
+
+def _stuck(run: Run) -> dict[str, str]:
+    """layer -> why it does not learn; nothing of a run whose numbers broke."""
+    if run.status == "failed":
+        return {}
+    steps = set(_measured(run))
+    layers: dict[str, list[Row]] = {}
+    for row in sorted(run.probes, key=lambda r: r.get("index", 0)):
+        if row.get("kind") == "step" and row.get("step", 0) in steps and "grad_rms" in row:
+            layers.setdefault(str(row.get("layer", "")), []).append(row)
+    found = {}
+    for layer, rows in layers.items():
+        if len(rows) < _FEWEST_STEPS:
+            continue
+        gradients = [row["grad_rms"] for row in rows]
+        # Zeros that were never moved have no size to measure the update by.
+        still = [
+            row.get("update_ratio") == 0
+            or (row.get("update_ratio") is None and row.get("weight_rms") == 0)
+            for row in rows
+        ]
+        if all(g is None for g in gradients):
+            found[layer] = "no gradient"
+        elif not np.any([g for g in gradients if g is not None]):
+            found[layer] = "a gradient of zeros"
+        elif all(still):
+            found[layer] = "a gradient, but no update"
+    return found
