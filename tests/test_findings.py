@@ -64,7 +64,9 @@ def a_run(
                 "kind": "step",
             }
             row |= {"grad_rms": gradient * factor, "update_ratio": update * rate[i] / lr}
-            row |= {"input_rms": 1.0, "output_rms": 1.0} | ({"twins": 0.0} if i == 0 else {})
+            row |= {"weight_rms": 0.05, "input_rms": 1.0, "output_rms": 1.0} | (
+                {"twins": 0.0} if i == 0 else {}
+            )
             run.probes.append(row)
     for when, epoch in enumerate((0, epochs - 1)):
         row = {"step": epoch, "epoch": epoch, "layer": "act", "index": 0, "kind": "epoch"}
@@ -184,6 +186,19 @@ def with_layer(run: Run, depth: int, **values: Any) -> Run:
     return run
 
 
+def regularised(run: Run, decay: float = 0.1, name: str = "sgd", lr: float = 0.05) -> Run:
+    assert run.recipe is not None
+    run.recipe = Recipe(
+        {**run.recipe, "optim.name": name, "optim.weight_decay": decay, "optim.lr": lr}
+    )
+    return run
+
+
+def unregularised(runs: list[Run], gain: float) -> list[Run]:
+    runs[0].evidence = [*runs[0].evidence, {"experiment": "unregularised", "gain": gain}]
+    return runs
+
+
 def waiting(run: Run, share: float) -> Run:
     for row in run.epochs:
         row["waiting"] = share
@@ -243,6 +258,13 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         lambda: [waiting(run, 0.3) for run in folds(3)],
     ],
     "overfitting": [lambda: folds(train=1.0, validation=0.85, rise=20.0)],
+    "over_regularised": [
+        lambda: [regularised(r) for r in folds(train=0.8, validation=0.79, end=0.6)],
+        lambda: [
+            regularised(r, name="adamw", lr=1e-3, decay=10.0) for r in folds(train=0.8, end=0.6)
+        ],
+        lambda: unregularised(folds(3, train=0.8, validation=0.79, end=0.6), 0.15),
+    ],
     "underfitting": [lambda: folds(train=0.8, validation=0.79, end=0.6)],
     "no_better_than_trivial": [lambda: folds(right=0.0)],
 }
@@ -340,11 +362,15 @@ def test_missing_evidence_is_never_silent() -> None:
     runs = folds()
     for run in runs:
         run.evidence = []
-    assert [n.name for n in diagnose(runs).not_assessed] == ["underfitting"]
+    assert [n.name for n in diagnose(runs).not_assessed] == [
+        "over_regularised",
+        "underfitting",
+    ]
     for run in runs:
         run.probes = []
     missing = {n.name for n in diagnose(runs).not_assessed}
     assert missing == {
+        "over_regularised",
         "underfitting",
         "vanishing_gradient",
         "saturated_activation",
@@ -379,7 +405,9 @@ def test_a_smooth_bend_is_no_swing() -> None:
 
 
 def test_a_rare_class_that_is_merely_hard_is_not_overlooked() -> None:
-    assert RULES["class_imbalance"]([imbalanced(s, recall=0.4, hard=True) for s in range(5)]) is None
+    assert (
+        RULES["class_imbalance"]([imbalanced(s, recall=0.4, hard=True) for s in range(5)]) is None
+    )
     assert RULES["class_imbalance"]([imbalanced(s, recall=0.95) for s in range(5)]) is None
     finding = RULES["class_imbalance"]([imbalanced(s) for s in range(5)])
     assert isinstance(finding, Finding) and finding.evidence["worst_class"] == "x"
@@ -391,6 +419,14 @@ def test_numbers_have_no_classes_to_overlook() -> None:
         part = run.predictions["held_out"]
         part.target, part.prediction = part.target.astype(float), part.prediction.astype(float)
     assert isinstance(RULES["class_imbalance"](runs), NotAssessed)
+
+
+def test_a_poor_fit_without_penalties_is_not_over_regularised() -> None:
+    rule, sick = RULES["over_regularised"], {"train": 0.8, "validation": 0.79, "end": 0.6}
+    assert rule(folds(**sick)) is None
+    assert rule([regularised(run, decay=1e-4) for run in folds(**sick)]) is None
+    assert rule(unregularised(folds(**sick), 0.0)) is None
+    assert rule([regularised(run) for run in folds()]) is None  # strong, and fits all the same
 
 
 def test_a_last_layer_of_zeros_is_no_bad_start() -> None:
@@ -410,7 +446,9 @@ def test_twins_of_a_later_step_say_nothing_about_the_start() -> None:
 def test_a_layer_that_moves_now_and_then_is_not_stuck() -> None:
     runs = [with_layer(run, 0, grad_rms=0.0, update_ratio=0.0) for run in folds()]
     for run in runs:
-        [*_, last] = [r for r in run.probes if r["kind"] == "step" and r["index"] == 0 and r["step"] < 200]
+        [*_, last] = [
+            r for r in run.probes if r["kind"] == "step" and r["index"] == 0 and r["step"] < 200
+        ]
         last |= {"grad_rms": 1e-3, "update_ratio": 1e-3}
     assert RULES["no_gradient"](runs) is None
     stuck = [with_layer(run, 0, grad_rms=None) for run in folds()]

@@ -128,7 +128,7 @@ def test_step_rows_equal_a_naive_twin() -> None:
 
 
 def test_signal_is_measured_where_it_enters_and_leaves_each_layer() -> None:
-    model, probes = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), None
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     probes = Probes(model)
     x = 3 * torch.randn(16, 4)
     probes.before_step()
@@ -152,9 +152,11 @@ def first_step(model: nn.Module, x: Tensor, *, fresh: bool = True) -> dict[str, 
 
 
 def test_twins_are_units_that_no_step_tells_apart() -> None:
-    def net(draw: Callable[[Tensor], object]) -> nn.Module:
+    def net(draw: Callable[[Tensor], object]) -> nn.Sequential:
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3))
+        model = nn.Sequential(
+            nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3)
+        )
         for weight in model.parameters():
             draw(weight) if weight.dim() > 1 else nn.init.zeros_(weight)
         return model
@@ -167,13 +169,13 @@ def test_twins_are_units_that_no_step_tells_apart() -> None:
     assert "twins" not in first_step(net(nn.init.xavier_uniform_), x, fresh=False)["0"]
     # A last layer of zeros: equal weights, but gradients of their own.
     model = net(nn.init.xavier_uniform_)
-    nn.init.zeros_(model[4].weight)
+    nn.init.zeros_(model.get_parameter("4.weight"))
     assert first_step(model, x)["4"]["twins"] == 0.0
     # Half of the units copied from the other half, with what they are read by.
     model = net(nn.init.xavier_uniform_)
     with torch.no_grad():
-        model[0].weight[4:] = model[0].weight[:4]
-        model[2].weight[:, 4:] = model[2].weight[:, :4]
+        first, second = (model.get_parameter(f"{i}.weight") for i in (0, 2))
+        first[4:], second[:, 4:] = first[:4], second[:, :4]
     assert first_step(model, x)["0"]["twins"] == 1.0
 
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from fitwell.findings.classes import class_imbalance
 from fitwell.findings.fit import no_better_than_trivial, overfitting, underfitting
 from fitwell.findings.learning_rate import lr_too_high, lr_too_low, stopped_too_early
+from fitwell.findings.regularised import over_regularised
 from fitwell.findings.signal import dying_relu, saturated_activation, vanishing_gradient
 from fitwell.findings.start import bad_init, no_gradient
 from fitwell.findings.steadiness import exploding_gradient, oscillating, slow_pipeline
@@ -31,6 +32,7 @@ RULES: dict[str, Rule] = {
     "no_gradient": no_gradient,
     "lr_too_low": lr_too_low,
     "stopped_too_early": stopped_too_early,
+    "over_regularised": over_regularised,
     "underfitting": underfitting,
     "overfitting": overfitting,
     "class_imbalance": class_imbalance,
@@ -53,6 +55,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "no_better_than_trivial",
     ),
     "lr_too_high": (
+        "over_regularised",
         "exploding_gradient",
         "vanishing_gradient",
         "saturated_activation",
@@ -81,6 +84,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     ),
     "lr_too_low": ("stopped_too_early", "underfitting", "no_better_than_trivial"),
     "stopped_too_early": ("underfitting", "no_better_than_trivial"),
+    "over_regularised": ("underfitting", "no_better_than_trivial"),
     "underfitting": ("no_better_than_trivial",),
 }
 

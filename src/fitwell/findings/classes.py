@@ -68,7 +68,9 @@ def class_imbalance(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"predicted {said} times."
     )
     level = confidence(folds, len(folds), strong=recall < usual - 2 * _SHORT)
-    return Finding("class_imbalance", level, evidence, sentence, ("loss.class_weights", "loss.name"))
+    return Finding(
+        "class_imbalance", level, evidence, sentence, ("loss.class_weights", "loss.name")
+    )
 
 
 def _of_classes(runs: Sequence[Run]) -> list[Run]:

@@ -1,6 +1,7 @@
 """How well the network fits: too closely, not enough, or not at all."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,36 @@ def underfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Source: Geman, Bienenstock and Doursat 1992 (bias); reference models as in Olson et al. 2017,
         PMLB. Comparing with held-out scores keeps models that learn by heart from setting the mark
     """
+    short = short_of_reference(runs)
+    if isinstance(short, str):
+        return NotAssessed("underfitting", short)
+    if not short.clear:
+        return None
+    evidence = rounded({"runs_underfitted": sum(short.flags), **short.facts})
+    settings = ("model.width", "model.depth", "model.name", "train.epochs", "optim.lr")
+    level = confidence(short.folds, sum(short.flags), strong=short.strong)
+    return Finding("underfitting", level, evidence, short.sentence, settings)
+
+
+@dataclass(frozen=True)
+class Short:
+    """How far the training scores are below the best reference model's held-out score.
+
+    Args:
+        clear: whether they are below it with 95 % confidence, or all of them by far.
+        strong: whether by five times the margin and more, on average.
+    """
+
+    folds: list[Run]
+    flags: list[bool]
+    clear: bool
+    strong: bool
+    facts: dict[str, Any]
+    sentence: str
+
+
+def short_of_reference(runs: Sequence[Run]) -> "Short | str":
+    """The comparison that `underfitting` and `over_regularised` make; a text says what is missing."""
     folds = [run for run in folds_of(runs) if run.epochs or run.scores.get("train")]
     metric = metric_of(folds)
     rows = [
@@ -106,10 +137,10 @@ def underfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         if row.get("metric", metric) == metric and row["model"] != "trivial"
     ]
     if not rows:
-        return NotAssessed("underfitting", "the scores of reference models")
+        return "the scores of reference models"
     trained = [_best_train(run, metric) for run in folds]
     if not np.isfinite(trained).any():
-        return NotAssessed("underfitting", "the training score of at least one run")
+        return "the training score of at least one run"
     names = sorted({row["model"] for row in rows})
     by_model = {n: median(row["held_out"] for row in rows if row["model"] == n) for n in names}
     best = max(names, key=lambda name: float(goodness(metric, by_model[name])))
@@ -119,31 +150,23 @@ def underfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     margin = _MARGIN if is_bounded(metric) else _MARGIN * abs(mark)
     _, high = mean_interval(list(good))
     flags = [bool(value < mark - margin) for value in good]
-    short = mark - float(np.nanmean(good))
+    gap = mark - float(np.nanmean(good))
     # Runs that fail differently badly have a wide interval: far below, all of them, counts too.
-    far = all(flags) and len(flags) >= 3 and short > 5 * margin
-    if not (high < mark - margin or far):
-        return None
-    evidence = rounded(
-        {
-            "runs_underfitted": sum(flags),
-            "runs": len(folds),
-            "metric": metric,
-            "train": float(np.nanmean(trained)),
-            "reference": best,
-            "reference_held_out": reference,
-            "short_of_reference": short,
-        }
-    )
+    far = all(flags) and len(flags) >= 3 and gap > 5 * margin
+    facts = {
+        "runs": len(folds),
+        "metric": metric,
+        "train": float(np.nanmean(trained)),
+        "reference": best,
+        "reference_held_out": reference,
+        "short_of_reference": gap,
+    }
     sentence = (
         f"The training {metric} is {np.nanmean(trained):.4g}; {best.replace('_', ' ')} reaches "
         f"{reference:.4g} on examples it never saw."
     )
-    settings = ("model.width", "model.depth", "model.name", "train.epochs", "optim.lr")
-    strong = short > (0.05 if is_bounded(metric) else 0.1 * abs(mark))
-    return Finding(
-        "underfitting", confidence(folds, sum(flags), strong=strong), evidence, sentence, settings
-    )
+    strong = gap > (0.05 if is_bounded(metric) else 0.1 * abs(mark))
+    return Short(folds, flags, bool(high < mark - margin or far), strong, facts, sentence)
 
 
 def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:

@@ -17,7 +17,9 @@ from fitwell.findings.reading import (
 from fitwell.record import Finding, NotAssessed, Run
 
 _SPIKE = 10.0  # times the gradients beside it
-_OVER_EARLY = 2.0  # times those of the first fifth: late, small gradients vary by more than spikes do
+_OVER_EARLY = (
+    2.0  # times those of the first fifth: late, small gradients vary by more than spikes do
+)
 _AGAIN = 3  # spikes of a run
 _FEWEST_NORMS = 20
 _BESIDE = 5  # measured steps on either side
@@ -42,7 +44,8 @@ def exploding_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     folds = [run for run in folds_of(runs) if np.isfinite(_norms(run)).sum() >= _FEWEST_NORMS]
     if not folds:
         return NotAssessed(
-            "exploding_gradient", f"the gradient's norm (grad_norm) of at least {_FEWEST_NORMS} steps"
+            "exploding_gradient",
+            f"the gradient's norm (grad_norm) of at least {_FEWEST_NORMS} steps",
         )
     spikes = [_spikes(run) for run in folds]
     flags = [
@@ -126,14 +129,14 @@ def slow_pipeline(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     """
     folds = [run for run in folds_of(runs) if len(_waiting(run))]
     if not folds:
-        return NotAssessed("slow_pipeline", "the share of time waiting for data (waiting), by epoch")
+        return NotAssessed(
+            "slow_pipeline", "the share of time waiting for data (waiting), by epoch"
+        )
     shares = [median(_waiting(run)) for run in folds]
     flags = [value > _WAITING for value in shares]
     if share(flags) < 0.5:
         return None
-    evidence = rounded(
-        {"runs_waiting": sum(flags), "runs": len(folds), "waiting": median(shares)}
-    )
+    evidence = rounded({"runs_waiting": sum(flags), "runs": len(folds), "waiting": median(shares)})
     sentence = f"{median(shares):.0%} of the time of an epoch passes while waiting for data."
     level = confidence(folds, sum(flags), strong=median(shares) > 2 * _WAITING)
     return Finding("slow_pipeline", level, evidence, sentence, ("train.batch_size",))

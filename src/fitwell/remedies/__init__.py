@@ -28,6 +28,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "vanishing_gradient": ("relu", "batch_norm", "suited_init", "adam"),
     "saturated_activation": ("relu", "batch_norm", "lower_lr", "suited_init"),
     "dying_relu": ("lower_lr", "leaky_units", "suited_init", "batch_norm"),
+    "over_regularised": ("less_regularisation",),
     "underfitting": (
         "pretrained",
         "less_regularisation",
@@ -75,6 +76,7 @@ ADVICE: dict[str, str] = {
     "vanishing_gradient": "Use ReLU with He initialisation, normalisation or residual connections.",
     "saturated_activation": "Use ReLU, normalise the layer before, or lower the learning rate.",
     "dying_relu": "Lower the learning rate, or use LeakyReLU or GELU.",
+    "over_regularised": "Lower the weight decay, L1 penalty, dropout or augmentation, one by one.",
     "underfitting": "Use a wider, deeper or other network, or regularise less.",
     "overfitting": "Get more examples, augment them, or regularise more.",
     "class_imbalance": (
