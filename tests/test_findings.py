@@ -178,6 +178,30 @@ def imbalanced(seed: int = 0, recall: float = 0.1, hard: bool = False) -> Run:
     return run
 
 
+def noisy_labels(seed: int = 0, flipped: float = 0.1, examples: int = 400) -> Run:
+    """Ten classes, nine of ten easy; a share of the labels flipped after the network said its own."""
+    run, random = a_run(seed), np.random.default_rng(seed)
+    truth = random.integers(0, 10, examples)
+    easy = random.random(examples) < 0.9
+    sure = np.where(easy, random.uniform(0.85, 0.95, examples), random.uniform(0.2, 0.8, examples))
+    right = random.random(examples) < np.where(easy, 0.999, sure)
+    said = np.where(right, truth, (truth + random.integers(1, 10, examples)) % 10)
+    probability = np.repeat(((1 - sure) / 9)[:, None], 10, axis=1)
+    probability[np.arange(examples), said] = sure
+    wrong = random.random(examples) < flipped
+    target = np.where(wrong, (truth + random.integers(1, 10, examples)) % 10, truth)
+    part = Predictions(
+        keys=np.array([f"{seed}-{'x' if w else 'o'}-{i}" for i, w in enumerate(wrong)]),
+        index=np.arange(examples),
+        target=target,
+        prediction=said,
+        probabilities=probability,
+        loss=-np.log(probability[np.arange(examples), target]),
+    )
+    run.predictions = {"held_out": part}
+    return run
+
+
 def with_layer(run: Run, depth: int, **values: Any) -> Run:
     """Other measurements of one layer, at every step."""
     for row in run.probes:
@@ -252,6 +276,10 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         lambda: [with_layer(run, 0, grad_rms=None) for run in folds()],
         lambda: [with_layer(run, 1, grad_rms=0.0, update_ratio=0.0) for run in folds()],
         lambda: [with_layer(run, 1, update_ratio=0.0) for run in folds(3)],
+    ],
+    "label_noise": [
+        lambda: [noisy_labels(seed) for seed in range(5)],
+        lambda: [noisy_labels(seed, 0.3, examples=1000) for seed in range(3)],
     ],
     "slow_pipeline": [
         lambda: [waiting(run, 0.6) for run in folds()],
@@ -365,11 +393,13 @@ def test_missing_evidence_is_never_silent() -> None:
     assert [n.name for n in diagnose(runs).not_assessed] == [
         "over_regularised",
         "underfitting",
+        "label_noise",
     ]
     for run in runs:
         run.probes = []
     missing = {n.name for n in diagnose(runs).not_assessed}
     assert missing == {
+        "label_noise",
         "over_regularised",
         "underfitting",
         "vanishing_gradient",
@@ -411,6 +441,33 @@ def test_a_rare_class_that_is_merely_hard_is_not_overlooked() -> None:
     assert RULES["class_imbalance"]([imbalanced(s, recall=0.95) for s in range(5)]) is None
     finding = RULES["class_imbalance"]([imbalanced(s) for s in range(5)])
     assert isinstance(finding, Finding) and finding.evidence["worst_class"] == "x"
+
+
+def test_doubtful_labels_are_the_flipped_ones() -> None:
+    runs = [noisy_labels(seed) for seed in range(5)]
+    finding = RULES["label_noise"](runs)
+    assert isinstance(finding, Finding)
+    keys = [str(key) for key in finding.evidence["keys"]]
+    flipped = sum(str(k).split("-")[1] == "x" for r in runs for k in r.predictions["held_out"].keys)
+    hits = sum(key.split("-")[1] == "x" for key in keys)
+    assert hits >= 0.8 * len(keys) and hits >= 0.7 * flipped
+    assert RULES["label_noise"]([noisy_labels(seed, 0.0) for seed in range(5)]) is None
+
+
+def test_errors_that_become_rarer_with_certainty_are_the_networks_own() -> None:
+    """Classes that overlap: the surest quarter errs too, the next one far more."""
+    runs = []
+    for seed in range(5):
+        run, random = noisy_labels(seed, 0.0), np.random.default_rng(seed)
+        part = run.predictions["held_out"]
+        sure = random.uniform(0.5, 1.0, len(part.target))
+        part.target = (random.random(len(sure)) > 0.5).astype(int)
+        part.prediction = np.where(random.random(len(sure)) < sure, part.target, 1 - part.target)
+        part.probabilities = np.where(
+            np.arange(2) == part.prediction[:, None], sure[:, None], 1 - sure[:, None]
+        )
+        runs.append(run)
+    assert RULES["label_noise"](runs) is None
 
 
 def test_numbers_have_no_classes_to_overlook() -> None:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from fitwell.findings.classes import class_imbalance
 from fitwell.findings.fit import no_better_than_trivial, overfitting, underfitting
+from fitwell.findings.labels import label_noise
 from fitwell.findings.learning_rate import lr_too_high, lr_too_low, stopped_too_early
 from fitwell.findings.regularised import over_regularised
 from fitwell.findings.signal import dying_relu, saturated_activation, vanishing_gradient
@@ -36,6 +37,7 @@ RULES: dict[str, Rule] = {
     "underfitting": underfitting,
     "overfitting": overfitting,
     "class_imbalance": class_imbalance,
+    "label_noise": label_noise,
     "oscillating": oscillating,
     "no_better_than_trivial": no_better_than_trivial,
     "slow_pipeline": slow_pipeline,
@@ -96,7 +98,7 @@ def diagnose(runs: Run | Sequence[Run]) -> Diagnosis:
     says so; its remedies are still tried. No findings at all is an answer: nothing wrong was found.
 
     >>> [n.name for n in diagnose(Run()).not_assessed][:2]
-    ['lr_too_high', 'vanishing_gradient']
+    ['bad_init', 'lr_too_high']
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     results = [(name, rule(runs)) for name, rule in RULES.items()]

@@ -25,7 +25,7 @@ def class_imbalance(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         as have it. The ratio of the classes alone is no finding.
     Source: He and Garcia 2009, IEEE TKDE 21; Wilson 1927, JASA 22
     """
-    folds = _of_classes(runs)
+    folds = of_classes(runs)
     if not folds:
         return NotAssessed("class_imbalance", "held-out predictions of classes")
     parts = [part for run in first_repeat(folds) if (part := held_out(run)) is not None]
@@ -73,7 +73,7 @@ def class_imbalance(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     )
 
 
-def _of_classes(runs: Sequence[Run]) -> list[Run]:
+def of_classes(runs: Sequence[Run]) -> list[Run]:
     """The folds whose predictions are classes."""
     return [
         run

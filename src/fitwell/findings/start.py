@@ -41,7 +41,7 @@ def bad_init(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             "gradients of another unit, so that no step can tell them apart."
         )
     else:
-        ratio = facts["last_over_second"]
+        ratio = float(facts["last_over_second"])
         sentence = (
             f"What enters the last layer is {ratio:.1e} times what enters the second: each layer "
             f"{'weakens' if ratio < 1 else 'amplifies'} the signal."

@@ -48,6 +48,7 @@ FOR: dict[str, tuple[str, ...]] = {
         "narrower",
     ),
     "class_imbalance": ("class_weights", "focal"),
+    "label_noise": ("label_smoothing", "robust_loss"),
     "oscillating": ("lr_decay", "ema", "larger_batch", "lower_lr"),
     "slow_pipeline": (),  # what is slow is outside of the recipe
     "no_better_than_trivial": (
@@ -82,6 +83,7 @@ ADVICE: dict[str, str] = {
     "class_imbalance": (
         "Weigh each class by the inverse of its frequency, or draw its examples as often as the others'."
     ),
+    "label_noise": "Look at the doubtful examples that are listed, and mend or leave out their labels.",
     "oscillating": "Let the learning rate fall, average the weights, or use larger batches.",
     "slow_pipeline": (
         "Read and decode the examples once and keep them, or let further processes prepare them."
@@ -91,7 +93,9 @@ ADVICE: dict[str, str] = {
     ),
 }
 # Advice that no edit can stand for is given beside the edits.
-_BESIDE = frozenset({"overfitting", "no_better_than_trivial", "no_gradient", "slow_pipeline"})
+_BESIDE = frozenset(
+    {"overfitting", "label_noise", "no_better_than_trivial", "no_gradient", "slow_pipeline"}
+)
 
 # These make another network of it, which pretrained weights no longer fit.
 _REBUILDS = frozenset(f"model.{key}" for key in "name width depth norm init activation".split())

@@ -1,4 +1,4 @@
-"""What is done for rare classes: their examples count for more."""
+"""What is done about labels: rare classes count for more, wrong ones for less."""
 
 from fitwell.recipe import Recipe
 from fitwell.record import Finding
@@ -24,3 +24,13 @@ def focal(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Source: Lin et al. 2017, ICCV
     """
     return [{"loss.name": "focal"}] if recipe.get("loss.name") == "cross_entropy" else []
+
+
+def robust_loss(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Generalised cross-entropy: an example that will not fit stops pulling.
+
+    Use: label_noise
+    Weakness: learns hard examples more slowly; needs more epochs with many classes
+    Source: Zhang and Sabuncu 2018, NeurIPS
+    """
+    return [{"loss.name": "gce"}] if recipe.get("loss.name") == "cross_entropy" else []

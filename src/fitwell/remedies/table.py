@@ -4,7 +4,7 @@ Only settings that the recipe has, only values that it does not have yet; nothin
 apply.
 """
 
-from fitwell.remedies.classes import class_weights, focal
+from fitwell.remedies.classes import class_weights, focal, robust_loss
 from fitwell.remedies.edits import Guess
 from fitwell.remedies.network import (
     batch_norm,
@@ -68,4 +68,5 @@ REMEDIES: dict[str, Guess] = {
     "larger_batch": larger_batch,
     "class_weights": class_weights,
     "focal": focal,
+    "robust_loss": robust_loss,
 }

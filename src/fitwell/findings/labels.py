@@ -1,0 +1,93 @@
+"""Labels that the network doubts: on examples it never trained on, and sure of itself."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fitwell.findings.classes import of_classes, wilson
+from fitwell.findings.reading import confidence, first_repeat, held_out, rounded
+from fitwell.record import Finding, NotAssessed, Run
+
+_FEWEST = 200  # held-out examples
+_FLOOR = 0.02  # share of wrong ones among the surest quarter
+_FLAT = 2.0  # of the second quarter over the first
+
+
+def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """A part of the labels is wrong: the list of doubtful examples is worth a look.
+
+    Symptom: however sure the network is of a held-out example, a steady share of them has another
+        label than it says.
+    Mechanism: wrong labels are no property of the example, so the errors that they make do not become
+        fewer where the examples are easy, as a network's own errors do.
+    Threshold: among the quarter of held-out examples of which the network is surest more than 2 % have
+        another label, with 95 % confidence (Wilson), and among the next quarter at most twice as many
+        (or so few more that chance explains it). The doubtful examples are those of confident learning:
+        another class is said with at least the probability that its own examples have on average; of
+        these the surest, as many as the surest quarter's share says there are.
+    Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (confident learning); the floor of the error at
+        high confidence: calibrated on Fashion-MNIST and digits with and without flipped labels
+    """
+    folds = [
+        run
+        for run in of_classes(runs)
+        if (part := held_out(run)) is not None and part.probabilities is not None
+    ]
+    if not folds:
+        return NotAssessed("label_noise", "held-out predictions with the probability of each class")
+    parts = [part for run in first_repeat(folds) if (part := held_out(run)) is not None]
+    target = np.concatenate([np.asarray(part.target) for part in parts])
+    probability = np.concatenate([np.asarray(part.probabilities) for part in parts])
+    keys = np.concatenate([np.asarray(part.keys) for part in parts])
+    if len(target) < _FEWEST:
+        return NotAssessed("label_noise", f"at least {_FEWEST} held-out examples")
+    said, sure = probability.argmax(1), probability.max(1)
+    order = np.argsort(-sure, kind="stable")
+    first, second = np.array_split(said[order] != target[order], 4)[:2]
+    low, _ = wilson(int(first.sum()), len(first), 0.1)
+    beyond, _ = wilson(int(second.sum()), len(second), 0.1)
+    if not (low > _FLOOR and beyond <= _FLAT * first.mean()):
+        return None
+    share = float(np.concatenate([first, second]).mean())
+    doubtful = order_of_doubt(target, probability)[: max(1, round(share * len(target)))]
+    evidence = rounded(
+        {
+            "runs": len(folds),
+            "examples": len(target),
+            "wrong_where_surest": float(first.mean()),
+            "wrong_where_surest_low": low,
+            "wrong_in_the_next_quarter": float(second.mean()),
+            "share": share,
+            "doubtful": len(doubtful),
+            "keys": [str(key) for key in keys[doubtful]],
+        }
+    )
+    sentence = (
+        f"Of the quarter of {len(target)} held-out examples that the network is surest of {first.mean():.1%} "
+        f"have another label than it says, of the next quarter {second.mean():.1%}: about "
+        f"{share:.1%} of all labels may be wrong; the {len(doubtful)} most doubtful are listed."
+    )
+    level = confidence(folds, len(folds), strong=low > 2 * _FLOOR)
+    return Finding("label_noise", level, evidence, sentence, ("loss.label_smoothing", "loss.name"))
+
+
+def order_of_doubt(target: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Rows of the examples whose label is doubted, the most doubtful first.
+
+    An example is doubted where another class has at least the probability that the examples of that
+    class have on average; by how much it exceeds that of the label is how doubtful it is.
+
+    >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.1, 0.9], [0.05, 0.95]])
+    >>> order_of_doubt(np.array([0, 0, 1, 1, 0]), p).tolist()
+    [4]
+    """
+    rows = np.arange(len(target))
+    own = probability[rows, target]
+    count = np.bincount(target, minlength=probability.shape[1])
+    usual = np.bincount(target, own, minlength=len(count)) / np.maximum(count, 1)
+    usual[count == 0] = np.inf  # a class without examples claims none
+    other = np.where(probability >= usual, probability, -1.0)
+    other[rows, target] = -1.0
+    excess = other.max(1) - own
+    doubted = np.flatnonzero(excess > 0)
+    return doubted[np.argsort(-excess[doubted], kind="stable")]
