@@ -103,8 +103,12 @@ def a_run(
 
 def folds(count: int = 5, **settings: Any) -> list[Run]:
     runs = [a_run(seed, **settings) for seed in range(count)]
-    runs[0].evidence = reference(0.97)
+    runs[0].evidence = [*reference(0.97), linearity(0.4)]
     return runs
+
+
+def linearity(deviation: float, layers: int = 3) -> Row:
+    return {"experiment": "linearity", "layers": layers, "deviation": deviation}
 
 
 def reference(score: float, metric: str = "accuracy") -> list[Row]:
@@ -218,6 +222,11 @@ def regularised(run: Run, decay: float = 0.1, name: str = "sgd", lr: float = 0.0
     return run
 
 
+def linear(runs: list[Run], layers: int = 3) -> list[Run]:
+    runs[0].evidence = [*reference(0.97), linearity(1e-6, layers)]
+    return runs
+
+
 def unregularised(runs: list[Run], gain: float) -> list[Run]:
     runs[0].evidence = [*runs[0].evidence, {"experiment": "unregularised", "gain": gain}]
     return runs
@@ -286,6 +295,10 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         lambda: [waiting(run, 0.3) for run in folds(3)],
     ],
     "overfitting": [lambda: folds(train=1.0, validation=0.85, rise=20.0)],
+    "linear_network": [
+        lambda: linear(folds(train=0.9, validation=0.9, end=0.3)),
+        lambda: linear(folds(3, train=0.92, validation=0.91, end=0.3)),
+    ],
     "over_regularised": [
         lambda: [regularised(r) for r in folds(train=0.8, validation=0.79, end=0.6)],
         lambda: [
@@ -375,7 +388,7 @@ def test_false_alarms_over_many_noisy_healthy_runs_stay_below_five_per_cent() ->
             )
             for i in range(3)
         ]
-        runs[0].evidence = reference(0.97)
+        runs[0].evidence = [*reference(0.97), linearity(0.4)]
         alarms += bool(names(runs))
     assert alarms <= 3
 
@@ -391,6 +404,7 @@ def test_missing_evidence_is_never_silent() -> None:
     for run in runs:
         run.evidence = []
     assert [n.name for n in diagnose(runs).not_assessed] == [
+        "linear_network",
         "over_regularised",
         "underfitting",
         "label_noise",
@@ -400,6 +414,7 @@ def test_missing_evidence_is_never_silent() -> None:
     missing = {n.name for n in diagnose(runs).not_assessed}
     assert missing == {
         "label_noise",
+        "linear_network",
         "over_regularised",
         "underfitting",
         "vanishing_gradient",
@@ -476,6 +491,11 @@ def test_numbers_have_no_classes_to_overlook() -> None:
         part = run.predictions["held_out"]
         part.target, part.prediction = part.target.astype(float), part.prediction.astype(float)
     assert isinstance(RULES["class_imbalance"](runs), NotAssessed)
+
+
+def test_one_layer_may_be_linear_and_a_linear_end_may_fit_better() -> None:
+    assert RULES["linear_network"](linear(folds(train=0.9), layers=1)) is None
+    assert RULES["linear_network"](linear(folds(train=0.99))) is None
 
 
 def test_a_poor_fit_without_penalties_is_not_over_regularised() -> None:

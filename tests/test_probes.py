@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fitwell.probes import Probes, is_activation, name_nonfinite, weight_layers
+from fitwell.probes import Probes, is_activation, linearity, name_nonfinite, weight_layers
 from fitwell.record import Row
 
 Make = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
@@ -345,3 +345,28 @@ def test_an_averaged_copy_can_be_watched() -> None:
         average.module(torch.randn(4, 1, 8, 8))
     assert [r["layer"] for r in watched.rows(0, 0)] == ["2", "5"]
     assert _hooks(average) == 0
+
+
+def test_linearity_sees_what_the_layers_do_and_leaves_them_as_they_were() -> None:
+    x = torch.randn(32, 4)
+    deep = nn.Sequential(nn.Linear(4, 8), nn.Dropout(), nn.BatchNorm1d(8), nn.Linear(8, 2)).train()
+    row = linearity(deep, x)
+    assert row is not None and row["layers"] == 2 and row["deviation"] < 1e-5
+    assert all(module.training for module in deep.modules())
+    assert deep[2].state_dict()["num_batches_tracked"] == 0
+
+    class Functional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.first(x).relu())
+
+    row = linearity(Functional(), x)
+    assert row is not None and row["deviation"] > 0.01
+    constant = nn.Linear(4, 2)
+    nn.init.zeros_(constant.weight)
+    assert linearity(constant, x) is None
+    assert linearity(nn.Linear(4, 2), x[:1]) is None
+    assert linearity(nn.Embedding(9, 2), torch.arange(9)) is None

@@ -11,7 +11,12 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from fitwell.findings.classes import class_imbalance
-from fitwell.findings.fit import no_better_than_trivial, overfitting, underfitting
+from fitwell.findings.fit import (
+    linear_network,
+    no_better_than_trivial,
+    overfitting,
+    underfitting,
+)
 from fitwell.findings.labels import label_noise
 from fitwell.findings.learning_rate import lr_too_high, lr_too_low, stopped_too_early
 from fitwell.findings.regularised import over_regularised
@@ -33,6 +38,7 @@ RULES: dict[str, Rule] = {
     "no_gradient": no_gradient,
     "lr_too_low": lr_too_low,
     "stopped_too_early": stopped_too_early,
+    "linear_network": linear_network,
     "over_regularised": over_regularised,
     "underfitting": underfitting,
     "overfitting": overfitting,
@@ -86,6 +92,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     ),
     "lr_too_low": ("stopped_too_early", "underfitting", "no_better_than_trivial"),
     "stopped_too_early": ("underfitting", "no_better_than_trivial"),
+    "linear_network": ("underfitting", "no_better_than_trivial"),
     "over_regularised": ("underfitting", "no_better_than_trivial"),
     "underfitting": ("no_better_than_trivial",),
 }

@@ -28,6 +28,7 @@ _RISE = 0.1  # of the lowest validation loss
 _MARGIN = 0.01  # in a score up to 1, or share of the reference's error
 _FEWEST = 20  # held-out examples
 _LEVEL = 0.05
+_LINEAR = 1e-3  # of the difference between two outputs; rounding in float32 stays below 1e-5
 
 
 def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -167,6 +168,53 @@ def short_of_reference(runs: Sequence[Run]) -> "Short | str":
     )
     strong = gap > (0.05 if is_bounded(metric) else 0.1 * abs(mark))
     return Short(folds, flags, bool(high < mark - margin or far), strong, facts, sentence)
+
+
+def linear_network(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """Layers without an activation between them: together they are one linear layer.
+
+    Symptom: however many layers it has, it fits no better than a linear model.
+    Mechanism: a product of matrices is a matrix.
+    Threshold: in every run a network of two and more layers with weights whose output half-way between
+        two inputs is half-way between their outputs, to 1e-3 of their difference; and a training score
+        that is at most 0.01 (1 % of the error) above the linear reference model's on held-out
+        examples, where that is known.
+    Source: Goodfellow, Bengio and Courville 2016, section 6.1
+    """
+    rows = evidence_of(runs, "linearity")
+    if not rows:
+        return NotAssessed("linear_network", "a measurement of linearity (experiment linearity)")
+    if any(row["layers"] < 2 or row["deviation"] > _LINEAR for row in rows):
+        return None
+    folds = [run for run in folds_of(runs) if run.epochs or run.scores.get("train")]
+    metric = metric_of(folds)
+    linear = median(
+        row["held_out"]
+        for row in evidence_of(runs, "reference")
+        if row["model"] == "linear" and row.get("metric", metric) == metric
+    )
+    train = median(_best_train(run, metric) for run in folds) if metric else float("nan")
+    mark = float(goodness(metric, linear))
+    margin = _MARGIN if is_bounded(metric) else _MARGIN * abs(mark)
+    if float(goodness(metric, train)) > mark + margin:
+        return None
+    evidence = rounded(
+        {
+            "runs": len(folds_of(runs)),
+            "layers": max(row["layers"] for row in rows),
+            "deviation": median(row["deviation"] for row in rows),
+            "metric": metric,
+            "train": train,
+            "linear_held_out": linear,
+        }
+    )
+    sentence = (
+        f"Its {evidence['layers']} layers are one linear function: half-way between two inputs the "
+        f"output is half-way too, to {evidence['deviation']:.1g} of their difference."
+    )
+    level = confidence(folds, len(folds), strong=bool(np.isfinite(mark)))
+    settings = ("model.activation",)
+    return Finding("linear_network", level, evidence, sentence, settings)
 
 
 def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:

@@ -63,9 +63,9 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         }
     )
     sentence = (
-        f"Of the quarter of {len(target)} held-out examples that the network is surest of {first.mean():.1%} "
-        f"have another label than it says, of the next quarter {second.mean():.1%}: about "
-        f"{share:.1%} of all labels may be wrong; the {len(doubtful)} most doubtful are listed."
+        f"Of the quarter of {len(target)} held-out examples that the network is surest of "
+        f"{first.mean():.1%} have another label than it says, of the next quarter {second.mean():.1%}: "
+        f"about {share:.1%} of all labels may be wrong; the {len(doubtful)} most doubtful are listed."
     )
     level = confidence(folds, len(folds), strong=low > 2 * _FLOOR)
     return Finding("label_noise", level, evidence, sentence, ("loss.label_smoothing", "loss.name"))

@@ -10,6 +10,7 @@ and without.
 from fitwell.probes.activations import Activations, is_activation
 from fitwell.probes.feature_maps import feature_maps
 from fitwell.probes.gradcam import gradcam
+from fitwell.probes.linearity import linearity
 from fitwell.probes.nonfinite import name_nonfinite
 from fitwell.probes.steps import Probes, weight_layers
 
@@ -19,6 +20,7 @@ __all__ = [
     "feature_maps",
     "gradcam",
     "is_activation",
+    "linearity",
     "name_nonfinite",
     "weight_layers",
 ]

@@ -28,6 +28,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "vanishing_gradient": ("relu", "batch_norm", "suited_init", "adam"),
     "saturated_activation": ("relu", "batch_norm", "lower_lr", "suited_init"),
     "dying_relu": ("lower_lr", "leaky_units", "suited_init", "batch_norm"),
+    "linear_network": ("relu",),
     "over_regularised": ("less_regularisation",),
     "underfitting": (
         "pretrained",
@@ -77,6 +78,7 @@ ADVICE: dict[str, str] = {
     "vanishing_gradient": "Use ReLU with He initialisation, normalisation or residual connections.",
     "saturated_activation": "Use ReLU, normalise the layer before, or lower the learning rate.",
     "dying_relu": "Lower the learning rate, or use LeakyReLU or GELU.",
+    "linear_network": "Put an activation, such as ReLU, between each two layers.",
     "over_regularised": "Lower the weight decay, L1 penalty, dropout or augmentation, one by one.",
     "underfitting": "Use a wider, deeper or other network, or regularise less.",
     "overfitting": "Get more examples, augment them, or regularise more.",
