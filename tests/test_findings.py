@@ -103,8 +103,25 @@ def a_run(
 
 def folds(count: int = 5, **settings: Any) -> list[Run]:
     runs = [a_run(seed, **settings) for seed in range(count)]
-    runs[0].evidence = [*reference(0.97), linearity(0.4)]
+    runs[0].evidence = [*reference(0.97), linearity(0.4), *fitted(1.0)]
     return runs
+
+
+def fitted(share: float, seeds: int = 3) -> list[Row]:
+    """One batch learned by heart to so much, at the second learning rate; not at all at the first."""
+    return [
+        {
+            "experiment": "one_batch",
+            "seed": s,
+            "lr": lr,
+            "steps": 200,
+            "first": 2.3,
+            "last": 1.0,
+            "fit": f,
+        }
+        for s in range(seeds)
+        for lr, f in ((0.1, 0.0), (0.03, share))
+    ]
 
 
 def linearity(deviation: float, layers: int = 3) -> Row:
@@ -222,6 +239,11 @@ def regularised(run: Run, decay: float = 0.1, name: str = "sgd", lr: float = 0.0
     return run
 
 
+def unfitted(runs: list[Run], share: float, seeds: int = 3) -> list[Run]:
+    runs[0].evidence = [*reference(0.97), linearity(0.4), *fitted(share, seeds)]
+    return runs
+
+
 def linear(runs: list[Run], layers: int = 3) -> list[Run]:
     runs[0].evidence = [*reference(0.97), linearity(1e-6, layers)]
     return runs
@@ -295,6 +317,10 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         lambda: [waiting(run, 0.3) for run in folds(3)],
     ],
     "overfitting": [lambda: folds(train=1.0, validation=0.85, rise=20.0)],
+    "cannot_fit_one_batch": [
+        lambda: unfitted(folds(train=0.3, validation=0.3, end=2.0), 0.2),
+        lambda: unfitted(folds(3, train=0.8, validation=0.8, end=0.6), 0.8),
+    ],
     "linear_network": [
         lambda: linear(folds(train=0.9, validation=0.9, end=0.3)),
         lambda: linear(folds(3, train=0.92, validation=0.91, end=0.3)),
@@ -388,7 +414,7 @@ def test_false_alarms_over_many_noisy_healthy_runs_stay_below_five_per_cent() ->
             )
             for i in range(3)
         ]
-        runs[0].evidence = [*reference(0.97), linearity(0.4)]
+        runs[0].evidence = [*reference(0.97), linearity(0.4), *fitted(1.0)]
         alarms += bool(names(runs))
     assert alarms <= 3
 
@@ -404,6 +430,7 @@ def test_missing_evidence_is_never_silent() -> None:
     for run in runs:
         run.evidence = []
     assert [n.name for n in diagnose(runs).not_assessed] == [
+        "cannot_fit_one_batch",
         "linear_network",
         "over_regularised",
         "underfitting",
@@ -413,6 +440,7 @@ def test_missing_evidence_is_never_silent() -> None:
         run.probes = []
     missing = {n.name for n in diagnose(runs).not_assessed}
     assert missing == {
+        "cannot_fit_one_batch",
         "label_noise",
         "linear_network",
         "over_regularised",
@@ -491,6 +519,16 @@ def test_numbers_have_no_classes_to_overlook() -> None:
         part = run.predictions["held_out"]
         part.target, part.prediction = part.target.astype(float), part.prediction.astype(float)
     assert isinstance(RULES["class_imbalance"](runs), NotAssessed)
+
+
+def test_a_batch_that_is_learned_at_one_rate_is_learned() -> None:
+    rule = RULES["cannot_fit_one_batch"]
+    assert rule(unfitted(folds(train=0.3), 0.95)) is None
+    runs = unfitted(folds(train=0.3), 0.95)
+    runs[0].evidence += fitted(0.1, 1)  # of the same seed: its best counts
+    assert rule(runs) is None
+    few = rule(unfitted(folds(train=0.3), 0.1, seeds=1))
+    assert isinstance(few, Finding) and few.confidence == "low"
 
 
 def test_one_layer_may_be_linear_and_a_linear_end_may_fit_better() -> None:

@@ -21,7 +21,7 @@ from fitwell.findings.labels import label_noise
 from fitwell.findings.learning_rate import lr_too_high, lr_too_low, stopped_too_early
 from fitwell.findings.regularised import over_regularised
 from fitwell.findings.signal import dying_relu, saturated_activation, vanishing_gradient
-from fitwell.findings.start import bad_init, no_gradient
+from fitwell.findings.start import bad_init, cannot_fit_one_batch, no_gradient
 from fitwell.findings.steadiness import exploding_gradient, oscillating, slow_pipeline
 from fitwell.record import Diagnosis, Finding, NotAssessed, Run
 
@@ -36,6 +36,7 @@ RULES: dict[str, Rule] = {
     "saturated_activation": saturated_activation,
     "dying_relu": dying_relu,
     "no_gradient": no_gradient,
+    "cannot_fit_one_batch": cannot_fit_one_batch,
     "lr_too_low": lr_too_low,
     "stopped_too_early": stopped_too_early,
     "linear_network": linear_network,
@@ -57,6 +58,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "saturated_activation",
         "dying_relu",
         "no_gradient",
+        "cannot_fit_one_batch",
         "lr_too_low",
         "stopped_too_early",
         "underfitting",
@@ -76,15 +78,28 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "no_better_than_trivial",
     ),
     "exploding_gradient": ("oscillating", "underfitting", "no_better_than_trivial"),
-    "saturated_activation": ("vanishing_gradient", "underfitting", "no_better_than_trivial"),
+    "saturated_activation": (
+        "vanishing_gradient",
+        "cannot_fit_one_batch",
+        "underfitting",
+        "no_better_than_trivial",
+    ),
     "vanishing_gradient": (
+        "cannot_fit_one_batch",
         "lr_too_low",
         "stopped_too_early",
         "underfitting",
         "no_better_than_trivial",
     ),
     "dying_relu": ("no_gradient", "underfitting", "no_better_than_trivial"),
+    "cannot_fit_one_batch": (
+        "lr_too_low",
+        "stopped_too_early",
+        "underfitting",
+        "no_better_than_trivial",
+    ),
     "no_gradient": (
+        "cannot_fit_one_batch",
         "lr_too_low",
         "stopped_too_early",
         "underfitting",
@@ -92,7 +107,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     ),
     "lr_too_low": ("stopped_too_early", "underfitting", "no_better_than_trivial"),
     "stopped_too_early": ("underfitting", "no_better_than_trivial"),
-    "linear_network": ("underfitting", "no_better_than_trivial"),
+    "linear_network": ("cannot_fit_one_batch", "underfitting", "no_better_than_trivial"),
     "over_regularised": ("underfitting", "no_better_than_trivial"),
     "underfitting": ("no_better_than_trivial",),
 }

@@ -4,12 +4,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fitwell.findings.reading import confidence, folds_of, hot_steps, median, rounded, share
+from fitwell.findings.reading import (
+    confidence,
+    evidence_of,
+    folds_of,
+    hot_steps,
+    median,
+    rounded,
+    share,
+)
 from fitwell.record import Finding, NotAssessed, Row, Run
 
 _TWINS = 0.5  # of a layer's units
 _SHRUNK = 1e-3  # signal at the last layer over that at the second; grown: the inverse
 _FEWEST_STEPS = 2  # measured
+_FITTED = 0.9  # of what there is to fit in one batch
 
 
 def bad_init(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -48,6 +57,49 @@ def bad_init(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         )
     settings = ("model.init", "model.norm", "model.activation")
     return Finding("bad_init", confidence(folds, sum(flags)), evidence, sentence, settings)
+
+
+def cannot_fit_one_batch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """The network cannot learn a single batch by heart.
+
+    Symptom: trained on one batch alone, again and again, it still gets many of its examples wrong.
+    Mechanism: what it computes cannot tell them apart, or no gradient tells it how: too few units, a
+        layer that cuts the signal off, outputs and loss that do not belong together, targets that
+        contradict each other.
+    Threshold: at the best of three learning rates the fit stays below 0.9 (accuracy over what always
+        saying the same gives, or R squared) in at least two thirds of the seeds, three of them.
+    Source: Karpathy 2019, A recipe for training neural networks ("overfit one batch")
+    """
+    rows = evidence_of(runs, "one_batch")
+    if not rows:
+        return NotAssessed("cannot_fit_one_batch", "a training on one batch (experiment one_batch)")
+    seeds = sorted({row["seed"] for row in rows})
+    best = [max((r for r in rows if r["seed"] == s), key=lambda r: r["fit"]) for s in seeds]
+    flags = [row["fit"] < _FITTED for row in best]
+    if share(flags) < 2 / 3:
+        return None
+    evidence = rounded(
+        {
+            "runs": len(folds_of(runs)),
+            "seeds_unfitted": sum(flags),
+            "seeds": len(seeds),
+            "fit": median(row["fit"] for row in best),
+            "loss_first": median(row["first"] for row in best),
+            "loss_last": median(row["last"] for row in best),
+            "lr_tried": sorted({row["lr"] for row in rows}),
+            "steps": max(row["steps"] for row in rows),
+        }
+    )
+    sentence = (
+        f"Trained on one batch alone for up to {evidence['steps']} steps it reaches a fit of "
+        f"{evidence['fit']:.2g} of 1 at the best of {len(evidence['lr_tried'])} learning rates."
+    )
+    strong = len(seeds) >= 3 and all(flags)
+    level = "medium" if strong or len(seeds) >= 3 else "low"
+    if strong and len(folds_of(runs)) >= 3:
+        level = "high"
+    settings = ("model.width", "model.init", "model.activation", "loss.name")
+    return Finding("cannot_fit_one_batch", level, evidence, sentence, settings)
 
 
 def no_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:

@@ -208,6 +208,7 @@ class _Improving:
                 gather(
                     bench.data,
                     current.recipe,
+                    runs,
                     repeat=repeat,
                     seed=bench.seed(repeat),
                     first=number == 1,

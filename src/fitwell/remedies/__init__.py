@@ -29,6 +29,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "saturated_activation": ("relu", "batch_norm", "lower_lr", "suited_init"),
     "dying_relu": ("lower_lr", "leaky_units", "suited_init", "batch_norm"),
     "linear_network": ("relu",),
+    "cannot_fit_one_batch": ("suited_init", "relu", "batch_norm", "wider", "adam"),
     "over_regularised": ("less_regularisation",),
     "underfitting": (
         "pretrained",
@@ -78,6 +79,9 @@ ADVICE: dict[str, str] = {
     "vanishing_gradient": "Use ReLU with He initialisation, normalisation or residual connections.",
     "saturated_activation": "Use ReLU, normalise the layer before, or lower the learning rate.",
     "dying_relu": "Lower the learning rate, or use LeakyReLU or GELU.",
+    "cannot_fit_one_batch": (
+        "Look at the batch's inputs and targets as the network gets them, and at its head and loss."
+    ),
     "linear_network": "Put an activation, such as ReLU, between each two layers.",
     "over_regularised": "Lower the weight decay, L1 penalty, dropout or augmentation, one by one.",
     "underfitting": "Use a wider, deeper or other network, or regularise less.",
