@@ -1,4 +1,4 @@
-"""Range test and reference models against known answers and scikit-learn itself."""
+"""Range test, one batch and reference models against known answers and scikit-learn itself."""
 
 import math
 from collections.abc import Callable
@@ -10,8 +10,12 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from fitwell.data import read
 from fitwell.data.split import fold_rows
-from fitwell.experiments import range_test, reference_models
+from fitwell.experiments import one_batch, range_test, reference_models
 from fitwell.experiments.range_test import StepFunction, divergence, smoothed, steepest
+from fitwell.findings.start import cannot_fit_one_batch
+from fitwell.improve.evidence import batch_starter
+from fitwell.record import Finding, Run
+from fitwell.resolve import complete
 
 RATES = np.geomspace(1e-5, 10, 100)
 
@@ -124,3 +128,60 @@ def test_large_data_are_sampled_and_large_images_averaged_down() -> None:
     found = {row["model"]: row for row in reference_models(data, rows, 0, metric="accuracy")}
     assert found["linear"]["examples"] == 5000
     assert found["linear"]["held_out"] > 0.99
+
+
+def learner(
+    reached: dict[float, list[float]],
+) -> Callable[[int], tuple[Callable[[float], float], Callable[[], float]]]:
+    """A training whose fit, each time it is asked for, is the next of its rate's list."""
+
+    def start(seed: int) -> tuple[Callable[[float], float], Callable[[], float]]:
+        rates: list[float] = []
+        asked = []
+
+        def step(lr: float) -> float:
+            rates.append(lr)
+            return math.nan if lr > 1 else 1.0 / len(rates)
+
+        def fit() -> float:
+            asked.append(1)
+            fits = reached[round(rates[-1], 4)]
+            return fits[min(len(asked), len(fits)) - 1]
+
+        return step, fit
+
+    return start
+
+
+def test_one_batch_stops_where_it_is_learned_and_tries_other_rates_where_not() -> None:
+    rows = one_batch(learner({0.3: [0.5, 0.995]}), lr=0.3, seeds=(0, 1))
+    assert [(row["seed"], row["lr"], row["steps"], row["fit"]) for row in rows] == [
+        (0, 0.3, 40, 0.995),
+        (1, 0.3, 40, 0.995),
+    ]
+    rows = one_batch(learner({0.3: [0.1], 0.1: [0.2], 0.9: [0.3]}), lr=0.3, seeds=(0,), steps=50)
+    assert [(round(row["lr"], 4), row["steps"], row["fit"]) for row in rows] == [
+        (0.3, 50, 0.1),
+        (0.1, 50, 0.2),
+        (0.9, 50, 0.3),
+    ]
+    [*_, broken] = one_batch(learner({0.6: [0.1], 0.2: [0.1]}), lr=0.6, seeds=(0,), steps=20)
+    assert (broken["fit"], broken["last"], broken["steps"]) == (0.0, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "learned"),
+    [
+        ({"model.name": "mlp", "augment.crop_scale": [0.2, 1.0], "model.dropout": 0.3}, True),
+        ({"model.name": "mlp", "model.width": 1, "model.depth": 3}, False),
+    ],
+)
+def test_a_network_that_can_learns_one_batch_by_heart(
+    settings: dict[str, object], learned: bool
+) -> None:
+    data = read("digits", {})
+    recipe = complete({"source": "digits", **settings}, data.spec)
+    start = batch_starter(data, recipe, repeat=0, seed=0)
+    rows = one_batch(start, lr=float(recipe["optim.lr"]), seeds=(0,))
+    assert (max(row["fit"] for row in rows) >= 0.9) == learned
+    assert isinstance(cannot_fit_one_batch([Run(evidence=rows)]), Finding) != learned

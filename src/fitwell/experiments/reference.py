@@ -48,7 +48,7 @@ def reference_models(
     train = _sample(rows.train, random)
     held_out = _sample(rows.held_out, random)
     fitted = preprocess.fit(data, rows.train)
-    x, x_new = (_features(fitted, data.inputs[r]) for r in (train, held_out))
+    x, x_new = (features(fitted, data.inputs[r]) for r in (train, held_out))
     y, y_new = data.targets[train], data.targets[held_out]
     found: list[Row] = []
     for name, build in _models(task, seed, y.ndim == 2).items():
@@ -127,7 +127,7 @@ def _sample(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return random.permutation(rows)[:MOST_EXAMPLES]
 
 
-def _features(fitted: Preprocess, raw: np.ndarray) -> np.ndarray:
+def features(fitted: Preprocess, raw: np.ndarray) -> np.ndarray:
     """[example, feature]: images are averaged over blocks, wide tables keep every k-th column, texts
     become a column a word."""
     if fitted.words is not None:

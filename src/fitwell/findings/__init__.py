@@ -11,6 +11,12 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from fitwell.findings.classes import class_imbalance
+from fitwell.findings.examples import (
+    bad_target,
+    head_loss_mismatch,
+    unreachable_targets,
+    unscaled_inputs,
+)
 from fitwell.findings.fit import (
     linear_network,
     no_better_than_trivial,
@@ -23,12 +29,18 @@ from fitwell.findings.regularised import over_regularised
 from fitwell.findings.signal import dying_relu, saturated_activation, vanishing_gradient
 from fitwell.findings.start import bad_init, cannot_fit_one_batch, no_gradient
 from fitwell.findings.steadiness import exploding_gradient, oscillating, slow_pipeline
+from fitwell.findings.trust import cannot_tell, leakage, shift
 from fitwell.record import Diagnosis, Finding, NotAssessed, Run
 
 Rule: TypeAlias = Callable[[Sequence[Run]], Finding | NotAssessed | None]
 
 # In order of likely effect: what breaks a training comes first, what fine-tunes it last.
 RULES: dict[str, Rule] = {
+    "leakage": leakage,
+    "bad_target": bad_target,
+    "head_loss_mismatch": head_loss_mismatch,
+    "unreachable_targets": unreachable_targets,
+    "unscaled_inputs": unscaled_inputs,
     "bad_init": bad_init,
     "lr_too_high": lr_too_high,
     "exploding_gradient": exploding_gradient,
@@ -45,13 +57,32 @@ RULES: dict[str, Rule] = {
     "overfitting": overfitting,
     "class_imbalance": class_imbalance,
     "label_noise": label_noise,
+    "shift": shift,
     "oscillating": oscillating,
     "no_better_than_trivial": no_better_than_trivial,
+    "cannot_tell": cannot_tell,
     "slow_pipeline": slow_pipeline,
 }
 
 # cause -> findings that need no cause of their own where it is present.
+_POOR_FIT = ("lr_too_low", "stopped_too_early", "underfitting", "no_better_than_trivial")
 EXPLAINS: dict[str, tuple[str, ...]] = {
+    "bad_target": ("cannot_fit_one_batch", "overfitting", *_POOR_FIT),
+    "head_loss_mismatch": ("cannot_fit_one_batch", "vanishing_gradient", *_POOR_FIT),
+    "unreachable_targets": (
+        "cannot_fit_one_batch",
+        "saturated_activation",
+        "vanishing_gradient",
+        *_POOR_FIT,
+    ),
+    "unscaled_inputs": (
+        "lr_too_high",
+        "exploding_gradient",
+        "saturated_activation",
+        "dying_relu",
+        "cannot_fit_one_batch",
+        *_POOR_FIT,
+    ),
     "bad_init": (
         "vanishing_gradient",
         "exploding_gradient",

@@ -1,8 +1,8 @@
 """The experiments that an improvement runs for its baseline, and what they are made from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 REFERENCE_FOLDS = 1  # a reference costs a second or two a fold, and varies less than a network
 RANGE_STEPS = 100
+MOST_PLACES = 20  # of a problem that are kept
 BATCH = 32  # examples that must be learned by heart
 
 
@@ -32,8 +33,9 @@ def gather(
     first: bool,
     threads: int = 1,
 ) -> list[Row]:
-    """Evidence rows for a baseline: reference models (once), learning-rate range test; where it fits
-    even its training examples poorly, whether it can learn one batch by heart.
+    """Evidence rows for a baseline: a check of the data, reference models and a classifier of the parts
+    (once), learning-rate range test; where it fits even its training examples poorly, whether it can learn
+    one batch by heart.
 
     Args:
         runs: the trials of the baseline.
@@ -48,18 +50,20 @@ def gather(
     import torch
     from threadpoolctl import threadpool_limits
 
-    from fitwell.experiments import one_batch, range_test, reference_models
+    from fitwell.experiments import domain_classifier, one_batch, range_test, reference_models
     from fitwell.findings.fit import short_of_reference
     from fitwell.train.machine import thread_count
 
     rows: list[Row] = []
     options = recipe.section("data")
     if first:
+        rows += checked(data, options)
         for fold in range(REFERENCE_FOLDS):
             parts = split.fold_rows(data, options, fold=fold, repeat=repeat, seed=seed)
             metric = str(recipe["score.name"])
             with threadpool_limits(threads):
                 rows += reference_models(data, parts, seed, metric=metric, fold=fold)
+                rows += domain_classifier(data, parts, seed, fold=fold)
     try:
         # The caller's random numbers stay as they were.
         with torch.random.fork_rng(), thread_count(threads):
@@ -74,6 +78,24 @@ def gather(
     except (FitwellError, ArithmeticError):
         pass
     return rows
+
+
+def checked(data: Data, options: Mapping[str, Any]) -> list[Row]:
+    """What `check` says of the data, a row a problem; one row that says so where there is none."""
+    from fitwell.data.checks import problems_of
+
+    found = [
+        {
+            "experiment": "check",
+            "problem": problem.name,
+            "severity": problem.severity,
+            "message": problem.message,
+            "where": list(problem.where[:MOST_PLACES]),
+            "count": len(problem.where),
+        }
+        for problem in problems_of(data, options, thorough=True)
+    ]
+    return found or [{"experiment": "check", "problem": None}]
 
 
 def range_starter(

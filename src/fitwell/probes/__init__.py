@@ -8,6 +8,7 @@ and without.
 """
 
 from fitwell.probes.activations import Activations, is_activation
+from fitwell.probes.examples import describe_inputs, describe_outputs
 from fitwell.probes.feature_maps import feature_maps
 from fitwell.probes.gradcam import gradcam
 from fitwell.probes.linearity import linearity
@@ -17,6 +18,8 @@ from fitwell.probes.steps import Probes, weight_layers
 __all__ = [
     "Activations",
     "Probes",
+    "describe_inputs",
+    "describe_outputs",
     "feature_maps",
     "gradcam",
     "is_activation",

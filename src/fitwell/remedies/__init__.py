@@ -19,6 +19,13 @@ from fitwell.spec import Spec
 
 # finding -> entries of the table, the best guess first.
 FOR: dict[str, tuple[str, ...]] = {
+    "leakage": (),  # these four are mended in the data or by more of it
+    "bad_target": (),
+    "cannot_tell": (),
+    "head_loss_mismatch": (),
+    "unreachable_targets": ("adam", "higher_lr"),
+    "unscaled_inputs": ("batch_norm", "adam"),
+    "shift": ("batch_norm", "augment"),
     "bad_init": ("suited_init", "batch_norm", "relu"),
     "no_gradient": (),  # the fix is in code
     "lr_too_high": ("lower_lr", "warmup", "clip_norm", "batch_norm"),
@@ -67,6 +74,25 @@ GENERIC = ("pretrained", "wider", "other_family", "slightly_higher_lr", "weight_
 GENERIC_LIMIT = 4
 
 ADVICE: dict[str, str] = {
+    "leakage": (
+        "Split by group or by time (data.group, data.time), leave out copies and columns that are "
+        "known only afterwards; the score is expected to fall, and to be true then."
+    ),
+    "bad_target": "Look where the target is made: a step of the pipeline is missing or applied twice.",
+    "cannot_tell": "Get more examples or repeats, or ask for a larger effect (score.min_effect).",
+    "head_loss_mismatch": "Leave out the softmax or sigmoid at the end: this loss applies it itself.",
+    "unreachable_targets": (
+        "End in a linear layer, and standardise the targets (subtract their mean, divide by their "
+        "standard deviation)."
+    ),
+    "unscaled_inputs": (
+        "Standardise each feature with the mean and standard deviation of the training part; take "
+        "the logarithm of those that span powers of ten."
+    ),
+    "shift": (
+        "Prepare all parts alike; split by time or group as the data will come; use larger batches "
+        "or layer normalisation where batches are small."
+    ),
     "bad_init": "Draw the weights at random: He's for ReLU, Xavier's for tanh; or normalise the layers.",
     "no_gradient": (
         "Find where the layer's output leaves the graph (.data, .detach(), .item(), argmax, a "
@@ -100,7 +126,21 @@ ADVICE: dict[str, str] = {
 }
 # Advice that no edit can stand for is given beside the edits.
 _BESIDE = frozenset(
-    {"overfitting", "label_noise", "no_better_than_trivial", "no_gradient", "slow_pipeline"}
+    {
+        "bad_target",
+        "cannot_fit_one_batch",
+        "cannot_tell",
+        "head_loss_mismatch",
+        "label_noise",
+        "leakage",
+        "no_better_than_trivial",
+        "no_gradient",
+        "overfitting",
+        "shift",
+        "slow_pipeline",
+        "unreachable_targets",
+        "unscaled_inputs",
+    }
 )
 
 # These make another network of it, which pretrained weights no longer fit.
@@ -124,7 +164,7 @@ def remedies_for(finding: Finding, recipe: Recipe | None, spec: Spec | None) -> 
     spec = spec or Spec("table", "classification", ())
     edits = _edits(FOR.get(finding.name, ()), finding, recipe, spec)
     found = [_remedy(edit, recipe, f"for {finding.name}") for edit in edits]
-    return tuple(found + (as_advice if finding.name in _BESIDE else []))
+    return tuple(found + (as_advice if finding.name in _BESIDE or not found else []))
 
 
 def rank_remedies(

@@ -193,8 +193,7 @@ def _score(data: Data, rows: Rows, job: Job, state: State, run: Run, part: str) 
         run.scores[part] = evaluated.scores
         run.predictions[part] = as_predictions(evaluated, rows.held_out, data.keys)
     run.evidence += explain_mistakes(job, run, data)
-    if (row := linearity(job.evaluated, next(job.parts["train"].epoch(0)).x)) is not None:
-        run.evidence.append(row)
+    run.evidence += describe(job)
 
 
 class Writer:

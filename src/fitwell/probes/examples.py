@@ -1,0 +1,117 @@
+"""What goes into a network, what comes out and what is asked for, on a sample of examples."""
+
+from typing import Any
+
+import numpy as np
+
+from fitwell.record import Row
+
+_ENDS = 1e-3  # of the targets' spread: an output this near to the lowest or highest is at the end
+
+
+def describe_inputs(x: np.ndarray) -> Row | None:
+    """An evidence row "inputs": the scale of each feature as the network gets it.
+
+    Args:
+        x: [example, ...] numbers; images, series and recordings are measured as a whole, tables feature
+            by feature. None for codes.
+
+    Returns:
+        `features`; `rms` and `mean` over everything; of tables `scale_low` and `scale_high`, the smallest
+        and largest robust scale (half of the width of the middle 68 %) of a feature, with their columns,
+        `low_column` and `high_column`. Constant features and those of two values have no scale.
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 2)) * np.array([1.0, 5000.0])
+    >>> row = describe_inputs(x)
+    >>> row["high_column"], 3000 < row["scale_high"] / row["scale_low"] < 8000
+    (1, True)
+    """
+    if x.dtype.kind != "f" or len(x) < 2:
+        return None
+    row: Row = {
+        "experiment": "inputs",
+        "features": int(np.prod(x.shape[1:])),
+        "rms": float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))),
+        "mean": float(x.mean(dtype=np.float64)),
+    }
+    if x.ndim == 2:
+        low, high = np.nanquantile(x, [0.16, 0.84], axis=0)
+        scale = (high - low) / 2
+        # Where most rows have one value the rest still has a spread.
+        scale = np.where(scale > 0, scale, np.nanstd(x, axis=0))
+        several = np.array([len(np.unique(column)) > 2 for column in x.T])
+        known = np.flatnonzero(several & (scale > 0))
+        if len(known):
+            least, most = known[scale[known].argmin()], known[scale[known].argmax()]
+            row |= {
+                "scale_low": float(scale[least]),
+                "scale_high": float(scale[most]),
+                "low_column": int(least),
+                "high_column": int(most),
+            }
+    return row
+
+
+def describe_outputs(outputs: np.ndarray, target: np.ndarray, loss: str = "") -> list[Row]:
+    """Evidence rows "outputs" and "targets": ranges of what the network says and of what is asked for.
+
+    Args:
+        outputs: [example, output] as the loss gets them.
+        target: [example] class index; or numbers [example] or [example, target], as the loss gets them.
+        loss: its name.
+
+    Returns:
+        "outputs": `units`, `low`, `high`, `loss`; `row_sum_low`, `row_sum_high` (of the sums over the
+        outputs of an example) and `row_exp_low`, `row_exp_high` (of the sums of their exponentials).
+        "targets" (of numbers): `mean`, `std`, `low`, `high` (quantiles of 5 and 95 %), `fit` (R squared),
+        `beyond` (share of targets outside of the outputs' range) and `at_the_ends` (share of outputs at
+        one end of it).
+    """
+    said = outputs.reshape(len(outputs), -1).astype(np.float64)
+    sums, exponentials = said.sum(1), np.exp(np.clip(said, -700, 700)).sum(1)
+    rows: list[Row] = [
+        {
+            "experiment": "outputs",
+            "units": said.shape[1],
+            "loss": loss,
+            "low": float(said.min()),
+            "high": float(said.max()),
+            "row_sum_low": float(sums.min()),
+            "row_sum_high": float(sums.max()),
+            "row_exp_low": float(exponentials.min()),
+            "row_exp_high": float(exponentials.max()),
+        }
+    ]
+    asked = target.reshape(len(target), -1)
+    if target.dtype.kind == "f" and asked.shape == said.shape:
+        rows.append(_numbers(said, asked.astype(np.float64)))
+    return rows
+
+
+def _numbers(said: np.ndarray, asked: np.ndarray) -> dict[str, Any]:
+    spread = asked.std(0)
+    reach = np.where(spread > 0, spread, 1.0)
+    low, high = said.min(0), said.max(0)
+    near = _ENDS * reach
+    ends = np.maximum((said <= low + near).mean(0), (said >= high - near).mean(0))
+    beyond = ((asked < low - near) | (asked > high + near)).mean(0)
+    worst = int((beyond * ends).argmax())
+    error = np.square(said - asked).mean(0)
+    return {
+        "experiment": "targets",
+        "target": worst,
+        "mean": float(asked[:, worst].mean()),
+        "std": float(spread[worst]),
+        "low": float(np.quantile(asked[:, worst], 0.05)),
+        "high": float(np.quantile(asked[:, worst], 0.95)),
+        "said_low": float(low[worst]),
+        "said_high": float(high[worst]),
+        "fit": float(1 - error[worst] / reach[worst] ** 2),
+        "beyond": float(beyond[worst]),
+        "at_the_ends": float(ends[worst]),
+        "most_common": float(_most_common(asked[:, worst])),
+    }
+
+
+def _most_common(values: np.ndarray) -> float:
+    return np.unique(values, return_counts=True)[1].max() / len(values)
