@@ -172,7 +172,7 @@ def test_one_batch_stops_where_it_is_learned_and_tries_other_rates_where_not() -
 @pytest.mark.parametrize(
     ("settings", "learned"),
     [
-        ({"model.name": "mlp", "augment.crop_scale": [0.2, 1.0], "model.dropout": 0.3}, True),
+        ({"model.name": "mlp", "augment.rotate": 90.0, "model.dropout": 0.3}, True),
         ({"model.name": "mlp", "model.width": 1, "model.depth": 3}, False),
     ],
 )

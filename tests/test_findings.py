@@ -601,6 +601,18 @@ def test_doubtful_labels_are_the_flipped_ones() -> None:
     assert RULES["label_noise"]([noisy_labels(seed, 0.0) for seed in range(5)]) is None
 
 
+def test_who_says_the_most_frequent_class_alone_doubts_nothing() -> None:
+    runs = []
+    for seed in range(5):
+        run, random = noisy_labels(seed, 0.0), np.random.default_rng(seed)
+        part = run.predictions["held_out"]
+        part.target = (random.random(len(part.target)) < 0.1).astype(int)
+        part.prediction = np.zeros_like(part.target)
+        part.probabilities = np.tile([0.9, 0.1], (len(part.target), 1))
+        runs.append(run)
+    assert RULES["label_noise"](runs) is None
+
+
 def test_errors_that_become_rarer_with_certainty_are_the_networks_own() -> None:
     """Classes that overlap: the surest quarter errs too, the next one far more."""
     runs = []

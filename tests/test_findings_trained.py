@@ -113,9 +113,13 @@ def test_sick_runs_show_their_causes_first(settings: dict[str, Any], causes: lis
 
 
 @pytest.mark.slow
-def test_a_network_that_learns_wrong_labels_overfits() -> None:
+def test_a_network_that_learns_wrong_labels_overfits_and_doubts_them() -> None:
     recipe = recipe_of(model__name="mlp", optim__weight_decay=0.0)
-    assert found(diagnose(trained(recipe, noisy_digits()))) == ["overfitting"]
+    diagnosis = diagnose(trained(recipe, noisy_digits()))
+    assert found(diagnosis)[:2] == ["overfitting", "label_noise"]
+    share = diagnosis.findings[1].evidence["share"]
+    wrong = np.mean(noisy_digits().targets != digits().targets)
+    assert abs(share - wrong) < 0.1
 
 
 @pytest.mark.slow

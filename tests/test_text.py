@@ -334,7 +334,7 @@ def test_the_words_that_simple_methods_look_for_are_the_most_frequent(
     fitted = preprocess.fit(data, np.arange(60))
     assert fitted.words is not None
     monkeypatch.setattr(reference, "_MOST_WORDS", 7)
-    found = reference._features(fitted, data.inputs)
+    found = reference.features(fitted, data.inputs)
     expected = [[word in words_of(t) for word in fitted.words.vocabulary[:7]] for t in texts]
     assert found.base is None and np.array_equal(found, np.array(expected, np.float32))
 

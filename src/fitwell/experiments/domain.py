@@ -65,8 +65,8 @@ def domain_classifier(
 def hanley_mcneil(auc: float, positives: int, negatives: int) -> float:
     """Standard error of an area under the curve.
 
-    >>> round(hanley_mcneil(0.893, 51, 58), 3)
-    0.032
+    >>> round(hanley_mcneil(0.893, 51, 58), 4)
+    0.0325
     """
     first, second = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = (

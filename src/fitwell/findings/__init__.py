@@ -96,6 +96,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "no_better_than_trivial",
     ),
     "lr_too_high": (
+        "label_noise",
         "over_regularised",
         "exploding_gradient",
         "vanishing_gradient",
@@ -110,6 +111,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     ),
     "exploding_gradient": ("oscillating", "underfitting", "no_better_than_trivial"),
     "saturated_activation": (
+        "label_noise",
         "vanishing_gradient",
         "cannot_fit_one_batch",
         "underfitting",
@@ -122,7 +124,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "underfitting",
         "no_better_than_trivial",
     ),
-    "dying_relu": ("no_gradient", "underfitting", "no_better_than_trivial"),
+    "dying_relu": ("label_noise", "no_gradient", "underfitting", "no_better_than_trivial"),
     "cannot_fit_one_batch": (
         "lr_too_low",
         "stopped_too_early",
@@ -140,7 +142,10 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "stopped_too_early": ("underfitting", "no_better_than_trivial"),
     "linear_network": ("cannot_fit_one_batch", "underfitting", "no_better_than_trivial"),
     "over_regularised": ("underfitting", "no_better_than_trivial"),
-    "underfitting": ("no_better_than_trivial",),
+    "underfitting": (
+        "label_noise",
+        "no_better_than_trivial",
+    ),
 }
 
 
@@ -151,7 +156,7 @@ def diagnose(runs: Run | Sequence[Run]) -> Diagnosis:
     says so; its remedies are still tried. No findings at all is an answer: nothing wrong was found.
 
     >>> [n.name for n in diagnose(Run()).not_assessed][:2]
-    ['bad_init', 'lr_too_high']
+    ['leakage', 'bad_target']
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     results = [(name, rule(runs)) for name, rule in RULES.items()]

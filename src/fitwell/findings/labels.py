@@ -11,6 +11,7 @@ from fitwell.record import Finding, NotAssessed, Run
 _FEWEST = 200  # held-out examples
 _FLOOR = 0.02  # share of wrong ones among the surest quarter
 _FLAT = 2.0  # of the second quarter over the first
+_LEARNED = 0.5  # of what the wrong labels and the most frequent class leave to be learned
 
 
 def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -22,9 +23,10 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         fewer where the examples are easy, as a network's own errors do.
     Threshold: among the quarter of held-out examples of which the network is surest more than 2 % have
         another label, with 95 % confidence (Wilson), and among the next quarter at most twice as many
-        (or so few more that chance explains it). The doubtful examples are those of confident learning:
-        another class is said with at least the probability that its own examples have on average; of
-        these the surest, as many as the surest quarter's share says there are.
+        (or so few more that chance explains it); and the network has learned at least half of what they
+        and the most frequent class leave to be learned. The doubtful examples are those of confident
+        learning: another class is said with at least the probability that its own examples have on
+        average; of these the surest, as many as the surer half's share says there are.
     Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (confident learning); the floor of the error at
         high confidence: calibrated on Fashion-MNIST and digits with and without flipped labels
     """
@@ -49,6 +51,9 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     if not (low > _FLOOR and beyond <= _FLAT * first.mean()):
         return None
     share = float(np.concatenate([first, second]).mean())
+    usual = float(np.bincount(target).max() / len(target))
+    if float((said == target).mean()) - usual <= _LEARNED * max(0.0, 1 - share - usual):
+        return None  # it knows too little for its doubts to mean anything
     doubtful = order_of_doubt(target, probability)[: max(1, round(share * len(target)))]
     evidence = rounded(
         {

@@ -23,6 +23,7 @@ from fitwell.record import Run
 from fitwell.resolve import check_batch
 from fitwell.spec import Spec
 from fitwell.train import checkpoint, machine
+from fitwell.train.describe import describe
 from fitwell.train.evaluate import as_predictions, evaluate_part
 from fitwell.train.explain import explain_mistakes
 from fitwell.train.job import Job, build_job, build_model
