@@ -16,7 +16,7 @@ STAMP := .venv/.installed
 # seconds later, and the suite starts many.
 export PYTHONDONTWRITEBYTECODE :=
 # One thread a process: the suite runs two side by side, and results must not depend on the machine.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: demo test test-all bench docs check lock install clean
 
