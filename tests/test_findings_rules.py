@@ -1,0 +1,320 @@
+"""Single rules where they must speak, and where they must not."""
+
+import numpy as np
+import pytest
+from findings_rows import (
+    domain,
+    fitted,
+    folds,
+    imbalanced,
+    linear,
+    names,
+    noisy_labels,
+    outputs,
+    problem,
+    range_rows,
+    reference,
+    regularised,
+    scored,
+    targets,
+    unfitted,
+    unregularised,
+    waiting,
+    with_layer,
+    with_norms,
+    with_rows,
+)
+
+from fitwell.findings import RULES, diagnose
+from fitwell.recipe import Recipe
+from fitwell.record import Finding, NotAssessed, Predictions, Run
+from fitwell.spec import Spec, TaskName
+
+
+def test_late_small_gradients_and_single_leaps_are_no_explosion() -> None:
+    rule = RULES["exploding_gradient"]
+    assert rule([with_norms(run) for run in folds(end=1e-3)]) is None
+    assert rule([with_norms(run, spikes=(30,)) for run in folds()]) is None
+    # Ten times what is beside it, but small beside how it began.
+    assert rule([with_norms(run, spikes=(50, 53, 56), size=12) for run in folds(end=1e-3)]) is None
+
+
+def test_a_leap_before_the_end_in_not_a_number_is_an_explosion() -> None:
+    runs = [with_norms(run, spikes=(40,), size=1e4) for run in folds()]
+    for run in runs:
+        run.status = "failed"
+    assert isinstance(RULES["exploding_gradient"](runs), Finding)
+
+
+def test_a_smooth_bend_is_no_swing() -> None:
+    runs = folds(epochs=40, rise=10.0)
+    for run in runs:
+        for row in run.epochs:
+            row["validation"]["loss"] = 0.5 + 0.5 * (row["epoch"] / 40 - 0.6) ** 2
+    assert RULES["oscillating"](runs) is None
+
+
+def test_a_rare_class_that_is_merely_hard_is_not_overlooked() -> None:
+    assert (
+        RULES["class_imbalance"]([imbalanced(s, recall=0.4, hard=True) for s in range(5)]) is None
+    )
+    assert RULES["class_imbalance"]([imbalanced(s, recall=0.95) for s in range(5)]) is None
+    finding = RULES["class_imbalance"]([imbalanced(s) for s in range(5)])
+    assert isinstance(finding, Finding) and finding.evidence["worst_class"] == "x"
+
+
+def test_doubtful_labels_are_the_flipped_ones() -> None:
+    runs = [noisy_labels(seed) for seed in range(5)]
+    finding = RULES["label_noise"](runs)
+    assert isinstance(finding, Finding)
+    keys = [str(key) for key in finding.evidence["keys"]]
+    flipped = sum(str(k).split("-")[1] == "x" for r in runs for k in r.predictions["held_out"].keys)
+    hits = sum(key.split("-")[1] == "x" for key in keys)
+    assert hits >= 0.8 * len(keys) and hits >= 0.7 * flipped
+    assert RULES["label_noise"]([noisy_labels(seed, 0.0) for seed in range(5)]) is None
+
+
+def test_who_says_the_most_frequent_class_alone_doubts_nothing() -> None:
+    runs = []
+    for seed in range(5):
+        run, random = noisy_labels(seed, 0.0), np.random.default_rng(seed)
+        part = run.predictions["held_out"]
+        part.target = (random.random(len(part.target)) < 0.1).astype(int)
+        part.prediction = np.zeros_like(part.target)
+        part.probabilities = np.tile([0.9, 0.1], (len(part.target), 1))
+        runs.append(run)
+    assert RULES["label_noise"](runs) is None
+
+
+def test_errors_that_become_rarer_with_certainty_are_the_networks_own() -> None:
+    """Classes that overlap: the surest quarter errs too, the next one far more."""
+    runs = []
+    for seed in range(5):
+        run, random = noisy_labels(seed, 0.0), np.random.default_rng(seed)
+        part = run.predictions["held_out"]
+        sure = random.uniform(0.5, 1.0, len(part.target))
+        part.target = (random.random(len(sure)) > 0.5).astype(int)
+        part.prediction = np.where(random.random(len(sure)) < sure, part.target, 1 - part.target)
+        part.probabilities = np.where(
+            np.arange(2) == part.prediction[:, None], sure[:, None], 1 - sure[:, None]
+        )
+        runs.append(run)
+    assert RULES["label_noise"](runs) is None
+
+
+def test_numbers_have_no_classes_to_overlook() -> None:
+    runs = folds()
+    for run in runs:
+        part = run.predictions["held_out"]
+        part.target, part.prediction = part.target.astype(float), part.prediction.astype(float)
+    assert isinstance(RULES["class_imbalance"](runs), NotAssessed)
+
+
+def test_a_batch_that_is_learned_at_one_rate_is_learned() -> None:
+    rule = RULES["cannot_fit_one_batch"]
+    assert rule(unfitted(folds(train=0.3), 0.95)) is None
+    runs = unfitted(folds(train=0.3), 0.95)
+    runs[0].evidence += fitted(0.1, 1)  # of the same seed: its best counts
+    assert rule(runs) is None
+    few = rule(unfitted(folds(train=0.3), 0.1, seeds=1))
+    assert isinstance(few, Finding) and few.confidence == "low"
+
+
+def test_what_check_merely_notes_is_no_leak() -> None:
+    rule = RULES["leakage"]
+    assert rule(with_rows(folds(), problem("files_across_split", "note"))) is None
+    assert rule(with_rows(folds(), problem("few_examples"))) is None
+
+
+def test_logits_between_zero_and_one_by_chance_are_few() -> None:
+    rule = RULES["head_loss_mismatch"]
+    assert rule(with_rows(folds(), outputs(low=-0.1, high=0.9))) is None
+    assert rule(with_rows(folds(), outputs("mse", units=1, low=0.1, high=0.9))) is None
+    one_of_two = [outputs(low=0.0, high=0.9), outputs()]  # runs of one recipe agree
+    assert rule(with_rows(folds(), *one_of_two)) is None
+
+
+def test_targets_that_are_fitted_are_within_reach() -> None:
+    rule = RULES["unreachable_targets"]
+    assert rule(with_rows(folds(), targets(std=5000.0))) is None
+    assert rule(with_rows(folds(), targets(fit=0.2))) is None  # a poor fit alone
+    assert rule(with_rows(folds(), targets(fit=0.2, beyond=0.3))) is None  # drawn to the mean
+    assert (
+        RULES["bad_target"](with_rows(folds(), targets(), targets("validation", std=2.0))) is None
+    )
+
+
+def test_a_smaller_loss_in_evaluation_is_no_shift_nor_is_a_doubled_trifle() -> None:
+    runs = folds(end=1e-4)
+    for run in runs:
+        for row in run.epochs:
+            row["train"]["loss"] *= 4
+    assert RULES["shift"](runs) is None
+    assert RULES["shift"](with_rows(folds(), domain(0.62))) is None
+
+
+def test_cannot_tell_asks_for_what_the_recipe_asks_for() -> None:
+    runs = [scored(run, 0.7 + 0.06 * (run.seed - 2)) for run in folds()]
+    for run in runs:
+        assert run.recipe is not None
+        run.recipe = Recipe({**run.recipe, "score.min_effect": 0.2})
+    assert RULES["cannot_tell"](runs) is None
+
+
+def test_one_layer_may_be_linear_and_a_linear_end_may_fit_better() -> None:
+    assert RULES["linear_network"](linear(folds(train=0.9), layers=1)) is None
+    assert RULES["linear_network"](linear(folds(train=0.99))) is None
+
+
+def test_a_poor_fit_without_penalties_is_not_over_regularised() -> None:
+    rule, sick = RULES["over_regularised"], {"train": 0.8, "validation": 0.79, "end": 0.6}
+    assert rule(folds(**sick)) is None
+    assert rule([regularised(run, decay=1e-4) for run in folds(**sick)]) is None
+    assert rule(unregularised(folds(**sick), 0.0)) is None
+    assert rule([regularised(run) for run in folds()]) is None  # strong, and fits all the same
+
+
+def test_a_last_layer_of_zeros_is_no_bad_start() -> None:
+    """Its units get gradients of their own; and where they do not, the target tells them apart."""
+    assert RULES["bad_init"]([with_layer(run, 2, twins=1.0) for run in folds()]) is None
+    assert RULES["bad_init"]([with_layer(run, 2, input_rms=1e-2) for run in folds()]) is None
+
+
+def test_twins_of_a_later_step_say_nothing_about_the_start() -> None:
+    runs = folds()
+    for run in runs:
+        for row in run.probes:
+            row |= {"twins": 1.0} if row.get("step") == 50 else {}
+    assert RULES["bad_init"](runs) is None
+
+
+def test_a_layer_that_moves_now_and_then_is_not_stuck() -> None:
+    runs = [with_layer(run, 0, grad_rms=0.0, update_ratio=0.0) for run in folds()]
+    for run in runs:
+        [*_, last] = [
+            r for r in run.probes if r["kind"] == "step" and r["index"] == 0 and r["step"] < 200
+        ]
+        last |= {"grad_rms": 1e-3, "update_ratio": 1e-3}
+    assert RULES["no_gradient"](runs) is None
+    stuck = [with_layer(run, 0, grad_rms=None) for run in folds()]
+    for run in stuck:
+        run.status = "failed"  # numbers that are not finite are None too
+    assert RULES["no_gradient"](stuck) is None
+
+
+def test_the_first_epoch_fills_caches_and_may_wait() -> None:
+    runs = [waiting(run, 0.02) for run in folds()]
+    for run in runs:
+        run.epochs[0]["waiting"] = 0.9
+    assert RULES["slow_pipeline"](runs) is None
+
+
+def test_a_range_test_speaks_for_and_against() -> None:
+    runs = folds()
+    runs[0].evidence += range_rows(0.03)
+    assert names(runs) == ["lr_too_high"]
+    assert diagnose(runs).findings[0].confidence == "low"
+    slow = folds(end=0.6, updates=(5e-3, 5e-3, 5e-3), train=0.99)
+    assert names(slow) == []
+    slow[0].evidence += range_rows(6.0)
+    assert names(slow) == ["lr_too_low"]
+
+
+def test_a_validation_loss_that_still_falls_is_enough() -> None:
+    runs = folds(epochs=30)
+    assert names(runs) == []
+    for run in runs:
+        for row in run.epochs:
+            # Half of the way down at once, the other half in a straight line to the end.
+            row["validation"]["loss"] = 1.0 - row["epoch"] / 30 + (row["epoch"] == 0)
+    finding = RULES["stopped_too_early"](runs)
+    assert isinstance(finding, Finding) and 0.1 < finding.evidence["fall_in_last_third"] < 0.3
+    for run in runs:
+        for row in run.epochs[20:]:  # the last third stands still
+            row["validation"]["loss"] = run.epochs[20]["validation"]["loss"]
+    assert RULES["stopped_too_early"](runs) is None
+
+
+def test_dead_gradients_are_not_a_low_rate() -> None:
+    runs = folds(end=2.25, updates=(1e-9,) * 3, gradients=(0.0,) * 3, dead=(0.2, 1.0))
+    assert "lr_too_low" not in names(runs) and "dying_relu" in names(runs)
+
+
+def test_warm_up_steps_alone_do_not_judge_the_rate() -> None:
+    runs = folds(steps=40, epochs=1, tau=1.0, end=2.0, updates=(9e-5,) * 3)
+    assert isinstance(RULES["lr_too_low"](runs), NotAssessed)
+
+
+def test_few_rows_cannot_tell_a_dead_unit() -> None:
+    assert isinstance(RULES["dying_relu"](folds(dead=(0.1, 0.6), rows=12)), NotAssessed)
+
+
+@pytest.mark.parametrize("kind", ["relu", "tanh"])
+def test_other_activations_are_not_judged(kind: str) -> None:
+    other = "saturated_activation" if kind == "relu" else "dying_relu"
+    runs = folds(activation=kind, dead=(0.1, 0.9), saturated=(0.1, 0.9))
+    assert RULES[other](runs) is None
+
+
+def trivial_run(
+    target: np.ndarray,
+    prediction: np.ndarray,
+    metric: str,
+    task: TaskName = "classification",
+    repeat: int = 0,
+) -> Run:
+    n = len(target)
+    part = Predictions(np.arange(n).astype(str), np.arange(n), target, prediction, None, np.ones(n))
+    spec = Spec("table", task, (3,), ("a", "b") if task == "classification" else ())
+    run = Run(recipe=Recipe({"score.name": metric}), spec=spec, repeat=repeat)
+    run.predictions["held_out"] = part
+    return run
+
+
+def test_trivial_is_judged_by_the_score_that_counts() -> None:
+    rule, random = RULES["no_better_than_trivial"], np.random.default_rng(0)
+    target = (random.random(400) < 0.1).astype(int)
+    # Finds the rare class half of the time, at the price of accuracy.
+    rare = np.where(target == 1, random.random(400) < 0.6, random.random(400) < 0.15).astype(int)
+    assert isinstance(rule([trivial_run(target, rare, "accuracy")]), Finding)
+    assert rule([trivial_run(target, rare, "balanced_accuracy")]) is None
+    majority = np.zeros(400, int)
+    assert isinstance(rule([trivial_run(target, majority, "balanced_accuracy")]), Finding)
+    y = random.normal(5, 2, 100)
+    mean = trivial_run(y, np.full(100, y.mean()), "rmse", "regression")
+    good = trivial_run(y, y + random.normal(0, 1.5, 100), "rmse", "regression")
+    assert isinstance(rule([mean]), Finding) and rule([good]) is None
+    few = trivial_run(target[:10], majority[:10], "accuracy")
+    assert isinstance(rule([few]), NotAssessed)
+    one = trivial_run(np.zeros(50, int), np.zeros(50, int), "accuracy")
+    assert rule([one]) is None
+
+
+def test_regression_scores_are_turned_round() -> None:
+    runs = folds(metric="rmse", train=20.0, validation=60.0, rise=20.0)
+    for run in runs:
+        for row in run.epochs:  # errors fall
+            row["train"]["rmse"], row["validation"]["rmse"] = 20.0, 60.0
+    assert isinstance(RULES["overfitting"](runs), Finding)
+    for run in runs:
+        for row in run.epochs:
+            row["train"]["rmse"], row["validation"]["rmse"] = 60.0, 60.0
+        run.scores = {"train": {"rmse": 60.0}}
+    assert RULES["overfitting"](runs) is None
+    runs[0].evidence = reference(40.0, "rmse")
+    for row in runs[0].evidence:
+        row["held_out"] = {"trivial": 80.0, "nearest_neighbour": 45.0, "linear": 40.0}[row["model"]]
+    finding = RULES["underfitting"](runs)
+    assert isinstance(finding, Finding) and finding.evidence["reference"] == "linear"
+
+
+def test_repeats_do_not_count_an_example_twice() -> None:
+    random = np.random.default_rng(1)
+    target = random.integers(0, 2, 60)
+    # Slightly better than the majority: significant only if the same examples counted ten times.
+    prediction = np.where(random.random(60) < 0.58, target, 1 - target)
+    runs = [trivial_run(target, prediction, "accuracy", repeat=r) for r in range(10)]
+    single = RULES["no_better_than_trivial"](runs[:1])
+    many = RULES["no_better_than_trivial"](runs)
+    assert isinstance(single, Finding) and isinstance(many, Finding)
+    assert many.evidence["examples"] == 60
