@@ -92,9 +92,9 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
     ],
     "head_loss_mismatch": [
         lambda: with_rows(folds(), outputs(low=0.0, high=0.99, row_sum_low=1.0, row_sum_high=1.0)),
-        lambda: with_rows(folds(), outputs(low=0.01, high=0.9, row_sum_low=0.2, row_sum_high=4.0)),
+        lambda: with_rows(folds(), outputs(low=0.01, high=0.97, row_sum_low=0.2, row_sum_high=4.0)),
         lambda: with_rows(folds(), outputs("binary_cross_entropy", units=1, low=1.0, high=1.0)),
-        lambda: with_rows(folds(3), outputs("BCEWithLogitsLoss", units=1, low=0.1, high=0.9)),
+        lambda: with_rows(folds(3), outputs("BCEWithLogitsLoss", units=1, low=0.02, high=0.96)),
     ],
     "unreachable_targets": [
         lambda: with_rows(folds(), targets(fit=0.1, beyond=0.5, at_the_ends=0.6)),

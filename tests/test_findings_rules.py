@@ -129,6 +129,8 @@ def test_what_check_merely_notes_is_no_leak() -> None:
 def test_logits_between_zero_and_one_by_chance_are_few() -> None:
     rule = RULES["head_loss_mismatch"]
     assert rule(with_rows(folds(), outputs(low=-0.1, high=0.9))) is None
+    untrained = outputs(low=0.02, high=0.31, row_sum_low=1.2, row_sum_high=1.3)
+    assert rule(with_rows(folds(), untrained)) is None
     assert rule(with_rows(folds(), outputs("mse", units=1, low=0.1, high=0.9))) is None
     one_of_two = [outputs(low=0.0, high=0.9), outputs()]  # runs of one recipe agree
     assert rule(with_rows(folds(), *one_of_two)) is None

@@ -9,6 +9,7 @@ from fitwell.record import Finding, NotAssessed, Row, Run
 _SPREAD = 100.0  # largest scale of a feature over the smallest
 _LARGE, _SMALL = 10.0, 0.01  # root mean square of inputs that are measured as a whole
 _SUMS = 1e-3
+_ENDS = 0.1  # of [0, 1], that a sigmoid comes near: logits of a network that learned nothing do not
 _UNFITTED = 0.5  # R squared
 _BEYOND = 0.1  # share of the targets
 _AT_THE_ENDS = 0.1  # share of the outputs
@@ -27,7 +28,8 @@ def head_loss_mismatch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         1, and their softmax can say no class with more than e / (e + K - 1). One output with a softmax
         says 1 whatever it is given.
     Threshold: on a sample of examples, with a loss of logits: all outputs lie in [0, 1], and sum to 1
-        within 1e-3 (a softmax) or not (a sigmoid); or the only output is the same for all.
+        within 1e-3 (a softmax), or come within 0.1 of both ends (a sigmoid); or the only output is the
+        same for all.
     Source: the documentation of torch.nn.CrossEntropyLoss; UMLAUT (Schoop, Huang and Hartmann 2021, CHI)
     """
     rows = [row for row in evidence_of(runs, "outputs") if row.get("loss")]
@@ -57,12 +59,13 @@ def _mismatch(row: Row) -> str:
         return f"are one number, {row['low']:.3g} for every example"
     if not shares:
         return ""
+    spread = row["low"] < _ENDS and row["high"] > 1 - _ENDS
     if units > 1 and loss in _OF_LOGITS:
         whole = abs(row["row_sum_low"] - 1) < _SUMS and abs(row["row_sum_high"] - 1) < _SUMS
         if whole:
             return "are probabilities already (they sum to 1: a softmax)"
-        return "all lie between 0 and 1 (a sigmoid)"
-    if units == 1 and loss in _OF_ONE_LOGIT:
+        return "all lie between 0 and 1 (a sigmoid)" if spread else ""
+    if units == 1 and loss in _OF_ONE_LOGIT and spread:
         return "all lie between 0 and 1 (a sigmoid)"
     return ""
 
