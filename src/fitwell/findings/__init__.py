@@ -68,7 +68,12 @@ RULES: dict[str, Rule] = {
 _POOR_FIT = ("lr_too_low", "stopped_too_early", "underfitting", "no_better_than_trivial")
 EXPLAINS: dict[str, tuple[str, ...]] = {
     "bad_target": ("cannot_fit_one_batch", "overfitting", *_POOR_FIT),
-    "head_loss_mismatch": ("cannot_fit_one_batch", "vanishing_gradient", *_POOR_FIT),
+    "head_loss_mismatch": (
+        "cannot_fit_one_batch",
+        "saturated_activation",
+        "vanishing_gradient",
+        *_POOR_FIT,
+    ),
     "unreachable_targets": (
         "cannot_fit_one_batch",
         "saturated_activation",
