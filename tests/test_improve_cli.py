@@ -155,7 +155,9 @@ def test_a_sick_start_on_digits_is_named_and_cured(
     sick = improved(tmp_path / "sick", capsys, "digits", *SICK)
     named = {f["name"]: f["confidence"] for f in sick["findings"]}
     assert named["vanishing_gradient"] == "high" and named["lr_too_low"] == "high"
-    assert sick["findings"][0]["name"] == "vanishing_gradient"  # and what is no fault stands nowhere
+    assert (
+        sick["findings"][0]["name"] == "vanishing_gradient"
+    )  # and what is no fault stands nowhere
     assert [v for v in sick["verdicts"] if v["decision"] == "helps"]
     assert run(["cv", "digits", "--out", str(tmp_path / "cv"), "--json", "--quiet"]) == 0
     healthy = json.loads(capsys.readouterr().out)["mean"]["validation"]["accuracy"]
