@@ -53,8 +53,10 @@ def _slug(text: str) -> str:
 
 
 def add(result: dict[str, Any], row: dict[str, Any]) -> None:
-    """Keep a row, with the processor that measured it."""
-    result["rows"].append({**row, "processor": _processor()})
+    """Keep a row, with the processor that measured it; paths of this machine as they are below the data's
+    folder."""
+    written = json.dumps({**row, "processor": _processor()}).replace(f"{DATA}/", "")
+    result["rows"].append(json.loads(written))
     save(result)
 
 
@@ -73,11 +75,6 @@ def save(result: dict[str, Any]) -> None:
 def done(result: dict[str, Any], **key: Any) -> bool:
     """Whether a row with these entries is there already."""
     return any(all(row.get(k) == v for k, v in key.items()) for row in result["rows"])
-
-
-def portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe, with paths of this machine as they are below the data's folder."""
-    return {k: v.replace(f"{DATA}/", "") if isinstance(v, str) else v for k, v in recipe.items()}
 
 
 def alternated(arms: Mapping[str, Callable[[], float]], rounds: int) -> list[dict[str, float]]:

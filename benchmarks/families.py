@@ -93,7 +93,7 @@ def measured(case: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "epochs": len(run.epochs),
         "seed": run.seed,
         "precision": run.environment["precision"],
-        "recipe": common.portable(run.recipe),
+        "recipe": dict(run.recipe),
     }
 
 

@@ -97,7 +97,7 @@ def fine_tune(result: dict[str, Any], folder: Path) -> None:
             "test": run.scores["test"]["accuracy"],
             "seconds": time.perf_counter() - started,
             "precision": run.environment["precision"],
-            "recipe": common.portable(recipe),
+            "recipe": dict(recipe),
         }
         common.add(result, row)
         print({k: v for k, v in row.items() if k != "recipe"}, flush=True)
@@ -119,7 +119,7 @@ def improve(result: dict[str, Any], folder: Path) -> None:
         "decision": verdicts[-1].decision if verdicts else "not tried",
         "verdicts": [v.to_json() for v in better.verdicts],
         "seconds": better.seconds,
-        "recipe": common.portable(better.recipe),
+        "recipe": {**better.recipe, "source": CALTECH.name},  # unpacked into a temporary folder
     }
     common.add(result, row)
     print({k: v for k, v in row.items() if k not in ("recipe", "verdicts")}, flush=True)

@@ -74,7 +74,7 @@ def measured(name: str, case: Case) -> dict[str, Any]:
         "without waves": plain,
         "boosted trees": trees,
         "minutes": minutes,
-        "recipe": common.portable(run.recipe or {}),
+        "recipe": dict(run.recipe or {}),
     }
     print({k: v for k, v in row.items() if k != "recipe"}, flush=True)
     return row

@@ -124,7 +124,7 @@ def domain(auc: float) -> Row:
 
 
 def targets(part: str = "train", **values: float) -> Row:
-    usual = {"mean": 0.1, "std": 1.0, "low": -1.6, "high": 1.7, "said_low": -2.0, "said_high": 2.0}
+    usual = {"mean": 0.1, "std": 1.0, "said_low": -2.0, "said_high": 2.0}
     usual |= {"fit": 0.9, "beyond": 0.01, "at_the_ends": 0.01, "most_common": 0.02}
     return {"experiment": "targets", "part": part, **usual, **values}
 
@@ -282,11 +282,6 @@ def unfitted(runs: list[Run], share: float, seeds: int = 3) -> list[Run]:
 
 def linear(runs: list[Run], layers: int = 3) -> list[Run]:
     return with_rows(runs, linearity(1e-6, layers))
-
-
-def unregularised(runs: list[Run], gain: float) -> list[Run]:
-    runs[0].evidence = [*runs[0].evidence, {"experiment": "unregularised", "gain": gain}]
-    return runs
 
 
 def evaluated_worse(run: Run) -> Run:

@@ -29,7 +29,6 @@ from findings_rows import (
     swinging,
     targets,
     unfitted,
-    unregularised,
     waiting,
     with_layer,
     with_norms,
@@ -146,7 +145,7 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         lambda: [
             regularised(r, name="adamw", lr=1e-3, decay=10.0) for r in folds(train=0.8, end=0.6)
         ],
-        lambda: unregularised(folds(3, train=0.8, validation=0.79, end=0.6), 0.15),
+        lambda: [regularised(r) for r in folds(3, train=0.9, validation=0.89, end=0.3)],
     ],
     "underfitting": [lambda: folds(train=0.8, validation=0.79, end=0.6)],
     "no_better_than_trivial": [lambda: folds(right=0.0)],
@@ -240,7 +239,8 @@ def test_missing_evidence_is_never_silent() -> None:
     runs = folds()
     for run in runs:
         run.evidence = []
-    assert [n.name for n in diagnose(runs).not_assessed] == [
+    without_evidence = [n.name for n in diagnose(runs).not_assessed]
+    assert without_evidence == [
         "leakage",
         "bad_target",
         "head_loss_mismatch",
@@ -255,17 +255,7 @@ def test_missing_evidence_is_never_silent() -> None:
     for run in runs:
         run.probes = []
     missing = {n.name for n in diagnose(runs).not_assessed}
-    assert missing == {
-        "leakage",
-        "bad_target",
-        "head_loss_mismatch",
-        "unreachable_targets",
-        "unscaled_inputs",
-        "cannot_fit_one_batch",
-        "label_noise",
-        "linear_network",
-        "over_regularised",
-        "underfitting",
+    assert missing - set(without_evidence) == {
         "vanishing_gradient",
         "saturated_activation",
         "dying_relu",
@@ -273,6 +263,7 @@ def test_missing_evidence_is_never_silent() -> None:
         "bad_init",
         "no_gradient",
     }
+    assert missing >= set(without_evidence)
 
 
 def test_trials_of_a_run_are_its_folds() -> None:

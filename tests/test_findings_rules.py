@@ -6,6 +6,7 @@ from findings_rows import (
     domain,
     fitted,
     folds,
+    healthy_rows,
     imbalanced,
     linear,
     names,
@@ -18,7 +19,6 @@ from findings_rows import (
     scored,
     targets,
     unfitted,
-    unregularised,
     waiting,
     with_layer,
     with_norms,
@@ -110,6 +110,16 @@ def test_numbers_have_no_classes_to_overlook() -> None:
     assert isinstance(RULES["class_imbalance"](runs), NotAssessed)
 
 
+def test_who_fits_the_training_part_fits_a_batch_of_it() -> None:
+    rule = RULES["cannot_fit_one_batch"]
+    unknown = [row for row in healthy_rows() if row["experiment"] != "one_batch"]
+    for train, told in ((0.99, None), (0.3, NotAssessed)):
+        runs = folds(train=train)
+        runs[0].evidence = unknown
+        result = rule(runs)
+        assert result is None if told is None else isinstance(result, told)
+
+
 def test_a_batch_that_is_learned_at_one_rate_is_learned() -> None:
     rule = RULES["cannot_fit_one_batch"]
     assert rule(unfitted(folds(train=0.3), 0.95)) is None
@@ -172,7 +182,6 @@ def test_a_poor_fit_without_penalties_is_not_over_regularised() -> None:
     rule, sick = RULES["over_regularised"], {"train": 0.8, "validation": 0.79, "end": 0.6}
     assert rule(folds(**sick)) is None
     assert rule([regularised(run, decay=1e-4) for run in folds(**sick)]) is None
-    assert rule(unregularised(folds(**sick), 0.0)) is None
     assert rule([regularised(run) for run in folds()]) is None  # strong, and fits all the same
 
 

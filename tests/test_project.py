@@ -5,6 +5,7 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -102,6 +103,21 @@ def test_the_page_of_measurements_is_written_from_the_results() -> None:
     from benchmarks.run import PAGE, page
 
     assert PAGE.read_text(encoding="utf-8") == page(), "run `make bench`, or benchmarks.run.page()"
+
+
+def test_results_hold_no_paths_of_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import common
+
+    for path in common.RESULTS.glob("*.json"):
+        assert '"/' not in path.read_text(encoding="utf-8"), path.name
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    result = common.load("made")
+    settings = {"model.pretrained": str(common.DATA / "pretrained" / "a.npz")}
+    common.add(result, {"recipe": settings, "verdicts": [{"settings": settings}]})
+    assert str(common.DATA) not in (tmp_path / result["file"]).read_text(encoding="utf-8")
+    assert result["rows"][0]["recipe"] == {"model.pretrained": "pretrained/a.npz"}
 
 
 def test_arms_are_alternated_forwards_and_backwards() -> None:

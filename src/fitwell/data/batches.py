@@ -116,6 +116,13 @@ class Batches:
             return np.arange(len(self.rows))
         return np.random.default_rng([self.seed % 2**63, epoch]).permutation(len(self.rows))
 
+    def first(self, count: int) -> Batch:
+        """The first examples of this part in its own order, not augmented."""
+        at = torch.arange(min(count, len(self.rows)))
+        rows = self._rows[at]
+        x = self.feed(rows if self.feed.whole else at.to(self.device), 0, 0)
+        return Batch(x, self._y[at.to(self.device)], rows)
+
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from batch `start` on (to go on after an interruption)."""
         order = torch.from_numpy(self.order(number))

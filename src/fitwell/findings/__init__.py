@@ -17,14 +17,10 @@ from fitwell.findings.examples import (
     unreachable_targets,
     unscaled_inputs,
 )
-from fitwell.findings.fit import (
-    linear_network,
-    no_better_than_trivial,
-    overfitting,
-    underfitting,
-)
+from fitwell.findings.fit import no_better_than_trivial, overfitting
 from fitwell.findings.labels import label_noise
 from fitwell.findings.learning_rate import lr_too_high, lr_too_low, stopped_too_early
+from fitwell.findings.reference import linear_network, underfitting
 from fitwell.findings.regularised import over_regularised
 from fitwell.findings.signal import dying_relu, saturated_activation, vanishing_gradient
 from fitwell.findings.start import bad_init, cannot_fit_one_batch, no_gradient
@@ -64,22 +60,13 @@ RULES: dict[str, Rule] = {
     "slow_pipeline": slow_pipeline,
 }
 
-# cause -> findings that need no cause of their own where it is present.
 _POOR_FIT = ("lr_too_low", "stopped_too_early", "underfitting", "no_better_than_trivial")
+_NO_SIGNAL = ("vanishing_gradient", "cannot_fit_one_batch", *_POOR_FIT)
+# cause -> findings that need no cause of their own where it is present.
 EXPLAINS: dict[str, tuple[str, ...]] = {
     "bad_target": ("cannot_fit_one_batch", "overfitting", *_POOR_FIT),
-    "head_loss_mismatch": (
-        "cannot_fit_one_batch",
-        "saturated_activation",
-        "vanishing_gradient",
-        *_POOR_FIT,
-    ),
-    "unreachable_targets": (
-        "cannot_fit_one_batch",
-        "saturated_activation",
-        "vanishing_gradient",
-        *_POOR_FIT,
-    ),
+    "head_loss_mismatch": ("saturated_activation", *_NO_SIGNAL),
+    "unreachable_targets": ("saturated_activation", *_NO_SIGNAL),
     "unscaled_inputs": (
         "lr_too_high",
         "exploding_gradient",
@@ -89,68 +76,40 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         *_POOR_FIT,
     ),
     "bad_init": (
-        "vanishing_gradient",
         "exploding_gradient",
         "saturated_activation",
         "dying_relu",
         "no_gradient",
-        "cannot_fit_one_batch",
-        "lr_too_low",
-        "stopped_too_early",
-        "underfitting",
-        "no_better_than_trivial",
+        *_NO_SIGNAL,
     ),
     "lr_too_high": (
-        "label_noise",
-        "over_regularised",
         "exploding_gradient",
         "vanishing_gradient",
         "saturated_activation",
         "dying_relu",
         "no_gradient",
-        "lr_too_low",
-        "stopped_too_early",
-        "underfitting",
+        "over_regularised",
+        "label_noise",
         "oscillating",
-        "no_better_than_trivial",
+        *_POOR_FIT,
     ),
     "exploding_gradient": ("oscillating", "underfitting", "no_better_than_trivial"),
     "saturated_activation": (
-        "label_noise",
         "vanishing_gradient",
         "cannot_fit_one_batch",
+        "label_noise",
         "underfitting",
         "no_better_than_trivial",
     ),
-    "vanishing_gradient": (
-        "cannot_fit_one_batch",
-        "lr_too_low",
-        "stopped_too_early",
-        "underfitting",
-        "no_better_than_trivial",
-    ),
-    "dying_relu": ("label_noise", "no_gradient", "underfitting", "no_better_than_trivial"),
-    "cannot_fit_one_batch": (
-        "lr_too_low",
-        "stopped_too_early",
-        "underfitting",
-        "no_better_than_trivial",
-    ),
-    "no_gradient": (
-        "cannot_fit_one_batch",
-        "lr_too_low",
-        "stopped_too_early",
-        "underfitting",
-        "no_better_than_trivial",
-    ),
+    "vanishing_gradient": ("cannot_fit_one_batch", *_POOR_FIT),
+    "dying_relu": ("no_gradient", "label_noise", "underfitting", "no_better_than_trivial"),
+    "no_gradient": ("cannot_fit_one_batch", *_POOR_FIT),
+    "cannot_fit_one_batch": _POOR_FIT,
     "lr_too_low": ("stopped_too_early", "underfitting", "no_better_than_trivial"),
     "stopped_too_early": ("underfitting", "no_better_than_trivial"),
     "linear_network": ("cannot_fit_one_batch", "underfitting", "no_better_than_trivial"),
     "over_regularised": ("underfitting", "no_better_than_trivial"),
-    "underfitting": (
-        "label_noise",
-        "no_better_than_trivial",
-    ),
+    "underfitting": ("label_noise", "no_better_than_trivial"),
 }
 
 

@@ -1,7 +1,6 @@
 """How well the network fits: too closely, not enough, or not at all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import numpy as np
 from fitwell.findings.reading import (
     confidence,
     epoch_series,
-    evidence_of,
     first_repeat,
     folds_of,
     goodness,
@@ -25,10 +23,8 @@ from fitwell.record import STUDIED, Finding, NotAssessed, Run
 _GAP = 0.03  # in a score up to 1
 _RELATIVE_GAP = 0.1  # of the validation score, for errors in the target's own unit
 _RISE = 0.1  # of the lowest validation loss
-_MARGIN = 0.01  # in a score up to 1, or share of the reference's error
 _FEWEST = 20  # held-out examples
 _LEVEL = 0.05
-_LINEAR = 1e-3  # of the difference between two outputs; rounding in float32 stays below 1e-5
 
 
 def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -87,134 +83,6 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     )
     level = confidence(folds, sum(flags), strong=not kept <= limit)
     return Finding("overfitting", level, evidence, sentence, settings)
-
-
-def underfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
-    """The network fits even its own training examples worse than a simple model predicts new ones.
-
-    Symptom: training score and validation score are low alike.
-    Mechanism: too little capacity, too much regularisation, or a training that did not get there.
-    Threshold: with 95 % confidence over the runs (or in each of at least 3, by 0.05 on average)
-        the training score lies more than 0.01 (1 % of its error) below the best reference model's
-        score on held-out examples: nearest neighbour, linear, boosted trees.
-    Source: Geman, Bienenstock and Doursat 1992 (bias); reference models as in Olson et al. 2017,
-        PMLB. Comparing with held-out scores keeps models that learn by heart from setting the mark
-    """
-    short = short_of_reference(runs)
-    if isinstance(short, str):
-        return NotAssessed("underfitting", short)
-    if not short.clear:
-        return None
-    evidence = rounded({"runs_underfitted": sum(short.flags), **short.facts})
-    settings = ("model.width", "model.depth", "model.name", "train.epochs", "optim.lr")
-    level = confidence(short.folds, sum(short.flags), strong=short.strong)
-    return Finding("underfitting", level, evidence, short.sentence, settings)
-
-
-@dataclass(frozen=True)
-class Short:
-    """How far the training scores are below the best reference model's held-out score.
-
-    Args:
-        clear: whether they are below it with 95 % confidence, or all of them by far.
-        strong: whether by five times the margin and more, on average.
-    """
-
-    folds: list[Run]
-    flags: list[bool]
-    clear: bool
-    strong: bool
-    facts: dict[str, Any]
-    sentence: str
-
-
-def short_of_reference(runs: Sequence[Run]) -> "Short | str":
-    """The comparison that `underfitting` and `over_regularised` make; a text says what is missing."""
-    folds = [run for run in folds_of(runs) if run.epochs or run.scores.get("train")]
-    metric = metric_of(folds)
-    rows = [
-        row
-        for row in evidence_of(runs, "reference")
-        if row.get("metric", metric) == metric and row["model"] != "trivial"
-    ]
-    if not rows:
-        return "the scores of reference models"
-    trained = [_best_train(run, metric) for run in folds]
-    if not np.isfinite(trained).any():
-        return "the training score of at least one run"
-    names = sorted({row["model"] for row in rows})
-    by_model = {n: median(row["held_out"] for row in rows if row["model"] == n) for n in names}
-    best = max(names, key=lambda name: float(goodness(metric, by_model[name])))
-    reference = by_model[best]
-    good = goodness(metric, trained)
-    mark = float(goodness(metric, reference))
-    margin = _MARGIN if is_bounded(metric) else _MARGIN * abs(mark)
-    _, high = mean_interval(list(good))
-    flags = [bool(value < mark - margin) for value in good]
-    gap = mark - float(np.nanmean(good))
-    # Runs that fail differently badly have a wide interval: far below, all of them, counts too.
-    far = all(flags) and len(flags) >= 3 and gap > 5 * margin
-    facts = {
-        "runs": len(folds),
-        "metric": metric,
-        "train": float(np.nanmean(trained)),
-        "reference": best,
-        "reference_held_out": reference,
-        "short_of_reference": gap,
-    }
-    sentence = (
-        f"The training {metric} is {np.nanmean(trained):.4g}; {best.replace('_', ' ')} reaches "
-        f"{reference:.4g} on examples it never saw."
-    )
-    strong = gap > (0.05 if is_bounded(metric) else 0.1 * abs(mark))
-    return Short(folds, flags, bool(high < mark - margin or far), strong, facts, sentence)
-
-
-def linear_network(runs: Sequence[Run]) -> Finding | NotAssessed | None:
-    """Layers without an activation between them: together they are one linear layer.
-
-    Symptom: however many layers it has, it fits no better than a linear model.
-    Mechanism: a product of matrices is a matrix.
-    Threshold: in every run a network of two and more layers with weights whose output half-way between
-        two inputs is half-way between their outputs, to 1e-3 of their difference; and a training score
-        that is at most 0.01 (1 % of the error) above the linear reference model's on held-out
-        examples, where that is known.
-    Source: Goodfellow, Bengio and Courville 2016, section 6.1
-    """
-    rows = evidence_of(runs, "linearity")
-    if not rows:
-        return NotAssessed("linear_network", "a measurement of linearity (experiment linearity)")
-    if any(row["layers"] < 2 or row["deviation"] > _LINEAR for row in rows):
-        return None
-    folds = [run for run in folds_of(runs) if run.epochs or run.scores.get("train")]
-    metric = metric_of(folds)
-    linear = median(
-        row["held_out"]
-        for row in evidence_of(runs, "reference")
-        if row["model"] == "linear" and row.get("metric", metric) == metric
-    )
-    train = median(_best_train(run, metric) for run in folds) if metric else float("nan")
-    mark = float(goodness(metric, linear))
-    margin = _MARGIN if is_bounded(metric) else _MARGIN * abs(mark)
-    if float(goodness(metric, train)) > mark + margin:
-        return None
-    evidence = rounded(
-        {
-            "runs": len(folds_of(runs)),
-            "layers": max(row["layers"] for row in rows),
-            "deviation": median(row["deviation"] for row in rows),
-            "metric": metric,
-            "train": train,
-            "linear_held_out": linear,
-        }
-    )
-    sentence = (
-        f"Its {evidence['layers']} layers are one linear function: half-way between two inputs the "
-        f"output is half-way too, to {evidence['deviation']:.1g} of their difference."
-    )
-    level = confidence(folds, len(folds), strong=bool(np.isfinite(mark)))
-    settings = ("model.activation",)
-    return Finding("linear_network", level, evidence, sentence, settings)
 
 
 def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -369,12 +237,3 @@ def _smooth(losses: np.ndarray) -> np.ndarray:
     """Median of each three neighbours: the minimum of a noisy curve is too low."""
     padded = np.pad(losses, 1, mode="edge")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1)
-
-
-def _best_train(run: Run, metric: str) -> float:
-    """The better of the last epoch's and the kept weights' training score."""
-    found = [v for v in epoch_series(run, "train", metric)[-1:] if np.isfinite(v)]
-    kept = run.scores.get("train", {}).get(metric)
-    if kept is not None and np.isfinite(kept):
-        found.append(kept)
-    return max(found, key=lambda v: float(goodness(metric, v)), default=float("nan"))

@@ -27,8 +27,7 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         and the most frequent class leave to be learned. The doubtful examples are those of confident
         learning: another class is said with at least the probability that its own examples have on
         average; of these the surest, as many as the surer half's share says there are.
-    Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (confident learning); the floor of the error at
-        high confidence: calibrated on Fashion-MNIST and digits with and without flipped labels
+    Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (confident learning)
     """
     folds = [
         run

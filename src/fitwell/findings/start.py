@@ -13,6 +13,7 @@ from fitwell.findings.reading import (
     rounded,
     share,
 )
+from fitwell.findings.reference import short_of_reference
 from fitwell.record import Finding, NotAssessed, Row, Run
 
 _TWINS = 0.5  # of a layer's units
@@ -72,6 +73,9 @@ def cannot_fit_one_batch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     """
     rows = evidence_of(runs, "one_batch")
     if not rows:
+        short = short_of_reference(runs)
+        if not isinstance(short, str) and not short.clear:
+            return None  # who fits all of the training part fits a batch of it
         return NotAssessed("cannot_fit_one_batch", "a training on one batch (experiment one_batch)")
     seeds = sorted({row["seed"] for row in rows})
     best = [max((r for r in rows if r["seed"] == s), key=lambda r: r["fit"]) for s in seeds]

@@ -38,8 +38,8 @@ def exploding_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: in at least half of the runs: at least 3 measured steps whose gradient is more than 10
         times the median of the 10 measured beside it and more than 2 times the median of the first
         fifth, or the loss became not-a-number after such a step.
-    Source: Pascanu, Mikolov and Bengio 2013, ICML; 10 as p99 / median of `findings.md`, taken beside
-        each step, since the gradient of a healthy run falls by as much while it learns
+    Source: Pascanu, Mikolov and Bengio 2013, ICML. Measured beside each step, since the gradient of a
+        healthy run falls by as much while it learns
     """
     folds = [run for run in folds_of(runs) if np.isfinite(_norms(run)).sum() >= _FEWEST_NORMS]
     if not folds:

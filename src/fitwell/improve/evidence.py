@@ -51,7 +51,7 @@ def gather(
     from threadpoolctl import threadpool_limits
 
     from fitwell.experiments import domain_classifier, one_batch, range_test, reference_models
-    from fitwell.findings.fit import short_of_reference
+    from fitwell.findings.reference import short_of_reference
     from fitwell.train.machine import thread_count
 
     rows: list[Row] = []

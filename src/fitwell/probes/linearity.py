@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from fitwell.nn.modes import evaluating
 from fitwell.probes.steps import weight_layers
 from fitwell.record import Row
 
@@ -32,18 +33,12 @@ def linearity(model: nn.Module, x: Tensor) -> Row | None:
     if not a.is_floating_point() or len(a) < 2:
         return None
     a = a.float()
-    b = a.roll(1, 0)
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            ends, middle = [model(value) for value in (a, b)], model((a + b) / 2)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with evaluating(model), torch.inference_mode():
+        first, middle = model(a), model((a + a.roll(1, 0)) / 2)
     if not isinstance(middle, Tensor) or not middle.is_floating_point():
         return None
-    first, last = (value.float() for value in ends)
+    first = first.float()
+    last = first.roll(1, 0)
     apart = (first - last).square().mean().sqrt()
     bend = (middle.float() - (first + last) / 2).square().mean().sqrt()
     if not torch.isfinite(apart + bend) or apart <= _TINY * (1 + first.abs().max()):

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fitwell.nn.modes import evaluating
+
 
 @torch.no_grad()
 def name_nonfinite(model: nn.Module, x: Any) -> str:
@@ -31,15 +33,12 @@ def name_nonfinite(model: nn.Module, x: Any) -> str:
         return hook
 
     handles = [m.register_forward_hook(check(name)) for name, m in model.named_modules()]
-    modes = {module: module.training for module in model.modules()}
     try:
-        model.eval()  # no batch statistics are updated, no random numbers are drawn
-        model(x)
+        with evaluating(model):  # no batch statistics are updated, no random numbers are drawn
+            model(x)
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes.items():
-            module.training = training
     return first[0] if first else ""
 
 

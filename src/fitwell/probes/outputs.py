@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from fitwell.nn.modes import evaluating
+
 Note = Callable[[str, nn.Module, object], None]
 
 
@@ -16,7 +18,6 @@ def evaluated(model: nn.Module, note: Note) -> Iterator[None]:
 
     Modes are put back and hooks removed afterwards, also after an error.
     """
-    modes = {module: module.training for module in model.modules()}
 
     def hook_of(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
@@ -29,14 +30,12 @@ def evaluated(model: nn.Module, note: Note) -> Iterator[None]:
         for name, module in model.named_modules()
         if module is not model
     ]
-    model.eval()
     try:
-        yield
+        with evaluating(model):
+            yield
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes.items():
-            module.training = training
 
 
 def is_pooling(module: nn.Module) -> bool:

@@ -12,6 +12,8 @@ from torch.utils.hooks import RemovableHandle
 from fitwell.probes.activations import Activations
 from fitwell.record import Row
 
+_COLUMNS = 4096  # of a weight that are looked at together
+
 
 class Probes:
     """Measure chosen steps of a training loop, and the activations of an evaluation pass.
@@ -201,19 +203,26 @@ def twins(weights: list[nn.Parameter]) -> float:
     for weight in weights:
         if weight.dim() < 2 or len(weight) < 2 or weight.grad is None:
             continue
-        rows = torch.cat([weight.flatten(1), weight.grad.flatten(1)], 1).double()
         random = torch.Generator().manual_seed(0)
-        mix = torch.rand(rows.shape[1], generator=random, dtype=torch.float64) + 0.5
-        # Gradients may be small beside weights: each is measured by its own size.
-        half = rows.shape[1] // 2
-        for part in (rows[:, :half], rows[:, half:]):
-            part /= part.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
-        marks, _ = (rows @ mix.to(rows.device)).sort()
+        marks = _marks(weight, random) + _marks(weight.grad, random)
+        marks = marks.sort().values
         same = marks.diff() <= 1e-7 * marks.abs().max()
         none = same.new_zeros(1)
         alike = torch.cat([none, same]) | torch.cat([same, none])
         found = max(found, float(alike.float().mean()))
     return found
+
+
+def _marks(weight: Tensor, random: torch.Generator) -> Tensor:
+    """[row] one random combination of the numbers of each row, as shares of the largest number.
+
+    A few columns at a time: in float64 a large layer would not fit beside itself.
+    """
+    rows = weight.detach().flatten(1)
+    mix = torch.rand(rows.shape[1], generator=random, dtype=torch.float64) + 0.5
+    pairs = zip(rows.split(_COLUMNS, 1), mix.to(rows.device).split(_COLUMNS), strict=True)
+    marks = torch.stack([part.double() @ share for part, share in pairs]).sum(0)
+    return marks / rows.abs().max().double().clamp(min=torch.finfo(torch.float64).tiny)
 
 
 def _rms(value: Any) -> Tensor | None:

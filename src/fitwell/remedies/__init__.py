@@ -25,7 +25,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "head_loss_mismatch": (),
     "unreachable_targets": ("adam", "higher_lr"),
     "unscaled_inputs": ("batch_norm", "adam"),
-    "shift": ("batch_norm", "augment"),
+    "shift": ("larger_batch", "augment"),
     "bad_init": ("suited_init", "batch_norm", "relu"),
     "no_gradient": (),  # the fix is in code
     "lr_too_high": ("lower_lr", "warmup", "clip_norm", "batch_norm"),
@@ -109,7 +109,7 @@ ADVICE: dict[str, str] = {
         "Look at the batch's inputs and targets as the network gets them, and at its head and loss."
     ),
     "linear_network": "Put an activation, such as ReLU, between each two layers.",
-    "over_regularised": "Lower the weight decay, L1 penalty, dropout or augmentation, one by one.",
+    "over_regularised": "Lower the weight decay or the L1 penalty.",
     "underfitting": "Use a wider, deeper or other network, or regularise less.",
     "overfitting": "Get more examples, augment them, or regularise more.",
     "class_imbalance": (

@@ -134,7 +134,7 @@ def ema(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
 def larger_batch(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     """Four times the examples a step, at twice the learning rate: half of the noise a step.
 
-    Use: oscillating
+    Use: oscillating; shift, where batch normalisation has few examples a batch
     Weakness: a quarter of the steps for the same number of examples
     Source: Krizhevsky 2014, arXiv:1404.5997 (the rate by the root of the batch)
     """

@@ -3,30 +3,33 @@
 import torch
 
 from fitwell.data.batches import Batch
+from fitwell.nn.modes import evaluating
 from fitwell.probes import describe_inputs, describe_outputs, linearity
 from fitwell.record import Row
 from fitwell.train.job import Job
 
-_LARGE = 64  # examples of more than one dimension
+_FEW, _MANY = 64, 512  # examples: images and the like, and rows of tables
 
 
 def describe(job: Job) -> list[Row]:
-    """Rows "linearity", "inputs", "outputs" and "targets" of the first batch of the training sample, and
-    the targets of the validation part."""
-    batch = next(job.parts["train"].epoch(0))
-    x = batch.x[:_LARGE] if batch.x.dim() > 2 else batch.x
-    inputs = describe_inputs(x.cpu().numpy())
-    found = [row for row in (linearity(job.evaluated, batch.x), inputs) if row is not None]
-    found += _said(job, batch, "train")
-    if "validation" in job.parts:
-        other = _said(job, next(job.parts["validation"].epoch(0)), "validation")
-        found += [row for row in other if row["experiment"] == "targets"]
-    return found
+    """Rows "linearity", "inputs", "outputs" and "targets" of a few training examples, and the targets of
+    the validation part."""
+    batch = _sample(job, "train")
+    found = [linearity(job.evaluated, batch.x), describe_inputs(batch.x.cpu().numpy())]
+    rows = [row for row in found if row is not None] + _said(job, batch, "train")
+    if "validation" in job.parts and batch.y.is_floating_point():
+        other = _said(job, _sample(job, "validation"), "validation")
+        rows += [row for row in other if row["experiment"] == "targets"]
+    return rows
+
+
+def _sample(job: Job, part: str) -> Batch:
+    few = job.parts[part].first(_FEW)
+    return few if few.x.dim() > 2 else job.parts[part].first(_MANY)
 
 
 def _said(job: Job, batch: Batch, part: str) -> list[Row]:
-    job.evaluated.eval()
-    with torch.inference_mode():
+    with evaluating(job.evaluated), torch.inference_mode():
         outputs = job.evaluated(batch.x).float().cpu().numpy()
     loss = str(job.recipe["loss.name"])
     return [{**row, "part": part} for row in describe_outputs(outputs, batch.y.cpu().numpy(), loss)]
