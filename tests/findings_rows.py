@@ -268,11 +268,12 @@ def with_layer(run: Run, depth: int, **values: Any) -> Run:
     return run
 
 
-def regularised(run: Run, decay: float = 0.1, name: str = "sgd", lr: float = 0.05) -> Run:
+def regularised(
+    run: Run, decay: float = 0.1, name: str = "sgd", lr: float = 0.05, l1: float = 0.0
+) -> Run:
     assert run.recipe is not None
-    run.recipe = Recipe(
-        {**run.recipe, "optim.name": name, "optim.weight_decay": decay, "optim.lr": lr}
-    )
+    changed = {"name": name, "weight_decay": decay, "lr": lr, "l1": l1}
+    run.recipe = Recipe({**run.recipe, **{f"optim.{key}": value for key, value in changed.items()}})
     return run
 
 

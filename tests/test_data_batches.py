@@ -129,3 +129,15 @@ def test_a_last_example_alone_joins_the_batch_before(
     epoch = list(batches.epoch(0))
     assert [len(batch.y) for batch in epoch] == sizes and len(batches) == len(sizes)
     assert sorted(np.concatenate([batch.index for batch in epoch])) == list(rows)
+
+
+@pytest.mark.parametrize("most_float", [0, feeds.MOST_FLOAT_BYTES])
+def test_the_first_examples_are_those_of_an_epoch_in_its_own_order(
+    monkeypatch: pytest.MonkeyPatch, most_float: int
+) -> None:
+    monkeypatch.setattr(feeds, "MOST_FLOAT_BYTES", most_float)
+    made = make(shuffle=False)
+    first, whole = made.first(20), next(made.epoch(0))
+    assert torch.equal(first.x, whole.x[:20]) and torch.equal(first.y, whole.y[:20])
+    assert torch.equal(first.index, whole.index[:20])
+    assert len(made.first(10_000).index) == len(ROWS)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from fitwell.data import read
 from fitwell.data.split import fold_rows
-from fitwell.experiments import one_batch, range_test, reference_models
+from fitwell.experiments import domain_classifier, one_batch, range_test, reference_models
 from fitwell.experiments.range_test import StepFunction, divergence, smoothed, steepest
 from fitwell.findings.start import cannot_fit_one_batch
-from fitwell.improve.evidence import batch_starter
+from fitwell.improve.evidence import batch_starter, gather
 from fitwell.record import Finding, Run
 from fitwell.resolve import complete
 
@@ -185,3 +186,41 @@ def test_a_network_that_can_learns_one_batch_by_heart(
     rows = one_batch(start, lr=float(recipe["optim.lr"]), seeds=(0,))
     assert (max(row["fit"] for row in rows) >= 0.9) == learned
     assert isinstance(cannot_fit_one_batch([Run(evidence=rows)]), Finding) != learned
+
+
+def test_parts_of_one_source_cannot_be_told_apart_and_others_can() -> None:
+    data = read("digits", {})
+    rows = fold_rows(data, {}, fold=0, repeat=0, seed=0)
+    [alike] = domain_classifier(data, rows, 0, fold=0)
+    assert alike["low"] < 0.5 < alike["high"] and alike["fold"] == 0
+    images = data.inputs.copy()
+    images[rows.held_out] = np.minimum(images[rows.held_out] + 2, images.max())
+    [apart] = domain_classifier(replace(data, inputs=images), rows, 0)
+    assert apart["low"] > 0.8
+    assert domain_classifier(data, replace(rows, held_out=rows.held_out[:20]), 0) == []
+
+
+@pytest.mark.parametrize(("train", "learned"), [(0.99, True), (0.2, False)])
+def test_an_improvement_gathers_what_its_baseline_calls_for(train: float, learned: bool) -> None:
+    """One batch is learned by heart only where the fit is poor."""
+    data = read("digits", {})
+    recipe = complete({"source": "digits", "model.name": "linear"}, data.spec)
+    run = Run(recipe=recipe, spec=data.spec, scores={"train": {"accuracy": train}})
+    rows = gather(data, recipe, [run], repeat=0, seed=0, first=True)
+    named = {row["experiment"] for row in rows}
+    assert named >= {"check", "reference", "domain", "range_test"}
+    assert ("one_batch" in named) != learned
+    later = gather(data, recipe, [run], repeat=0, seed=0, first=False)
+    assert {row["experiment"] for row in later} == {"range_test"}
+
+
+def test_the_batch_that_is_learned_is_not_changed_at_random() -> None:
+    data = read("digits", {})
+    recipe = complete({"source": "digits", "model.name": "linear", "augment.noise": 1.0}, data.spec)
+    seen = []
+    for _ in range(2):
+        step, _ = batch_starter(data, recipe, repeat=0, seed=0)(0)
+        seen.append([step(0.0) for _ in range(2)])
+    plain = recipe.edit({"augment.noise": 0.0})
+    step, _ = batch_starter(data, plain, repeat=0, seed=0)(0)
+    assert seen[0] == seen[1] == [step(0.0) for _ in range(2)]

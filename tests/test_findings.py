@@ -87,6 +87,7 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "bad_target": [
         lambda: with_rows(folds(), targets(most_common=1.0, std=0.0)),
         lambda: with_rows(folds(), targets(), targets("validation", std=80.0, mean=300.0)),
+        lambda: with_rows(folds(), targets(), targets("validation", std=20.0)),
         lambda: with_rows(folds(3), targets(), targets("validation", mean=5.0)),
     ],
     "head_loss_mismatch": [
@@ -146,6 +147,7 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
             regularised(r, name="adamw", lr=1e-3, decay=10.0) for r in folds(train=0.8, end=0.6)
         ],
         lambda: [regularised(r) for r in folds(3, train=0.9, validation=0.89, end=0.3)],
+        lambda: [regularised(r, decay=0.0, l1=0.01) for r in folds(train=0.8, end=0.6)],
     ],
     "underfitting": [lambda: folds(train=0.8, validation=0.79, end=0.6)],
     "no_better_than_trivial": [lambda: folds(right=0.0)],

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -359,3 +360,20 @@ def test_a_candidate_that_names_nothing_is_said(candidate: str) -> None:
     table = complete({"model.candidate": "mlp=weights.npz"}, TABLE)
     with pytest.raises(SettingError, match="tried on images"):
         candidate_recipe(table, TABLE)
+
+
+def test_the_gradient_is_clipped_where_it_was_measured() -> None:
+    recipe = complete({"model.name": "mlp"}, IMAGES)
+    finding = a_finding("exploding_gradient", norm_p90=3.456)
+    assert {"train.clip_norm": 3.5} in settings_of(remedies_for(finding, recipe, IMAGES))
+    finding = a_finding("lr_too_high")
+    assert {"train.clip_norm": 1.0} in settings_of(remedies_for(finding, recipe, IMAGES))
+
+
+def test_batches_grow_only_where_enough_steps_are_left() -> None:
+    recipe = complete({"model.name": "mlp", "train.batch_size": 32, "optim.lr": 0.1}, IMAGES)
+    finding = a_finding("oscillating")
+    larger = {"train.batch_size": 128, "optim.lr": 0.2}
+    for examples, tried in ((2560, True), (2559, False)):
+        edits = settings_of(remedies_for(finding, recipe, replace(IMAGES, num_examples=examples)))
+        assert (larger in edits) == tried

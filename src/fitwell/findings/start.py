@@ -8,7 +8,6 @@ from fitwell.findings.reading import (
     confidence,
     evidence_of,
     folds_of,
-    hot_steps,
     median,
     rounded,
     share,
@@ -112,7 +111,7 @@ def no_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Symptom: a layer ends with the weights that it began with.
     Mechanism: its output does not reach the loss, or only through `.data`, `.detach()`, `argmax` or
         another piece of code that gradients do not pass; or the optimizer does not have it.
-    Threshold: in at least half of the runs, at every measured step with a high learning rate: no
+    Threshold: in at least half of the runs, at every measured step: no
         gradient or one of zeros, or an update of nothing, in the same layer.
     Source: the documentation of torch.autograd, "Locally disabling gradient computation"
     """
@@ -161,21 +160,17 @@ def _bad_start(run: Run) -> dict[str, float | str] | None:
     return None if _SHRUNK <= ratio <= 1 / _SHRUNK else {"last_over_second": ratio}
 
 
-def _measured(run: Run) -> list[int]:
-    """The measured steps at a high learning rate."""
-    rows = {int(r.get("step", 0)) for r in run.probes if r.get("kind") == "step"}
-    hot = hot_steps(run)
-    return sorted(rows & hot if hot else rows)
+def _measured(run: Run) -> set[int]:
+    return {int(row.get("step", 0)) for row in run.probes if row.get("kind") == "step"}
 
 
 def _stuck(run: Run) -> dict[str, str]:
     """layer -> why it does not learn; nothing of a run whose numbers broke."""
     if run.status == "failed":
         return {}
-    steps = set(_measured(run))
     layers: dict[str, list[Row]] = {}
     for row in sorted(run.probes, key=lambda r: r.get("index", 0)):
-        if row.get("kind") == "step" and row.get("step", 0) in steps and "grad_rms" in row:
+        if row.get("kind") == "step" and "grad_rms" in row:
             layers.setdefault(str(row.get("layer", "")), []).append(row)
     found = {}
     for layer, rows in layers.items():
