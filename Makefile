@@ -4,7 +4,7 @@
 #   make test-all   the same and the slow tests
 #   make bench      the measurements, into benchmarks/results/ and docs/benchmarks.md; those that are
 #                   not finished go on. make BENCHMARKS="step cv" bench: some of them
-#   make docs       docs/catalogue.md from the tables; the pictures of the README from the demo's runs
+#   make docs       settings.json and docs/catalogue.md from the tables; the pictures of the README from the demo's runs
 # PYTHON picks the interpreter of a new environment: make PYTHON=python3.12 test
 
 PYTHON ?= python3
@@ -50,6 +50,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.run $(BENCHMARKS)
 
 docs: $(STAMP)
+	$(BIN)/python -m fitwell.catalog --write
 	$(BIN)/python docs/make_catalogue.py
 	$(BIN)/python docs/make_images.py
 
