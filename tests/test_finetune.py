@@ -108,7 +108,7 @@ def test_what_is_frozen_moves_by_no_bit(
 
 MODES: dict[str, dict[str, Any]] = {
     "frozen": {"train__freeze": 1.0},
-    "rates": {"train__first_lr": 0.1},
+    "rates": {"train__first_lr": 0.1, "train__backbone_lr": 0.5},
     "gradual": {"train__thaw_epochs": 2},
     "all of it": {"train__freeze": 0.1, "train__first_lr": 0.1, "train__thaw_epochs": 2},
 }
@@ -167,8 +167,20 @@ def test_depth_counts_layers_with_weights_from_the_input() -> None:
     assert depths(nn.Linear(2, 1)) == {"": 1.0}
 
 
-def test_each_layer_takes_its_share_of_the_rate(target: Data, source: Path) -> None:
-    settings = {"train__first_lr": 0.001, "optim__momentum": 0.0, "schedule__name": "constant"}
+@pytest.mark.parametrize(
+    ("rates", "shares"),
+    [
+        ({"first_lr": 0.001}, {"conv1": 0.001, "norm1": 0.001, "conv2": 0.01, "linear3": 0.1}),
+        ({"first_lr": 1.0, "backbone_lr": 0.2}, {"conv1": 0.2, "norm1": 0.2, "linear3": 0.2}),
+        ({"first_lr": 0.001, "backbone_lr": 0.2}, {"conv1": 0.0002, "linear3": 0.02}),
+    ],
+)
+def test_each_layer_takes_its_share_of_the_rate(
+    target: Data, source: Path, rates: dict[str, float], shares: dict[str, float]
+) -> None:
+    settings: dict[str, Any] = {f"train__{name}": value for name, value in rates.items()}
+    settings |= {"optim__momentum": 0.0, "schedule__name": "constant"}
+    shares = {**shares, "head": 1.0}
     recipe = recipe_for(target, source, **settings, optim__weight_decay=0.0)
     rows = split.fit_rows(target, recipe.section("data"), 0)
     job = build_job(target, rows, recipe, seed=0)
@@ -181,7 +193,6 @@ def test_each_layer_takes_its_share_of_the_rate(target: Data, source: Path) -> N
     job.loss(job.model(batch.x), batch.y).mean().backward()
     gradients = {n: p.grad.clone() for n, p in job.model.named_parameters() if p.grad is not None}
     job.step()
-    shares = {"conv1": 0.001, "norm1": 0.001, "conv2": 0.01, "linear3": 0.1, "head": 1.0}
     for name, parameter in job.model.named_parameters():
         share = shares.get(name.partition(".")[0])
         if share is not None:

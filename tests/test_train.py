@@ -128,6 +128,7 @@ KNOBS = {
     "train.freeze": 0.5,
     "train.thaw_epochs": 1,
     "train.first_lr": 0.1,
+    "train.backbone_lr": 0.1,
     "train.batch_size": 32,
     "train.precision": "bfloat16",
     "data.limit": 200,

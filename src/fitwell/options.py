@@ -180,13 +180,22 @@ def train_settings(
             "them after so many epochs; 0: all from the start",
         ),
     ] = 0,
+    backbone_lr: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="learning rate of all layers before the head as a share of the head's, which "
+            "is optim.lr",
+        ),
+    ] = 1.0,
     first_lr: Annotated[
         float,
         Field(
             gt=0,
             le=1,
             description="learning rate of the first layer as a share of the head's, which is "
-            "optim.lr; geometric in between",
+            "optim.lr; geometric in between, and times train.backbone_lr",
         ),
     ] = 1.0,
     seed: Annotated[int, Field(ge=0, lt=2**31, description="of init, order and dropout")] = 0,

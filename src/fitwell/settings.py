@@ -246,6 +246,7 @@ _BOUNDS: tuple[tuple[str, Callable[[Any, Any], bool], str], ...] = (
     ("minimum", lambda v, b: v >= b, "at least {:g}"),
     ("exclusiveMaximum", lambda v, b: v < b, "less than {:g}"),
     ("maximum", lambda v, b: v <= b, "at most {:g}"),
+    ("multipleOf", lambda v, b: v % b == 0, "a multiple of {:g}"),
     ("minItems", lambda v, b: len(v) >= b, "a list of at least {}"),
     ("maxItems", lambda v, b: len(v) <= b, "a list of at most {}"),
 )

@@ -10,7 +10,8 @@ from fitwell.augment.colour import COLOUR, OF_COLOURS
 from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY
 from fitwell.augment.mixing import MIXING
-from fitwell.augment.options import augment_settings, views_of
+from fitwell.augment.options import augment_settings, multi_scale_of, views_of
+from fitwell.augment.resizing import multi_scale
 from fitwell.augment.sharpness import blur, noise
 from fitwell.augment.sounds import SOUNDS, AugmentSounds
 from fitwell.augment.tta import tta
@@ -22,6 +23,7 @@ AUGMENTATIONS = {
     "blur": blur,
     "noise": noise,
     "erase": erase,
+    "multi_scale": multi_scale,
     **MIXING,
     **WORDS,
     **SOUNDS,
@@ -43,6 +45,7 @@ __all__ = [
     "AugmentWords",
     "augment_settings",
     "move_boxes",
+    "multi_scale_of",
     "tta",
     "views_of",
 ]

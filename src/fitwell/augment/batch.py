@@ -17,17 +17,18 @@ from fitwell.augment.geometry import GEOMETRY, Matrices, matrices
 from fitwell.augment.images import Images, laid_out_as
 from fitwell.augment.mixing import MIXING, mix
 from fitwell.augment.options import CHANGELESS, augment_settings
+from fitwell.augment.resizing import multi_scale
 from fitwell.augment.sharpness import blur, noise
 from fitwell.data.batches import Mixture
 
 IN_RANGE = (*COLOUR, "noise")  # need to know what black and white are
 # Part these random numbers from those of the order, and from each other.
-_CHANGES, _MIXING = 101, 102
+_CHANGES, _MIXING, _SIZES = 101, 102, 103
 
 
 class Augment:
-    """Changes training batches as the settings say: colours, place, blur, noise, then erasing; `mix`
-    mixes what came of it in pairs.
+    """Changes training batches as the settings say: colours, place, blur, noise, then erasing and the
+    size of all; `mix` mixes what came of it in pairs.
 
     Args:
         settings: of the section `augment`, complete.
@@ -65,17 +66,19 @@ class Augment:
         return bool(self.used) or self.size is not None
 
     def __call__(self, x: Images, epoch: int, step: int) -> Images:
-        return self._changed(x, epoch, step)[0]
+        return self._resized(self._changed(x, epoch, step)[0], epoch, step)
 
     def with_boxes(self, x: Images, boxes: Boxes, epoch: int, step: int) -> tuple[Images, Boxes]:
         """The images as `augment(x, epoch, step)` gives them, and their boxes where they are then; those
         that are mostly out of the picture become rows of nan."""
         assert self.size is None, "of pictures with boxes all is seen"
         x, moved = self._changed(x, epoch, step)
-        if moved is None:
-            return x, boxes
         height, width = x.shape[2:]
-        return x, move_boxes(boxes, torch.from_numpy(moved), height, width)
+        if moved is not None:
+            boxes = move_boxes(boxes, torch.from_numpy(moved), height, width)
+        x = self._resized(x, epoch, step)
+        high, wide = x.shape[2:]
+        return x, boxes * boxes.new_tensor([wide / width, high / height] * 2)
 
     def _changed(self, x: Images, epoch: int, step: int) -> tuple[Images, Matrices | None]:
         """The changed images, and the matrix by which each was moved; None where none was."""
@@ -97,6 +100,13 @@ class Augment:
         if "erase" in self.used:
             x = erase(rng, x, erase=self.used["erase"])
         return x, moved
+
+    def _resized(self, x: Images, epoch: int, step: int) -> Images:
+        """All of them at the size of this step."""
+        if "multi_scale" not in self.used:
+            return x
+        rng = np.random.default_rng([self.seed % 2**63, _SIZES, epoch, step])
+        return multi_scale(rng, x, multi_scale=self.used["multi_scale"])
 
     def mix(self, x: Images, epoch: int, step: int) -> tuple[Images, Mixture | None]:
         """The images mixed in pairs, and whom each was mixed with; None where nothing is mixed."""

@@ -87,6 +87,16 @@ def augment_settings(
         Field(description="largest standard deviation of the noise, as a share of full brightness"),
     ] = 0.0,
     erase: Annotated[Chance, Field(description="how probably a rectangle is painted over")] = 0.0,
+    multi_scale: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.5,
+            multiple_of=0.125,
+            description="largest change of the size at which all images of a batch are seen, as a share "
+            "of it, either way, in eighths; one size a batch",
+        ),
+    ] = 0.0,
     mixup: Annotated[
         Strength,
         Field(
@@ -149,3 +159,12 @@ def views_of(recipe: Mapping[str, Any]) -> Views:
     ('mirror', 'none')
     """
     return recipe.get("augment.tta", "none")
+
+
+def multi_scale_of(recipe: Mapping[str, Any]) -> float:
+    """How much the size of batches changes; recipes from before know of one size.
+
+    >>> multi_scale_of({"augment.multi_scale": 0.25}), multi_scale_of({})
+    (0.25, 0.0)
+    """
+    return recipe.get("augment.multi_scale", 0.0)

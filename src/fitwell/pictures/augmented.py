@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from fitwell.augment import MIXING, Augment, AugmentSounds, augment_settings
 from fitwell.data import preprocess
@@ -151,6 +152,10 @@ def changed(
         if targets is not None:
             moved, boxes = augment.with_boxes(x, corners, epoch, 0)
         seen, _ = augment.mix(moved, epoch, 0)
+        size, other = out[0].shape[-2:], seen.shape[-2:]  # of a batch of another size (multi_scale)
+        if other != size:
+            seen = F.interpolate(seen, size, mode="nearest")
+            boxes = boxes * boxes.new_tensor([size[1] / other[1], size[0] / other[0]] * 2)
         raw = (seen.numpy() - shift) / factor
         out.append(raw.round().clip(0, 255).astype(np.uint8) if images.dtype == np.uint8 else raw)
         places.append(boxes.numpy())

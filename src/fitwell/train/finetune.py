@@ -33,20 +33,24 @@ def depths(model: nn.Module) -> dict[str, float]:
     return found
 
 
-def with_rates(groups: list[Group], model: nn.Module, first_lr: float) -> list[Group]:
+def with_rates(
+    groups: list[Group], model: nn.Module, first_lr: float, backbone_lr: float = 1.0
+) -> list[Group]:
     """The groups, parted by depth: each part has its share of the learning rate.
 
     The share falls geometrically from 1 at the head to `first_lr` at the first layer. Every step
     towards the input is thus the same factor, as in Howard and Ruder 2018 (ULMFiT), section 3.2.
+    Before the head it is `backbone_lr` times that, as two rates are usual in fine-tuning.
     """
-    if first_lr == 1:
+    if first_lr == backbone_lr == 1:
         return groups
     depth = depths(model)
     parted = []
     for group in groups:
         by_rate: dict[float, list[int]] = {}
         for i, name in enumerate(group["names"]):
-            rate = first_lr ** (1 - depth[name.rpartition(".")[0]])
+            at = depth[name.rpartition(".")[0]]
+            rate = first_lr ** (1 - at) * (backbone_lr if at < 1 else 1.0)
             by_rate.setdefault(rate, []).append(i)
         parted += [
             {

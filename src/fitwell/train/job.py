@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from fitwell import models
-from fitwell.augment import Augment, AugmentSounds, AugmentWords, tta, views_of
+from fitwell.augment import Augment, AugmentSounds, AugmentWords, multi_scale_of, views_of
+from fitwell.augment.tta import SCALES
 from fitwell.data import preprocess
 from fitwell.data.batches import Augmentation, Batch, Batches
 from fitwell.data.preprocess import Moments, Preprocess
@@ -156,7 +157,8 @@ def build_job(
     }
     freezing = freezing_of(model, settings)
     groups = parameter_groups(model, float(recipe.section("optim").get("weight_decay", 0.0)))
-    groups = with_rates(groups, model, float(settings["first_lr"]))
+    rates = float(settings["first_lr"]), float(settings["backbone_lr"])
+    groups = with_rates(groups, model, *rates)
     epochs = int(settings["epochs"])
     batches = part(
         rows.train,
@@ -252,23 +254,37 @@ def refuse_batches_of_one(model: nn.Module, recipe: Recipe, spec: Spec) -> None:
 
 
 def refuse_other_sizes(model: nn.Module, recipe: Recipe, spec: Spec) -> None:
-    """Refuse views of several sizes where the model reads one.
+    """Refuse images of several sizes, to train on or to predict, where the model reads one.
 
     Raises:
         SettingError: it does.
     """
-    if views_of(recipe) != "scales":
-        return
-    try:
-        with torch.no_grad():
-            tta(copy.deepcopy(model).eval(), example_inputs(spec, 2), tta="scales")
-    except Exception as error:  # torch has many words for it
-        why = str(error).split("\n")[0].rstrip(".") or type(error).__name__
-        raise SettingError(
-            f"augment.tta = scales: {recipe['model.name']} does not read images of other sizes ({why}). "
-            "Set augment.tta=mirror, or choose a model that pools all places, such as resnet.",
-            setting="augment.tta",
-        ) from None
+    if views_of(recipe) == "scales":
+        _refuse_sizes(model, recipe, spec, "augment.tta", SCALES, "Set augment.tta=mirror")
+    change = multi_scale_of(recipe)
+    if change:
+        ends = (1 - change, 1 + change)
+        _refuse_sizes(model, recipe, spec, "augment.multi_scale", ends, "Leave it out")
+
+
+def _refuse_sizes(
+    model: nn.Module, recipe: Recipe, spec: Spec, setting: str, scales: Iterable[float], other: str
+) -> None:
+    """Refuse a setting for which the model would have to read images of these sizes, and does not."""
+    model = copy.deepcopy(model).eval()
+    for scale in scales:
+        channels, *sides = spec.input_shape
+        shape = (channels, *(max(1, round(side * scale)) for side in sides))
+        try:
+            with torch.no_grad():
+                model(example_inputs(replace(spec, input_shape=shape), 2))
+        except Exception as error:  # torch has many words for it
+            why = str(error).split("\n")[0].rstrip(".") or type(error).__name__
+            raise SettingError(
+                f"{setting} = {recipe[setting]}: {recipe['model.name']} does not read images of other "
+                f"sizes ({why}). {other}, or choose a model that pools all places, such as resnet.",
+                setting=setting,
+            ) from None
 
 
 def build_optimizer(parameters: Iterable[Any], recipe: Recipe) -> Optimizer:
