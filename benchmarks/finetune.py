@@ -31,12 +31,17 @@ RECIPE: dict[str, Any] = {
     "data.resize": "squash",  # the objects fill their pictures: cropping loses parts of them
     "data.validation": 0.0,  # all of the training images train: nothing is selected by epoch
     "augment.hflip": 0.5,
+    "augment.multi_scale": 0.125,  # as it is predicted: three sizes
     "augment.tta": "scales",
     "loss.label_smoothing": 0.0,
     "optim.lr": 0.01,
     "optim.weight_decay": 0.01,
-    "train.epochs": 12,
-    "train.freeze": 1.0,
+    "train.epochs": 10,
+    "train.batch_size": 32,
+    "train.ema": 0.98,
+    "train.freeze": 0.4,  # trained from the module fire5 on
+    "train.backbone_lr": 0.1,
+    "train.first_lr": 1.0,
 }
 # A small network from scratch on small images, so that an improvement takes half an hour.
 START: dict[str, Any] = {

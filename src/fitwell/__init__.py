@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from fitwell.estimators import Regressor as Regressor
     from fitwell.recipe import Recipe as Recipe
     from fitwell.spec import Spec as Spec
+    from fitwell.watching import Watch as Watch
+    from fitwell.watching import inspect as inspect
+    from fitwell.watching import watch as watch
     from fitwell.weights import fit_weights as fit_weights
     from fitwell.weights import load as load
     from fitwell.weights import save as save
@@ -58,6 +61,7 @@ _PUBLIC = {
     "Regressor": ("fitwell.estimators", "Regressor"),
     "Recipe": ("fitwell.recipe", "Recipe"),
     "Spec": ("fitwell.spec", "Spec"),
+    **{n: ("fitwell.watching", n) for n in "Watch inspect watch".split()},
     "FitwellError": ("fitwell.errors", "FitwellError"),
 }
 __all__ = sorted([*_PUBLIC, "__version__"])

@@ -13,7 +13,8 @@ runs can be diagnosed. The keys below are the contract between training, experim
           (share of units whose weights and gradients are those of another unit too)
           kind "epoch", over the fixed training sample in evaluation mode, activation layers only:
           activation (its class name, lower case), dead (share of units inactive on all rows),
-          saturated (share of units whose mean derivative is under 5 % of its maximum), rows
+          saturated (share of units whose mean derivative is under 5 % of its maximum), rows, head
+          (whether no layer with weights follows)
 `evidence` experiment, and what that experiment measured: see `fitwell.experiments`, and `fitwell.probes`
           for what a run itself writes at its end (linearity, inputs, outputs, targets)
           experiment "gradcam", one row a confident mistake: key, index, class (the one chosen), layer,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fitwell.findings.reading import confidence, evidence_of, folds_of, median, rounded
 from fitwell.record import Finding, NotAssessed, Row, Run
 
-_SPREAD = 100.0  # largest scale of a feature over the smallest
+_SPREAD = 100.0  # largest scale of a feature over the lower quartile
 _LARGE, _SMALL = 10.0, 0.01  # root mean square of inputs that are measured as a whole
 _SUMS = 1e-3
 _ENDS = 0.1  # of [0, 1], that a sigmoid comes near: logits of a network that learned nothing do not
@@ -17,6 +17,14 @@ _CONSTANT = 0.99  # share of the targets that are one number
 _TIMES = 3.0  # by which a scale differs, and spreads by which a mean does
 # Losses that take logits, by fitwell's names and by torch's.
 _OF_LOGITS = frozenset({"cross_entropy", "focal", "gce", "crossentropyloss"})
+_OF_NUMBERS = frozenset({"mse", "mae", "huber", "log_cosh"})
+_EVEN = 1e-3  # spread of the forces on the outputs, over their mean
+_BOUNDED = {
+    "softmax": "went through a softmax already",
+    "sigmoid": "lie between 0 and 1 (a sigmoid)",
+    "tanh": "lie between -1 and 1 (a tanh)",
+    "relu": "cannot be negative (a ReLU)",
+}
 _OF_ONE_LOGIT = frozenset({"binary_cross_entropy", "bcewithlogitsloss"})
 
 
@@ -29,10 +37,13 @@ def head_loss_mismatch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         says 1 whatever it is given.
     Threshold: on a sample of examples, with a loss of logits: all outputs lie in [0, 1], and sum to 1
         within 1e-3 (a softmax), or come within 0.1 of both ends (a sigmoid); or the only output is the
-        same for all.
+        same for all. Where the loss's graph is known: a softmax, sigmoid, tanh or ReLU before a loss of
+        logits; no log-softmax before one of log-probabilities; a squared or absolute error of classes coded
+        as 0 and 1; or a loss that pushes probabilities with the same force whether right or wrong (a hinge
+        or absolute error after a softmax; the forces' spread is below 1e-3 of their mean).
     Source: the documentation of torch.nn.CrossEntropyLoss; UMLAUT (Schoop, Huang and Hartmann 2021, CHI)
     """
-    rows = [row for row in evidence_of(runs, "outputs") if row.get("loss")]
+    rows = [row for row in evidence_of(runs, "outputs") if row.get("loss") or row.get("before")]
     if not rows:
         return NotAssessed("head_loss_mismatch", "the outputs of a sample and the loss (outputs)")
     signs = [_mismatch(row) for row in rows]
@@ -46,18 +57,39 @@ def head_loss_mismatch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             **{k: row[k] for k in ("loss", "units", "low", "high", "row_sum_low", "row_sum_high")},
         }
     )
-    sentence = f"The outputs {sign}, and {row['loss']} takes them for logits."
+    sentence = f"The outputs {sign}."
     level = confidence(folds_of(runs), len(folds_of(runs)))
     return Finding("head_loss_mismatch", level, evidence, sentence, ("loss.name", "model.name"))
 
 
 def _mismatch(row: Row) -> str:
-    """What is wrong with the outputs for this loss, in words; nothing where they may be logits."""
-    loss, units = str(row["loss"]).lower(), int(row["units"])
-    shares = row["low"] >= 0 and row["high"] <= 1 + _SUMS
-    if units == 1 and loss in _OF_LOGITS | _OF_ONE_LOGIT and row["low"] == row["high"]:
-        return f"are one number, {row['low']:.3g} for every example"
-    if not shares:
+    """What is wrong with the outputs for this loss, in words; nothing where they may be what it takes."""
+    loss, units, before = str(row["loss"]).lower(), int(row["units"]), row.get("before") or ""
+    if (
+        units == 1
+        and row["low"] == row["high"]
+        and (loss in _OF_LOGITS | _OF_ONE_LOGIT or before in ("softmax", "log_softmax"))
+    ):
+        return f"are one number, {row['low']:.3g} for every example, whatever {loss or 'the loss'} asks for"
+    if loss in _OF_LOGITS | _OF_ONE_LOGIT:
+        bounded = _BOUNDED.get(before) or _bounded(row, units, loss)
+        return f"{bounded}, and {loss} takes them for logits" if bounded else ""
+    if loss == "nll" and (before in _BOUNDED or (before == "" and row["high"] > _ENDS)):
+        return f"{_BOUNDED.get(before, 'are above 0')}, and nll takes them for log-probabilities"
+    if loss in _OF_NUMBERS and row.get("one_hot"):
+        return f"are compared by {loss}, a loss of numbers, with classes coded as 0 and 1"
+    even = row.get("force_spread") is not None and row["force_spread"] < _EVEN
+    if before in ("softmax", "sigmoid") and loss in ("", "hinge", "mae") and even:
+        return (
+            f"are probabilities (a {before}), and the loss pushes each with the same force whether it is "
+            "nearly right or quite wrong"
+        )
+    return ""
+
+
+def _bounded(row: Row, units: int, loss: str) -> str:
+    """Within which bounds the outputs of a sample lie, in words; nothing where they may be logits."""
+    if not (row["low"] >= 0 and row["high"] <= 1 + _SUMS):
         return ""
     spread = row["low"] < _ENDS and row["high"] > 1 - _ENDS
     if units > 1 and loss in _OF_LOGITS:
@@ -65,9 +97,7 @@ def _mismatch(row: Row) -> str:
         if whole:
             return "are probabilities already (they sum to 1: a softmax)"
         return "all lie between 0 and 1 (a sigmoid)" if spread else ""
-    if units == 1 and loss in _OF_ONE_LOGIT and spread:
-        return "all lie between 0 and 1 (a sigmoid)"
-    return ""
+    return "all lie between 0 and 1 (a sigmoid)" if units == 1 and spread else ""
 
 
 def unscaled_inputs(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -77,8 +107,8 @@ def unscaled_inputs(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Mechanism: the curvature along a feature grows with the square of its scale; a step that is short
         enough for the largest is nothing for the smallest.
     Threshold: of a table, a robust scale of a feature (half of the width of its middle 68 %) more than 100
-        times that of another, as the network gets them; of images, series and recordings a root mean
-        square above 10 or below 0.01.
+        times the lower quartile of all features', as the network gets them; of anything a root
+        mean square above 10 or below 0.01.
     Source: LeCun, Bottou, Orr and Mueller 1998, Efficient BackProp, section 4.3
     """
     rows = evidence_of(runs, "inputs")
@@ -95,7 +125,7 @@ def unscaled_inputs(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             f"{row['low_column']} ({row['scale_high']:.3g} and {row['scale_low']:.3g})."
         )
         facts["scale_ratio"] = ratio
-    elif not tables and not _SMALL <= rms <= _LARGE and rms > 0:
+    elif not _SMALL <= rms <= _LARGE and rms > 0:
         facts = {"rms": rms, "mean": median(row["mean"] for row in rows)}
         sentence = (
             f"The inputs' root mean square is {rms:.3g}; what initial weights expect is about 1."
@@ -129,7 +159,9 @@ def unreachable_targets(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     beyond, ends = median(r["beyond"] for r in rows), median(r["at_the_ends"] for r in rows)
     std, mean = median(r["std"] for r in rows), median(r["mean"] for r in rows)
     fit = median(r["fit"] for r in rows)
-    bounded = beyond > _BEYOND and ends > _AT_THE_ENDS
+    # Where the loss's graph is known, only a function at the end sets bounds.
+    free = any("before" in row and not row["before"] for row in rows)
+    bounded = beyond > _BEYOND and ends > _AT_THE_ENDS and not free
     unscaled = std > _SPREAD or (std > 0 and abs(mean) > _SPREAD * std)
     if fit >= _UNFITTED or not (bounded or unscaled):
         return None

@@ -22,6 +22,8 @@ from fitwell.record import Finding, NotAssessed, Run
 
 _LOST = 0.3  # share of what was gained that the loss gave back; healthy runs reach 0.18
 _SPIKE = 3.0  # loss over the first losses, for at least three of five steps
+_BURST = 100.0  # first losses over the first
+_BURST_SIGN = "the loss leapt up at the first steps"
 _LARGE_UPDATE = 0.1  # of a layer's norm a step
 _SMALL_UPDATE = 2e-4  # likewise; healthy runs that still learn reach down to 4e-4
 _LATE_UPDATE = 1e-3
@@ -30,6 +32,9 @@ _LATE = 0.35  # share of the training until half of the fall; healthy runs reach
 _FAR_BELOW = 100  # times below the rate at which the range test broke
 _LEARNED = 0.02  # of the first loss that must be gained to speak of a fall
 _STILL_FALLING = 0.08  # share of the whole fall that came in the last third
+_HALF_FALLING = 0.12  # likewise in the second half of the steps
+_FEWEST_LOSSES = 40  # steps
+_POINTS = 100
 
 
 def lr_too_high(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -76,7 +81,8 @@ def lr_too_high(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         sentence = (
             f"The learning rate {rate:.3g} lies above {limit:.3g}, where the range test broke."
         )
-    level = confidence(folds, sum(broken), strong=any(collapsed)) if enough else "low"
+    strong = any(collapsed) or _BURST_SIGN in signs
+    level = confidence(folds, sum(broken), strong=strong) if enough else "low"
     if beyond and sum(broken) and level == "low":
         level = "medium"
     return Finding("lr_too_high", level, evidence, sentence, ("optim.lr",))
@@ -139,7 +145,8 @@ def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         the last steps stand still whatever is left to learn.
     Threshold: in at least half of the runs: half of the fall of the loss came after 35 % of the
         training; or the slope of the validation loss over the last third is negative (Theil-Sen,
-        95 %) and that third brought 8 % of the whole fall.
+        95 %) and that third brought 8 % of the whole fall. Of fewer than 8 epochs the loss of the steps is
+        read so, where the learning rate had not begun to fall: the second half of at least 40, and 12 %.
     Source: Prechelt 1998, Early stopping, but when?; cut-offs calibrated on digits and
         Fashion-MNIST, where healthy runs are half down after 5 to 20 %
     """
@@ -148,21 +155,29 @@ def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         return NotAssessed("stopped_too_early", "step rows, or the validation loss of 8 epochs")
     late = [_half_fall(run) for run in folds]
     falls = [_last_third(run) for run in folds]
+    steps = [_last_steps(run) for run in folds]
     flags = [
         run.status != "failed"
         and not _broken(run)
-        and (begun >= _LATE or (fall >= _STILL_FALLING and high < 0))
-        for run, begun, (fall, high) in zip(folds, late, falls, strict=True)
+        and (
+            begun >= _LATE
+            or (fall >= _STILL_FALLING and high < 0)
+            or (half >= _HALF_FALLING and half_high < 0)
+        )
+        for run, begun, (fall, high), (half, half_high) in zip(
+            folds, late, falls, steps, strict=True
+        )
     ]
     if share(flags) < 0.5:
         return None
-    fall = median(fall for fall, _ in falls)
+    fall, half = median(fall for fall, _ in falls), median(half for half, _ in steps)
     evidence = rounded(
         {
             "runs_unfinished": sum(flags),
             "runs": len(folds),
             "half_of_the_fall_at": median(late),
             "fall_in_last_third": fall,
+            "fall_in_second_half": half,
             "epochs": median(len(run.epochs) for run in folds),
             "steps": median(len(run.steps) for run in folds),
         }
@@ -172,9 +187,13 @@ def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         parts.append(f"half of the loss's fall came after {median(late):.0%} of the training")
     if fall >= _STILL_FALLING:
         parts.append(f"the last third still brought {fall:.0%} of it")
+    elif half >= _HALF_FALLING:
+        parts.append(f"the second half of the steps still brought {half:.0%} of the loss's fall")
     what = ", and ".join(parts) or "the loss was still falling at the end"
     sentence = f"In {sum(flags)} of {len(folds)} runs learning had not ended: {what}."
-    level = confidence(folds, sum(flags), strong=median(late) >= _LATE or fall >= 0.15)
+    level = confidence(
+        folds, sum(flags), strong=median(late) >= _LATE or fall >= 0.15 or half >= 0.15
+    )
     return Finding(
         "stopped_too_early", level, evidence, sentence, ("train.epochs", "train.patience")
     )
@@ -198,6 +217,8 @@ def _broken(run: Run) -> str:
     known = losses[np.isfinite(losses)]
     if len(known) < 10:
         return ""
+    if np.max(known[1:5]) > _BURST * abs(known[0]):
+        return _BURST_SIGN
     first = float(np.median(known[:5]))
     blocks = block_medians(known)
     best = np.minimum.accumulate(blocks)[:-1]
@@ -286,3 +307,21 @@ def _last_third(run: Run) -> tuple[float, float]:
     if whole < _LEARNED * abs(float(losses[0])):
         return float("nan"), float("nan")
     return -slope * (len(third) - 1) / whole, high
+
+
+def _last_steps(run: Run) -> tuple[float, float]:
+    """(share of the steps' loss's whole fall in the second half, upper bound of the slope); unknown of few
+    steps and of a rate that fell."""
+    rates, losses = step_series(run, "lr"), step_series(run)
+    falls = np.isfinite(rates).any() and not rates[-1] >= np.nanmax(rates)
+    losses = losses[np.isfinite(losses)]
+    if len(losses) < _FEWEST_LOSSES or falls or len(run.epochs) >= 8:
+        return float("nan"), float("nan")
+    half = losses[len(losses) // 2 :]
+    half = half if len(half) <= _POINTS else block_medians(half, _POINTS)
+    slope, _, high = theil_sen(half, 0.1)
+    blocks = block_medians(losses)
+    whole = float(blocks[0] - blocks.min())
+    if whole < _LEARNED * abs(float(blocks[0])):
+        return float("nan"), float("nan")
+    return -slope * (len(half) - 1) / whole, high

@@ -13,6 +13,7 @@ import numpy as np
 from fitwell.metrics import METRICS
 from fitwell.record import STUDIED, Confidence, Predictions, Row, Run
 
+FITTED = 0.95
 _LOSS = "loss"
 
 
@@ -33,6 +34,13 @@ def evidence_of(runs: Iterable[Run], experiment: str) -> list[Row]:
 def held_out(run: Run) -> Predictions | None:
     """The predictions of the part that is studied, if any."""
     return next((run.predictions[part] for part in STUDIED if part in run.predictions), None)
+
+
+def is_fitted(runs: Sequence[Run]) -> bool:
+    """Whether nearly all of what there is to fit in the kept examples of watched loops is fitted: then what
+    looks ill within does no harm to the fit. False where it is not known."""
+    fits = [row["fit"] for row in evidence_of(runs, "sample")]
+    return bool(fits) and min(fits) >= FITTED
 
 
 def first_repeat(runs: Sequence[Run]) -> list[Run]:

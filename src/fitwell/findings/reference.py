@@ -18,9 +18,11 @@ from fitwell.findings.reading import (
     metric_of,
     rounded,
 )
-from fitwell.record import Finding, NotAssessed, Run
+from fitwell.record import Finding, NotAssessed, Row, Run
 
+_PAIRS = 2  # of layers
 _MARGIN = 0.01  # in a score up to 1, or share of the reference's error
+_FITTED = 0.9  # of what there is to fit in the kept examples of a loop that was watched
 _LINEAR = 1e-3  # of the difference between two outputs; rounding in float32 stays far below
 
 
@@ -113,14 +115,16 @@ def linear_network(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: in every run a network of two and more layers with weights whose output half-way between
         two inputs is half-way between their outputs, to 1e-3 of their difference; and a training score
         that is at most 0.01 (1 % of the error) above the linear reference model's on held-out
-        examples, where that is known.
+        examples, where that is known. Or, in every run, at least two pairs of layers, and half of all, of
+        which the second reads just what the first says; convolutions of groups, halves of separable
+        ones, do not count.
     Source: Goodfellow, Bengio and Courville 2016, section 6.1
     """
     rows = evidence_of(runs, "linearity")
     if not rows:
         return NotAssessed("linear_network", "a measurement of linearity (experiment linearity)")
     if any(row["layers"] < 2 or row["deviation"] > _LINEAR for row in rows):
-        return None
+        return _joined(runs, rows)
     folds = [run for run in folds_of(runs) if run.epochs or run.scores.get("train")]
     metric = metric_of(folds)
     linear = median(
@@ -147,9 +151,26 @@ def linear_network(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"Its {evidence['layers']} layers are one linear function: half-way between two inputs the "
         f"output is half-way too, to {evidence['deviation']:.1g} of their difference."
     )
-    level = confidence(folds, len(folds), strong=bool(np.isfinite(mark)))
+    unfitted = any(row["fit"] < _FITTED for row in evidence_of(runs, "sample"))
+    level = confidence(folds, len(folds), strong=bool(np.isfinite(mark)) or unfitted)
     settings = ("model.activation",)
     return Finding("linear_network", level, evidence, sentence, settings)
+
+
+def _joined(runs: Sequence[Run], rows: Sequence[Row]) -> Finding | None:
+    """Of networks that are not linear as a whole: most of their layers are, two by two."""
+    pairs = [row.get("joined") or [] for row in rows]
+    needed = [max(_PAIRS, (row["layers"] - 1) / 2) for row in rows]
+    if any(len(found) < least for found, least in zip(pairs, needed, strict=True)):
+        return None
+    evidence = {"runs": len(rows), "layers": rows[0]["layers"], "pairs": pairs[0]}
+    named = "; ".join(" and ".join(pair) for pair in pairs[0][:3])
+    sentence = (
+        f"{len(pairs[0])} pairs of its {rows[0]['layers']} layers have no activation between them, so that "
+        f"each pair is one linear layer ({named}{' ...' if len(pairs[0]) > 3 else ''})."
+    )
+    level = confidence(folds_of(runs), len(rows))
+    return Finding("linear_network", level, evidence, sentence, ("model.activation",))
 
 
 def _best_train(run: Run, metric: str) -> float:

@@ -8,6 +8,7 @@ from fitwell.findings.reading import (
     by_layer,
     confidence,
     folds_of,
+    is_fitted,
     layer_medians,
     mean_interval,
     median,
@@ -61,7 +62,7 @@ def vanishing_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         firsts.append(first)
         lasts.append(last)
         slopes.append(median(slope))
-    if share(flags) < 0.5:
+    if share(flags) < 0.5 or is_fitted(runs):
         return None
     layers = list(layer_medians(folds[0], "grad_rms", hot_only=False))
     evidence = rounded(
@@ -108,7 +109,7 @@ def dying_relu(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         rows >= _FEW_ROWS and ((end > _DEAD and end - start >= _GROWN) or end >= _ALL_DEAD)
         for _, start, end, rows in worst
     ]
-    if share(flags) < 0.5:
+    if share(flags) < 0.5 or is_fitted(runs):
         return None
     chosen = [entry for entry, flag in zip(worst, flags, strict=True) if flag]
     layers = sorted({layer for layer, *_ in chosen})
@@ -149,7 +150,7 @@ def saturated_activation(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         return _no_activations("saturated_activation", runs)
     worst = [_worst(run, BOUNDED, "saturated", grown=False) for run in folds]
     flags = [end > _SATURATED for _, _, end, _ in worst]
-    if share(flags) < 0.5:
+    if share(flags) < 0.5 or is_fitted(runs):
         return None
     chosen = [entry for entry, flag in zip(worst, flags, strict=True) if flag]
     layers = sorted({layer for layer, *_ in chosen})
@@ -184,7 +185,9 @@ def _activations(run: Run, kinds: frozenset[str]) -> list[Row]:
     return [
         row
         for row in run.probes
-        if row.get("kind") == "epoch" and str(row.get("activation", "")).replace("_", "") in kinds
+        if row.get("kind") == "epoch"
+        and str(row.get("activation", "")).replace("_", "") in kinds
+        and not row.get("head")  # at the end units are to be sure
     ]
 
 

@@ -1,5 +1,6 @@
 """How it starts: weights from which nothing can be learned, and weights that no gradient reaches."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ _TWINS = 0.5  # of a layer's units
 _SHRUNK = 1e-3  # signal at the last layer over that at the second; grown: the inverse
 _FEWEST_STEPS = 2  # measured
 _FITTED = 0.9  # of what there is to fit in one batch
+_FIRST = 2.0  # times log K
 
 
 def bad_init(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -30,24 +32,31 @@ def bad_init(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         unit. Weights that are too small or too large by a factor a layer are so by its power of depth.
     Threshold: in at least half of the runs, at the first step: half of the units of a layer before the
         last have the weights and gradients of another unit; or the root mean square of what enters
-        the last layer is below 1e-3 or above 1e3 times that of what enters the second.
+        the last layer is below 1e-3 or above 1e3 times that of what enters the second; or, of a loop that
+        was watched, the first cross-entropy is twice log K and at least 1 above it (K classes).
     Source: Glorot and Bengio 2010, AISTATS; He et al. 2015, ICCV; Mishkin and Matas 2016, ICLR
     """
     folds = [run for run in folds_of(runs) if _first_rows(run)]
     if not folds:
         return NotAssessed("bad_init", "probe rows of the first step (input_rms, twins)")
-    signs = [_bad_start(run) for run in folds]
+    signs = [_bad_start(run) or _first_loss(run) for run in folds]
     flags = [sign is not None for sign in signs]
     if share(flags) < 0.5:
         return None
     chosen = [sign for sign in signs if sign is not None]
     symmetric = [sign for sign in chosen if "layer" in sign]
     facts = symmetric[0] if symmetric else chosen[0]
+    strong = "first_loss" not in facts
     evidence = rounded({"runs_badly_started": sum(flags), "runs": len(folds), **facts})
     if symmetric:
         sentence = (
             f"{facts['twins']:.0%} of the units of {facts['layer']} start with the weights and "
             "gradients of another unit, so that no step can tell them apart."
+        )
+    elif "first_loss" in facts:
+        sentence = (
+            f"The first loss is {facts['first_loss']:.3g}; to know nothing of {facts['classes']} classes "
+            f"costs {facts['log_classes']:.3g}: the weights start sure of what is wrong."
         )
     else:
         ratio = float(facts["last_over_second"])
@@ -56,7 +65,8 @@ def bad_init(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             f"{'weakens' if ratio < 1 else 'amplifies'} the signal."
         )
     settings = ("model.init", "model.norm", "model.activation")
-    return Finding("bad_init", confidence(folds, sum(flags)), evidence, sentence, settings)
+    level = confidence(folds, sum(flags), strong=strong)
+    return Finding("bad_init", level, evidence, sentence, settings)
 
 
 def cannot_fit_one_batch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -112,9 +122,12 @@ def no_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Mechanism: its output does not reach the loss, or only through `.data`, `.detach()`, `argmax` or
         another piece of code that gradients do not pass; or the optimizer does not have it.
     Threshold: in at least half of the runs, at every measured step: no
-        gradient or one of zeros, or an update of nothing, in the same layer.
+        gradient or one of zeros, or an update of nothing, in the same layer. Of a watched loop: the
+        optimizer made no step, or lacks a parameter.
     Source: the documentation of torch.autograd, "Locally disabling gradient computation"
     """
+    if (found := _outside(runs)) is not None:
+        return found
     folds = [run for run in folds_of(runs) if len(_measured(run)) >= _FEWEST_STEPS]
     if not folds:
         return NotAssessed("no_gradient", f"probe rows of at least {_FEWEST_STEPS} steps")
@@ -140,6 +153,29 @@ def no_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     return Finding("no_gradient", confidence(folds, sum(flags)), evidence, sentence, settings)
 
 
+def _outside(runs: Sequence[Run]) -> Finding | None:
+    """Of loops that were watched: an optimizer that makes no step, or lacks parameters."""
+    rows = evidence_of(runs, "loop")
+    idle = [row for row in rows if row.get("updates") == 0 and row["losses"] >= _FEWEST_STEPS]
+    missing = sorted({name for row in rows for name in row.get("missing", ())})
+    if idle:
+        evidence = {"runs": len(rows), "losses": idle[0]["losses"], "updates": 0}
+        sentence = (
+            f"{idle[0]['losses']} losses were told, and the optimizer made no step: optimizer.step() is "
+            "never called."
+        )
+    elif missing:
+        evidence = {"runs": len(rows), "parameters": missing}
+        named = ", ".join(missing[:3]) + (
+            f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        )
+        sentence = f"The optimizer does not have {named}, which will never move."
+    else:
+        return None
+    level = confidence(folds_of(runs), len(rows))
+    return Finding("no_gradient", level, evidence, sentence, tuple(missing[:5]))
+
+
 def _first_rows(run: Run) -> list[Row]:
     rows = [row for row in run.probes if row.get("kind") == "step" and row.get("step") == 0]
     rows = [row for row in rows if "input_rms" in row or "twins" in row]
@@ -158,6 +194,19 @@ def _bad_start(run: Run) -> dict[str, float | str] | None:
         return None
     ratio = inner[-1] / inner[0]
     return None if _SHRUNK <= ratio <= 1 / _SHRUNK else {"last_over_second": ratio}
+
+
+def _first_loss(run: Run) -> dict[str, float | str] | None:
+    """The first loss of classes, where it is far above that of knowing nothing."""
+    for row in evidence_of([run], "first_loss"):
+        usual = math.log(row["classes"])
+        if row["loss"] > max(_FIRST * usual, usual + 1):
+            return {
+                "first_loss": row["loss"],
+                "classes": row["classes"],
+                "log_classes": usual,
+            }
+    return None
 
 
 def _measured(run: Run) -> set[int]:

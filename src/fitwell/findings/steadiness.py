@@ -155,7 +155,8 @@ def _spikes(run: Run) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _BESIDE + 1).copy()
     windows[:, _BESIDE] = np.nan
     beside = np.nanmedian(windows, axis=1)
-    ratio = norms / np.maximum(beside, np.finfo(float).tiny)
+    with np.errstate(over="ignore"):
+        ratio = norms / np.maximum(beside, np.finfo(float).tiny)
     return ratio[(ratio > _SPIKE) & (norms > _OVER_EARLY * early)]
 
 

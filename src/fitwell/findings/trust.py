@@ -29,6 +29,7 @@ _LEAKS = (
     "target_in_features",
 )
 _APART = 0.6  # area under the curve of a classifier of the parts; its interval must lie above
+_FIT_GAP = 0.2  # of what there is to fit
 _EVALUATED = 2.0  # loss in evaluation over that of training steps, on training examples
 _NOTABLE = 0.05  # of the first loss that the difference must be
 _ASKED = 0.05  # what the folds should be able to show, where nothing else was asked for
@@ -76,11 +77,15 @@ def shift(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         evaluation that are not those of the batches (few examples a batch, a momentum too slow).
     Threshold: a classifier of the parts (experiment "domain") with an area under its curve above 0.6, with
         95 % confidence; or, in at least half of the runs, over the last third of the epochs a training loss
-        in evaluation mode that is twice that of the steps and more.
+        in evaluation mode that is twice that of the steps and more; or, of a loop that was watched, kept
+        examples of which 0.2 less of what there is to fit is fitted in evaluation mode than as they are
+        trained on.
     Source: Rabanser, Günnemann and Lipton 2019, NeurIPS (classifiers of the parts); Ioffe 2017, NeurIPS
     """
     domain = evidence_of(runs, "domain")
     folds = [run for run in folds_of(runs) if math.isfinite(_evaluated(run))]
+    if (found := _watched(runs)) is not None:
+        return found
     if not domain and not folds:
         return NotAssessed("shift", "a classifier of the parts (domain), or step losses and epochs")
     low = median(row["low"] for row in domain)
@@ -108,6 +113,34 @@ def shift(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     level = confidence(folds_of(runs), sum(flags) if modes else len(folds_of(runs)))
     settings = ("data.time", "data.group", "model.norm", "train.batch_size")
     return Finding("shift", level, rounded(facts), sentence, settings)
+
+
+def _watched(runs: Sequence[Run]) -> Finding | None:
+    """Of loops that were watched: the kept examples in evaluation mode beside themselves in training."""
+    rows = [row for row in evidence_of(runs, "sample") if row.get("fit_training") is not None]
+    gap = median(row["fit_training"] - row["fit"] for row in rows)
+    if not gap > _FIT_GAP:
+        return None
+    behind = sorted(
+        {n for r in evidence_of(runs, "loop") for n in r.get("dropout_before_norm", ())}
+    )
+    evidence = {
+        "runs": len(folds_of(runs)),
+        "examples": rows[0]["examples"],
+        "fit": median(row["fit"] for row in rows),
+        "fit_in_training": median(row["fit_training"] for row in rows),
+        "norms_behind_dropout": behind,
+    }
+    sentence = (
+        f"Of the same {rows[0]['examples']} examples {evidence['fit_in_training']:.0%} is fitted in "
+        f"training mode and {evidence['fit']:.0%} in evaluation mode."
+    )
+    if behind:
+        sentence += (
+            f" {behind[0]} normalises by the variance that a dropout before it makes larger."
+        )
+    level = confidence(folds_of(runs), len(rows))
+    return Finding("shift", level, rounded(evidence), sentence, ("model.norm", "train.batch_size"))
 
 
 def cannot_tell(runs: Sequence[Run]) -> Finding | NotAssessed | None:

@@ -41,6 +41,7 @@ class Activations:
 
     units: dict[str, _Units] = field(default_factory=dict)
     _calls: dict[str, int] = field(default_factory=dict)
+    _last: list[str] = field(default_factory=list)  # called after the last layer with weights
     _features_last: bool = False
 
     def attach(self, model: nn.Module) -> list[RemovableHandle]:
@@ -55,7 +56,7 @@ class Activations:
     def rows(self, step: int, epoch: int) -> list[Row]:
         """One row an activation, in the order of the forward pass."""
         return [
-            _activation_row(step, epoch, name, index, seen)
+            _activation_row(step, epoch, name, index, seen) | {"head": name in self._last}
             for index, (name, seen) in enumerate(self.units.items())
             if seen.largest is not None
         ]
@@ -66,6 +67,7 @@ class Activations:
     def _note_axis(self, module: nn.Module, *_: object) -> None:
         # [batch, token, feature] and [batch, channel, position] look alike; the layer before tells.
         self._features_last = isinstance(module, nn.Linear | nn.LayerNorm)
+        self._last = []
 
     def _measure(self, name: str) -> Any:
         # Before the call, not after it: an activation in place has overwritten its input by then.
@@ -73,6 +75,7 @@ class Activations:
             call = self._calls[name] = self._calls.get(name, 0) + 1
             # One module used at several places is several activations.
             key = name if call == 1 else f"{name}#{call}"
+            self._last.append(key)
             if key not in self.units:
                 self.units[key] = _Units(
                     type(module).__name__.lower(), largest_derivative(module, args[0])

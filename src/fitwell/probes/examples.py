@@ -15,9 +15,11 @@ def describe_inputs(x: np.ndarray) -> Row | None:
             by feature. None for codes.
 
     Returns:
-        `features`; `rms` and `mean` over everything; of tables `scale_low` and `scale_high`, the smallest
-        and largest robust scale (half of the width of the middle 68 %) of a feature, with their columns,
-        `low_column` and `high_column`. Constant features and those of two values have no scale.
+        `features`; `rms` and `mean` over everything; of tables `scale_low` and `scale_high`, the lower
+        quartile and the largest of the features' robust scales (half of the width of the middle 68 %), with
+        their columns, `low_column` and `high_column`. Of a feature that mostly has one value the root
+        mean square of how far the others are from it. Constant features, those of two values, and those of
+        which fewer than 5 rows or 1 % differ from the usual value have no scale.
 
     >>> x = np.random.default_rng(0).normal(size=(100, 2)) * np.array([1.0, 5000.0])
     >>> row = describe_inputs(x)
@@ -35,12 +37,16 @@ def describe_inputs(x: np.ndarray) -> Row | None:
     if x.ndim == 2:
         low, high = np.nanquantile(x, [0.16, 0.84], axis=0)
         scale = (high - low) / 2
-        # Where most rows have one value the rest still has a spread.
-        scale = np.where(scale > 0, scale, np.nanstd(x, axis=0))
+        apart = np.nan_to_num(x - np.nanmedian(x, axis=0))
+        differing = (apart != 0).sum(0)
+        sparse = np.sqrt(np.square(apart).sum(0) / np.maximum(differing, 1))
+        scale = np.where(scale > 0, scale, np.where(differing >= max(5, len(x) / 100), sparse, 0))
         several = np.array([len(np.unique(column)) > 2 for column in x.T])
         known = np.flatnonzero(several & (scale > 0))
         if len(known):
-            least, most = known[scale[known].argmin()], known[scale[known].argmax()]
+            # The quartile: of pixels in a row, those at the rim hardly vary, and do no harm.
+            order = known[scale[known].argsort()]
+            least, most = order[(len(order) - 1) // 4], order[-1]
             row |= {
                 "scale_low": float(scale[least]),
                 "scale_high": float(scale[most]),

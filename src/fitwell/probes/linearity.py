@@ -1,5 +1,9 @@
 """Whether a network is a linear function of its input, whatever its layers are called."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -22,19 +26,22 @@ def linearity(model: nn.Module, x: Tensor) -> Row | None:
 
     Returns:
         `layers` with weights, and `deviation`: root mean square of f((a + b) / 2) - (f(a) + f(b)) / 2
-        over that of f(a) - f(b); 0 for a linear function and a constant shift. None where it cannot be
-        told: codes, one example, outputs that do not differ, or that are no tensor.
+        over that of f(a) - f(b); 0 for a linear function and a constant shift. `joined`: pairs of layers of
+        which the second reads just what the first says, so that both together are one linear layer. None
+        where it cannot be told: codes, one example, outputs that do not differ, or that are no tensor.
 
     >>> row = linearity(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), torch.randn(8, 3))
-    >>> row["layers"], row["deviation"] < 1e-5
-    (2, True)
+    >>> row["layers"], row["deviation"] < 1e-5, row["joined"]
+    (2, True, [('0', '1')])
     """
     a = x[:_EXAMPLES]
     if not a.is_floating_point() or len(a) < 2:
         return None
     a = a.float()
     with evaluating(model), torch.inference_mode():
-        first, middle = model(a), model((a + a.roll(1, 0)) / 2)
+        with _noting_joins(model) as joined:
+            first = model(a)
+        middle = model((a + a.roll(1, 0)) / 2)
     if not isinstance(middle, Tensor) or not middle.is_floating_point():
         return None
     first = first.float()
@@ -47,4 +54,45 @@ def linearity(model: nn.Module, x: Tensor) -> Row | None:
         "experiment": "linearity",
         "layers": len(weight_layers(model)),
         "deviation": float(bend / apart),
+        "joined": joined,
     }
+
+
+@contextmanager
+def _noting_joins(model: nn.Module) -> Iterator[list[tuple[str, str]]]:
+    """Pairs of layers that follow each other with nothing but a change of shape between."""
+    joined: list[tuple[str, str]] = []
+    last: list[tuple[str, Tensor]] = []
+
+    def enter(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            x = inputs[0] if inputs else None
+            if last and isinstance(x, Tensor) and x.numel() == last[0][1].numel():
+                if torch.equal(x.flatten(), last[0][1].flatten()):
+                    joined.append((last[0][0], name))
+
+        return hook
+
+    def leave(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_: nn.Module, inputs: Any, output: Any) -> None:
+            # A copy: an activation in place would change it.
+            last[:] = [(name, output.detach().clone())] if isinstance(output, Tensor) else []
+
+        return hook
+
+    handles = []
+    for name, module in model.named_modules():
+        # A convolution of groups is half of a separable one, which is meant.
+        if (
+            isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+            and getattr(module, "groups", 1) == 1
+        ):
+            handles += [
+                module.register_forward_pre_hook(enter(name)),
+                module.register_forward_hook(leave(name)),
+            ]
+    try:
+        yield joined
+    finally:
+        for handle in handles:
+            handle.remove()

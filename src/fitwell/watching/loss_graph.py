@@ -1,0 +1,216 @@
+"""What the autograd graph of a loss says: which loss it is, what stands before it, and whether weights
+are penalised. The graph can be read after the backward pass too, as long as the loss is at hand.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_MOST = 20_000  # nodes that are looked at
+# Change the shape or the type of numbers, not their values.
+_SHAPES = frozenset(
+    "alias clone expand index permute reshapealias select slice squeeze t tocopy transpose unsafeview "
+    "unsqueeze view".split()
+)
+_FUNCTIONS = {
+    "softmax": "softmax",
+    "logsoftmax": "log_softmax",
+    "sigmoid": "sigmoid",
+    "logsigmoid": "log_sigmoid",
+    "tanh": "tanh",
+    "relu": "relu",
+    "hardtanh": "hardtanh",
+    "hardsigmoid": "sigmoid",
+}
+# Operations of losses by themselves, under the names that fitwell's table has where it has them.
+_LOSSES = {
+    "binarycrossentropywithlogits": "binary_cross_entropy",
+    "binarycrossentropy": "bce_of_probabilities",
+    "mseloss": "mse",
+    "huberloss": "huber",
+    "smoothl1loss": "huber",
+    "multimarginloss": "hinge",
+}
+_NLL = frozenset({"nllloss", "nllloss2d", "nlllossnd"})
+# What a penalty on weights is made of.
+_PENALTY = frozenset(
+    "abs add cat div linalgvectornorm mean mul norm pow neg sqrt square stack sub sum".split()
+) | (_SHAPES - {"index"})
+
+
+@dataclass(frozen=True)
+class LossReading:
+    """What is known of a loss.
+
+    Args:
+        output: which of the tensors that the model gave it is computed from; None: of none.
+        name: as fitwell's table of losses has it, else `nll` (of log-probabilities) or
+            `bce_of_probabilities`; empty where it is none of the known.
+        before: the last function before the loss ("softmax", "sigmoid", "relu", "tanh", ...), in the model
+            or after it; empty: none.
+        penalty: whether weights reach the loss beside what the model says.
+    """
+
+    output: int | None = None
+    name: str = ""
+    before: str = ""
+    penalty: bool = False
+
+
+def read_loss(
+    loss: Tensor, outputs: Sequence[Tensor], parameters: Iterable[nn.Parameter] = ()
+) -> LossReading:
+    """What the graph between a loss and a model's outputs says.
+
+    Args:
+        loss: a scalar with its graph.
+        outputs: what the model gave, of which the loss may be computed.
+        parameters: of the model; for penalties.
+
+    >>> x, y = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    >>> said = nn.Linear(3, 3)(x).softmax(1)
+    >>> read_loss(nn.functional.cross_entropy(said, y), [said])
+    LossReading(output=0, name='cross_entropy', before='softmax', penalty=False)
+    """
+    if loss.grad_fn is None:
+        return LossReading()
+    ends = {out.grad_fn: place for place, out in enumerate(outputs) if out.grad_fn is not None}
+    path, place = _way(loss.grad_fn, ends)
+    penalty = _penalised(loss.grad_fn, ends, {id(p) for p in parameters})
+    if place is None:
+        return LossReading(penalty=penalty)
+    name, rest = _named([*path, *_down(outputs[place].grad_fn)])
+    return LossReading(place, name, _function(rest), penalty)
+
+
+def _name(node: Any) -> str:
+    """`LogSoftmaxBackward0` -> `logsoftmax`."""
+    return str(node.name()).rpartition("::")[2].partition("Backward")[0].lower()
+
+
+def _way(start: Any, ends: dict[Any, int]) -> tuple[list[str], int | None]:
+    """Names of the operations from the loss to the nearest of the outputs, without it, and its place."""
+    before: dict[Any, Any] = {start: None}
+    queue = deque([start])
+    while queue and len(before) < _MOST:
+        node = queue.popleft()
+        if node in ends:
+            names, at = [], before[node]
+            while at is not None:
+                names.append(_name(at))
+                at = before[at]
+            return names[::-1], ends[node]
+        for following, _ in node.next_functions:
+            if following is not None and following not in before:
+                before[following] = node
+                queue.append(following)
+    return [], None
+
+
+def _down(node: Any) -> list[str]:
+    """Names from an output into the model, as long as one operation follows another."""
+    names: list[str] = []
+    while node is not None:
+        name = _name(node)
+        if name not in _SHAPES and name not in _FUNCTIONS:
+            break
+        names.append(name)
+        node = next((following for following, _ in node.next_functions if following), None)
+    return names
+
+
+def _named(chain: list[str]) -> tuple[str, list[str]]:
+    """The name of the loss, and the operations that follow after its own."""
+    for at, name in enumerate(chain):
+        rest = chain[at + 1 :]
+        if name in _NLL:
+            following = [n for n in rest if n not in _SHAPES]
+            if following[:1] == ["logsoftmax"]:
+                return "cross_entropy", rest[rest.index("logsoftmax") + 1 :]
+            if following[:2] == ["log", "softmax"]:  # the same by hand
+                return "cross_entropy", rest[rest.index("softmax") + 1 :]
+            return "nll", rest
+        if name == "logsoftmax":
+            return "cross_entropy", rest  # of targets that are shares
+        if name in _LOSSES:
+            return _LOSSES[name], rest
+        if name in ("pow", "abs") and "sub" in rest[:2]:
+            return "mse" if name == "pow" else "mae", rest[rest.index("sub") + 1 :]
+    return "", chain
+
+
+def _function(rest: list[str]) -> str:
+    """The first function among the operations that are left."""
+    return next((_FUNCTIONS[name] for name in rest if name in _FUNCTIONS), "")
+
+
+def _penalised(start: Any, ends: dict[Any, int], parameters: set[int]) -> bool:
+    seen, queue = {start}, deque([start])
+    while queue and len(seen) < _MOST:
+        node = queue.popleft()
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            if id(variable) in parameters:
+                return True
+            continue
+        if node in ends or (node is not start and _name(node) not in _PENALTY):
+            continue
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                queue.append(following)
+    return False
+
+
+def targets_of(name: str, output: Tensor, gradient: Tensor, loss: float) -> Tensor | None:
+    """What was asked for, from the gradient of a loss with respect to what the network said.
+
+    Formula: mse: y = o - g N / 2 (mean) or o - g / 2 (sum); cross-entropy: dL/do = s (softmax(o) - y) is
+    negative for the class asked for alone, unless labels
+    are smoothed: then softmax(o) - g / s is their distribution; binary cross-entropy: g < 0 where y = 1
+
+    Args:
+        name: of the loss, as `read_loss` gives it.
+        output, gradient: [example, ...] float.
+        loss: its value; numbers are only told where they give this loss again.
+
+    Returns:
+        [example, ...] int64 class, -1 where none is asked for (an ignored label); or float numbers; None
+        where it cannot be told.
+
+    >>> said = torch.tensor([[1.0], [3.0]], requires_grad=True)
+    >>> loss = nn.functional.mse_loss(said, torch.tensor([[5.0], [2.0]]))
+    >>> targets_of("mse", said.detach(), torch.autograd.grad(loss, said)[0], loss.item()).tolist()
+    [[5.0], [2.0]]
+    """
+    gradient = gradient.to(output.dtype)
+    if not torch.isfinite(gradient).all() or not gradient.any():
+        return None
+    if name in ("cross_entropy", "nll") and output.dim() >= 2 and output.shape[1] > 1:
+        return _classes(name, output, gradient, loss)
+    if name in ("binary_cross_entropy", "bce_of_probabilities"):
+        return (gradient < 0).to(output.dtype)
+    if name != "mse":
+        return None
+    for share, values in ((output.numel() / 2, 1.0), (0.5, float(output.numel()))):
+        error = gradient * share
+        if abs(float(error.square().mean()) * values - loss) <= 0.02 * abs(loss):
+            return output - error
+    return None
+
+
+def _classes(name: str, output: Tensor, gradient: Tensor, loss: float) -> Tensor:
+    """[example, ...] the class that each gradient of a cross-entropy pulls towards; -1: none."""
+    known = gradient.abs().amax(1) > 0
+    if name == "cross_entropy":
+        log = output.log_softmax(1)  # the same of log-probabilities
+        for scale in (int(known.sum()), 1):  # of the mean, of the sum
+            asked = log.exp() - gradient * scale
+            values = -(asked * log).sum(1)[known].sum() / scale
+            if abs(float(values) - loss) <= 0.02 * abs(loss):
+                return torch.where(known, asked.argmax(1), -1)
+    return torch.where(known, gradient.argmin(1), -1)

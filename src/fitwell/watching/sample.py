@@ -1,0 +1,124 @@
+"""A few of the inputs that a model was trained on, kept to look at it again later."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fitwell.nn.modes import evaluating
+
+_EXAMPLES = 512
+_BYTES = 64 * 2**20
+_CALLS = 128
+
+
+@dataclass
+class Call:
+    """One call of the model in training: what it was given, what it said, and what that was to become."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: int | None = None  # which of the outputs the loss took
+    target: np.ndarray | None = None
+
+    @property
+    def inputs(self) -> Tensor | None:
+        return first_tensor((self.args, self.kwargs))
+
+
+@dataclass
+class Sample:
+    """The first calls of a model, up to 512 examples and 64 MiB."""
+
+    calls: list[Call] = field(default_factory=list)
+    failure: str = ""  # why the model could not be run again
+
+    @property
+    def full(self) -> bool:
+        kept = [call.inputs for call in self.calls]
+        rows = sum(len(x) if x is not None and x.dim() else 1 for x in kept)
+        size = sum(x.numel() * x.element_size() for x in kept if x is not None)
+        return rows >= _EXAMPLES or size >= _BYTES or len(kept) >= _CALLS
+
+    def add(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        call = Call(copied(args), copied(kwargs))
+        self.calls.append(call)
+        return call
+
+    def run_again(self, model: nn.Module, device_type: str, *, training: bool = False) -> list[Any]:
+        """What the model says to each of the calls now: in evaluation mode or, with `training`, as it is;
+        without gradients, with its buffers and all random numbers put back afterwards. Nothing where it
+        cannot be run."""
+        outputs = []
+        try:
+            with untouched(model, device_type, training=training):
+                for call in self.calls:
+                    outputs.append(model(*copied(call.args), **copied(call.kwargs)))
+        except Exception as error:  # of a model that is somebody else's
+            self.failure = f"{type(error).__name__}: {error}".split("\n")[0]
+            return []
+        return outputs
+
+    def table(self) -> np.ndarray | None:
+        """[example, ...] all inputs together, where they are tensors of one shape."""
+        kept = [call.inputs for call in self.calls]
+        if not kept or any(x is None or x.dim() < 2 for x in kept):
+            return None
+        if len({(tuple(x.shape[1:]), x.dtype) for x in kept if x is not None}) > 1:
+            return None
+        joined = torch.cat([x.detach().cpu() for x in kept if x is not None])
+        return (joined.float() if joined.is_floating_point() else joined).numpy()
+
+
+@contextmanager
+def untouched(model: nn.Module, device_type: str, *, training: bool = False) -> Iterator[None]:
+    """Run a model inside and leave it as it was: modes, buffers, random numbers."""
+    buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    devices = [] if device_type == "cpu" else None
+    try:
+        mode = nullcontext() if training else evaluating(model)
+        with torch.random.fork_rng(devices), mode, torch.no_grad():
+            yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                if name in buffers and not torch.equal(buffer, buffers[name]):
+                    buffer.copy_(buffers[name])
+
+
+def copied(value: Any) -> Any:
+    """The same structure with copies of its tensors; what else it holds is shared."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping) and type(value) is dict:
+        return {key: copied(item) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(copied(item) for item in value)
+    return value
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """The floating tensors of what a model gives: a tensor, a tuple, a dict, an object with fields."""
+    if isinstance(value, Tensor):
+        return [value] if value.is_floating_point() else []
+    if isinstance(value, Mapping):
+        return [tensor for item in value.values() for tensor in tensors_in(item)]
+    if isinstance(value, tuple | list):
+        return [tensor for item in value for tensor in tensors_in(item)]
+    fields = vars(value).values() if hasattr(value, "__dict__") else ()
+    return [item for item in fields if isinstance(item, Tensor) and item.is_floating_point()]
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """The first tensor in arguments, however deep."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, tuple | list):
+        return next((found for item in value if (found := first_tensor(item)) is not None), None)
+    return None

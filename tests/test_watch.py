@@ -1,0 +1,605 @@
+"""`fitwell.watch`: somebody else's loop, seen from outside and left as it is."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_breast_cancer, load_digits
+from torch import Tensor, nn
+
+import fitwell as fw
+from fitwell.errors import FolderError, SettingError
+from fitwell.watching.loss_graph import LossReading, read_loss, targets_of
+
+Loss = Callable[[Any, Tensor], Tensor]
+
+
+def digits() -> tuple[Tensor, Tensor]:
+    found = load_digits()
+    return torch.tensor(found.data / 16).float(), torch.tensor(found.target)
+
+
+def train(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    loss: Loss = F.cross_entropy,
+    optimizer: torch.optim.Optimizer | None = None,
+    lr: float = 0.1,
+    epochs: int = 8,
+    batch: int = 64,
+    watched: bool = True,
+) -> fw.Watch | None:
+    """A plain loop, as anybody would write it."""
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr, momentum=0.9)
+    watch = fw.watch(model, optimizer) if watched else None
+    order = torch.Generator().manual_seed(0)
+    model.train()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x), generator=order).split(batch):
+            value = loss(model(x[rows]), y[rows])
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            if watch is not None:
+                watch.step(value)
+    if watch is not None:
+        watch.close()
+    return watch
+
+
+def names(watch: fw.Watch | None) -> list[str]:
+    assert watch is not None
+    return [finding.name for finding in watch.diagnose(show=False)]
+
+
+def mlp(*, inputs: int = 64, outputs: int = 10, end: nn.Module | None = None) -> nn.Module:
+    torch.manual_seed(0)
+    layers = [nn.Linear(inputs, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(64, outputs), *([end] if end else []))
+
+
+class Recurrent(nn.Module):
+    """An LSTM and an attention with layer normalisation, a frozen layer and tied weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.Linear(8, 8).requires_grad_(False)
+        self.lstm = nn.LSTM(8, 16, batch_first=True)
+        self.attention = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.one = nn.Linear(16, 16)
+        self.two = nn.Linear(16, 16)
+        self.two.weight = self.one.weight
+        self.norm = nn.BatchNorm1d(16)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, _ = self.lstm(self.frozen(x.unflatten(1, (8, 8))))
+        y = self.attention(y).mean(1)
+        return self.head(F.dropout(self.norm(self.two(F.relu(self.one(y)))), 0.2, self.training))
+
+
+@pytest.mark.parametrize("build", [mlp, Recurrent])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_weights_are_the_same_bits_and_hooks_are_gone(
+    build: Callable[[], nn.Module], optimizer: str
+) -> None:
+    x, y = digits()
+    found = []
+    for watched in (False, True):
+        torch.manual_seed(3)
+        model = build()
+        kind: Any = torch.optim.SGD if optimizer == "sgd" else torch.optim.AdamW
+        torch.manual_seed(4)
+        own = kind(model.parameters(), 0.01)
+        train(model, x[:500], y[:500], optimizer=own, epochs=3, watched=watched)
+        found.append((model.state_dict(), torch.rand(3), own.state_dict()["state"]))
+        hooks = [
+            *(m._forward_hooks for m in model.modules()),
+            *(m._forward_pre_hooks for m in model.modules()),
+            own._optimizer_step_pre_hooks,
+            own._optimizer_step_post_hooks,
+        ]
+        assert not any(hooks)
+    (plain, drawn, state), (seen, also, state_seen) = found
+    assert all(torch.equal(plain[name], seen[name]) for name in plain)
+    assert torch.equal(drawn, also)
+    for one, other in zip(state.values(), state_seen.values(), strict=True):
+        assert all(torch.equal(torch.as_tensor(one[k]), torch.as_tensor(other[k])) for k in one)
+
+
+def test_a_healthy_loop_has_no_findings() -> None:
+    watch = train(mlp(), *digits())
+    assert names(watch) == []
+    assert watch is not None
+    steps, run = watch.run.steps, watch.run
+    assert len(steps) == 8 * 29 and all(row["loss"] is not None for row in steps)
+    assert {row["lr"] for row in steps} == {0.1} and steps[-1]["examples"] == 1797 - 28 * 64
+    assert run.scores["train"]["accuracy"] > 0.98 and run.status == "done"
+    layers = {row["layer"] for row in run.probes if row["kind"] == "step"}
+    assert layers == {"0", "2", "4"}
+    assert {row["layer"] for row in run.probes if row["kind"] == "epoch"} == {"1", "3"}
+
+
+def test_the_recorded_update_is_what_the_weights_moved() -> None:
+    torch.manual_seed(0)
+    model, (x, y) = mlp(), digits()
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    with fw.watch(model, optimizer) as watch:
+        loss = F.cross_entropy(model(x[:64]), y[:64])
+        loss.backward()
+        optimizer.step()
+        watch.step(loss)
+    rows = [row for row in watch.run.probes if row["kind"] == "step"]
+    for row in rows:
+        name = f"{row['layer']}.weight"
+        moved = (model.get_parameter(name) - before[name]).norm() / before[name].norm()
+        assert row["update_ratio"] == pytest.approx(moved.item(), rel=1e-5)
+
+
+# What a loss is, from its graph.
+
+LOSSES: dict[str, tuple[nn.Module | None, Loss, LossReading]] = {
+    "cross-entropy": (None, F.cross_entropy, LossReading(0, "cross_entropy", "")),
+    "softmax": (nn.Softmax(1), F.cross_entropy, LossReading(0, "cross_entropy", "softmax")),
+    "sigmoid": (nn.Sigmoid(), F.cross_entropy, LossReading(0, "cross_entropy", "sigmoid")),
+    "relu": (nn.ReLU(), F.cross_entropy, LossReading(0, "cross_entropy", "relu")),
+    "outside": (
+        None,
+        lambda o, y: F.cross_entropy(o.softmax(1), y),
+        LossReading(0, "cross_entropy", "softmax"),
+    ),
+    "log-softmax": (nn.LogSoftmax(1), F.nll_loss, LossReading(0, "cross_entropy", "")),
+    "nll": (nn.Softmax(1), F.nll_loss, LossReading(0, "nll", "softmax")),
+    "by hand": (
+        nn.Softmax(1),
+        lambda o, y: F.nll_loss(o.log(), y),
+        LossReading(0, "cross_entropy", ""),
+    ),
+    "smoothed": (
+        None,
+        lambda o, y: F.cross_entropy(o, y, label_smoothing=0.1),
+        LossReading(0, "cross_entropy", ""),
+    ),
+    "mse": (
+        None,
+        lambda o, y: F.mse_loss(o, F.one_hot(y, 3).float()),
+        LossReading(0, "mse", ""),
+    ),
+    "square": (
+        nn.Tanh(),
+        lambda o, y: ((o - F.one_hot(y, 3)) ** 2).mean(),
+        LossReading(0, "mse", "tanh"),
+    ),
+    "mae": (None, lambda o, y: (o - F.one_hot(y, 3)).abs().mean(), LossReading(0, "mae", "")),
+    "bce": (
+        nn.Sigmoid(),
+        lambda o, y: F.binary_cross_entropy(o, F.one_hot(y, 3).float()),
+        LossReading(0, "bce_of_probabilities", "sigmoid"),
+    ),
+    "logits": (
+        None,
+        lambda o, y: F.binary_cross_entropy_with_logits(o, F.one_hot(y, 3).float()),
+        LossReading(0, "binary_cross_entropy", ""),
+    ),
+    "huber": (
+        None,
+        lambda o, y: F.smooth_l1_loss(o, F.one_hot(y, 3).float()),
+        LossReading(0, "huber", ""),
+    ),
+    "other": (None, lambda o, y: o.exp().mean(), LossReading(0, "", "")),
+}
+
+
+@pytest.mark.parametrize("case", LOSSES)
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_loss_is_known_by_its_graph(case: str, backward: bool) -> None:
+    end, loss, expected = LOSSES[case]
+    model = nn.Sequential(nn.Linear(4, 3), *([end] if end else []))
+    said = model(torch.randn(6, 4))
+    value = loss(said, torch.tensor([0, 1, 2, 0, 1, 2]))
+    if backward:
+        value.backward()
+    assert read_loss(value, [said], model.parameters()) == expected
+
+
+def test_penalties_in_a_loss_are_told_from_other_outputs() -> None:
+    model = nn.Linear(4, 3)
+    x, y = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    said = model(x)
+    plain = F.cross_entropy(said, y)
+    for penalty in (
+        model.weight.abs().sum(),
+        model.weight.square().sum(),
+        model.weight.norm(),
+        sum((p.pow(2).mean() for p in model.parameters()), torch.zeros(())),
+    ):
+        value = plain + 0.1 * penalty
+        assert read_loss(value, [said], model.parameters()).penalty
+        assert not read_loss(plain, [said], model.parameters()).penalty
+    other = model(x * 2)  # a second call: its weights are no penalty
+    value = plain + other.square().mean()
+    assert not read_loss(value, [said], model.parameters()).penalty
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "classes"),
+    [
+        ("cross_entropy", F.cross_entropy, True),
+        ("cross_entropy", lambda o, y: F.cross_entropy(o, y, label_smoothing=0.1), True),
+        ("cross_entropy", lambda o, y: F.cross_entropy(o, y, reduction="sum"), True),
+        ("cross_entropy", lambda o, y: F.cross_entropy(o, y, torch.tensor([1.0, 5, 2])), True),
+        ("mse", F.mse_loss, False),
+        ("mse", lambda o, y: F.mse_loss(o, y, reduction="sum"), False),
+        ("binary_cross_entropy", F.binary_cross_entropy_with_logits, False),
+        ("bce_of_probabilities", lambda o, y: F.binary_cross_entropy(o, y), False),
+    ],
+)
+def test_what_was_asked_for_is_told_by_the_gradient(name: str, loss: Loss, classes: bool) -> None:
+    random = torch.Generator().manual_seed(1)
+    said = (2 * torch.randn(40, 3, generator=random)).requires_grad_()
+    if name == "bce_of_probabilities":
+        said = said.detach().sigmoid().requires_grad_()
+    asked: Tensor = torch.randint(3, (40,), generator=random)
+    if not classes:
+        asked = torch.randn(40, 3, generator=random)
+        asked = asked if name == "mse" else (asked > 0).float()
+    value = loss(said, asked)
+    (gradient,) = torch.autograd.grad(value, said)
+    told = targets_of(name, said.detach(), gradient, value.item())
+    assert told is not None
+    torch.testing.assert_close(told, asked, atol=1e-4, rtol=1e-4)
+
+
+def test_numbers_are_not_told_where_they_do_not_give_the_loss() -> None:
+    said = torch.randn(40, 1, requires_grad=True)
+    value = F.mse_loss(said, torch.randn(40, 1))
+    (gradient,) = torch.autograd.grad(value, said)
+    assert targets_of("mse", said.detach(), 3 * gradient, float(value)) is None
+    assert targets_of("mse", said.detach(), gradient * torch.nan, float(value)) is None
+    assert targets_of("", said.detach(), gradient, float(value)) is None
+
+
+def test_ignored_labels_are_none() -> None:
+    said = torch.randn(4, 3, requires_grad=True)
+    y = torch.tensor([2, -100, 0, -100])
+    value = F.cross_entropy(said, y)
+    (gradient,) = torch.autograd.grad(value, said)
+    told = targets_of("cross_entropy", said.detach(), gradient, float(value))
+    assert told is not None and told.tolist() == [2, -1, 0, -1]
+
+
+# What is wrong with a loop.
+
+
+def test_a_head_that_does_not_belong_to_its_loss() -> None:
+    for end in (nn.Softmax(1), nn.Sigmoid(), nn.ReLU()):
+        watch = train(mlp(end=end), *digits(), epochs=3)
+        assert names(watch)[:1] == ["head_loss_mismatch"], end
+    hot: Loss = lambda o, y: F.mse_loss(o, F.one_hot(y, 10).float())  # noqa: E731
+    assert names(train(mlp(), *digits(), loss=hot, epochs=3))[:1] == ["head_loss_mismatch"]
+
+
+def test_parameters_that_are_not_trained() -> None:
+    x, y = digits()
+    model = mlp()
+    optimizer = torch.optim.SGD(model[:1].parameters(), 0.1)  # type: ignore[index]
+    watch = train(model, x, y, optimizer=optimizer, epochs=2)
+    assert watch is not None
+    (finding,) = [f for f in watch.diagnose(show=False) if f.name == "no_gradient"]
+    assert finding.evidence["parameters"] == ["2.bias", "2.weight", "4.bias", "4.weight"]
+
+    class Detached(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(64, 32), nn.Linear(32, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.body(x).relu().data)
+
+    watch = train(Detached(), x, y, epochs=2)
+    assert watch is not None
+    (finding,) = [f for f in watch.diagnose(show=False) if f.name == "no_gradient"]
+    assert finding.evidence["layers"] == ["body"]
+
+
+def test_a_loop_without_a_step() -> None:
+    model, (x, y) = mlp(), digits()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(5):
+            loss = F.cross_entropy(model(x[:32]), y[:32])
+            loss.backward()
+            watch.step(loss)
+    (finding,) = [f for f in watch.diagnose(show=False) if f.name == "no_gradient"]
+    assert "never called" in finding.sentence and finding.evidence["losses"] == 5
+
+
+def test_units_that_start_alike_and_inputs_without_scale() -> None:
+    model, (x, y) = mlp(), digits()
+    nn.init.constant_(model[0].weight, 0.1)  # type: ignore[index, union-attr, arg-type]
+    nn.init.zeros_(model[0].bias)  # type: ignore[index, union-attr, arg-type]
+    nn.init.constant_(model[2].weight, 0.1)  # type: ignore[index, union-attr, arg-type]
+    nn.init.zeros_(model[2].bias)  # type: ignore[index, union-attr, arg-type]
+    assert "bad_init" in names(train(model, x, y, epochs=2))
+    raw = load_breast_cancer()
+    table = torch.tensor(raw.data).float(), torch.tensor(raw.target)
+    assert names(train(mlp(inputs=30, outputs=2), *table, lr=0.01))[:1] == ["unscaled_inputs"]
+
+
+def test_a_rate_that_breaks_and_one_that_hardly_moves() -> None:
+    x, y = digits()
+    watch = train(mlp(), x, y, lr=1e25, epochs=2)
+    assert names(watch)[:1] == ["lr_too_high"]
+    assert watch is not None and watch.run.status == "failed" and "not finite" in watch.run.failure
+    assert names(train(mlp(), x, y, lr=1e-6, epochs=2))[:1] == ["lr_too_low"]
+
+
+def test_a_penalty_that_is_too_strong() -> None:
+    x, y = digits()
+    model = mlp()
+    first: Any = model.get_submodule("0")
+    penalised: Loss = lambda o, y: F.cross_entropy(o, y) + first.weight.abs().sum()  # noqa: E731
+    assert "over_regularised" in names(train(model, x, y, loss=penalised, lr=0.01, epochs=4))
+    decayed = mlp()
+    optimizer = torch.optim.SGD(decayed.parameters(), 0.05, weight_decay=0.5)
+    assert "over_regularised" in names(train(decayed, x, y, optimizer=optimizer, epochs=4))
+
+
+def test_targets_out_of_reach() -> None:
+    x = torch.linspace(-3, 3, 200)[:, None]
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1), nn.Sigmoid())
+    watch = train(model, x, 50 + x.square(), loss=F.mse_loss, epochs=20)
+    assert names(watch)[:1] == ["unreachable_targets"]
+
+
+def test_batch_normalisation_that_lags_behind() -> None:
+    x, y = digits()
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(64, momentum=0.0)  # running means that never move
+    model = nn.Sequential(nn.Linear(64, 64), norm, nn.ReLU(), nn.Linear(64, 10))
+    watch = train(model, x - 3, y, lr=0.02)
+    assert "shift" in names(watch)
+
+
+# Bad input, and other people's ways.
+
+
+def test_settings_that_cannot_be_right_are_refused_before_any_step() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for lr, why in (
+        (-0.1, "climbs the loss"),
+        (0.0, "nothing would move"),
+        (float("nan"), "a number"),
+    ):
+        optimizer.param_groups[0]["lr"] = lr
+        with pytest.raises(SettingError, match=why) as error:
+            fw.watch(model, optimizer)
+        assert error.value.setting == "lr"
+    optimizer.param_groups[0]["initial_lr"] = 0.1  # a scheduler that warms up from zero
+    optimizer.param_groups[0]["lr"] = 0.0
+    fw.watch(model, optimizer).close()
+    with pytest.raises(SettingError, match="no parameters"):
+        fw.watch(nn.ReLU(), optimizer)
+    with pytest.raises(SettingError, match="no torch optimizer"):
+        fw.watch(model, model)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="no torch module"):
+        fw.watch("mlp", optimizer)  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_no_number_is_refused() -> None:
+    with fw.watch(mlp()) as watch:
+        for bad, why in ((torch.zeros(8), r"\[8\].*loss\.mean"), ("low", "str is no number")):
+            with pytest.raises(SettingError, match=why):
+                watch.step(bad)  # type: ignore[arg-type]
+        with pytest.raises(SettingError, match="accuracy is 'good'"):
+            watch.epoch(validation={"accuracy": "good"})  # type: ignore[dict-item]
+        watch.step(1.5)
+        watch.step(torch.tensor([2.0]))
+    assert [row["loss"] for row in watch.run.steps] == [1.5, 2.0]
+
+
+class Wrapped(nn.Module):
+    """Gives its outputs in a tuple, a dict or an object."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.inner, self.kind = mlp(), kind
+
+    def forward(self, x: Tensor, *, scale: float = 1.0) -> Any:
+        said = self.inner(x) * scale
+        if self.kind == "tuple":
+            return {"features": x, "pair": (x, said)}
+        return {"loss": None, "logits": said}
+
+
+@pytest.mark.parametrize("kind", ["tuple", "dict"])
+def test_models_that_give_a_tuple_or_a_dict(kind: str) -> None:
+    loss: Loss = lambda o, y: F.cross_entropy(  # noqa: E731
+        o["pair"][1].softmax(1) if kind == "tuple" else o["logits"].softmax(1), y
+    )
+    assert names(train(Wrapped(kind), *digits(), loss=loss, epochs=2))[:1] == ["head_loss_mismatch"]
+
+
+def test_batches_of_one_several_steps_a_loss_and_several_losses_a_step() -> None:
+    model, (x, y) = mlp(), digits()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with fw.watch(model, optimizer) as watch:
+        for row in range(6):
+            loss = F.cross_entropy(model(x[row : row + 1]), y[row : row + 1]) / 3
+            loss.backward()
+            if row % 3 == 2:
+                optimizer.step()
+                optimizer.zero_grad()
+            watch.step(3 * loss.detach())
+    assert len(watch.run.steps) == 2  # gradients of three losses a step
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(3):
+            loss = F.cross_entropy(model(x[:9]), y[:9])
+            loss.backward()
+            optimizer.step()
+            optimizer.step()
+            watch.step(loss)
+    assert len(watch.run.steps) == 3 and watch.seen.updates == 6
+    watch.diagnose(show=False)
+
+
+def test_closures_and_scalers() -> None:
+    x, y = digits()
+    model = mlp()
+    lbfgs = torch.optim.LBFGS(model.parameters(), max_iter=4, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        lbfgs.zero_grad()
+        value = F.cross_entropy(model(x[:200]), y[:200])
+        value.backward()
+        return value
+
+    with fw.watch(model, lbfgs) as watch:
+        for _ in range(8):
+            watch.step(lbfgs.step(closure))  # type: ignore[arg-type]
+    assert watch.run.steps[-1]["loss"] < watch.run.steps[0]["loss"]
+    assert watch.run.scores["train"]["accuracy"] > 0.5
+    model = mlp()
+    sgd, scaler = torch.optim.SGD(model.parameters(), 0.1), torch.amp.GradScaler("cpu", 1024.0)
+    with fw.watch(model, sgd) as watch:
+        for _ in range(20):
+            sgd.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = F.cross_entropy(model(x[:200]), y[:200])
+            scaler.scale(loss).backward()
+            scaler.step(sgd)
+            scaler.update()
+            watch.step(loss)
+    assert len(watch.run.steps) == 20 and watch.run.steps[0]["grad_norm"] < 10
+
+
+def test_compiled_and_wrapped_models() -> None:
+    x, y = digits()
+    model = mlp()
+    compiled: Any = torch.compile(model, backend="eager")
+    watch = train(compiled, x, y, epochs=6)
+    assert names(watch) == []
+    assert watch is not None
+    assert {r["layer"] for r in watch.run.probes if r["kind"] == "step"} == {"0", "2", "4"}
+    watch = train(nn.DataParallel(mlp()), x, y, epochs=6)
+    assert names(watch) == []
+
+
+def test_a_model_that_cannot_be_run_again_says_so() -> None:
+    class Once(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.calls = mlp(), 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            if not self.training:
+                raise RuntimeError("only for training")
+            return self.inner(x)
+
+    watch = train(Once(), *digits(), epochs=2)
+    assert watch is not None
+    (row,) = [r for r in watch.run.evidence if r["experiment"] == "loop"]
+    assert row["failure"] == "RuntimeError: only for training"
+    watch.diagnose(show=False)
+
+
+def test_epochs_their_scores_and_waiting() -> None:
+    x, y = digits()
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(3):
+            for rows in torch.arange(320).split(64):
+                time.sleep(0.02)  # reading
+                loss = F.cross_entropy(model(x[rows]), y[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                watch.step(loss)
+            model.eval()
+            time.sleep(0.05)
+            accuracy = float((model(x[320:]).argmax(1) == y[320:]).float().mean())
+            watch.epoch(validation={"loss": 1.0, "accuracy": accuracy})
+            model.train()
+    assert [row["epoch"] for row in watch.run.epochs] == [0, 1, 2]
+    assert [row["examples"] for row in watch.run.epochs] == [320] * 3
+    steps = [row["loss"] for row in watch.run.steps if row["epoch"] == 1]
+    assert watch.run.epochs[1]["train"]["loss"] == pytest.approx(sum(steps) / 5)
+    for row in watch.run.epochs:
+        # The evaluation is no waiting.
+        assert 0.1 - 5 * 5e-4 <= row["waiting"] * row["seconds"] < row["seconds"] - 0.05
+    assert "slow_pipeline" in names(watch)
+
+
+def test_reference_models_of_the_kept_examples() -> None:
+    x, y = digits()
+    watch = train(mlp(), x, y, lr=1e-6, epochs=1)
+    assert watch is not None
+    plain = {entry.name for entry in watch.diagnose(show=False).not_assessed}
+    measured = watch.diagnose(measure=True, show=False)
+    assert "underfitting" in plain
+    assert "underfitting" in {finding.name for finding in measured}
+
+
+def test_the_record_is_a_run_folder_and_the_report_a_page(tmp_path: Path) -> None:
+    model, (x, y) = mlp(end=nn.Softmax(1)), digits()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with fw.watch(model, optimizer, out=tmp_path / "run") as watch:
+        for rows in torch.arange(960).split(64):
+            loss = F.cross_entropy(model(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            watch.step(loss)
+    assert [f.name for f in fw.diagnose(tmp_path / "run")] == names(watch)
+    run = fw.open(tmp_path / "run")
+    assert run.steps == watch.run.steps and run.status == "done"
+    page = watch.report(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Head loss mismatch" in page and "softmax" in page
+    with pytest.raises(FolderError):
+        fw.watch(model, optimizer, out=tmp_path / "run")
+
+
+KILLED = """
+import os, signal, sys, torch, fitwell as fw
+from torch import nn
+model = nn.Sequential(nn.Linear(4, 3), nn.Softmax(1))
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+with fw.watch(model, optimizer, out=sys.argv[1]) as watch:
+    for step in range(1000):
+        x, y = torch.randn(8, 4), torch.randint(3, (8,))
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+        watch.step(loss)
+        if step == 350:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_record_of_a_killed_loop_can_be_diagnosed(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "run")], check=False)
+    assert killed.returncode == -9
+    run = fw.open(tmp_path / "run")
+    assert len(run.steps) == 300 and run.status == "running"
+    assert fw.diagnose(tmp_path / "run").rules == 26
+
+
+def test_an_error_in_the_loop_is_the_loops(tmp_path: Path) -> None:
+    model = mlp()
+    with pytest.raises(ZeroDivisionError):
+        with fw.watch(model, torch.optim.SGD(model.parameters(), 0.1)) as watch:
+            watch.step(1.0)
+            raise ZeroDivisionError
+    assert watch.run.status == "interrupted"
+    assert not model._forward_hooks
+    watch.diagnose(show=False)
