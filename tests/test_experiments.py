@@ -1,20 +1,26 @@
 """Range test, one batch and reference models against known answers and scikit-learn itself."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
+import fitwell as fw
+from fitwell import store
+from fitwell.cli.main import run as command
 from fitwell.data import read
 from fitwell.data.split import fold_rows
+from fitwell.errors import FolderError
 from fitwell.experiments import domain_classifier, one_batch, range_test, reference_models
 from fitwell.experiments.range_test import StepFunction, divergence, smoothed, steepest
 from fitwell.findings.start import cannot_fit_one_batch
-from fitwell.improve.evidence import batch_starter, gather
+from fitwell.improve.evidence import OF_DATA, batch_starter, gather
 from fitwell.record import Finding, Run
 from fitwell.resolve import complete
 
@@ -206,11 +212,11 @@ def test_an_improvement_gathers_what_its_baseline_calls_for(train: float, learne
     data = read("digits", {})
     recipe = complete({"source": "digits", "model.name": "linear"}, data.spec)
     run = Run(recipe=recipe, spec=data.spec, scores={"train": {"accuracy": train}})
-    rows = gather(data, recipe, [run], repeat=0, seed=0, first=True)
+    rows = gather(data, recipe, [run], repeat=0, seed=0)
     named = {row["experiment"] for row in rows}
     assert named >= {"check", "reference", "domain", "range_test"}
     assert ("one_batch" in named) != learned
-    later = gather(data, recipe, [run], repeat=0, seed=0, first=False)
+    later = gather(data, recipe, [run], repeat=0, seed=0, have=OF_DATA)
     assert {row["experiment"] for row in later} == {"range_test"}
 
 
@@ -224,3 +230,42 @@ def test_the_batch_that_is_learned_is_not_changed_at_random() -> None:
     plain = recipe.edit({"augment.noise": 0.0})
     step, _ = batch_starter(data, plain, repeat=0, seed=0)(0)
     assert seen[0] == seen[1] == [step(0.0) for _ in range(2)]
+
+
+def test_diagnose_measures_what_a_run_lacks_and_keeps_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = {"data.limit": 400, "train.epochs": 2, "optim.lr": 1e-6}
+    fw.fit("digits", model="mlp", settings=slow, out=tmp_path / "run")
+    plain = fw.diagnose(tmp_path / "run")
+    lacking = {"leakage", "underfitting", "cannot_fit_one_batch", "shift"}
+    assert {entry.name for entry in plain.not_assessed} >= lacking - {"shift"}
+    assert command(["diagnose", str(tmp_path / "run"), "--measure", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert not {entry["name"] for entry in measured["not_assessed"]} & lacking
+    assert "underfitting" in {finding["name"] for finding in measured["findings"]}
+    kept = store.read_rows(tmp_path / "run" / "evidence.jsonl")
+    names = [row["experiment"] for row in kept]
+    assert {"check", "reference", "domain", "range_test", "one_batch"} <= set(names)
+    # Nothing is measured twice; without --measure what was kept is read.
+    again = fw.diagnose(tmp_path / "run", measure=True)
+    assert len(store.read_rows(tmp_path / "run" / "evidence.jsonl")) == len(kept)
+    assert [f.name for f in again] == [f.name for f in fw.diagnose(tmp_path / "run")]
+
+
+def test_a_cross_validation_is_measured_too(tmp_path: Path) -> None:
+    settings = {"data.limit": 300, "train.epochs": 2, "data.folds": 3}
+    fw.cv("digits", model="mlp", settings=settings, out=tmp_path / "cv")
+    found = fw.diagnose(tmp_path / "cv", measure=True)
+    assert "leakage" not in {entry.name for entry in found.not_assessed}
+    assert "leakage" not in {entry.name for entry in fw.diagnose(tmp_path / "cv").not_assessed}
+
+
+def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).normal(size=(80, 4)), np.arange(80) % 2
+    run = fw.fit((x, y), model="mlp", settings={"train.epochs": 1}, out=tmp_path / "run")
+    assert fw.diagnose(run, measure=True).rules == 26
+    with pytest.raises(FolderError, match="was in memory"):
+        fw.diagnose(tmp_path / "run", measure=True)
+    with pytest.raises(FolderError, match="has no recipe"):
+        fw.diagnose(Run(steps=[{"step": 0, "loss": 1.0}]), measure=True)

@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-
 from faults.cases import PROGRAMS
 from faults.programs import FASHION, Program, run
 
@@ -14,8 +14,8 @@ DRAWN = ("D1-31880720", "R-l1", "R-hinge", "DL-48221692", "DL-48934338")
 QUICK = ("D1-31880720", "R-hinge", "DL-48221692")
 
 
-def marked(programs: tuple[Program, ...]) -> list[object]:
-    found = []
+def marked(programs: tuple[Program, ...]) -> list[Any]:
+    found: list[Any] = []
     for program in programs:
         marks = [] if program.name in QUICK else [pytest.mark.slow]
         if program.name not in DRAWN:

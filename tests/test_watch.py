@@ -21,7 +21,7 @@ Loss = Callable[[Any, Tensor], Tensor]
 
 
 def digits() -> tuple[Tensor, Tensor]:
-    found = load_digits()
+    found: Any = load_digits()
     return torch.tensor(found.data / 16).float(), torch.tensor(found.target)
 
 
@@ -330,7 +330,7 @@ def test_units_that_start_alike_and_inputs_without_scale() -> None:
     nn.init.constant_(model[2].weight, 0.1)  # type: ignore[index, union-attr, arg-type]
     nn.init.zeros_(model[2].bias)  # type: ignore[index, union-attr, arg-type]
     assert "bad_init" in names(train(model, x, y, epochs=2))
-    raw = load_breast_cancer()
+    raw: Any = load_breast_cancer()
     table = torch.tensor(raw.data).float(), torch.tensor(raw.target)
     assert names(train(mlp(inputs=30, outputs=2), *table, lr=0.01))[:1] == ["unscaled_inputs"]
 
@@ -392,7 +392,7 @@ def test_settings_that_cannot_be_right_are_refused_before_any_step() -> None:
         fw.watch(nn.ReLU(), optimizer)
     with pytest.raises(SettingError, match="no torch optimizer"):
         fw.watch(model, model)  # type: ignore[arg-type]
-    with pytest.raises(SettingError, match="no torch module"):
+    with pytest.raises(SettingError, match="is no torch module"):
         fw.watch("mlp", optimizer)  # type: ignore[arg-type]
 
 

@@ -16,15 +16,21 @@ from fitwell.data import Data
 from fitwell.errors import FolderError, Interrupted, SettingError
 from fitwell.improve.state import STATE, read_improvement
 from fitwell.recipe import Recipe
-from fitwell.record import Diagnosis, Scores, Verdict
+from fitwell.record import Diagnosis, Scores, Verdict, json_ready
 
 
-def diagnose(*runs: Any) -> Diagnosis:
+def diagnose(*runs: Any, measure: bool = False) -> Diagnosis:
     """What holds the runs back, with evidence; no findings is an answer.
 
     Args:
         runs: Runs, run folders, improvements; of a cross-validation its folds are read. All of one
             recipe: together they are one body of evidence.
+        measure: run the experiments that are missing and write their rows into the run folder: a check of
+            the data, reference models, a classifier of the parts, a range test of the learning rate, and,
+            where the fit is poor, one batch to be learned by heart.
+
+    Raises:
+        FolderError: `measure`, and the data of the run is not at hand or has changed.
     """
     flat = [run for item in runs for run in _each(item)]
     if not flat:
@@ -38,7 +44,41 @@ def diagnose(*runs: Any) -> Diagnosis:
                 "no evidence for each other. Diagnose them one by one.",
                 setting=name,
             )
+    if measure:
+        rows = _measured(runs[0], flat)
+        flat = [replace(flat[0], evidence=[*flat[0].evidence, *rows]), *flat[1:]]
     return diagnosis_of(flat)
+
+
+def _measured(item: Any, flat: Sequence[record.Run]) -> list[record.Row]:
+    """Rows of the experiments that the runs lack, written into the folder of the first run too."""
+    from fitwell.improve.evidence import gather
+
+    run = flat[0]
+    if run.recipe is None:
+        raise FolderError(
+            "--measure trains again, and this run has no recipe: it was watched or written by hand. "
+            "Diagnose it without; watch.diagnose(measure=True) measures while the loop is at hand.",
+            where=str(run.folder or ""),
+        )
+    data = getattr(item, "data", None)
+    if data is None and not run.recipe.get("source"):
+        raise FolderError(
+            "--measure reads the data again, and that of this run was in memory. Give the run itself: "
+            "fw.diagnose(run, measure=True).",
+            where=str(run.folder or ""),
+        )
+    data = data or begin(run.recipe).data
+    for place in (run.folder, *(run.folder.parents[:2] if run.folder else ())):
+        if place is not None and (place / store.CALL).is_file():
+            store.check_same_data(place, data.fingerprint, "Put it back as it was, or train again.")
+    have = {str(row.get("experiment")) for each in flat for row in each.evidence}
+    seed = int(run.recipe["train.seed"])  # type: ignore[arg-type]
+    rows = json_ready(gather(data, run.recipe, flat, repeat=0, seed=seed, have=have))
+    if run.folder is not None:
+        with store.locked(run.folder):
+            store.append_rows(run.folder / "evidence.jsonl", rows)
+    return rows
 
 
 def _each(item: Any) -> list[record.Run]:

@@ -43,6 +43,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "vary": ("", "KEY=A..B", "also cross-validate other values: KEY=A,B,C or KEY=A..B"),
     "filters": ("", "", "write pictures of a run's learned filters and feature maps"),
     "augment": ("", "", "write a sheet of examples as augmentation changes them"),
+    "measure": ("", "", "run the experiments that the findings lack, and keep what they say"),
     "json": ("", "", "one JSON document on stdout"),
     "quiet": ("q", "", "no progress"),
     "verbose": ("v", "", "progress as lines, whole tracebacks"),
@@ -66,6 +67,7 @@ class Given:
     examples: bool = True
     filters: bool = False
     augment: bool = False
+    measure: bool = False
     fix: bool = False
     sizes: bool = False
     vary: str = ""
@@ -142,6 +144,7 @@ def parse(
         examples=not values.get("no-examples"),
         filters=bool(values.get("filters")),
         augment=bool(values.get("augment")),
+        measure=bool(values.get("measure")),
         fix=bool(values.get("fix")),
         sizes=bool(values.get("sizes")),
         vary=values.get("vary") or "",

@@ -52,7 +52,7 @@ def diagnose(given: Given, words: list[str]) -> None:
     from fitwell.api.judging import diagnose as work
     from fitwell.cli import output
 
-    output.diagnosed(work(*words), given)
+    output.diagnosed(work(*words, measure=given.measure), given)
 
 
 def compare(given: Given, words: list[str]) -> None:
@@ -190,7 +190,7 @@ VERBS: dict[str, Verb] = {
     "check": Verb(check, "SOURCE", ("target", "set", "fix", "out", *SAYING)),
     "fit": Verb(fit, "SOURCE", TRAINING),
     "cv": Verb(cv, "SOURCE", ("sizes", "vary", *TRAINING)),
-    "diagnose": Verb(diagnose, "RUN...", SAYING),
+    "diagnose": Verb(diagnose, "RUN...", ("measure", *SAYING)),
     "compare": Verb(compare, "A B", ("set", *SAYING)),
     "improve": Verb(improve, "SOURCE|RUN", ("budget", *TRAINING)),
     "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),

@@ -15,15 +15,20 @@ _LEARNED = 0.99
 
 
 def one_batch(
-    start: Start, *, lr: float, seeds: Sequence[int] = (0, 1, 2), steps: int = 200
+    start: Start,
+    *,
+    lr: float,
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int = 200,
+    factors: Sequence[float] = (1.0, 1 / 3, 3.0),
 ) -> list[Row]:
     """One evidence row a seed and learning rate: how well one batch is fitted in the end.
 
     Args:
         start: seed -> a fresh training on one fixed batch without random changes of it: a step, and
             the measure of the fit.
-        lr: the recipe's learning rate; a third and three times of it are tried as well, since a rate
-            that does not suit is another fault.
+        lr: the learning rate of the recipe.
+        factors: multiples of it that are tried, since a rate that does not suit is another fault.
         steps: at most so many; a training ends early where the batch is learned, or where the loss is
             not finite.
 
@@ -36,7 +41,7 @@ def one_batch(
     """
     rows: list[Row] = []
     for seed in seeds:
-        for rate in (lr, lr / 3, 3 * lr):
+        for rate in (lr * factor for factor in factors):
             row = _one(start(seed), seed, rate, steps)
             rows.append(row)
             if row["fit"] >= _LEARNED:

@@ -79,8 +79,9 @@ def shift(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         95 % confidence; or, in at least half of the runs, over the last third of the epochs a training loss
         in evaluation mode that is twice that of the steps and more; or, of a loop that was watched, kept
         examples of which 0.2 less of what there is to fit is fitted in evaluation mode than as they are
-        trained on.
-    Source: Rabanser, Günnemann and Lipton 2019, NeurIPS (classifiers of the parts); Ioffe 2017, NeurIPS
+        trained on. Before any training: batch normalisation behind a dropout.
+    Source: Rabanser, Günnemann and Lipton 2019, NeurIPS (classifiers of the parts); Ioffe 2017, NeurIPS;
+        Li, Chen, Hu and Yang 2019, CVPR (dropout before batch normalisation)
     """
     domain = evidence_of(runs, "domain")
     folds = [run for run in folds_of(runs) if math.isfinite(_evaluated(run))]
@@ -119,11 +120,17 @@ def _watched(runs: Sequence[Run]) -> Finding | None:
     """Of loops that were watched: the kept examples in evaluation mode beside themselves in training."""
     rows = [row for row in evidence_of(runs, "sample") if row.get("fit_training") is not None]
     gap = median(row["fit_training"] - row["fit"] for row in rows)
+    loops = evidence_of(runs, "loop")
+    behind = sorted({name for row in loops for name in row.get("dropout_before_norm", ())})
+    if behind and all(row.get("inspected") for row in loops):
+        found = {"runs": len(loops), "norms_behind_dropout": behind}
+        said = (
+            f"{behind[0]} normalises what a dropout before it makes more spread in training than in "
+            "evaluation."
+        )
+        return Finding("shift", "low", found, said, tuple(behind))
     if not gap > _FIT_GAP:
         return None
-    behind = sorted(
-        {n for r in evidence_of(runs, "loop") for n in r.get("dropout_before_norm", ())}
-    )
     evidence = {
         "runs": len(folds_of(runs)),
         "examples": rows[0]["examples"],

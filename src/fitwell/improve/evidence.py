@@ -1,6 +1,6 @@
 """The experiments that an improvement runs for its baseline, and what they are made from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 REFERENCE_FOLDS = 1  # a reference costs a second or two a fold, and varies less than a network
 RANGE_STEPS = 100
 MOST_PLACES = 20  # of a problem that are kept
+OF_DATA = ("check", "reference", "domain")  # experiments that depend on the data alone
 BATCH = 32  # examples that must be learned by heart
 
 
@@ -30,16 +31,16 @@ def gather(
     *,
     repeat: int,
     seed: int,
-    first: bool,
+    have: Collection[str] = (),
     threads: int = 1,
 ) -> list[Row]:
-    """Evidence rows for a baseline: a check of the data, reference models and a classifier of the parts
-    (once), learning-rate range test; where it fits even its training examples poorly, whether it can learn
-    one batch by heart.
+    """Evidence rows for a recipe: a check of the data, reference models, a classifier of the parts,
+    learning-rate range test; where it fits even its training examples poorly, whether it can learn one
+    batch by heart.
 
     Args:
-        runs: the trials of the baseline.
-        first: the first round; what depends on the data alone is measured then and kept.
+        runs: the trials of the recipe.
+        have: experiments whose rows there are already: `OF_DATA` after the first round of an improvement.
         threads: those of a trial. With a thread a core the small steps of these experiments take
             many times as long on a machine that does anything else (44 s against 1.5 s measured).
 
@@ -56,23 +57,26 @@ def gather(
 
     rows: list[Row] = []
     options = recipe.section("data")
-    if first:
+    if "check" not in have:
         rows += checked(data, options)
-        for fold in range(REFERENCE_FOLDS):
-            parts = split.fold_rows(data, options, fold=fold, repeat=repeat, seed=seed)
-            metric = str(recipe["score.name"])
-            with threadpool_limits(threads):
+    for fold in range(REFERENCE_FOLDS):
+        parts = split.fold_rows(data, options, fold=fold, repeat=repeat, seed=seed)
+        metric = str(recipe["score.name"])
+        with threadpool_limits(threads):
+            if "reference" not in have:
                 rows += reference_models(data, parts, seed, metric=metric, fold=fold)
+            if "domain" not in have:
                 rows += domain_classifier(data, parts, seed, fold=fold)
     try:
         # The caller's random numbers stay as they were.
         with torch.random.fork_rng(), thread_count(threads):
-            starter = range_starter(data, recipe, repeat=repeat, seed=seed)
-            rows += range_test(starter, steps=RANGE_STEPS)
+            if "range_test" not in have:
+                starter = range_starter(data, recipe, repeat=repeat, seed=seed)
+                rows += range_test(starter, steps=RANGE_STEPS)
             short = short_of_reference(
                 [replace(run, evidence=[*run.evidence, *rows]) for run in runs]
             )
-            if not isinstance(short, str) and short.clear:
+            if "one_batch" not in have and not isinstance(short, str) and short.clear:
                 start = batch_starter(data, recipe, repeat=repeat, seed=seed)
                 rows += one_batch(start, lr=float(recipe["optim.lr"]))  # type: ignore[arg-type]
     except (FitwellError, ArithmeticError):

@@ -13,7 +13,7 @@ from fitwell import store
 from fitwell.data import split
 from fitwell.data.types import Data
 from fitwell.errors import TrainingError
-from fitwell.improve.evidence import gather
+from fitwell.improve.evidence import OF_DATA, gather
 from fitwell.improve.final import epochs_found, finish
 from fitwell.improve.state import Improvement, State, open_state, read_improvement, rows_of_round
 from fitwell.improve.variants import Proposal, proposals, variants_of
@@ -211,7 +211,7 @@ class _Improving:
                     runs,
                     repeat=repeat,
                     seed=bench.seed(repeat),
-                    first=number == 1,
+                    have=() if number == 1 else OF_DATA,
                     threads=getattr(bench.executor, "threads", 1),
                 )
             )

@@ -9,6 +9,8 @@ from torch.optim import Optimizer
 
 from fitwell.errors import SettingError
 
+_DEEPEST = 3  # modules within each other
+
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The module inside of what compiles or distributes it."""
@@ -21,6 +23,19 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
+def called_modules(model: nn.Module) -> list[nn.Module]:
+    """The model, and what a loop may call in its place: the one child that holds all of its parameters
+    (as of a LightningModule), and likewise of that; not within what compiles or distributes."""
+    found = [model]
+    while unwrapped(found[-1]) is found[-1] and len(found) < _DEEPEST:
+        held = {id(p) for p in found[-1].parameters()}
+        below = [c for c in found[-1].children() if {id(p) for p in c.parameters()} == held]
+        if len(below) != 1:
+            break
+        found.append(below[0])
+    return found
+
+
 def optimizers_in(given: Any) -> list[Optimizer]:
     """The optimizers of what was given: one, several, or such as wrap one.
 
@@ -30,7 +45,8 @@ def optimizers_in(given: Any) -> list[Optimizer]:
     found: list[Optimizer] = []
     for each in given if isinstance(given, list | tuple) else [given] if given is not None else []:
         inner = each
-        while not isinstance(inner, Optimizer) and hasattr(inner, "optimizer"):
+        # Those that wrap one may call themselves optimizers, and have no hooks.
+        while isinstance(getattr(inner, "optimizer", None), Optimizer):
             inner = inner.optimizer
         if not isinstance(inner, Optimizer):
             raise SettingError(
@@ -40,6 +56,25 @@ def optimizers_in(given: Any) -> list[Optimizer]:
             )
         found.append(inner)
     return found
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse what cannot be trained.
+
+    Raises:
+        SettingError: no module, or one without parameters.
+    """
+    if not isinstance(model, nn.Module):
+        raise SettingError(
+            f"model: {type(model).__name__} is no torch module. Give the nn.Module that is trained.",
+            setting="model",
+        )
+    if not any(True for _ in model.parameters()):
+        raise SettingError(
+            f"model: {type(model).__name__} has no parameters, so there is nothing to train. Give the "
+            "module that holds the weights.",
+            setting="model",
+        )
 
 
 def check_optimizer(optimizer: Optimizer) -> None:

@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 from fitwell.nn.inits import is_norm
 from fitwell.probes import describe_inputs, describe_outputs, linearity, weight_layers
 from fitwell.record import Row, Run
-from fitwell.watching.checks import not_in_optimizer
+from fitwell.watching.checks import not_in_optimizer, unwrapped
 from fitwell.watching.loss_graph import LossReading
-from fitwell.watching.sample import Sample, tensors_in
+from fitwell.watching.sample import Sample, outputs_of
 
 _DECOUPLED = ("AdamW", "Muon")  # torch's optimizers whose weight decay goes beside the gradient
 _OF_CLASSES = ("cross_entropy", "nll")
@@ -118,7 +118,7 @@ def conclude(
     table = sample.table()
     if table is not None:
         evidence += [row for row in [describe_inputs(table)] if row is not None]
-    evidence += _linearity(model, sample)
+    evidence += _linearity(sample)
     said, asked = _paired(seen, sample, seen.outputs)
     scores: dict[str, float] = {}
     reading = seen.reading or LossReading()
@@ -148,13 +148,19 @@ def conclude(
     return replace(run, evidence=evidence, epochs=epochs, scores=kept, status=status)
 
 
-def _linearity(model: nn.Module, sample: Sample) -> list[Row]:
+def _linearity(sample: Sample) -> list[Row]:
     """Of a model that takes one tensor."""
-    call = sample.calls[0] if sample.calls else None
-    if call is None or len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor):
+    call, model = sample.calls[0] if sample.calls else None, sample.model
+    if (
+        call is None
+        or model is None
+        or len(call.args) != 1
+        or call.kwargs
+        or not isinstance(call.args[0], Tensor)
+    ):
         return []
     try:
-        row = linearity(model, call.args[0])
+        row = linearity(unwrapped(model), call.args[0])
     except (
         Exception
     ):  # a model that is somebody else's: it may not like what lies between two inputs
@@ -171,11 +177,10 @@ def _paired(
     """
     said, asked = [], []
     for call, output in zip(sample.calls, outputs, strict=False):
-        tensors = tensors_in(output)
+        tensors = outputs_of(output)
         if call.output is None or call.output >= len(tensors):
             continue
-        kept = [t for t in tensors if t.dim()] or tensors
-        tensor = kept[call.output].detach().float().cpu()
+        tensor = tensors[call.output].detach().float().cpu()
         if tensor.dim() > 2 and seen.reading is not None and seen.reading.name in _OF_CLASSES:
             tensor = tensor.movedim(1, -1).flatten(0, -2)
         said.append(

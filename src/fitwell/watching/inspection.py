@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,13 +16,16 @@ from fitwell.errors import SettingError
 from fitwell.experiments.one_batch import one_batch
 from fitwell.nn.modes import evaluating
 from fitwell.record import Diagnosis, Row
-from fitwell.watching.checks import check_optimizer, optimizers_in
+from fitwell.watching.checks import check_model, check_optimizer, optimizers_in
 from fitwell.watching.conclude import fit_of
 from fitwell.watching.loss_graph import LossReading
-from fitwell.watching.sample import copied, tensors_in
+from fitwell.watching.sample import copied, outputs_of
 from fitwell.watching.session import Watch, diagnosis_of, print_diagnosis
 
 _STEPS = 3
+_FACTORS = (1.0, 10.0, 0.1)  # of the learning rate: one that does not suit is another fault
+_FEWEST_STEPS, _MOST_STEPS = 100, 600
+_SECONDS = 60.0  # that they may take at most, as far as the fewest allow
 _ADAM = 1e-3  # of the trial on one batch, where there is no optimizer
 
 Loss = Callable[[Any, Any], Tensor]
@@ -62,6 +66,7 @@ def inspect(
     >>> [finding.name for finding in found][:2]
     ['head_loss_mismatch', 'no_gradient']
     """
+    check_model(model)
     optimizers = optimizers_in(optimizer)
     for each in optimizers:
         check_optimizer(each)
@@ -72,17 +77,19 @@ def inspect(
         )
     x, y = batch
     twin, theirs = _copies(model, optimizers)
+    stepping = theirs or [torch.optim.Adam(twin.parameters(), _ADAM)]
     with torch.random.fork_rng():
-        watch = Watch(twin, theirs or None)
-        with watch:
+        with Watch(twin, stepping) as watch:
             for _ in range(_STEPS):
-                _step(twin, theirs, loss, x, y, watch)
-        run = watch.concluded()
+                _step(twin, stepping, loss, x, y, watch)
         reading = watch.seen.reading or LossReading()
         rows = _one_batch(model, optimizers, loss, x, y, reading)
-    # What was trained for three steps can't be said to have been trained badly.
-    steps = [row for row in run.steps if math.isfinite(row["loss"] or 0.0)]
-    diagnosis = diagnosis_of(replace(run, steps=steps, evidence=[*run.evidence, *rows]))
+    # How well three steps fitted the batch says nothing.
+    seen = [row for row in watch.run.evidence if row["experiment"] != "sample"]
+    for row in seen:
+        if row["experiment"] == "loop":
+            row["inspected"] = True
+    diagnosis = diagnosis_of(replace(watch.run, evidence=[*seen, *rows]))
     if show:
         print_diagnosis(diagnosis)
     return diagnosis
@@ -163,7 +170,7 @@ def _one_batch(
     asked = y.detach().cpu().numpy() if isinstance(y, Tensor) else None
 
     def fit_by(outputs: Any) -> float | None:
-        tensors = tensors_in(outputs)
+        tensors = outputs_of(outputs)
         if asked is None or reading.output is None or len(tensors) <= reading.output:
             return None
         said = tensors[reading.output].float().cpu().numpy()
@@ -195,7 +202,13 @@ def _one_batch(
 
         return step, fit
 
-    return one_batch(start, lr=usual)
+    began = time.perf_counter()
+    step, _ = start(0)
+    for _ in range(3):
+        step(usual)
+    a_step = (time.perf_counter() - began) / 3
+    steps = int(min(_MOST_STEPS, max(_FEWEST_STEPS, _SECONDS / len(_FACTORS) / 3 / a_step)))
+    return one_batch(start, lr=usual, steps=steps, factors=_FACTORS)
 
 
 def _as_said(asked: np.ndarray, said: np.ndarray, name: str) -> np.ndarray | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fitwell.nn.modes import evaluating
+from fitwell.watching.checks import unwrapped
 
 _EXAMPLES = 512
 _BYTES = 64 * 2**20
@@ -35,6 +36,7 @@ class Sample:
     """The first calls of a model, up to 512 examples and 64 MiB."""
 
     calls: list[Call] = field(default_factory=list)
+    model: nn.Module | None = None  # that was called
     failure: str = ""  # why the model could not be run again
 
     @property
@@ -44,16 +46,23 @@ class Sample:
         size = sum(x.numel() * x.element_size() for x in kept if x is not None)
         return rows >= _EXAMPLES or size >= _BYTES or len(kept) >= _CALLS
 
-    def add(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def add(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+        """Keep a call; None where another model was called first."""
+        if self.model is not None and model is not self.model:
+            return None
+        self.model = model
         call = Call(copied(args), copied(kwargs))
         self.calls.append(call)
         return call
 
-    def run_again(self, model: nn.Module, device_type: str, *, training: bool = False) -> list[Any]:
+    def run_again(self, device_type: str, *, training: bool = False) -> list[Any]:
         """What the model says to each of the calls now: in evaluation mode or, with `training`, as it is;
         without gradients, with its buffers and all random numbers put back afterwards. Nothing where it
         cannot be run."""
-        outputs = []
+        outputs: list[Any] = []
+        if self.model is None:
+            return outputs
+        model = unwrapped(self.model)
         try:
             with untouched(model, device_type, training=training):
                 for call in self.calls:
@@ -99,6 +108,12 @@ def copied(value: Any) -> Any:
     if type(value) in (tuple, list):
         return type(value)(copied(item) for item in value)
     return value
+
+
+def outputs_of(value: Any) -> list[Tensor]:
+    """The tensors that a loss may be computed from: no scalars, where there are others."""
+    given = tensors_in(value)
+    return [tensor for tensor in given if tensor.dim()] or given
 
 
 def tensors_in(value: Any) -> list[Tensor]:

@@ -15,10 +15,16 @@ from fitwell import store
 from fitwell.errors import SettingError
 from fitwell.probes import Probes, name_nonfinite
 from fitwell.record import Diagnosis, Row, Run, Scores
-from fitwell.watching.checks import check_optimizer, optimizers_in, unwrapped
+from fitwell.watching.checks import (
+    called_modules,
+    check_model,
+    check_optimizer,
+    optimizers_in,
+    unwrapped,
+)
 from fitwell.watching.conclude import Seen, conclude
 from fitwell.watching.loss_graph import LossReading, read_loss, targets_of
-from fitwell.watching.sample import Call, Sample, first_tensor, tensors_in
+from fitwell.watching.sample import Call, Sample, first_tensor, outputs_of
 
 PROBE_EVERY = 50  # steps; more often at first
 _FIRST_NORMS = 100  # steps of which all gradients' norms are measured, then those of every fifth
@@ -42,23 +48,12 @@ class Watch:
         *,
         out: str | Path | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise SettingError(
-                f"watch(model): {type(model).__name__} is no torch module. Give the nn.Module that is "
-                "trained.",
-                setting="model",
-            )
+        check_model(model)
         self.model = model
         self.optimizers = optimizers_in(optimizer)
         self.inner = unwrapped(model)
         for each in self.optimizers:
             check_optimizer(each)
-        if not any(True for _ in self.inner.parameters()):
-            raise SettingError(
-                f"watch(model): {type(self.inner).__name__} has no parameters, so there is nothing to "
-                "train. Give the module that holds the weights.",
-                setting="model",
-            )
         folder = store.new_folder(Path(out), source="watch", model="watch") if out else None
         self.run = Run(status="running", folder=folder)
         if folder:
@@ -74,11 +69,13 @@ class Watch:
         self._outputs: list[Tensor] = []
         self._gradients: dict[int, Tensor] = {}
         self._call: Call | None = None
+        self._caller: nn.Module | None = None  # whose forward pass this step's is
         self._examples = 0
         self._norm: Tensor | None = None
         self._rate = math.nan
         self._stepped = 0  # steps of the optimizer since the last loss
         self._probing = False
+        self._closure = False  # whether the optimizer was given one
         self._closed = False
         self._began = self._left = time.perf_counter()
         self._started = self._began
@@ -185,7 +182,7 @@ class Watch:
             handle.remove()
         self._handles = []
         self._probes.close()
-        self._outputs, self._gradients, self._call = [], {}, None
+        self._outputs, self._gradients, self._call, self._caller = [], {}, None, None
         self.run.seconds = time.perf_counter() - self._started
         if self.run.status == "running":
             self.run.status = "done"
@@ -197,42 +194,57 @@ class Watch:
     def _attach(self) -> None:
         """Hooks on the model as it is called, wrappers and all, and on each optimizer."""
         self._handles = [
-            self.model.register_forward_pre_hook(self._called, with_kwargs=True),
-            self.model.register_forward_hook(self._said),
+            handle
+            for module in called_modules(self.model)
+            for handle in (
+                module.register_forward_pre_hook(self._called, with_kwargs=True),
+                module.register_forward_hook(self._said),
+            )
         ]
         for optimizer in self.optimizers:
             self._handles += [
-                optimizer.register_step_pre_hook(lambda *_: self._before_update()),
-                optimizer.register_step_post_hook(lambda *_: self._after_update()),
+                optimizer.register_step_pre_hook(self._steps),
+                optimizer.register_step_post_hook(self._has_stepped),
             ]
 
     def _called(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not model.training or not torch.is_grad_enabled():
             self._left = math.nan  # an evaluation is no waiting
             return
-        if self._outputs:
+        if self._caller is not None:
             return
+        self._caller = model
         waited = time.perf_counter() - self._left - _OWN
         self._waiting += waited if waited > 0 else 0.0
         x = first_tensor((args, kwargs))
         self._examples = len(x) if x is not None and x.dim() else 1
         if not self.sample.full:
-            self._call = self.sample.add(args, kwargs)
+            self._call = self.sample.add(model, args, kwargs)
 
     def _said(self, model: nn.Module, args: Any, output: Any) -> None:
-        if not model.training or not torch.is_grad_enabled() or self._outputs:
+        if model is not self._caller or self._outputs:
             return
-        given = [tensor for tensor in tensors_in(output) if tensor.grad_fn is not None]
-        self._outputs = [tensor for tensor in given if tensor.dim()] or given
+        self._outputs = outputs_of(output)
         if self._call is not None or self._probing:
             for place, tensor in enumerate(self._outputs):
-                tensor.register_hook(self._keeper(place))
+                if tensor.requires_grad:
+                    tensor.register_hook(self._keeper(place))
 
     def _keeper(self, place: int) -> Any:
         def keep(gradient: Tensor) -> None:
             self._gradients[place] = gradient.detach()
 
         return keep
+
+    def _steps(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._closure = (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
+        if not self._closure:  # which computes the gradients within the step
+            self._before_update()
+
+    def _has_stepped(self, *_: object) -> None:
+        if self._closure:
+            self._before_update()
+        self._after_update()
 
     @torch.no_grad()
     def _before_update(self) -> None:
@@ -271,7 +283,7 @@ class Watch:
                 reading = read_loss(loss, self._outputs, self.inner.parameters())
                 self.seen.reading = self.seen.reading or reading
                 self._ask(reading, float(value))
-        self._outputs, self._gradients, self._call = [], {}, None
+        self._outputs, self._gradients, self._call, self._caller = [], {}, None, None
 
     def _ask(self, reading: LossReading, loss: float) -> None:
         """Keep what the network was asked for, as far as the gradient tells it."""
@@ -345,15 +357,13 @@ class Watch:
         if not self.sample.calls or self._closed:
             return
         with self._probes.watch_activations(self.inner) as activations:
-            outputs = self.sample.run_again(self.inner, self._device.type)
+            outputs = self.sample.run_again(self._device.type)
         if not outputs:
             return
         step = max(0, len(self.run.steps) - 1)
         self.run.probes += activations.rows(step, self._epoch)
         self.seen.outputs = outputs
-        self.seen.outputs_training = self.sample.run_again(
-            self.inner, self._device.type, training=True
-        )
+        self.seen.outputs_training = self.sample.run_again(self._device.type, training=True)
 
     def concluded(self, *, measure: bool = False) -> Run:
         """The run as it is so far, with the evidence of its end."""
