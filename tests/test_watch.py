@@ -495,6 +495,31 @@ def test_compiled_and_wrapped_models() -> None:
     assert names(watch) == []
 
 
+DISTRIBUTED = """
+import os, sys, torch, fitwell as fw
+from torch import nn
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+torch.manual_seed(0)
+model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(1)))
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+with fw.watch(model, optimizer) as watch:
+    for step in range(10):
+        loss = nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.randint(3, (8,)))
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+        watch.step(loss)
+layers = sorted({row["layer"] for row in watch.run.probes if row["kind"] == "step"})
+print(layers, [finding.name for finding in watch.diagnose(show=False)][:1])
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_distributed_models() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DISTRIBUTED], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "['0', '2'] ['head_loss_mismatch']"
+
+
 def test_a_model_that_cannot_be_run_again_says_so() -> None:
     class Once(nn.Module):
         def __init__(self) -> None:

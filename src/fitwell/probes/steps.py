@@ -177,17 +177,19 @@ class Probes:
 def weight_layers(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Each module's own weights of two or more dimensions, by module name; shared ones once.
 
-    A parameter of the model itself goes under its own name. A model that has only vectors (a
-    scale a feature) gives those.
+    A parameter of the model itself goes under its own name, and so does one of a list or dictionary of
+    parameters. A model that has only vectors (a scale a feature) gives those.
     """
     found: dict[int, dict[str, list[nn.Parameter]]] = {1: {}, 2: {}}
     taken: set[int] = set()
     for name, module in model.named_modules():
+        listed = isinstance(module, nn.ParameterList | nn.ParameterDict)
         for own, weight in module.named_parameters(recurse=False):
             if id(weight) in taken or isinstance(weight, nn.UninitializedParameter):
                 continue
             taken.add(id(weight))
-            found[2 if weight.dim() >= 2 else 1].setdefault(name or own, []).append(weight)
+            layer = f"{name}.{own}" if name and listed else name or own
+            found[2 if weight.dim() >= 2 else 1].setdefault(layer, []).append(weight)
     return found[2] or found[1]
 
 
