@@ -500,7 +500,8 @@ import os, sys, torch, fitwell as fw
 from torch import nn
 torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
 torch.manual_seed(0)
-model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(1)))
+inner = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(1))
+model = nn.parallel.DistributedDataParallel(inner)
 optimizer = torch.optim.SGD(model.parameters(), 0.1)
 with fw.watch(model, optimizer) as watch:
     for step in range(10):
