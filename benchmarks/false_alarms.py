@@ -1,0 +1,195 @@
+"""How often a finding is wrong, and how often it is missed.
+
+A run is *healthy* when no remedy of the catalogue helps it: each case (a family on a data set) is
+improved by every remedy there is, but for another family, until a screen over all of them and a
+confirmation of the best two give no `helps`. That is its healthy recipe. Each fresh sample of the data
+that is cross-validated by it is a healthy run, and every finding of it a false alarm.
+
+`python -m benchmarks.false_alarms`: rows are saved one by one, and what is done is not done again.
+Thresholds may be chosen by the cases of the half "fit"; the table is of the half "report".
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import common
+from benchmarks.alarm_cases import CASES, Case, sample
+from fitwell.data.types import Data
+from fitwell.errors import FitwellError
+from fitwell.findings import RULES
+from fitwell.improve.evidence import gather
+from fitwell.improve.variants import variants_of
+from fitwell.recipe import Recipe
+from fitwell.record import Finding, Remedy, Run
+from fitwell.remedies import REMEDIES, name_of
+from fitwell.resolve import complete
+from fitwell.trials.bench import Bench, Budget, Variant
+from fitwell.trials.executor import LocalExecutor
+from fitwell.trials.protocol import REPEATS, judge, screen
+from fitwell.trials.trial import Task
+
+FAMILY = "other_family"  # the remedy that is left out
+SEEDS = 35  # healthy runs a case
+MOST_ROUNDS = 6
+ALLOWED = 4  # false alarms in 200 healthy runs
+
+
+def main() -> None:
+    result = common.load("false_alarms")
+    # The half that is reported first.
+    cases = sorted(CASES, key=lambda case: case.half != "report")
+    for case in cases:
+        if not common.done(result, stage="heal", case=case.name):
+            common.add(result, healed(case))
+            summarise(result)
+    for seed in range(SEEDS):
+        for case in cases:
+            if not common.done(result, stage="healthy", case=case.name, seed=seed):
+                common.add(result, healthy(case, recipe_of(result, case), seed))
+        summarise(result)
+    print(result["summary"])
+
+
+def recipe_of(result: dict[str, Any], case: Case) -> Recipe:
+    row = next(r for r in result["rows"] if r["stage"] == "heal" and r["case"] == case.name)
+    return Recipe(row["recipe"])
+
+
+def healed(case: Case) -> dict[str, Any]:
+    """Improve a case by every remedy until none helps; the recipe that is left."""
+    began = time.perf_counter()
+    data = sample(case, 10_000)
+    first = complete({"model.name": case.family, **case.settings}, data.spec)
+    folder = Path(tempfile.mkdtemp())
+    adopted: list[dict[str, Any]] = []
+    with LocalExecutor(data, folder) as executor:
+        bench = Bench(data, executor, Budget(None), lambda *a, **k: None, first)
+        current, known, repeat, fresh = Variant("baseline", first), [first], 0, 1
+        for number in range(1, MOST_ROUNDS + 1):
+            runs = bench.run(folds_of(bench, current, repeat))
+            if number == 1:
+                bench.settle_precision(runs)
+            proposed = [(r, "") for r in all_remedies(current.recipe, data)]
+            variants, _ = variants_of(
+                proposed, current.recipe, data.spec, round_number=number, known_recipes=known
+            )
+            screening = screen(bench, current, variants, repeat=repeat, round_number=number)
+            verdicts = judge(bench, current, screening, first_repeat=fresh, round_number=number)
+            helping = sorted(
+                (v for v in verdicts if v.decision == "helps"), key=lambda v: -v.effect
+            )
+            if not helping:
+                break
+            best = helping[0]
+            adopted.append({"remedy": best.remedy, "effect": best.effect, "low": best.low})
+            current = next(v for v in variants if v.remedy == best.remedy)
+            known.append(current.recipe)
+            repeat, fresh = fresh, fresh + REPEATS
+        metric = bench.metric
+    shutil.rmtree(folder)
+    scores = [run.scores["held_out"][metric] for run in runs if run.scores]
+    return {
+        "stage": "heal",
+        "case": case.name,
+        "half": case.half,
+        "adopted": adopted,
+        "healthy": not helping,
+        "tried": len(variants),
+        "metric": metric,
+        "score": sum(scores) / len(scores),
+        "seconds": time.perf_counter() - began,
+        "recipe": dict(current.recipe),
+    }
+
+
+def all_remedies(recipe: Recipe, data: Data) -> list[Remedy]:
+    """The first guess of every remedy but another family."""
+    nothing = Finding("nothing_wrong", "low", {}, "")
+    found = []
+    for name, guess in REMEDIES.items():
+        edits = [] if name == FAMILY else guess(recipe, data.spec, nothing)
+        found += [Remedy(name_of(edit, recipe), edit) for edit in edits[:1]]
+    return found
+
+
+def folds_of(bench: Bench, variant: Variant, repeat: int) -> list[Task]:
+    return [bench.task(variant, repeat, fold) for fold in range(bench.folds)]
+
+
+def healthy(case: Case, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """A fresh sample, cross-validated by the healthy recipe: what is found."""
+    data = sample(case, seed)
+    row = diagnosed(data, recipe.edit({"train.seed": seed}))
+    return {"stage": "healthy", "case": case.name, "half": case.half, "seed": seed, **row}
+
+
+def diagnosed(data: Data, recipe: Recipe) -> dict[str, Any]:
+    """Findings of a cross-validation and of the experiments beside it, with its mean score."""
+    from dataclasses import replace
+
+    from fitwell.findings import diagnose
+
+    began = time.perf_counter()
+    folder = Path(tempfile.mkdtemp())
+    seed = int(recipe["train.seed"])  # type: ignore[arg-type]
+    count = int(recipe["data.folds"])  # type: ignore[arg-type]
+    with LocalExecutor(data, folder) as executor:
+        runs: Sequence[Run] = executor.run(
+            [Task(recipe, fold, 0, seed, variant="run") for fold in range(count)]
+        )
+    shutil.rmtree(folder)
+    try:
+        rows = gather(data, recipe, runs, repeat=0, seed=seed)
+    except FitwellError:
+        rows = []
+    diagnosis = diagnose([replace(runs[0], evidence=[*runs[0].evidence, *rows]), *runs[1:]])
+    metric = str(recipe["score.name"])
+    scores = [r.scores["held_out"][metric] for r in runs if "held_out" in r.scores]
+    return {
+        "findings": [
+            {
+                "name": finding.name,
+                "confidence": finding.confidence,
+                "explained": "explained_by" in finding.evidence,
+                "evidence": dict(finding.evidence),
+            }
+            for finding in diagnosis
+        ],
+        "not_assessed": [entry.name for entry in diagnosis.not_assessed],
+        "score": sum(scores) / len(scores) if scores else None,
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def summarise(result: dict[str, Any]) -> None:
+    """False alarms of each finding, by half."""
+    result["limits"] = dict.fromkeys(RULES, f"at most {ALLOWED} of 200 healthy runs")
+    summary: dict[str, Any] = {}
+    for half in ("report", "fit"):
+        rows = [r for r in result["rows"] if r["stage"] == "healthy" and r["half"] == half]
+        told = {
+            name: sum(any(f["name"] == name for f in row["findings"]) for row in rows)
+            for name in RULES
+        }
+        assessed = {name: sum(name not in row["not_assessed"] for row in rows) for name in RULES}
+        summary[f"healthy runs, {half}"] = {
+            "runs": len(rows),
+            "cases": len({row["case"] for row in rows}),
+            "with any finding": sum(bool(row["findings"]) for row in rows),
+            "with a finding of high confidence": sum(
+                any(f["confidence"] == "high" for f in row["findings"]) for row in rows
+            ),
+            "false alarms": {
+                name: f"{told[name]} of {assessed[name]}" for name in RULES if assessed[name]
+            },
+        }
+    result["summary"] = summary
+    common.save(result)
+
+
+if __name__ == "__main__":
+    main()
