@@ -335,3 +335,19 @@ def test_findings_and_remedies_import_no_torch() -> None:
         "assert not {'torch', 'scipy', 'sklearn'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_each_finding_has_a_picture_of_its_own_evidence(name: str) -> None:
+    from fitwell.findings.reading import metric_of
+    from fitwell.report.evidence import PICTURES, picture
+
+    drawn = []
+    for build in SICK[name]:
+        runs = build()
+        finding = next(f for f in diagnose(runs) if f.name == name)
+        metric = metric_of(runs) or "accuracy"
+        image = picture(finding, runs, metric)
+        assert image is not None and image.startswith("data:image/")
+        drawn.append(PICTURES[name](finding, runs, metric) if name in PICTURES else None)
+    assert name in ("leakage",) or any(drawn), "only the curve of the scores"

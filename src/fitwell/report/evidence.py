@@ -1,6 +1,7 @@
 """A small picture for each finding, drawn from the recorded rows that it speaks about."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -22,7 +23,12 @@ def picture(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
     if not runs:
         return None
     paint = PICTURES.get(finding.name, score_curve)
-    return paint(finding, runs, metric) or score_curve(finding, runs, metric)
+    others = (score_curve, by_step("loss", "Loss by step"))
+    if max(len(run.epochs) for run in runs) < 2:  # a curve of one epoch is a point
+        others = others[::-1]
+        paint = others[0] if paint in (score_curve, loss_curve) else paint
+    found = (draw_it(finding, runs, metric) for draw_it in (paint, *others))
+    return next((image for image in found if image is not None), None)
 
 
 def score_curve(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
@@ -116,6 +122,106 @@ def share_of_units(name: str, heading: str, colour: str) -> Picture:
     return picture_of
 
 
+def by_step(name: str, heading: str) -> Picture:
+    """A value of the step rows over the training, each run a line; powers of ten where it spans several."""
+
+    def picture_of(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
+        lines = []
+        for run in runs:
+            rows = [(r.get("step", n), r.get(name)) for n, r in enumerate(run.steps)]
+            lines.append(np.array([(at, v) for at, v in rows if v is not None], float))
+        lines = [line for line in lines if len(line) > 1 and (line[:, 1] > 0).all()]
+        if not lines:
+            return None
+
+        def paint(axes: "Axes") -> None:
+            for line in lines:
+                axes.plot(line[:, 0], line[:, 1], color=BLUE, linewidth=0.8, alpha=0.8)
+            values = np.concatenate([line[:, 1] for line in lines])
+            if values.max() > 30 * np.median(values):
+                powers_of_ten(axes)
+            axes.set_title(heading)
+            axes.set_xlabel("step")
+
+        return draw(paint, **SIZE)
+
+    return picture_of
+
+
+def signal_by_depth(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
+    """What enters each layer at the first step; of units that start alike their share by layer."""
+    name = "twins" if "twins" in finding.evidence else "input_rms"
+    first = [replace(run, probes=[p for p in run.probes if p.get("step") == 0]) for run in runs]
+    layers, median, _ = by_layer(first, "step", name)
+    if len(layers) < 2 or not (median > 0).any():
+        return None
+
+    def paint(axes: "Axes") -> None:
+        if name == "twins":
+            axes.bar(range(len(layers)), median, color=ORANGE, width=0.6)
+            axes.set_title("Units that start like another")
+        else:
+            axes.plot(range(len(layers)), median, "o-", color=RED, markersize=4)
+            powers_of_ten(axes)
+            axes.set_title("Signal into each layer at first")
+        _name_layers(axes, layers)
+
+    return draw(paint, **SIZE)
+
+
+def still_layers(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
+    """The update of each layer; a cross at the bottom where there is none."""
+    layers, median, _ = by_layer(runs, "step", "update_ratio")
+    if not layers:
+        return None
+    moved = median > 0
+
+    def paint(axes: "Axes") -> None:
+        at = np.arange(len(layers))
+        axes.plot(at[moved], median[moved], "o", color=BLUE, markersize=4)
+        floor = median[moved].min() / 10 if moved.any() else 1e-6
+        axes.plot(at[~moved], np.full((~moved).sum(), floor), "x", color=RED, markersize=6)
+        powers_of_ten(axes)
+        axes.set_title("Update / weight (cross: none)")
+        _name_layers(axes, layers)
+
+    return draw(paint, **SIZE)
+
+
+def bars(heading: str, *named: tuple[str, str], usual: float | None = None) -> Picture:
+    """Numbers of the evidence beside each other; those that are not there are left out.
+
+    Args:
+        named: (key of the evidence, what it is called).
+        usual: a dotted line at what would be well.
+    """
+
+    def picture_of(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
+        found = [
+            (label, float(value))
+            for key, label in named
+            if isinstance(value := finding.evidence.get(key), int | float)
+        ]
+        if not found:
+            return None
+        values = np.array([value for _, value in found])
+        spans = bool((values > 0).all() and values.max() > 50 * values.min())
+
+        def paint(axes: "Axes") -> None:
+            axes.bar(range(len(found)), values, color=ORANGE, width=0.5)
+            if usual is not None:
+                axes.axhline(usual, color=MUTED, linestyle=":", linewidth=1)
+            if spans:
+                powers_of_ten(axes)
+            axes.set_xticks(range(len(found)), [label for label, _ in found])
+            axes.set_xlim(-0.6, len(found) - 0.4)
+            axes.set_title(heading)
+
+        return draw(paint, **SIZE)
+
+    return picture_of
+
+
 def _name_layers(axes: "Axes", layers: Sequence[str]) -> None:
     step = max(1, -(-len(layers) // 5))
     places = list(range(0, len(layers), step))
@@ -132,7 +238,37 @@ PICTURES: dict[str, Picture] = {
     "lr_too_low": update_size,
     "lr_too_high": update_size,
     "vanishing_gradient": gradient_by_depth,
-    "exploding_gradient": gradient_by_depth,
+    "exploding_gradient": by_step("grad_norm", "Gradient's norm by step"),
+    "no_gradient": still_layers,
+    "bad_init": signal_by_depth,
+    "head_loss_mismatch": bars("Outputs", ("low", "least"), ("high", "largest")),
+    "unreachable_targets": bars(
+        "Said, and asked for",
+        *(("said_low", "least said"), ("said_high", "most said"), ("target_mean", "asked, mean")),
+    ),
+    "bad_target": bars("Spread", ("std", "training"), ("validation_std", "validation")),
+    "unscaled_inputs": bars(
+        "Scale of the inputs",
+        *(("scale_low", "usual"), ("scale_high", "largest"), ("rms", "all")),
+    ),
+    "cannot_fit_one_batch": bars("Fit of one batch", ("fit", "reached"), usual=1.0),
+    "linear_network": bars(
+        "Score", ("train", "training"), ("linear_held_out", "linear, new examples")
+    ),
+    "over_regularised": bars(
+        "Pull of the penalties over the data's", ("penalty_over_data", ""), usual=1.0
+    ),
+    "class_imbalance": bars("Found", ("worst_class_recall", "worst class"), ("accuracy", "all")),
+    "label_noise": bars(
+        "Other label than said",
+        *(("wrong_where_surest", "surest quarter"), ("wrong_in_the_next_quarter", "next quarter")),
+    ),
+    "shift": bars(
+        "Training and held-out",
+        *(("auc", "told apart"), ("fit_in_training", "fit, training"), ("fit", "fit, evaluation")),
+    ),
+    "cannot_tell": bars("Effect", ("smallest_effect", "least to be seen"), ("asked", "asked for")),
+    "slow_pipeline": bars("Share of the time waiting", ("waiting", ""), usual=0.25),
     "dying_relu": share_of_units("dead", "Units that never fire", ORANGE),
     "saturated_activation": share_of_units("saturated", "Saturated units", ORANGE),
 }
