@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fitwell.record import Run, Verdict
-from fitwell.report.figures import BLUE, GREEN, GREY, INK, MUTED, ORANGE, RED, draw
+from fitwell.report.figures import BLUE, GREEN, GREY, INK, MUTED, ORANGE, RED, draw, powers_of_ten
 from fitwell.report.wording import metric_word, number, short
 
 if TYPE_CHECKING:
@@ -85,6 +85,33 @@ def learning_curve(
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.legend(loc="best")
+
+    return draw(paint, width=width, height=height)
+
+
+def step_curve(
+    runs: Sequence[Run], name: str, heading: str, *, width: float = 4.4, height: float = 2.7
+) -> str | None:
+    """A value of the step rows over the training, each run a line; powers of ten where it spans several.
+
+    None where it is not recorded, or not positive.
+    """
+    lines = []
+    for run in runs:
+        rows = [(row.get("step", n), row.get(name)) for n, row in enumerate(run.steps)]
+        lines.append(np.array([(at, value) for at, value in rows if value is not None], float))
+    lines = [line for line in lines if len(line) > 1 and (line[:, 1] > 0).all()]
+    if not lines:
+        return None
+
+    def paint(axes: "Axes") -> None:
+        for line in lines:
+            axes.plot(line[:, 0], line[:, 1], color=BLUE, linewidth=0.8, alpha=0.8)
+        values = np.concatenate([line[:, 1] for line in lines])
+        if values.max() > 30 * np.median(values):
+            powers_of_ten(axes)
+        axes.set_title(heading)
+        axes.set_xlabel("step")
 
     return draw(paint, width=width, height=height)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from fitwell.record import Finding, Run
-from fitwell.report.curves import learning_curve
+from fitwell.report.curves import learning_curve, step_curve
 from fitwell.report.figures import BLUE, GREEN, MUTED, ORANGE, RED, draw, powers_of_ten
 from fitwell.report.wording import metric_word
 
@@ -123,27 +123,10 @@ def share_of_units(name: str, heading: str, colour: str) -> Picture:
 
 
 def by_step(name: str, heading: str) -> Picture:
-    """A value of the step rows over the training, each run a line; powers of ten where it spans several."""
+    """A value of the step rows over the training."""
 
     def picture_of(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
-        lines = []
-        for run in runs:
-            rows = [(r.get("step", n), r.get(name)) for n, r in enumerate(run.steps)]
-            lines.append(np.array([(at, v) for at, v in rows if v is not None], float))
-        lines = [line for line in lines if len(line) > 1 and (line[:, 1] > 0).all()]
-        if not lines:
-            return None
-
-        def paint(axes: "Axes") -> None:
-            for line in lines:
-                axes.plot(line[:, 0], line[:, 1], color=BLUE, linewidth=0.8, alpha=0.8)
-            values = np.concatenate([line[:, 1] for line in lines])
-            if values.max() > 30 * np.median(values):
-                powers_of_ten(axes)
-            axes.set_title(heading)
-            axes.set_xlabel("step")
-
-        return draw(paint, **SIZE)
+        return step_curve(runs, name, heading, **SIZE)
 
     return picture_of
 
@@ -179,9 +162,10 @@ def still_layers(finding: Finding, runs: Sequence[Run], metric: str) -> str | No
     def paint(axes: "Axes") -> None:
         at = np.arange(len(layers))
         axes.plot(at[moved], median[moved], "o", color=BLUE, markersize=4)
-        floor = median[moved].min() / 10 if moved.any() else 1e-6
-        axes.plot(at[~moved], np.full((~moved).sum(), floor), "x", color=RED, markersize=6)
+        low, high = (median[moved].min(), median[moved].max()) if moved.any() else (1e-5, 1e-3)
+        axes.plot(at[~moved], np.full((~moved).sum(), low / 10), "x", color=RED, markersize=6)
         powers_of_ten(axes)
+        axes.set_ylim(low / 20, high * 20)
         axes.set_title("Update / weight (cross: none)")
         _name_layers(axes, layers)
 
@@ -255,9 +239,7 @@ PICTURES: dict[str, Picture] = {
     "linear_network": bars(
         "Score", ("train", "training"), ("linear_held_out", "linear, new examples")
     ),
-    "over_regularised": bars(
-        "Pull of the penalties over the data's", ("penalty_over_data", ""), usual=1.0
-    ),
+    "over_regularised": bars("Pull of penalties / of data", ("penalty_over_data", ""), usual=1.0),
     "class_imbalance": bars("Found", ("worst_class_recall", "worst class"), ("accuracy", "all")),
     "label_noise": bars(
         "Other label than said",

@@ -11,7 +11,7 @@ import numpy as np
 from fitwell import store
 from fitwell.record import Diagnosis, Finding, Verdict
 from fitwell.report import mistakes, model, varying, wording
-from fitwell.report.curves import learning_curve, shared_limits, verdict_plot
+from fitwell.report.curves import learning_curve, shared_limits, step_curve, verdict_plot
 from fitwell.report.evidence import picture
 from fitwell.report.examples import contact_sheet
 from fitwell.report.facts import Facts, explained_mistakes, gather, held_out_predictions
@@ -164,11 +164,14 @@ def _validation_note(facts: Facts) -> str:
 
 def curves(facts: Facts) -> list[tuple[str, str]]:
     """(heading, picture) of score and loss by epoch, before and after beside each other on equal
-    axes."""
+    axes; of a single epoch the loss by step."""
     arms = [("", facts.final_folds)]
     if facts.kind == "improvement" and facts.changes and facts.baseline_folds:
         arms = [("Before: ", facts.baseline_folds), ("After: ", facts.final_folds)]
     pictures = []
+    if max((len(run.epochs) for _, runs in arms for run in runs), default=0) < 2:
+        picture = step_curve([run for _, runs in arms for run in runs], "loss", "Loss by step")
+        return [("Loss by step", picture)] if picture else []
     for metric in dict.fromkeys((facts.metric, "loss")):
         limits = shared_limits([runs for _, runs in arms], metric)
         for before, runs in arms:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,8 @@ class Watch:
         from fitwell.report import html
 
         run = self.concluded(measure=False)
-        return html.write_report(run, Path(path), diagnosis=diagnosis_of(run))
+        source = f"a watched loop of {type(self.inner).__name__}"
+        return html.write_report(run, Path(path), diagnosis=diagnosis_of(run), source=source)
 
     def close(self) -> None:
         """Stop watching: every hook is removed, and the record is complete."""
@@ -397,11 +399,18 @@ class Watch:
 
 
 def diagnosis_of(run: Run) -> Diagnosis:
-    """Findings with advice: of somebody else's loop there is no recipe to edit."""
+    """Findings with advice: of somebody else's loop there is no recipe to edit, nor settings of one."""
     from fitwell.findings import diagnose
     from fitwell.remedies import with_remedies
+    from fitwell.settings import all_names
 
-    return with_remedies(diagnose([run]))
+    known = set(all_names())
+    found = with_remedies(diagnose([run]))
+    findings = [
+        replace(finding, settings=tuple(n for n in finding.settings if n not in known))
+        for finding in found.findings
+    ]
+    return replace(found, findings=findings)
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:
