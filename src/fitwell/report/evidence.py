@@ -172,12 +172,15 @@ def still_layers(finding: Finding, runs: Sequence[Run], metric: str) -> str | No
     return draw(paint, **SIZE)
 
 
-def bars(heading: str, *named: tuple[str, str], usual: float | None = None) -> Picture:
+def bars(
+    heading: str, *named: tuple[str, str], usual: float | None = None, powers: bool = False
+) -> Picture:
     """Numbers of the evidence beside each other; those that are not there are left out.
 
     Args:
         named: (key of the evidence, what it is called).
         usual: a dotted line at what would be well.
+        powers: on a scale of powers of ten, where the numbers allow it.
     """
 
     def picture_of(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
@@ -189,7 +192,7 @@ def bars(heading: str, *named: tuple[str, str], usual: float | None = None) -> P
         if not found:
             return None
         values = np.array([value for _, value in found])
-        spans = bool((values > 0).all() and values.max() > 50 * values.min())
+        spans = powers and bool((values > 0).all())
 
         def paint(axes: "Axes") -> None:
             axes.bar(range(len(found)), values, color=ORANGE, width=0.5)
@@ -234,6 +237,7 @@ PICTURES: dict[str, Picture] = {
     "unscaled_inputs": bars(
         "Scale of the inputs",
         *(("scale_low", "usual"), ("scale_high", "largest"), ("rms", "all")),
+        powers=True,
     ),
     "cannot_fit_one_batch": bars("Fit of one batch", ("fit", "reached"), usual=1.0),
     "linear_network": bars(

@@ -170,7 +170,9 @@ def curves(facts: Facts) -> list[tuple[str, str]]:
         arms = [("Before: ", facts.baseline_folds), ("After: ", facts.final_folds)]
     pictures = []
     if max((len(run.epochs) for _, runs in arms for run in runs), default=0) < 2:
-        picture = step_curve([run for _, runs in arms for run in runs], "loss", "Loss by step")
+        picture = step_curve(
+            [run for _, runs in arms for run in runs], "loss", "Loss by step", width=9.2
+        )
         return [("Loss by step", picture)] if picture else []
     for metric in dict.fromkeys((facts.metric, "loss")):
         limits = shared_limits([runs for _, runs in arms], metric)
