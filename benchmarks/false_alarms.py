@@ -5,6 +5,10 @@ improved by every remedy there is, but for another family, until a screen over a
 confirmation of the best two give no `helps`. That is its healthy recipe. Each fresh sample of the data
 that is cross-validated by it is a healthy run, and every finding of it a false alarm.
 
+A run is *sick* when a fault of `alarm_faults` was put into it, its severity drawn at random, and, where the
+fault must harm, its score is worse than the healthy runs' by more than they differ: the fault is detected
+where a finding of its cause is there.
+
 `python -m benchmarks.false_alarms`: rows are saved one by one, and what is done is not done again.
 Thresholds may be chosen by the cases of the half "fit"; the table is of the half "report".
 """
@@ -13,16 +17,21 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import common
 from benchmarks.alarm_cases import CASES, Case, sample
+from benchmarks.alarm_faults import FAULTS, Fault, made
 from fitwell.data.types import Data
 from fitwell.errors import FitwellError
-from fitwell.findings import RULES
+from fitwell.findings import RULES, diagnose
 from fitwell.improve.evidence import gather
 from fitwell.improve.variants import variants_of
+from fitwell.metrics import METRICS
 from fitwell.recipe import Recipe
 from fitwell.record import Finding, Remedy, Run
 from fitwell.remedies import REMEDIES, name_of
@@ -34,6 +43,7 @@ from fitwell.trials.trial import Task
 
 FAMILY = "other_family"  # the remedy that is left out
 SEEDS = 35  # healthy runs a case
+SICK = 90  # sick runs a fault: three of four in the half that is reported
 MOST_ROUNDS = 6
 ALLOWED = 4  # false alarms in 200 healthy runs
 
@@ -50,6 +60,17 @@ def main() -> None:
         for case in cases:
             if not common.done(result, stage="healthy", case=case.name, seed=seed):
                 common.add(result, healthy(case, recipe_of(result, case), seed))
+        summarise(result)
+    for seed in range(SICK):
+        for name in FAULTS:
+            for case in [cases[(seed + place) % len(cases)] for place in range(len(cases))]:
+                if case.half != ("report" if seed % 4 else "fit"):
+                    continue
+                key = {"stage": "sick", "fault": name, "seed": seed}
+                if not common.done(result, **key):
+                    row = sick(case, recipe_of(result, case), name, seed)
+                    if row is not None:
+                        common.add(result, {**key, **row})
         summarise(result)
     print(result["summary"])
 
@@ -127,12 +148,19 @@ def healthy(case: Case, recipe: Recipe, seed: int) -> dict[str, Any]:
     return {"stage": "healthy", "case": case.name, "half": case.half, "seed": seed, **row}
 
 
+def sick(case: Case, recipe: Recipe, name: str, seed: int) -> dict[str, Any] | None:
+    """A fresh sample with a fault: what is found; None where the fault does not suit the case."""
+    random = np.random.default_rng([seed, list(FAULTS).index(name), 61])
+    found = made(name, sample(case, 1000 + seed), recipe.edit({"train.seed": seed}), random)
+    if found is None:
+        return None
+    data, changed = found
+    edits = {key: new for key, (_, new) in recipe.changes(changed).items() if key != "train.seed"}
+    return {"case": case.name, "half": case.half, "edits": edits, **diagnosed(data, changed)}
+
+
 def diagnosed(data: Data, recipe: Recipe) -> dict[str, Any]:
     """Findings of a cross-validation and of the experiments beside it, with its mean score."""
-    from dataclasses import replace
-
-    from fitwell.findings import diagnose
-
     began = time.perf_counter()
     folder = Path(tempfile.mkdtemp())
     seed = int(recipe["train.seed"])  # type: ignore[arg-type]
@@ -187,8 +215,36 @@ def summarise(result: dict[str, Any]) -> None:
                 name: f"{told[name]} of {assessed[name]}" for name in RULES if assessed[name]
             },
         }
+    for name, fault in FAULTS.items():
+        summary[f"sick: {name}"] = told_of(result["rows"], name, fault)
     result["summary"] = summary
     common.save(result)
+
+
+def told_of(rows: list[dict[str, Any]], name: str, fault: Fault) -> dict[str, Any]:
+    """How often the fault was named, among the runs of the reporting half that it made sick."""
+    mine = [r for r in rows if r["stage"] == "sick" and r["fault"] == name]
+    ill = [r for r in mine if r["half"] == "report" and (not fault.harms or harmed(rows, r))]
+    found = [[f for f in row["findings"] if f["name"] in fault.causes] for row in ill]
+    return {
+        "causes": list(fault.causes),
+        "drawn": len(mine),
+        "sick": len(ill),
+        "named": sum(bool(some) for some in found),
+        "named with high confidence": sum(
+            any(f["confidence"] == "high" for f in some) for some in found
+        ),
+    }
+
+
+def harmed(rows: list[dict[str, Any]], row: dict[str, Any]) -> bool:
+    """Whether a sick run's score is worse than all but the worst of its case's healthy ones."""
+    of_case = [r for r in rows if r["case"] == row["case"]]
+    metric = METRICS[next(r["metric"] for r in of_case if r["stage"] == "heal")]
+    scores = [r["score"] for r in of_case if r["stage"] == "healthy" and r["score"] is not None]
+    if row["score"] is None:
+        return True
+    return bool(scores) and all(metric.gain(row["score"], score) > 0 for score in scores)
 
 
 if __name__ == "__main__":

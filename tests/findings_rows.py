@@ -171,8 +171,15 @@ def linearity(deviation: float, layers: int = 3) -> Row:
 
 def reference(score: float, metric: str = "accuracy") -> list[Row]:
     models = {"trivial": 0.1, "nearest_neighbour": score, "linear": score - 0.05}
+    trained = {**models, "nearest_neighbour": 1.0}
     return [
-        {"experiment": "reference", "model": m, "held_out": s, "train": 1.0, "metric": metric}
+        {
+            "experiment": "reference",
+            "model": m,
+            "held_out": s,
+            "train": trained[m],
+            "metric": metric,
+        }
         for m, s in models.items()
     ]
 

@@ -79,7 +79,7 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         lambda: [imbalanced(seed, recall=0.4) for seed in range(3)],
     ],
     "leakage": [
-        lambda: with_rows(folds(), problem("duplicates_across_split")),
+        lambda: with_rows(folds(), problem("duplicate_across_split")),
         lambda: with_rows(
             folds(3), problem("target_in_features", "error"), problem("few_examples")
         ),

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import fitwell as fw
 from fitwell.data import read
 from fitwell.data.split import fold_rows
 from fitwell.data.types import Data
@@ -134,3 +136,15 @@ def test_the_first_remedies_cure_the_sick_start() -> None:
         [a.held_out["accuracy"] for a in before]
     )
     assert gained > 0.5
+
+
+def test_copies_on_both_sides_of_the_split_are_a_leak(tmp_path: Path) -> None:
+    x, y = digits().inputs[:400], digits().targets[:400]
+    doubled = np.concatenate([x, x[:120]]), np.concatenate([y, y[:120]])
+    quick = {"train.epochs": 1}
+    for name, source in (("copies", doubled), ("clean", (x, y))):
+        run = fw.fit(source, model="mlp", settings=quick, out=tmp_path / name)
+        found = {f.name: f for f in fw.diagnose(run, measure=True)}
+        assert ("leakage" in found) == (name == "copies")
+        if name == "copies":
+            assert "duplicate_across_split" in str(found["leakage"].evidence)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import fitwell as fw
 from fitwell.errors import FolderError, SettingError
-from fitwell.watching.loss_graph import LossReading, read_loss, targets_of
+from fitwell.probes.loss_graph import LossReading, read_loss, targets_of
 
 Loss = Callable[[Any, Tensor], Tensor]
 

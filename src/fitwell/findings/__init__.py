@@ -83,6 +83,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         *_NO_SIGNAL,
     ),
     "lr_too_high": (
+        "cannot_fit_one_batch",
         "exploding_gradient",
         "vanishing_gradient",
         "saturated_activation",
@@ -105,10 +106,21 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "dying_relu": ("no_gradient", "label_noise", "underfitting", "no_better_than_trivial"),
     "no_gradient": ("cannot_fit_one_batch", *_POOR_FIT),
     "cannot_fit_one_batch": _POOR_FIT,
-    "lr_too_low": ("stopped_too_early", "underfitting", "no_better_than_trivial"),
+    "lr_too_low": (
+        "cannot_fit_one_batch",
+        "stopped_too_early",
+        "underfitting",
+        "no_better_than_trivial",
+    ),
     "stopped_too_early": ("underfitting", "no_better_than_trivial"),
     "linear_network": ("cannot_fit_one_batch", "underfitting", "no_better_than_trivial"),
-    "over_regularised": ("underfitting", "no_better_than_trivial"),
+    "over_regularised": (
+        "vanishing_gradient",
+        "dying_relu",
+        "cannot_fit_one_batch",
+        "underfitting",
+        "no_better_than_trivial",
+    ),
     "underfitting": ("label_noise", "no_better_than_trivial"),
 }
 

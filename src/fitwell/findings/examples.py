@@ -160,7 +160,7 @@ def unreachable_targets(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     std, mean = median(r["std"] for r in rows), median(r["mean"] for r in rows)
     fit = median(r["fit"] for r in rows)
     # Where the loss's graph is known, only a function at the end sets bounds.
-    free = any("before" in row and not row["before"] for row in rows)
+    free = any(row.get("before") == "" for row in rows)
     bounded = beyond > _BEYOND and ends > _AT_THE_ENDS and not free
     unscaled = std > _SPREAD or (std > 0 and abs(mean) > _SPREAD * std)
     if fit >= _UNFITTED or not (bounded or unscaled):

@@ -17,6 +17,7 @@ from fitwell.findings.reading import (
     share,
     step_series,
     theil_sen,
+    weights_left,
 )
 from fitwell.record import Finding, NotAssessed, Run
 
@@ -25,6 +26,7 @@ _SPIKE = 3.0  # loss over the first losses, for at least three of five steps
 _BURST = 100.0  # first losses over the first
 _BURST_SIGN = "the loss leapt up at the first steps"
 _LARGE_UPDATE = 0.1  # of a layer's norm a step
+_SHRUNK = 0.1  # of the weights' size: steps are large beside weights that a penalty has taken away
 _SMALL_UPDATE = 2e-4  # likewise; healthy runs that still learn reach down to 4e-4
 _LATE_UPDATE = 1e-3
 _UNFITTED = 0.2  # of the first loss that is left at the end
@@ -235,7 +237,7 @@ def _broken(run: Run) -> str:
     never = best[-1] > 0.95 * first if len(best) else False
     if never and spike > 1.05 and _most_dead(run) > 0.5:
         return "the loss leapt up and the units died"
-    if _median_update(run) > _LARGE_UPDATE:
+    if _median_update(run) > _LARGE_UPDATE and not weights_left(run) < _SHRUNK:
         return "steps as large as the weights"
     return ""
 

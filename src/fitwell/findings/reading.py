@@ -123,6 +123,12 @@ def layer_medians(run: Run, key: str, *, hot_only: bool = True) -> dict[str, flo
     return medians
 
 
+def weights_left(run: Run) -> float:
+    """Size of the weights at the last measured step over that at the first: median over layers."""
+    sizes = by_layer(run, "step", "weight_rms").values()
+    return median(rows[-1][1] / rows[0][1] for rows in sizes if len(rows) > 1 and rows[0][1] > 0)
+
+
 def mean_interval(values: Sequence[float], level: float = 0.1) -> tuple[float, float]:
     """t interval of the mean over runs; of one run, the value twice.
 

@@ -12,10 +12,12 @@ from fitwell.findings.reading import (
     median,
     rounded,
     share,
+    weights_left,
 )
 from fitwell.findings.reference import short_of_reference
 from fitwell.record import Finding, NotAssessed, Run
 
+_COLLAPSED = 0.1  # of the weights' size at first
 _PULL = 1.0  # of the penalty's gradient over the data's
 _FITTED = 0.9  # of what there is to fit
 _NONE = 0.1  # below it a layer of a watched loop is taken to have no penalty: chance gives as much
@@ -30,7 +32,7 @@ def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Mechanism: the minimum of loss plus penalty lies where the loss is far from its own minimum.
     Threshold: the training score is below the reference models' (as for underfitting), and in at least half
         of the runs the penalties' gradient is larger than the data's, in the median over layers of the
-        second half of the measured steps. Of a loop that was watched, and without reference models: less
+        second half of the measured steps, or a tenth of the weights' size is left at the end. Of a loop that was watched, and without reference models: less
         than 0.9 of what there is to fit in the kept examples is fitted. Dropout and augmentation are not
         seen by it.
     Source: Krogh and Hertz 1991, NeurIPS; Goodfellow, Bengio and Courville 2016, chapter 7
@@ -41,15 +43,26 @@ def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     pulls = [_pull(run) for run in short.folds]
     if short.clear and not np.isfinite(pulls).any():
         return NotAssessed("over_regularised", "probe rows of steps (weight_rms, grad_rms)")
-    pulled = [pull > _PULL for pull in pulls]
+    # At last both pull alike on what is left of the weights.
+    shrunk = [
+        weights_left(run) < _COLLAPSED and pull > 0
+        for run, pull in zip(short.folds, pulls, strict=True)
+    ]
+    pulled = [pull > _PULL or gone for pull, gone in zip(pulls, shrunk, strict=True)]
     if not short.clear or share(pulled) < 0.5:
         return None
     evidence = rounded(
-        {"runs_pulled": sum(pulled), **short.facts, "penalty_over_data": median(pulls)}
+        {
+            "runs_pulled": sum(pulled),
+            **short.facts,
+            "penalty_over_data": median(pulls),
+            "weights_left": median(weights_left(run) for run in short.folds),
+        }
     )
-    sentence = (
-        f"{short.sentence[:-1]}; the penalties pull {median(pulls):.2g} times as hard as the data."
-    )
+    how = f"the penalties pull {median(pulls):.2g} times as hard as the data"
+    if share(shrunk) >= 0.5:
+        how = f"of the weights' size {evidence['weights_left']:.1e} is left"
+    sentence = f"{short.sentence[:-1]}; {how}."
     flags = [flag and bad for flag, bad in zip(pulled, short.flags, strict=True)]
     level = confidence(short.folds, sum(flags), strong=short.strong)
     settings = ("optim.weight_decay", "optim.l1")

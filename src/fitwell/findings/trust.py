@@ -21,8 +21,10 @@ from fitwell.trials.statistics import half_width
 
 # What `check` says of a split that tests on what was seen, or of a feature that gives the target away.
 _LEAKS = (
-    "duplicates_across_split",
-    "near_duplicates_across_split",
+    "duplicate_across_split",
+    "duplicate_across_parts",
+    "near_duplicate_across_split",
+    "near_duplicate_across_parts",
     "group_across_split",
     "time_across_split",
     "files_across_split",

@@ -21,6 +21,7 @@ REFERENCE_FOLDS = 1  # a reference costs a second or two a fold, and varies less
 RANGE_STEPS = 100
 MOST_PLACES = 20  # of a problem that are kept
 OF_DATA = ("check", "reference", "domain")  # experiments that depend on the data alone
+FACTORS = (1.0, 0.1, 10.0, 0.01)  # of the learning rate: one that does not suit is another fault
 BATCH = 32  # examples that must be learned by heart
 
 
@@ -78,7 +79,8 @@ def gather(
             )
             if "one_batch" not in have and not isinstance(short, str) and short.clear:
                 start = batch_starter(data, recipe, repeat=repeat, seed=seed)
-                rows += one_batch(start, lr=float(recipe["optim.lr"]))  # type: ignore[arg-type]
+                lr = float(recipe["optim.lr"])  # type: ignore[arg-type]
+                rows += one_batch(start, lr=lr, factors=FACTORS)
     except (FitwellError, ArithmeticError):
         pass
     return rows

@@ -240,9 +240,7 @@ PICTURES: dict[str, Picture] = {
         powers=True,
     ),
     "cannot_fit_one_batch": bars("Fit of one batch", ("fit", "reached"), usual=1.0),
-    "linear_network": bars(
-        "Score", ("train", "training"), ("linear_held_out", "linear, new examples")
-    ),
+    "linear_network": bars("Score", ("train", "training"), ("linear_train", "linear model")),
     "over_regularised": bars("Pull of penalties / of data", ("penalty_over_data", ""), usual=1.0),
     "class_imbalance": bars("Found", ("worst_class_recall", "worst class"), ("accuracy", "all")),
     "label_noise": bars(

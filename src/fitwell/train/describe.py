@@ -5,6 +5,7 @@ import torch
 from fitwell.data.batches import Batch
 from fitwell.nn.modes import evaluating
 from fitwell.probes import describe_inputs, describe_outputs, linearity
+from fitwell.probes.loss_graph import last_function
 from fitwell.record import Row
 from fitwell.train.job import Job
 
@@ -31,5 +32,14 @@ def _sample(job: Job, part: str) -> Batch:
 def _said(job: Job, batch: Batch, part: str) -> list[Row]:
     with evaluating(job.evaluated), torch.inference_mode():
         outputs = job.evaluated(batch.x).float().cpu().numpy()
+    about = {"part": part, "before": _last_function(job, batch)}
     loss = str(job.recipe["loss.name"])
-    return [{**row, "part": part} for row in describe_outputs(outputs, batch.y.cpu().numpy(), loss)]
+    return [{**row, **about} for row in describe_outputs(outputs, batch.y.cpu().numpy(), loss)]
+
+
+def _last_function(job: Job, batch: Batch) -> str | None:
+    """What the network ends with, of two examples; None where it cannot be told, as of one that is frozen
+    as a whole."""
+    with evaluating(job.evaluated), torch.enable_grad():
+        output = job.evaluated(batch.x[:2])
+    return last_function(output) if output.grad_fn is not None else None

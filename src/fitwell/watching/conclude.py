@@ -11,9 +11,9 @@ from torch.optim import Optimizer
 
 from fitwell.nn.inits import is_norm
 from fitwell.probes import describe_inputs, describe_outputs, linearity, weight_layers
+from fitwell.probes.loss_graph import LossReading
 from fitwell.record import Row, Run
 from fitwell.watching.checks import not_in_optimizer, unwrapped
-from fitwell.watching.loss_graph import LossReading
 from fitwell.watching.sample import Sample, outputs_of
 
 _DECOUPLED = ("AdamW", "Muon")  # torch's optimizers whose weight decay goes beside the gradient

@@ -15,10 +15,10 @@ from torch.optim import Optimizer
 from fitwell.errors import SettingError
 from fitwell.experiments.one_batch import one_batch
 from fitwell.nn.modes import evaluating
+from fitwell.probes.loss_graph import LossReading
 from fitwell.record import Diagnosis, Row
 from fitwell.watching.checks import check_model, check_optimizer, optimizers_in
 from fitwell.watching.conclude import fit_of
-from fitwell.watching.loss_graph import LossReading
 from fitwell.watching.sample import copied, outputs_of
 from fitwell.watching.session import Watch, diagnosis_of, print_diagnosis
 

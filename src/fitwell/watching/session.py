@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from fitwell import store
 from fitwell.errors import SettingError
 from fitwell.probes import Probes, name_nonfinite
+from fitwell.probes.loss_graph import LossReading, read_loss, targets_of
 from fitwell.record import Diagnosis, Row, Run, Scores
 from fitwell.watching.checks import (
     called_modules,
@@ -24,7 +25,6 @@ from fitwell.watching.checks import (
     unwrapped,
 )
 from fitwell.watching.conclude import Seen, conclude
-from fitwell.watching.loss_graph import LossReading, read_loss, targets_of
 from fitwell.watching.sample import Call, Sample, first_tensor, outputs_of
 
 PROBE_EVERY = 50  # steps; more often at first

@@ -87,6 +87,15 @@ def read_loss(
     return LossReading(place, name, _function(rest), penalty)
 
 
+def last_function(output: Tensor) -> str:
+    """The function at the end of what computed a tensor, as in `LossReading.before`; empty: none.
+
+    >>> last_function(nn.Sequential(nn.Linear(2, 2), nn.Sigmoid())(torch.zeros(1, 2)))
+    'sigmoid'
+    """
+    return _function(_down(output.grad_fn))
+
+
 def _name(node: Any) -> str:
     """`LogSoftmaxBackward0` -> `logsoftmax`."""
     return str(node.name()).rpartition("::")[2].partition("Backward")[0].lower()
