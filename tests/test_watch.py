@@ -263,9 +263,9 @@ def test_numbers_are_not_told_where_they_do_not_give_the_loss() -> None:
     said = torch.randn(40, 1, requires_grad=True)
     value = F.mse_loss(said, torch.randn(40, 1))
     (gradient,) = torch.autograd.grad(value, said)
-    assert targets_of("mse", said.detach(), 3 * gradient, float(value)) is None
-    assert targets_of("mse", said.detach(), gradient * torch.nan, float(value)) is None
-    assert targets_of("", said.detach(), gradient, float(value)) is None
+    assert targets_of("mse", said.detach(), 3 * gradient, value.item()) is None
+    assert targets_of("mse", said.detach(), gradient * torch.nan, value.item()) is None
+    assert targets_of("", said.detach(), gradient, value.item()) is None
 
 
 def test_ignored_labels_are_none() -> None:
@@ -273,7 +273,7 @@ def test_ignored_labels_are_none() -> None:
     y = torch.tensor([2, -100, 0, -100])
     value = F.cross_entropy(said, y)
     (gradient,) = torch.autograd.grad(value, said)
-    told = targets_of("cross_entropy", said.detach(), gradient, float(value))
+    told = targets_of("cross_entropy", said.detach(), gradient, value.item())
     assert told is not None and told.tolist() == [2, -1, 0, -1]
 
 

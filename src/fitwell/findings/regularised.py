@@ -32,9 +32,9 @@ def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Mechanism: the minimum of loss plus penalty lies where the loss is far from its own minimum.
     Threshold: the training score is below the reference models' (as for underfitting), and in at least half
         of the runs the penalties' gradient is larger than the data's, in the median over layers of the
-        second half of the measured steps, or a tenth of the weights' size is left at the end. Of a loop that was watched, and without reference models: less
-        than 0.9 of what there is to fit in the kept examples is fitted. Dropout and augmentation are not
-        seen by it.
+        second half of the measured steps, or a tenth of the weights' size is left at the end. Of a loop
+        that was watched, and without reference models: less than 0.9 of what there is to fit in the kept
+        examples is fitted. Dropout and augmentation are not seen by it.
     Source: Krogh and Hertz 1991, NeurIPS; Goodfellow, Bengio and Courville 2016, chapter 7
     """
     short = short_of_reference(runs)
