@@ -195,10 +195,13 @@ def diagnosed(data: Data, recipe: Recipe) -> dict[str, Any]:
 
 def summarise(result: dict[str, Any]) -> None:
     """False alarms of each finding, by half."""
-    result["limits"] = dict.fromkeys(RULES, f"at most {ALLOWED} of 200 healthy runs")
+    asked = dict.fromkeys(RULES, f"at most {ALLOWED} of 200")
+    result["limits"] = {"false alarms, report": asked}
     summary: dict[str, Any] = {}
     for half in ("report", "fit"):
         rows = [r for r in result["rows"] if r["stage"] == "healthy" and r["half"] == half]
+        if not rows:
+            continue
         told = {
             name: sum(any(f["name"] == name for f in row["findings"]) for row in rows)
             for name in RULES
@@ -211,30 +214,25 @@ def summarise(result: dict[str, Any]) -> None:
             "with a finding of high confidence": sum(
                 any(f["confidence"] == "high" for f in row["findings"]) for row in rows
             ),
-            "false alarms": {
-                name: f"{told[name]} of {assessed[name]}" for name in RULES if assessed[name]
-            },
         }
-    for name, fault in FAULTS.items():
-        summary[f"sick: {name}"] = told_of(result["rows"], name, fault)
-    result["summary"] = summary
+        summary[f"false alarms, {half}"] = {
+            name: f"{told[name]} of {assessed[name]}" for name in RULES if assessed[name]
+        }
+    named = {name: told_of(result["rows"], name, fault) for name, fault in FAULTS.items()}
+    summary["sick, report"] = {name: text for name, text in named.items() if text}
+    result["summary"] = {case: figures for case, figures in summary.items() if figures}
     common.save(result)
 
 
-def told_of(rows: list[dict[str, Any]], name: str, fault: Fault) -> dict[str, Any]:
+def told_of(rows: list[dict[str, Any]], name: str, fault: Fault) -> str:
     """How often the fault was named, among the runs of the reporting half that it made sick."""
     mine = [r for r in rows if r["stage"] == "sick" and r["fault"] == name]
     ill = [r for r in mine if r["half"] == "report" and (not fault.harms or harmed(rows, r))]
     found = [[f for f in row["findings"] if f["name"] in fault.causes] for row in ill]
-    return {
-        "causes": list(fault.causes),
-        "drawn": len(mine),
-        "sick": len(ill),
-        "named": sum(bool(some) for some in found),
-        "named with high confidence": sum(
-            any(f["confidence"] == "high" for f in some) for some in found
-        ),
-    }
+    sure = sum(any(f["confidence"] == "high" for f in some) for some in found)
+    if not ill:
+        return ""
+    return f"{sum(map(bool, found))} of {len(ill)} named, {sure} with high confidence"
 
 
 def harmed(rows: list[dict[str, Any]], row: dict[str, Any]) -> bool:

@@ -27,6 +27,7 @@ NAMES = (
     "families",
     "healthy",
     "sick",
+    "false_alarms",
 )
 PAGE = common.ROOT / "docs" / "benchmarks.md"
 
