@@ -102,7 +102,8 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "underfitting",
         "no_better_than_trivial",
     ),
-    "vanishing_gradient": ("cannot_fit_one_batch", *_POOR_FIT),
+    # Where hardly a gradient comes through, any penalty pulls harder than the data.
+    "vanishing_gradient": ("cannot_fit_one_batch", "over_regularised", *_POOR_FIT),
     "dying_relu": ("no_gradient", "label_noise", "underfitting", "no_better_than_trivial"),
     "no_gradient": ("cannot_fit_one_batch", *_POOR_FIT),
     "cannot_fit_one_batch": _POOR_FIT,
@@ -115,7 +116,6 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "stopped_too_early": ("underfitting", "no_better_than_trivial"),
     "linear_network": ("cannot_fit_one_batch", "underfitting", "no_better_than_trivial"),
     "over_regularised": (
-        "vanishing_gradient",
         "dying_relu",
         "cannot_fit_one_batch",
         "underfitting",
