@@ -166,13 +166,16 @@ def test_one_batch_stops_where_it_is_learned_and_tries_other_rates_where_not() -
         (0, 0.3, 40, 0.995),
         (1, 0.3, 40, 0.995),
     ]
-    rows = one_batch(learner({0.3: [0.1], 0.1: [0.2], 0.9: [0.3]}), lr=0.3, seeds=(0,), steps=50)
+    reached = {0.05: [0.1], 0.005: [0.2], 0.5: [0.3], 0.0005: [0.4]}
+    rows = one_batch(learner(reached), lr=0.05, seeds=(0,), steps=50)
     assert [(round(row["lr"], 4), row["steps"], row["fit"]) for row in rows] == [
-        (0.3, 50, 0.1),
-        (0.1, 50, 0.2),
-        (0.9, 50, 0.3),
+        (0.05, 50, 0.1),
+        (0.005, 50, 0.2),
+        (0.5, 50, 0.3),
+        (0.0005, 50, 0.4),
     ]
-    [*_, broken] = one_batch(learner({0.6: [0.1], 0.2: [0.1]}), lr=0.6, seeds=(0,), steps=20)
+    reached = {0.6: [0.1], 0.06: [0.1], 0.006: [0.1]}
+    _, _, broken, _ = one_batch(learner(reached), lr=0.6, seeds=(0,), steps=20)
     assert (broken["fit"], broken["last"], broken["steps"]) == (0.0, None, 1)
 
 

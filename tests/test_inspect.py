@@ -7,24 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
+from loops import Detached, digits, mlp
 from torch import Tensor, nn
 
 import fitwell as fw
 from fitwell.errors import SettingError
 from fitwell.record import Finding
-
-
-def batch(count: int = 64) -> tuple[Tensor, Tensor]:
-    found: Any = load_digits()
-    return torch.tensor(found.data[:count] / 16).float(), torch.tensor(found.target[:count])
-
-
-def mlp(*end: nn.Module) -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10), *end
-    )
 
 
 def found(
@@ -35,7 +23,7 @@ def found(
 ) -> dict[str, Finding]:
     if optimizer == "adam":
         optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    diagnosis = fw.inspect(model, loss, optimizer, examples or batch(), show=False)
+    diagnosis = fw.inspect(model, loss, optimizer, examples or digits(64), show=False)
     return {finding.name: finding for finding in diagnosis}
 
 
@@ -52,7 +40,7 @@ def test_nothing_is_wrong_with_a_good_start() -> None:
         nn.Linear(1024, 10),
     )
     assert found(convolutions) == {}
-    x, _ = batch()
+    x, _ = digits(64)
     assert found(nn.Linear(64, 1), F.mse_loss, examples=(x, x[:, :8].sum(1, keepdim=True))) == {}
 
 
@@ -78,7 +66,7 @@ def test_a_head_that_does_not_belong_to_its_loss(end: nn.Module) -> None:
 
 
 def test_squared_errors_of_classes() -> None:
-    x, y = batch()
+    x, y = digits(64)
     assert "head_loss_mismatch" in found(mlp(), F.mse_loss, examples=(x, F.one_hot(y, 10).float()))
 
 
@@ -90,14 +78,6 @@ def test_parameters_that_the_optimizer_lacks() -> None:
 
 
 def test_a_layer_that_no_gradient_reaches() -> None:
-    class Detached(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body, self.head = nn.Linear(64, 32), nn.Linear(32, 10)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.head(self.body(x).relu().data)
-
     assert found(Detached())["no_gradient"].evidence["layers"] == ["body"]
 
 
@@ -119,7 +99,7 @@ def test_a_first_loss_far_above_that_of_knowing_nothing() -> None:
 
 
 def test_inputs_and_targets_without_scale() -> None:
-    x, y = batch()
+    x, y = digits(64)
     assert "unscaled_inputs" in found(mlp(), examples=(1000 * x, y))
     raw = x.clone()
     raw[:, 20] *= 1e4
@@ -137,7 +117,7 @@ def test_dropout_before_batch_normalisation() -> None:
 
 
 def test_a_batch_that_cannot_be_learned_by_heart() -> None:
-    x, _ = batch()
+    x, _ = digits(64)
     blind = nn.Sequential(nn.Linear(64, 1), nn.ReLU(), nn.Linear(1, 10))
     finding = found(blind)["cannot_fit_one_batch"]
     assert finding.evidence["seeds_unfitted"] == 3 and finding.evidence["fit"] < 0.9
@@ -164,7 +144,7 @@ class Several(nn.Module):
 
 @pytest.mark.parametrize("named", [False, True])
 def test_models_of_several_arguments(named: bool) -> None:
-    x, y = batch()
+    x, y = digits(64)
     inputs: Any = {"x": x, "scale": torch.ones(1)} if named else (x, torch.ones(1))
     assert (
         found(Several(), lambda o, t: F.cross_entropy(o["logits"], t), examples=(inputs, y)) == {}
@@ -176,7 +156,7 @@ def test_models_of_several_arguments(named: bool) -> None:
 
 
 def test_bad_input_is_said_before_anything_is_trained() -> None:
-    x, y = batch()
+    x, y = digits(64)
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with pytest.raises(SettingError, match="is no pair"):
@@ -198,10 +178,10 @@ def test_bad_input_is_said_before_anything_is_trained() -> None:
 
 
 def test_a_batch_of_one_is_enough_without_batch_normalisation() -> None:
-    assert "cannot_fit_one_batch" not in found(mlp(), examples=batch(1))
+    assert "cannot_fit_one_batch" not in found(mlp(), examples=digits(1))
 
 
 def test_it_prints_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
     model = mlp(nn.Softmax(1))
-    fw.inspect(model, F.cross_entropy, None, batch())
+    fw.inspect(model, F.cross_entropy, None, digits(64))
     assert "head_loss_mismatch" in capsys.readouterr().out

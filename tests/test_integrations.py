@@ -7,18 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
+from loops import digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from fitwell.errors import SettingError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-def digits() -> tuple[Tensor, Tensor]:
-    found: Any = load_digits()
-    return torch.tensor(found.data / 16).float(), torch.tensor(found.target)
 
 
 def lightning_module(*, end: bool, manual: bool = False, own_call: bool = False) -> Any:
@@ -215,6 +210,52 @@ def test_a_training_of_hugging_face_is_watched_and_left_as_it_is(
     assert outputs["loss"] == "cross_entropy" and outputs["units"] == 2
     assert "accuracy" in run.scores["train"]
     watching.diagnose(show=False)
+
+
+class Silent(nn.Module):
+    """A model whose loss the Trainer computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = bert()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        found = self.inner(input_ids=input_ids, attention_mask=attention_mask)
+        return {"logits": found.logits}
+
+
+def test_a_model_without_a_loss_is_told_by_the_log(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    from transformers import Trainer, TrainingArguments
+
+    from fitwell.integrations.transformers import WatchCallback
+
+    def loss(outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+        return F.cross_entropy(outputs["logits"], labels)
+
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        num_train_epochs=1,
+        per_device_train_batch_size=16,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        label_names=["labels"],
+    )
+    watching = WatchCallback()
+    Trainer(
+        Silent(),
+        arguments,
+        train_dataset=Words(128, 0),
+        compute_loss_func=loss,
+        callbacks=[watching],
+    ).train()
+    assert watching.watch is not None
+    losses = [row["loss"] for row in watching.watch.run.steps]
+    assert len(losses) == 8 and all(0 < value < 3 for value in losses)
 
 
 def test_what_is_wrong_with_a_training_of_hugging_face(tmp_path: Path) -> None:

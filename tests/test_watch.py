@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_breast_cancer, load_digits
+from loops import Detached, digits, mlp
+from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 
 import fitwell as fw
@@ -18,11 +19,6 @@ from fitwell.errors import FolderError, SettingError
 from fitwell.probes.loss_graph import LossReading, read_loss, targets_of
 
 Loss = Callable[[Any, Tensor], Tensor]
-
-
-def digits() -> tuple[Tensor, Tensor]:
-    found: Any = load_digits()
-    return torch.tensor(found.data / 16).float(), torch.tensor(found.target)
 
 
 def train(
@@ -58,12 +54,6 @@ def train(
 def names(watch: fw.Watch | None) -> list[str]:
     assert watch is not None
     return [finding.name for finding in watch.diagnose(show=False)]
-
-
-def mlp(*, inputs: int = 64, outputs: int = 10, end: nn.Module | None = None) -> nn.Module:
-    torch.manual_seed(0)
-    layers = [nn.Linear(inputs, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(64, outputs), *([end] if end else []))
 
 
 class Recurrent(nn.Module):
@@ -282,7 +272,7 @@ def test_ignored_labels_are_none() -> None:
 
 def test_a_head_that_does_not_belong_to_its_loss() -> None:
     for end in (nn.Softmax(1), nn.Sigmoid(), nn.ReLU()):
-        watch = train(mlp(end=end), *digits(), epochs=3)
+        watch = train(mlp(end), *digits(), epochs=3)
         assert names(watch)[:1] == ["head_loss_mismatch"], end
     hot: Loss = lambda o, y: F.mse_loss(o, F.one_hot(y, 10).float())  # noqa: E731
     assert names(train(mlp(), *digits(), loss=hot, epochs=3))[:1] == ["head_loss_mismatch"]
@@ -296,14 +286,6 @@ def test_parameters_that_are_not_trained() -> None:
     assert watch is not None
     (finding,) = [f for f in watch.diagnose(show=False) if f.name == "no_gradient"]
     assert finding.evidence["parameters"] == ["2.bias", "2.weight", "4.bias", "4.weight"]
-
-    class Detached(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body, self.head = nn.Linear(64, 32), nn.Linear(32, 10)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.head(self.body(x).relu().data)
 
     watch = train(Detached(), x, y, epochs=2)
     assert watch is not None
@@ -343,15 +325,56 @@ def test_a_rate_that_breaks_and_one_that_hardly_moves() -> None:
     assert names(train(mlp(), x, y, lr=1e-6, epochs=2))[:1] == ["lr_too_low"]
 
 
+def test_a_pass_whose_loss_was_never_told_leaves_nothing_behind() -> None:
+    model, (x, y) = mlp(nn.Softmax(1)), digits()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with fw.watch(model, optimizer) as watch:
+        for rows in torch.arange(960).split(64):
+            model(x[rows].flip(1))  # left out by the loop, as a bad batch
+            loss = F.cross_entropy(model(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            watch.step(loss)
+    assert names(watch)[:1] == ["head_loss_mismatch"]
+    for call, rows in zip(watch.sample.calls, torch.arange(960).split(64), strict=False):
+        assert torch.equal(call.args[0], x[rows])
+        assert call.target is not None and call.target.tolist() == y[rows].tolist()
+
+
+def test_the_kept_examples_are_looked_at_once_between_two_steps() -> None:
+    model, (x, y) = mlp(), digits()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(2):
+            loss = F.cross_entropy(model(x[:64]), y[:64])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            watch.step(loss)
+            watch.epoch()
+            watch.diagnose(show=False)
+    rows = [(r["step"], r["layer"]) for r in watch.run.probes if r["kind"] == "epoch"]
+    assert rows == [(0, "1"), (0, "3"), (1, "1"), (1, "3")]
+
+
 def test_a_penalty_that_is_too_strong() -> None:
     x, y = digits()
     model = mlp()
     first: Any = model.get_submodule("0")
     penalised: Loss = lambda o, y: F.cross_entropy(o, y) + first.weight.abs().sum()  # noqa: E731
     assert "over_regularised" in names(train(model, x, y, loss=penalised, lr=0.01, epochs=4))
-    decayed = mlp()
-    optimizer = torch.optim.SGD(decayed.parameters(), 0.05, weight_decay=0.5)
-    assert "over_regularised" in names(train(decayed, x, y, optimizer=optimizer, epochs=4))
+    for kind, lr, decay in ((torch.optim.SGD, 0.05, 0.5), (torch.optim.AdamW, 1e-3, 100.0)):
+        decayed: Any = mlp()
+        optimizer = kind(decayed.parameters(), lr, weight_decay=decay)
+        assert "over_regularised" in names(train(decayed, x, y, optimizer=optimizer, epochs=4))
+    # What decay is usual pulls less than the data.
+    usual = mlp()
+    adamw = torch.optim.AdamW(usual.parameters(), 1e-3, weight_decay=0.01)
+    watch = train(usual, x, y, optimizer=adamw, epochs=2)
+    assert watch is not None
+    pulls = [r["penalty_rms"] / r["data_rms"] for r in watch.run.probes if "data_rms" in r]
+    assert pulls and max(pulls) < 0.1
 
 
 def test_targets_out_of_reach() -> None:
@@ -366,8 +389,17 @@ def test_batch_normalisation_that_lags_behind() -> None:
     torch.manual_seed(0)
     norm = nn.BatchNorm1d(64, momentum=0.0)  # running means that never move
     model = nn.Sequential(nn.Linear(64, 64), norm, nn.ReLU(), nn.Linear(64, 10))
-    watch = train(model, x - 3, y, lr=0.02)
-    assert "shift" in names(watch)
+    optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(8):
+            for rows in torch.randperm(len(x)).split(64):
+                loss = F.cross_entropy(model(x[rows] - 3), y[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                watch.step(loss)
+        model.eval()  # as after a last evaluation
+    assert "shift" in names(watch) and not norm.training
 
 
 # Bad input, and other people's ways.
@@ -578,7 +610,7 @@ def test_reference_models_of_the_kept_examples() -> None:
 
 
 def test_the_record_is_a_run_folder_and_the_report_a_page(tmp_path: Path) -> None:
-    model, (x, y) = mlp(end=nn.Softmax(1)), digits()
+    model, (x, y) = mlp(nn.Softmax(1)), digits()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with fw.watch(model, optimizer, out=tmp_path / "run") as watch:
         for rows in torch.arange(960).split(64):

@@ -1,6 +1,7 @@
 """The eleven programs by name, faulty and mended."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from faults.programs import (
     words,
 )
 from torch import Tensor, nn
-from torch.optim import SGD, Adadelta, Adam, RMSprop
+from torch.optim import SGD, Adadelta, Adam, Optimizer, RMSprop
 
 
 def plain(loss: Loss) -> Callable[[nn.Module], Loss]:
@@ -49,6 +50,14 @@ def _program(name: str, causes: tuple[str, ...], **parts: Any) -> Program:
     return Program(name, causes, **parts)
 
 
+def _adadelta(lr: float) -> Callable[[nn.Module], Optimizer]:
+    return lambda model: Adadelta(model.parameters(), lr, rho=0.95, eps=1e-7)
+
+
+def _adam(model: nn.Module) -> Optimizer:
+    return Adam(model.parameters(), 1e-3, eps=1e-7)
+
+
 _D1: dict[str, Any] = {
     "data": constant_vectors,
     "batch": 32,
@@ -66,19 +75,40 @@ _D1_BODY = (
     nn.Dropout(0.2),
     nn.Linear(50, 1),
 )
-_MNIST: dict[str, Any] = {
-    "data": fashion(3000, 14),
-    "loss": plain(F.cross_entropy),
-    "batch": 32,
-    "epochs": 6,
-    "score": accuracy,
-}
+_MNIST_MENDED = _program(
+    "MNIST mended",
+    (),
+    data=fashion(3000, 14),
+    model=mnist_convolutions(),
+    loss=plain(F.cross_entropy),
+    optimizer=_adadelta(1.0),
+    batch=32,
+    epochs=6,
+    score=accuracy,
+)
+_CIFAR_MENDED = _program(
+    "CIFAR mended",
+    (),
+    data=fashion(2000, 32, colour=True),
+    model=cifar_convolutions,
+    loss=plain(F.cross_entropy),
+    optimizer=_adam,
+    batch=32,
+    epochs=8,
+    score=accuracy,
+)
+_UMLAUT_MENDED = replace(
+    _CIFAR_MENDED,
+    name="UMLAUT mended",
+    data=fashion(2000, 16, colour=True),
+    model=umlaut_convolutions(activation=True),
+)
 _WORDS: dict[str, Any] = {
     "data": words,
     "batch": 32,
     "epochs": 3,
     "score": accuracy,
-    "optimizer": lambda m: Adam(m.parameters(), 1e-3, eps=1e-7),
+    "optimizer": _adam,
 }
 _WORDS_BODY = (nn.Linear(2000, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 46))
 
@@ -112,55 +142,26 @@ PROGRAMS = (
             score=accuracy,
         ),
     ),
-    _program(
-        "M-zeros-init",
-        ("bad_init",),
+    replace(
+        _MNIST_MENDED,
+        name="M-zeros-init",
+        causes=("bad_init",),
         model=mnist_convolutions(zeros=True),
-        optimizer=lambda m: Adadelta(m.parameters(), 1.0, rho=0.95, eps=1e-7),
-        **_MNIST,
-        mended=_program(
-            "M-zeros-init mended",
-            (),
-            model=mnist_convolutions(),
-            optimizer=lambda m: Adadelta(m.parameters(), 1.0, rho=0.95, eps=1e-7),
-            **_MNIST,
-        ),
+        mended=_MNIST_MENDED,
     ),
-    _program(
-        "M-lr-low",
-        ("lr_too_low",),
-        model=mnist_convolutions(),
-        optimizer=lambda m: Adadelta(m.parameters(), 0.001, rho=0.95, eps=1e-7),
-        **_MNIST,
-        mended=_program(
-            "M-lr-low mended",
-            (),
-            model=mnist_convolutions(),
-            optimizer=lambda m: Adadelta(m.parameters(), 1.0, rho=0.95, eps=1e-7),
-            **_MNIST,
-        ),
+    replace(
+        _MNIST_MENDED,
+        name="M-lr-low",
+        causes=("lr_too_low",),
+        optimizer=_adadelta(0.001),
+        mended=_MNIST_MENDED,
     ),
-    _program(
-        "C-one-epoch",
-        ("stopped_too_early",),
-        data=fashion(2000, 32, colour=True),
-        model=cifar_convolutions,
-        loss=plain(F.cross_entropy),
-        optimizer=lambda m: Adam(m.parameters(), 1e-3, eps=1e-7),
-        batch=32,
+    replace(
+        _CIFAR_MENDED,
+        name="C-one-epoch",
+        causes=("stopped_too_early",),
         epochs=1,
-        score=accuracy,
-        mended=_program(
-            "C-one-epoch mended",
-            (),
-            data=fashion(2000, 32, colour=True),
-            model=cifar_convolutions,
-            loss=plain(F.cross_entropy),
-            optimizer=lambda m: Adam(m.parameters(), 1e-3, eps=1e-7),
-            batch=32,
-            epochs=8,
-            score=accuracy,
-        ),
+        mended=_CIFAR_MENDED,
     ),
     _program(
         "R-l1",
@@ -254,26 +255,11 @@ PROGRAMS = (
             score=accuracy,
         ),
     ),
-    _program(
-        "UM-eval-b",
-        ("linear_network", "lr_too_high"),
-        data=fashion(2000, 16, colour=True),
+    replace(
+        _UMLAUT_MENDED,
+        name="UM-eval-b",
+        causes=("linear_network", "lr_too_high"),
         model=umlaut_convolutions(activation=False),
-        loss=plain(F.cross_entropy),
-        optimizer=lambda m: Adam(m.parameters(), 1e-3, eps=1e-7),
-        batch=32,
-        epochs=8,
-        score=accuracy,
-        mended=_program(
-            "UM-eval-b mended",
-            (),
-            data=fashion(2000, 16, colour=True),
-            model=umlaut_convolutions(activation=True),
-            loss=plain(F.cross_entropy),
-            optimizer=lambda m: Adam(m.parameters(), 1e-3, eps=1e-7),
-            batch=32,
-            epochs=8,
-            score=accuracy,
-        ),
+        mended=_UMLAUT_MENDED,
     ),
 )

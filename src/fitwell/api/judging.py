@@ -69,8 +69,9 @@ def _measured(item: Any, flat: Sequence[record.Run]) -> list[record.Row]:
             where=str(run.folder or ""),
         )
     data = data or begin(run.recipe).data
-    for place in (run.folder, *(run.folder.parents[:2] if run.folder else ())):
-        if place is not None and (place / store.CALL).is_file():
+    if run.folder is not None:  # a trial's call is that of what it is a trial of
+        place = run.folder if run.fold is None else run.folder.parent.parent
+        if (place / store.CALL).is_file():
             store.check_same_data(place, data.fingerprint, "Put it back as it was, or train again.")
     have = {str(row.get("experiment")) for each in flat for row in each.evidence}
     seed = int(run.recipe["train.seed"])  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from fitwell.record import Row
 # the batch is fitted by now, from 0 (as by always saying the same) to 1.
 Start = Callable[[int], tuple[StepFunction, Callable[[], float]]]
 
+FACTORS = (1.0, 0.1, 10.0, 0.01)  # of the learning rate
 _LOOK_EVERY = 20  # steps
 _LEARNED = 0.99
 
@@ -20,15 +21,14 @@ def one_batch(
     lr: float,
     seeds: Sequence[int] = (0, 1, 2),
     steps: int = 200,
-    factors: Sequence[float] = (1.0, 1 / 3, 3.0),
 ) -> list[Row]:
     """One evidence row a seed and learning rate: how well one batch is fitted in the end.
 
     Args:
         start: seed -> a fresh training on one fixed batch without random changes of it: a step, and
             the measure of the fit.
-        lr: the learning rate of the recipe.
-        factors: multiples of it that are tried, since a rate that does not suit is another fault.
+        lr: the recipe's learning rate; multiples of it (`FACTORS`) are tried as well, since a rate
+            that does not suit is another fault.
         steps: at most so many; a training ends early where the batch is learned, or where the loss is
             not finite.
 
@@ -41,7 +41,7 @@ def one_batch(
     """
     rows: list[Row] = []
     for seed in seeds:
-        for rate in (lr * factor for factor in factors):
+        for rate in (lr * factor for factor in FACTORS):
             row = _one(start(seed), seed, rate, steps)
             rows.append(row)
             if row["fit"] >= _LEARNED:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fitwell.findings.reading import (
+    COLLAPSED,
     block_medians,
     by_layer,
     confidence,
@@ -26,7 +27,6 @@ _SPIKE = 3.0  # loss over the first losses, for at least three of five steps
 _BURST = 100.0  # first losses over the first
 _BURST_SIGN = "the loss leapt up at the first steps"
 _LARGE_UPDATE = 0.1  # of a layer's norm a step
-_SHRUNK = 0.1  # of the weights' size: steps are large beside weights that a penalty has taken away
 _SMALL_UPDATE = 2e-4  # likewise; healthy runs that still learn reach down to 4e-4
 _LATE_UPDATE = 1e-3
 _UNFITTED = 0.2  # of the first loss that is left at the end
@@ -237,7 +237,8 @@ def _broken(run: Run) -> str:
     never = best[-1] > 0.95 * first if len(best) else False
     if never and spike > 1.05 and _most_dead(run) > 0.5:
         return "the loss leapt up and the units died"
-    if _median_update(run) > _LARGE_UPDATE and not weights_left(run) < _SHRUNK:
+    # Beside weights that a penalty has taken away any step is large.
+    if _median_update(run) > _LARGE_UPDATE and not weights_left(run) < COLLAPSED:
         return "steps as large as the weights"
     return ""
 

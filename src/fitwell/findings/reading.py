@@ -13,7 +13,9 @@ import numpy as np
 from fitwell.metrics import METRICS
 from fitwell.record import STUDIED, Confidence, Predictions, Row, Run
 
-FITTED = 0.95
+FITTED = 0.9  # of what there is to fit: below it is too little
+_WELL = 0.95  # likewise: above it nothing is left to learn
+COLLAPSED = 0.1  # of the weights' size at first: a penalty has taken them away
 _LOSS = "loss"
 
 
@@ -40,7 +42,7 @@ def is_fitted(runs: Sequence[Run]) -> bool:
     """Whether nearly all of what there is to fit in the kept examples of watched loops is fitted: then what
     looks ill within does no harm to the fit. False where it is not known."""
     fits = [row["fit"] for row in evidence_of(runs, "sample")]
-    return bool(fits) and min(fits) >= FITTED
+    return bool(fits) and min(fits) >= _WELL
 
 
 def first_repeat(runs: Sequence[Run]) -> list[Run]:

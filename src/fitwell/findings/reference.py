@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.findings.reading import (
+    FITTED,
     confidence,
     epoch_series,
     evidence_of,
@@ -25,7 +26,6 @@ _BEYOND = (
     0.05  # likewise, of a linear network over the linear model, which is held back by its penalty
 )
 _MARGIN = 0.01  # in a score up to 1, or share of the reference's error
-_FITTED = 0.9  # of what there is to fit in the kept examples of a loop that was watched
 _LINEAR = 1e-3  # of the difference between two outputs; rounding in float32 stays far below
 
 
@@ -154,7 +154,7 @@ def linear_network(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"Its {evidence['layers']} layers are one linear function: half-way between two inputs the "
         f"output is half-way too, to {evidence['deviation']:.1g} of their difference."
     )
-    unfitted = any(row["fit"] < _FITTED for row in evidence_of(runs, "sample"))
+    unfitted = any(row["fit"] < FITTED for row in evidence_of(runs, "sample"))
     level = confidence(folds, len(folds), strong=bool(np.isfinite(mark)) or unfitted)
     settings = ("model.activation",)
     return Finding("linear_network", level, evidence, sentence, settings)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from fitwell.findings.reading import (
+    COLLAPSED,
+    FITTED,
     confidence,
     evidence_of,
     folds_of,
@@ -17,9 +19,7 @@ from fitwell.findings.reading import (
 from fitwell.findings.reference import short_of_reference
 from fitwell.record import Finding, NotAssessed, Run
 
-_COLLAPSED = 0.1  # of the weights' size at first
 _PULL = 1.0  # of the penalty's gradient over the data's
-_FITTED = 0.9  # of what there is to fit
 _NONE = 0.1  # below it a layer of a watched loop is taken to have no penalty: chance gives as much
 # Decoupled decay pulls beside the gradient, not through it: there the step itself is compared with.
 _DECOUPLED = frozenset({"adamw"})
@@ -45,7 +45,7 @@ def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         return NotAssessed("over_regularised", "probe rows of steps (weight_rms, grad_rms)")
     # At last both pull alike on what is left of the weights.
     shrunk = [
-        weights_left(run) < _COLLAPSED and pull > 0
+        weights_left(run) < COLLAPSED and pull > 0
         for run, pull in zip(short.folds, pulls, strict=True)
     ]
     pulled = [pull > _PULL or gone for pull, gone in zip(pulls, shrunk, strict=True)]
@@ -75,7 +75,7 @@ def _watched(runs: Sequence[Run]) -> Finding | None:
     fits = [row["fit"] for row in evidence_of(runs, "sample")]
     pulls = [_pull(run) for run in folds]
     pulled = [pull > _PULL for pull in pulls]
-    if not fits or median(fits) >= _FITTED or share(pulled) < 0.5:
+    if not fits or median(fits) >= FITTED or share(pulled) < 0.5:
         return None
     evidence = rounded(
         {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fitwell.findings.reading import (
+    FITTED,
     confidence,
     evidence_of,
     folds_of,
@@ -19,7 +20,6 @@ from fitwell.record import Finding, NotAssessed, Row, Run
 _TWINS = 0.5  # of a layer's units
 _SHRUNK = 1e-3  # signal at the last layer over that at the second; grown: the inverse
 _FEWEST_STEPS = 2  # measured
-_FITTED = 0.9  # of what there is to fit in one batch
 _FIRST = 2.0  # times log K
 
 
@@ -76,7 +76,7 @@ def cannot_fit_one_batch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Mechanism: what it computes cannot tell them apart, or no gradient tells it how: too few units, a
         layer that cuts the signal off, outputs and loss that do not belong together, targets that
         contradict each other.
-    Threshold: at the best of three learning rates the fit stays below 0.9 (accuracy over what always
+    Threshold: at the best of four learning rates the fit stays below 0.9 (accuracy over what always
         saying the same gives, or R squared) in at least two thirds of the seeds, three of them.
     Source: Karpathy 2019, A recipe for training neural networks ("overfit one batch")
     """
@@ -88,7 +88,7 @@ def cannot_fit_one_batch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         return NotAssessed("cannot_fit_one_batch", "a training on one batch (experiment one_batch)")
     seeds = sorted({row["seed"] for row in rows})
     best = [max((r for r in rows if r["seed"] == s), key=lambda r: r["fit"]) for s in seeds]
-    flags = [row["fit"] < _FITTED for row in best]
+    flags = [row["fit"] < FITTED for row in best]
     if share(flags) < 2 / 3:
         return None
     evidence = rounded(

@@ -21,7 +21,6 @@ REFERENCE_FOLDS = 1  # a reference costs a second or two a fold, and varies less
 RANGE_STEPS = 100
 MOST_PLACES = 20  # of a problem that are kept
 OF_DATA = ("check", "reference", "domain")  # experiments that depend on the data alone
-FACTORS = (1.0, 0.1, 10.0, 0.01)  # of the learning rate: one that does not suit is another fault
 BATCH = 32  # examples that must be learned by heart
 
 
@@ -80,7 +79,7 @@ def gather(
             if "one_batch" not in have and not isinstance(short, str) and short.clear:
                 start = batch_starter(data, recipe, repeat=repeat, seed=seed)
                 lr = float(recipe["optim.lr"])  # type: ignore[arg-type]
-                rows += one_batch(start, lr=lr, factors=FACTORS)
+                rows += one_batch(start, lr=lr)
     except (FitwellError, ArithmeticError):
         pass
     return rows

@@ -13,6 +13,8 @@ from fitwell.watching import Watch
 
 # Beginnings of a validation score's name in other libraries, and short names of scores.
 _VALIDATION = ("val_", "valid_", "validation_", "eval_", "val/", "valid/", "validation/", "eval/")
+# What Hugging Face's Trainer logs beside them.
+_NO_SCORES = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 _SHORT = {"acc": "accuracy", "bal_acc": "balanced_accuracy"}
 
 
@@ -20,12 +22,12 @@ def validation_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
     """The scores of the validation part among those that a library logged, by their usual names.
 
     >>> validation_scores({"val_loss": 0.5, "val_acc": 0.9, "train_loss": 0.4, "eval_runtime": 3.0})
-    {'loss': 0.5, 'accuracy': 0.9, 'runtime': 3.0}
+    {'loss': 0.5, 'accuracy': 0.9}
     """
     found = {}
     for name, value in metrics.items():
         start = next((s for s in _VALIDATION if name.startswith(s)), None)
-        if start is None:
+        if start is None or name[len(start) :] in _NO_SCORES:
             continue
         try:
             number = float(value)

@@ -178,9 +178,9 @@ def _penalised(start: Any, ends: dict[Any, int], parameters: set[int]) -> bool:
 def targets_of(name: str, output: Tensor, gradient: Tensor, loss: float) -> Tensor | None:
     """What was asked for, from the gradient of a loss with respect to what the network said.
 
-    Formula: mse: y = o - g N / 2 (mean) or o - g / 2 (sum); cross-entropy: dL/do = s (softmax(o) - y) is
-    negative for the class asked for alone, unless labels
-    are smoothed: then softmax(o) - g / s is their distribution; binary cross-entropy: g < 0 where y = 1
+    Formula: mse: y = o - g N / 2 (mean) or o - g / 2 (sum); cross-entropy: g = s (softmax(o) - y) is
+        negative for the class asked for alone, unless labels are smoothed: then softmax(o) - g / s is
+        their distribution; binary cross-entropy: g < 0 where y = 1
 
     Args:
         name: of the loss, as `read_loss` gives it.

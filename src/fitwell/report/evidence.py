@@ -84,17 +84,21 @@ def gradient_by_depth(finding: Finding, runs: Sequence[Run], metric: str) -> str
 
 
 def update_size(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
-    """The real update of each layer per step, as a share of its weights."""
+    """The real update of each layer per step, as a share of its weights; a cross at the bottom where there
+    is none."""
     layers, median, _ = by_layer(runs, "step", "update_ratio")
-    if not layers or not (median > 0).any():
+    moved = median > 0
+    if not layers:
         return loss_curve(finding, runs, metric)
 
     def paint(axes: "Axes") -> None:
+        at = np.arange(len(layers))
+        low = min(median[moved].min(initial=1e-4), 1e-4) / 3
         axes.axhspan(1e-4, 1e-1, color=GREEN, alpha=0.10, linewidth=0)
-        axes.plot(range(len(layers)), median, "o-", color=BLUE, markersize=4)
+        axes.plot(at[moved], median[moved], "o-", color=BLUE, markersize=4)
+        axes.plot(at[~moved], np.full((~moved).sum(), 1.5 * low), "x", color=RED, markersize=6)
         powers_of_ten(axes)
-        low, high = min(median[median > 0].min(), 1e-4), max(median.max(), 1e-1)
-        axes.set_ylim(low / 3, high * 3)
+        axes.set_ylim(low, max(median.max(), 1e-1) * 3)
         axes.set_title("Update / weight (green: usual)")
         _name_layers(axes, layers)
 
@@ -147,26 +151,6 @@ def signal_by_depth(finding: Finding, runs: Sequence[Run], metric: str) -> str |
             axes.plot(range(len(layers)), median, "o-", color=RED, markersize=4)
             powers_of_ten(axes)
             axes.set_title("Signal into each layer at first")
-        _name_layers(axes, layers)
-
-    return draw(paint, **SIZE)
-
-
-def still_layers(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
-    """The update of each layer; a cross at the bottom where there is none."""
-    layers, median, _ = by_layer(runs, "step", "update_ratio")
-    if not layers:
-        return None
-    moved = median > 0
-
-    def paint(axes: "Axes") -> None:
-        at = np.arange(len(layers))
-        axes.plot(at[moved], median[moved], "o", color=BLUE, markersize=4)
-        low, high = (median[moved].min(), median[moved].max()) if moved.any() else (1e-5, 1e-3)
-        axes.plot(at[~moved], np.full((~moved).sum(), low / 10), "x", color=RED, markersize=6)
-        powers_of_ten(axes)
-        axes.set_ylim(low / 20, high * 20)
-        axes.set_title("Update / weight (cross: none)")
         _name_layers(axes, layers)
 
     return draw(paint, **SIZE)
@@ -226,7 +210,7 @@ PICTURES: dict[str, Picture] = {
     "lr_too_high": update_size,
     "vanishing_gradient": gradient_by_depth,
     "exploding_gradient": by_step("grad_norm", "Gradient's norm by step"),
-    "no_gradient": still_layers,
+    "no_gradient": update_size,
     "bad_init": signal_by_depth,
     "head_loss_mismatch": bars("Outputs", ("low", "least"), ("high", "largest")),
     "unreachable_targets": bars(

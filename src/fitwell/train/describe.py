@@ -9,6 +9,7 @@ from fitwell.probes.loss_graph import last_function
 from fitwell.record import Row
 from fitwell.train.job import Job
 
+_OF_THE_END = ("outputs", "targets")  # rows that say what the network ends with
 _FEW, _MANY = 64, 512  # examples: images and the like, and rows of tables
 
 
@@ -21,7 +22,8 @@ def describe(job: Job) -> list[Row]:
     if "validation" in job.parts and batch.y.is_floating_point():
         other = _said(job, _sample(job, "validation"), "validation")
         rows += [row for row in other if row["experiment"] == "targets"]
-    return rows
+    before = _last_function(job, batch)
+    return [row | {"before": before} if row["experiment"] in _OF_THE_END else row for row in rows]
 
 
 def _sample(job: Job, part: str) -> Batch:
@@ -32,9 +34,8 @@ def _sample(job: Job, part: str) -> Batch:
 def _said(job: Job, batch: Batch, part: str) -> list[Row]:
     with evaluating(job.evaluated), torch.inference_mode():
         outputs = job.evaluated(batch.x).float().cpu().numpy()
-    about = {"part": part, "before": _last_function(job, batch)}
     loss = str(job.recipe["loss.name"])
-    return [{**row, **about} for row in describe_outputs(outputs, batch.y.cpu().numpy(), loss)]
+    return [{**row, "part": part} for row in describe_outputs(outputs, batch.y.cpu().numpy(), loss)]
 
 
 def _last_function(job: Job, batch: Batch) -> str | None:

@@ -50,7 +50,7 @@ def optimizers_in(given: Any) -> list[Optimizer]:
             inner = inner.optimizer
         if not isinstance(inner, Optimizer):
             raise SettingError(
-                f"watch(model, optimizer): {type(each).__name__} is no torch optimizer. Give the "
+                f"optimizer: {type(each).__name__} is no torch optimizer. Give the "
                 "torch.optim.Optimizer whose step() is called, or leave it out.",
                 setting="optimizer",
             )

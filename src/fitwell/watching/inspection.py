@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fitwell.errors import SettingError
-from fitwell.experiments.one_batch import one_batch
+from fitwell.experiments.one_batch import FACTORS, one_batch
 from fitwell.nn.modes import evaluating
 from fitwell.probes.loss_graph import LossReading
 from fitwell.record import Diagnosis, Row
 from fitwell.watching.checks import check_model, check_optimizer, optimizers_in
-from fitwell.watching.conclude import fit_of
+from fitwell.watching.fitting import fit_of
 from fitwell.watching.sample import copied, outputs_of
-from fitwell.watching.session import Watch, diagnosis_of, print_diagnosis
+from fitwell.watching.session import Watch
+from fitwell.watching.telling import diagnosis_of, print_diagnosis
 
 _STEPS = 3
-_FACTORS = (1.0, 10.0, 0.1)  # of the learning rate: one that does not suit is another fault
 _FEWEST_STEPS, _MOST_STEPS = 100, 600
 _SECONDS = 60.0  # that they may take at most, as far as the fewest allow
 _ADAM = 1e-3  # of the trial on one batch, where there is no optimizer
@@ -81,7 +81,7 @@ def inspect(
     with torch.random.fork_rng():
         with Watch(twin, stepping) as watch:
             for _ in range(_STEPS):
-                _step(twin, stepping, loss, x, y, watch)
+                watch.step(_step(twin, stepping, loss, x, y))
         reading = watch.seen.reading or LossReading()
         rows = _one_batch(model, optimizers, loss, x, y, reading)
     # How well three steps fitted the batch says nothing.
@@ -99,9 +99,7 @@ def _copies(model: nn.Module, optimizers: Sequence[Optimizer]) -> tuple[nn.Modul
     """Model and optimizers together, so that the copies belong to each other."""
     try:
         return copy.deepcopy((model, list(optimizers)))
-    except (
-        Exception
-    ) as error:  # tensors inside of a graph, locks, generators: each says it otherwise
+    except Exception as error:  # tensors of a graph, locks, generators: each says it otherwise
         raise SettingError(
             f"inspect(model): {type(model).__name__} cannot be copied ({error}). Give a fresh one, "
             "before any forward pass.".replace("\n", " "),
@@ -123,8 +121,8 @@ def _step(
     loss: Loss,
     x: Any,
     y: Any,
-    watch: Watch | None,
 ) -> Tensor:
+    """A step on the batch; its loss, with the graph."""
     try:
         outputs = called(model, x)
         value = loss(outputs, y)
@@ -145,14 +143,10 @@ def _step(
         )
     for optimizer in optimizers:
         optimizer.zero_grad()
-    if not optimizers:
-        model.zero_grad()
     if value.grad_fn is not None:
         value.backward()
     for optimizer in optimizers:
         optimizer.step()
-    if watch is not None:
-        watch.step(value)
     return value
 
 
@@ -187,7 +181,7 @@ def _one_batch(
             for optimizer, before in zip(theirs, base, strict=True):
                 for group, own in zip(optimizer.param_groups, before, strict=True):
                     group["lr"] = own * rate / usual
-            losses.append(float(_step(twin, theirs, loss, x, y, None).detach()))
+            losses.append(float(_step(twin, theirs, loss, x, y).detach()))
             return losses[-1]
 
         def fit() -> float:
@@ -207,8 +201,8 @@ def _one_batch(
     for _ in range(3):
         step(usual)
     a_step = (time.perf_counter() - began) / 3
-    steps = int(min(_MOST_STEPS, max(_FEWEST_STEPS, _SECONDS / len(_FACTORS) / 3 / a_step)))
-    return one_batch(start, lr=usual, steps=steps, factors=_FACTORS)
+    steps = int(min(_MOST_STEPS, max(_FEWEST_STEPS, _SECONDS / len(FACTORS) / 3 / a_step)))
+    return one_batch(start, lr=usual, steps=steps)
 
 
 def _as_said(asked: np.ndarray, said: np.ndarray, name: str) -> np.ndarray | None:

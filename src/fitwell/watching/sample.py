@@ -1,7 +1,7 @@
 """A few of the inputs that a model was trained on, kept to look at it again later."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,34 +37,39 @@ class Sample:
 
     calls: list[Call] = field(default_factory=list)
     model: nn.Module | None = None  # that was called
+    full: bool = False
+    modes: dict[nn.Module, bool] = field(default_factory=dict)  # training or not, at the first call
     failure: str = ""  # why the model could not be run again
-
-    @property
-    def full(self) -> bool:
-        kept = [call.inputs for call in self.calls]
-        rows = sum(len(x) if x is not None and x.dim() else 1 for x in kept)
-        size = sum(x.numel() * x.element_size() for x in kept if x is not None)
-        return rows >= _EXAMPLES or size >= _BYTES or len(kept) >= _CALLS
 
     def add(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         """Keep a call; None where another model was called first."""
         if self.model is not None and model is not self.model:
             return None
-        self.model = model
+        if self.model is None:
+            self.model, self.modes = model, {m: m.training for m in model.modules()}
         call = Call(copied(args), copied(kwargs))
         self.calls.append(call)
+        kept = [each.inputs for each in self.calls]
+        rows = sum(len(x) if x is not None and x.dim() else 1 for x in kept)
+        size = sum(x.numel() * x.element_size() for x in kept if x is not None)
+        self.full = rows >= _EXAMPLES or size >= _BYTES or len(kept) >= _CALLS
         return call
 
+    def drop(self, call: Call) -> None:
+        """Take a call back, of which no loss was told."""
+        self.calls = [each for each in self.calls if each is not call]
+        self.full = False
+
     def run_again(self, device_type: str, *, training: bool = False) -> list[Any]:
-        """What the model says to each of the calls now: in evaluation mode or, with `training`, as it is;
-        without gradients, with its buffers and all random numbers put back afterwards. Nothing where it
-        cannot be run."""
+        """What the model says to each of the calls now: in evaluation mode or, with `training`, in the mode
+        of the first call; without gradients, with its buffers and all random numbers put back afterwards.
+        Nothing where it cannot be run."""
         outputs: list[Any] = []
         if self.model is None:
             return outputs
         model = unwrapped(self.model)
         try:
-            with untouched(model, device_type, training=training):
+            with untouched(model, device_type, self.modes if training else {}):
                 for call in self.calls:
                     outputs.append(model(*copied(call.args), **copied(call.kwargs)))
         except Exception as error:  # of a model that is somebody else's
@@ -84,13 +89,17 @@ class Sample:
 
 
 @contextmanager
-def untouched(model: nn.Module, device_type: str, *, training: bool = False) -> Iterator[None]:
-    """Run a model inside and leave it as it was: modes, buffers, random numbers."""
+def untouched(
+    model: nn.Module, device_type: str, modes: Mapping[nn.Module, bool]
+) -> Iterator[None]:
+    """Run a model inside, in these modes or in evaluation, and leave it as it was: modes, buffers, random
+    numbers."""
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     devices = [] if device_type == "cpu" else None
     try:
-        mode = nullcontext() if training else evaluating(model)
-        with torch.random.fork_rng(devices), mode, torch.no_grad():
+        with torch.random.fork_rng(devices), evaluating(model), torch.no_grad():
+            for module, training in modes.items():
+                module.training = training
             yield
     finally:
         with torch.no_grad():
@@ -103,7 +112,7 @@ def copied(value: Any) -> Any:
     """The same structure with copies of its tensors; what else it holds is shared."""
     if isinstance(value, Tensor):
         return value.detach().clone()
-    if isinstance(value, Mapping) and type(value) is dict:
+    if type(value) is dict:
         return {key: copied(item) for key, item in value.items()}
     if type(value) in (tuple, list):
         return type(value)(copied(item) for item in value)

@@ -1,0 +1,125 @@
+"""The forward passes of a loop: what went in, what came out, and what gradient came back."""
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from fitwell.probes.loss_graph import LossReading, read_loss
+from fitwell.watching.checks import called_modules
+from fitwell.watching.sample import Call, Sample, first_tensor, outputs_of
+
+_OWN = 5e-4  # seconds between two steps that a loop takes for itself
+_MOST = 32  # passes that are waited with for a loss: LBFGS makes up to 25 a step
+
+
+@dataclass
+class Pass:
+    """A forward pass in training, whose loss is not told yet.
+
+    Args:
+        call: its place in the sample, where it is kept.
+        outputs: what a loss may be computed from.
+        gradients: place among the outputs -> what came back to it.
+    """
+
+    call: Call | None
+    outputs: list[Tensor] = field(default_factory=list)
+    gradients: dict[int, Tensor] = field(default_factory=dict)
+
+
+class Passes:
+    """Sees the training passes of a model, by hooks on it as it is called.
+
+    Args:
+        examples: of the last pass.
+        waiting: seconds between the end of a step and the next pass; evaluations are no waiting.
+        unread: whether passes are to be seen although the sample is full: until a loss was read.
+    """
+
+    def __init__(self, sample: Sample) -> None:
+        self.sample = sample
+        self.examples = 0
+        self.waiting = 0.0
+        self.unread = True
+        self._passes: list[Pass] = []
+        self._inside: nn.Module | None = None  # whose pass is under way
+        self._left = time.perf_counter()
+
+    def attach(self, model: nn.Module) -> list[RemovableHandle]:
+        """Hooks on the model, wrappers and all, and on what a loop may call in its place."""
+        return [
+            handle
+            for module in called_modules(model)
+            for handle in (
+                module.register_forward_pre_hook(self._called, with_kwargs=True),
+                module.register_forward_hook(self._said),
+            )
+        ]
+
+    def read(
+        self, loss: Tensor, parameters: Iterable[nn.Parameter]
+    ) -> tuple[Pass, LossReading] | None:
+        """The last pass that the loss was computed from, and what its graph says; None: none is known."""
+        parameters = list(parameters)
+        for each in reversed(self._passes):
+            reading = read_loss(loss, each.outputs, parameters)
+            if reading.output is not None:
+                return each, reading
+        return None
+
+    def forget(self, kept: Pass | None = None) -> None:
+        """After a loss was told: nothing of its graph is held on to, and of the passes since the last one
+        the sample has this one, or else the last."""
+        if kept is None and self._passes:
+            kept = self._passes[-1]
+        for each in self._passes:
+            if each is not kept and each.call is not None:
+                self.sample.drop(each.call)
+        self._passes, self._inside = [], None
+
+    def step_ends(self) -> None:
+        self._left = time.perf_counter()
+
+    def _called(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not model.training or not torch.is_grad_enabled():
+            self._left = math.nan
+            return
+        # A module within the one that was called; where that one broke off it is called anew.
+        if self._inside is not None and self._inside is not model:
+            return
+        self._inside = model
+        waited = time.perf_counter() - self._left - _OWN
+        self.waiting += waited if waited > 0 else 0.0
+        self._left = math.nan
+        x = first_tensor((args, kwargs))
+        self.examples = len(x) if x is not None and x.dim() else 1
+        full = self.sample.full
+        if not full or self.unread or self._passes:
+            self._passes.append(Pass(None if full else self.sample.add(model, args, kwargs)))
+            if len(self._passes) > _MOST and (call := self._passes.pop(0).call) is not None:
+                self.sample.drop(call)
+
+    def _said(self, model: nn.Module, args: Any, output: Any) -> None:
+        if model is not self._inside:
+            return
+        self._inside = None
+        if not self._passes or self._passes[-1].outputs:
+            return
+        own = self._passes[-1]
+        own.outputs = outputs_of(output)
+        for place, tensor in enumerate(own.outputs if own.call is not None else ()):
+            if tensor.requires_grad:
+                tensor.register_hook(_keeper(place, own.gradients))
+
+
+def _keeper(place: int, gradients: dict[int, Tensor]) -> Any:
+    def keep(gradient: Tensor) -> None:
+        gradients[place] = gradient.detach()
+
+    return keep
