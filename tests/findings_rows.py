@@ -200,6 +200,27 @@ def forgetful(seed: int = 0, back: float = 0.9, **settings: Any) -> Run:
     return run
 
 
+def burst(seed: int = 0, **settings: Any) -> Run:
+    """The second loss a thousand times the first; then as if nothing had been."""
+    run = a_run(seed, **settings)
+    run.steps[1]["loss"] = 1000 * run.steps[0]["loss"]
+    return run
+
+
+def at_one_rate(run: Run) -> Run:
+    for row in run.steps:
+        row["lr"] = 0.05
+    return run
+
+
+def shrunk(run: Run, left: float = 0.01) -> Run:
+    """The weights of every layer fall to so much of their size."""
+    rows = [row for row in run.probes if row["kind"] == "step"]
+    for row in rows:
+        row["weight_rms"] *= left ** (row["step"] / rows[-1]["step"])
+    return run
+
+
 def with_norms(run: Run, spikes: Sequence[int] = (), size: float = 40.0) -> Run:
     """Gradient norms that fall as the loss does, and leap at every so many measured step."""
     random = np.random.default_rng(run.seed + 7)

@@ -27,6 +27,11 @@ def test_scales_are_robust_and_of_columns_that_have_one() -> None:
     assert row is not None
     assert row["high_column"] == 1 and row["low_column"] in (0, 4)
     assert 150 < row["scale_high"] / row["scale_low"] < 600
+    rim = x[:, [0] * 7 + [1]].copy()
+    rim[:, 0] /= 1e6  # one column that hardly varies does no harm to the others
+    rim[:, 1:7] *= np.arange(1, 7)
+    row = describe_inputs(rim)
+    assert row is not None and row["low_column"] == 1 and row["high_column"] == 7
     mostly_zero = np.where(random.random((200, 1)) < 0.9, 0.0, 1e6 * random.normal(size=(200, 1)))
     row = describe_inputs(np.concatenate([x[:, :1], mostly_zero.astype(np.float32)], 1))
     assert row is not None and row["high_column"] == 1 and row["scale_high"] > 1e5

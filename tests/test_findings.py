@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from findings_rows import (
     a_run,
+    at_one_rate,
+    burst,
     domain,
     evaluated_worse,
     failed,
@@ -18,6 +20,7 @@ from findings_rows import (
     healthy_rows,
     imbalanced,
     linear,
+    linearity,
     names,
     noisy_labels,
     outputs,
@@ -26,6 +29,7 @@ from findings_rows import (
     regularised,
     scaled,
     scored,
+    shrunk,
     swinging,
     targets,
     unfitted,
@@ -46,6 +50,7 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         lambda: [forgetful(s, back=0.4) for s in range(5)],
         lambda: [failed(s) for s in range(3)],
         lambda: folds(updates=(0.3, 0.4, 0.3)),
+        lambda: [burst(s) for s in range(3)],
     ],
     "lr_too_low": [
         lambda: folds(end=2.1, tau=1.0, updates=(3e-5, 6e-5, 4e-5), train=0.3, validation=0.3),
@@ -54,6 +59,7 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "stopped_too_early": [
         lambda: folds(steps=80, epochs=2, tau=1.0, updates=(9e-3, 8e-3, 9e-3)),
         lambda: folds(end=0.5, tau=2.0, updates=(9e-3, 8e-3, 9e-3)),
+        lambda: [at_one_rate(run) for run in folds(epochs=2, tau=0.4)],
     ],
     "vanishing_gradient": [
         lambda: folds(gradients=(1e-6, 1e-4, 1e-2), updates=(2e-5, 1e-4, 5e-3)),
@@ -140,6 +146,7 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "linear_network": [
         lambda: linear(folds(train=0.9, validation=0.9, end=0.3)),
         lambda: linear(folds(3, train=0.92, validation=0.91, end=0.3)),
+        lambda: with_rows(folds(), {**linearity(0.4, 5), "joined": [("0", "1"), ("3", "4")]}),
     ],
     "over_regularised": [
         lambda: [regularised(r) for r in folds(train=0.8, validation=0.79, end=0.6)],
@@ -148,6 +155,7 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         ],
         lambda: [regularised(r) for r in folds(3, train=0.9, validation=0.89, end=0.3)],
         lambda: [regularised(r, decay=0.0, l1=0.01) for r in folds(train=0.8, end=0.6)],
+        lambda: [shrunk(regularised(r, decay=1e-3)) for r in folds(train=0.3, end=2.2)],
     ],
     "underfitting": [lambda: folds(train=0.8, validation=0.79, end=0.6)],
     "no_better_than_trivial": [lambda: folds(right=0.0)],

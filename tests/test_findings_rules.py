@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from findings_rows import (
     a_run,
+    at_one_rate,
     domain,
     fitted,
     folds,
     healthy_rows,
     imbalanced,
     linear,
+    linearity,
     names,
     noisy_labels,
     outputs,
@@ -20,6 +22,7 @@ from findings_rows import (
     reference,
     regularised,
     scored,
+    shrunk,
     targets,
     unfitted,
     waiting,
@@ -185,6 +188,9 @@ def test_targets_that_are_fitted_are_within_reach() -> None:
     rule = RULES["unreachable_targets"]
     assert rule(with_rows(folds(), targets(std=5000.0))) is None
     assert rule(with_rows(folds(), targets(fit=0.2))) is None  # a poor fit alone
+    bounded = targets(fit=0.1, beyond=0.5, at_the_ends=0.6)
+    assert isinstance(rule(with_rows(folds(), {**bounded, "before": "sigmoid"})), Finding)
+    assert rule(with_rows(folds(), {**bounded, "before": ""})) is None  # nothing bounds them
     assert rule(with_rows(folds(), targets(fit=0.2, beyond=0.3))) is None  # drawn to the mean
     assert rule(with_rows(folds(), targets(fit=0.2, at_the_ends=0.9))) is None  # all one number
     assert (
@@ -212,6 +218,31 @@ def test_cannot_tell_asks_for_what_the_recipe_asks_for() -> None:
 def test_one_layer_may_be_linear_and_a_linear_end_may_fit_better() -> None:
     assert RULES["linear_network"](linear(folds(train=0.9), layers=1)) is None
     assert RULES["linear_network"](linear(folds(train=0.99))) is None
+
+
+def test_few_joined_layers_and_those_of_one_run_alone_are_no_linear_network() -> None:
+    rule = RULES["linear_network"]
+    bent = {"one": [("0", "1")], "two of seven": [("0", "1"), ("1", "2")], "none": []}
+    for (what, joined), layers in zip(bent.items(), (3, 7, 3), strict=True):
+        assert rule(with_rows(folds(), {**linearity(0.4, layers), "joined": joined})) is None, what
+    rows = [{**linearity(0.4, 5), "joined": pairs} for pairs in ([("0", "1"), ("3", "4")], [])]
+    assert rule(with_rows(folds(), *rows)) is None
+
+
+def test_long_steps_of_weights_that_a_penalty_took_away_are_no_high_rate() -> None:
+    rule, long = RULES["lr_too_high"], (0.3, 0.4, 0.3)
+    assert isinstance(rule(folds(updates=long)), Finding)
+    assert rule([shrunk(run) for run in folds(updates=long)]) is None
+    # Weights that shrink without a penalty are no sign of one.
+    short = {"train": 0.3, "end": 2.2}
+    assert RULES["over_regularised"]([shrunk(run) for run in folds(**short)]) is None
+
+
+def test_a_rate_that_decays_hides_whether_the_loss_would_still_fall() -> None:
+    rule = RULES["stopped_too_early"]
+    assert isinstance(rule([at_one_rate(r) for r in folds(epochs=2, tau=0.4)]), Finding)
+    assert rule(folds(epochs=2, tau=0.4)) is None
+    assert rule([at_one_rate(r) for r in folds(epochs=2)]) is None
 
 
 def test_a_poor_fit_without_penalties_is_not_over_regularised() -> None:
@@ -293,6 +324,16 @@ def test_dead_gradients_are_not_a_low_rate() -> None:
 def test_warm_up_steps_alone_do_not_judge_the_rate() -> None:
     runs = folds(steps=40, epochs=1, tau=1.0, end=2.0, updates=(9e-5,) * 3)
     assert isinstance(RULES["lr_too_low"](runs), NotAssessed)
+
+
+def test_units_at_the_end_are_to_be_sure() -> None:
+    rule, sick = RULES["saturated_activation"], {"activation": "sigmoid", "saturated": (0.4, 0.9)}
+    runs = folds(**sick)
+    assert isinstance(rule(runs), Finding)
+    for run in runs:
+        for row in run.probes:
+            row["head"] = row["kind"] == "epoch"
+    assert not isinstance(rule(runs), Finding)
 
 
 def test_few_rows_cannot_tell_a_dead_unit() -> None:

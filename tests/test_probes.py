@@ -364,7 +364,12 @@ def test_linearity_sees_what_the_layers_do_and_leaves_them_as_they_were() -> Non
             return self.last(self.first(x).relu())
 
     row = linearity(Functional(), x)
-    assert row is not None and row["deviation"] > 0.01
+    assert row is not None and row["deviation"] > 0.01 and row["joined"] == []
+    separable = nn.Sequential(nn.Conv2d(3, 3, 3, groups=3), nn.Conv2d(3, 8, 1), nn.ReLU())
+    whole = nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 8, 1), nn.ReLU())
+    for network, joined in ((separable, []), (whole, [("0", "1")])):
+        row = linearity(network, torch.randn(4, 3, 8, 8))
+        assert row is not None and row["joined"] == joined
     constant = nn.Linear(4, 2)
     nn.init.zeros_(constant.weight)
     assert linearity(constant, x) is None

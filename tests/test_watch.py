@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 import fitwell as fw
 from fitwell.errors import FolderError, SettingError
-from fitwell.probes.loss_graph import LossReading, read_loss, targets_of
+from fitwell.probes.loss_graph import LossReading, class_axis, read_loss, targets_of
+from fitwell.watching.fitting import fit_of
 
 Loss = Callable[[Any, Tensor], Tensor]
 
@@ -249,6 +251,21 @@ def test_what_was_asked_for_is_told_by_the_gradient(name: str, loss: Loss, class
     torch.testing.assert_close(told, asked, atol=1e-4, rtol=1e-4)
 
 
+def test_the_axis_of_the_classes_is_told_by_the_gradient() -> None:
+    said = torch.randn(6, 5, 4, 3, requires_grad=True)
+    for axis, classes in ((1, 5), (2, 4), (3, 3)):
+        moved = said.movedim(axis, 1).contiguous()
+        asked = torch.randint(classes, (6, *moved.shape[2:]))
+        for name, loss in (
+            ("cross_entropy", F.cross_entropy(moved, asked, label_smoothing=0.2)),
+            ("nll", F.nll_loss(moved, asked)),
+        ):
+            (gradient,) = torch.autograd.grad(loss, said)
+            assert class_axis(name, gradient) == axis
+            half = gradient.bfloat16()  # of mixed precision
+            assert class_axis(name, half.float()) == axis
+
+
 def test_numbers_are_not_told_where_they_do_not_give_the_loss() -> None:
     said = torch.randn(40, 1, requires_grad=True)
     value = F.mse_loss(said, torch.randn(40, 1))
@@ -375,6 +392,84 @@ def test_a_penalty_that_is_too_strong() -> None:
     assert watch is not None
     pulls = [r["penalty_rms"] / r["data_rms"] for r in watch.run.probes if "data_rms" in r]
     assert pulls and max(pulls) < 0.1
+
+
+def test_outputs_of_every_pixel_are_fitted_a_pixel_at_a_time() -> None:
+    x, _ = digits(640)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 1))
+    images = x.reshape(-1, 1, 8, 8)
+    inked = (images[:, 0] > 0.25).long() + (images[:, 0] > 0.75).long()
+    watch = train(model, images, inked)
+    assert watch is not None
+    (row,) = [r for r in watch.run.evidence if r["experiment"] == "sample"]
+    with torch.no_grad():
+        right = (model(images[:512]).argmax(1) == inked[:512]).float().mean()
+    # Of some of the pixels of the kept examples, drawn at random.
+    assert row["examples"] == 4096 and abs(row["accuracy"] - float(right)) < 0.03
+    assert row["accuracy"] > 0.8
+
+
+class Words(nn.Module):
+    """Says the next of 20 words at each of 12 places: [example, place, word]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.rnn = nn.Embedding(20, 32), nn.GRU(32, 64, batch_first=True)
+        self.head = nn.Linear(64, 20)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(self.embedding(x))[0])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda o, y: F.cross_entropy(o.flatten(0, 1), y.flatten()),
+        lambda o, y: F.cross_entropy(o.transpose(1, 2), y),
+        lambda o, y: F.cross_entropy(o[:, 1:].reshape(-1, 20), y[:, 1:].flatten()),
+        lambda o, y: F.nll_loss(o.log_softmax(2).flatten(0, 1), y.flatten()),
+        lambda o, y: F.cross_entropy(o.flatten(0, 1), y.flatten(), label_smoothing=0.1),
+    ],
+)
+def test_the_words_of_a_language_model_are_its_classes(loss: Loss) -> None:
+    torch.manual_seed(0)
+    words = (torch.randint(20, (320, 1)) + torch.arange(13) * 3) % 20
+    model = Words()
+    adam = torch.optim.Adam(model.parameters(), 0.01)
+    watch = train(model, words[:, :-1], words[:, 1:], loss=loss, optimizer=adam, batch=32)
+    assert watch is not None
+    assert watch.sample.calls[0].target is not None
+    assert watch.sample.calls[0].target.shape == (32, 12)
+    rows = {row["experiment"]: row for row in watch.run.evidence}
+    assert rows["outputs"]["units"] == 20 and rows["first_loss"]["classes"] == 20
+    assert rows["sample"]["accuracy"] > 0.95 and names(watch) == []
+
+
+def test_a_first_loss_with_a_penalty_in_it_says_nothing_of_the_start() -> None:
+    x, y = digits()
+    model = mlp()
+    first: Any = model.get_submodule("0")
+    penalised: Loss = lambda o, y: F.cross_entropy(o, y) + first.weight.abs().sum()  # noqa: E731
+    for loss, told in ((penalised, 0), (F.cross_entropy, 1)):
+        watch = train(model, x[:64], y[:64], loss=loss, lr=1e-4, epochs=2)
+        assert watch is not None
+        assert len([r for r in watch.run.evidence if r["experiment"] == "first_loss"]) == told
+
+
+def test_how_well_outputs_fit_what_was_asked_for() -> None:
+    asked = np.array([[1.0], [0], [1], [0], [0]])
+    # Logits part at 0, probabilities at one half.
+    said = np.array([[0.2], [-0.1], [3], [-2], [0.4]])
+    assert fit_of("binary_cross_entropy", said, asked) == ({"accuracy": 0.8}, pytest.approx(0.5))
+    assert fit_of("bce_of_probabilities", said, asked)[0] == {"accuracy": 0.8}
+    assert fit_of("bce_of_probabilities", said + 0.2, asked)[0] == {"accuracy": 0.6}
+    # Squared errors of classes are judged as classes.
+    hot = np.eye(3)[[0, 1, 2, 2]]
+    assert fit_of("mse", 0.1 * hot + 5, hot) == ({"accuracy": 1.0}, 1.0)
+    numbers, fit = fit_of("mse", 0.5 * said, 2 * said)
+    assert numbers["rmse"] == pytest.approx(1.5 * float(np.sqrt((said**2).mean())))
+    assert fit == pytest.approx(1 - 2.25 * float((said**2).mean()) / (4 * float(said.var())))
 
 
 def test_targets_out_of_reach() -> None:
@@ -579,6 +674,10 @@ def test_epochs_their_scores_and_waiting() -> None:
         for _ in range(3):
             for rows in torch.arange(320).split(64):
                 time.sleep(0.02)  # reading
+                if rows[0] == 128:  # an evaluation between two steps
+                    with torch.no_grad():
+                        model(x[320:])
+                    time.sleep(0.05)
                 loss = F.cross_entropy(model(x[rows]), y[rows])
                 optimizer.zero_grad()
                 loss.backward()
@@ -594,8 +693,8 @@ def test_epochs_their_scores_and_waiting() -> None:
     steps = [row["loss"] for row in watch.run.steps if row["epoch"] == 1]
     assert watch.run.epochs[1]["train"]["loss"] == pytest.approx(sum(steps) / 5)
     for row in watch.run.epochs:
-        # The evaluation is no waiting.
-        assert 0.1 - 5 * 5e-4 <= row["waiting"] * row["seconds"] < row["seconds"] - 0.05
+        # Evaluations are no waiting, nor is what lies between one and the step before it.
+        assert 0.08 - 4 * 5e-4 <= row["waiting"] * row["seconds"] < row["seconds"] - 0.12
     assert "slow_pipeline" in names(watch)
 
 

@@ -166,13 +166,14 @@ def _joined(runs: Sequence[Run], rows: Sequence[Row]) -> Finding | None:
     needed = [max(_PAIRS, (row["layers"] - 1) / 2) for row in rows]
     if any(len(found) < least for found, least in zip(pairs, needed, strict=True)):
         return None
-    evidence = {"runs": len(rows), "layers": rows[0]["layers"], "pairs": pairs[0]}
+    folds = folds_of(runs)
+    evidence = {"runs": len(folds), "layers": rows[0]["layers"], "pairs": pairs[0]}
     named = "; ".join(" and ".join(pair) for pair in pairs[0][:3])
     sentence = (
         f"{len(pairs[0])} pairs of its {rows[0]['layers']} layers have no activation between them, so that "
         f"each pair is one linear layer ({named}{' ...' if len(pairs[0]) > 3 else ''})."
     )
-    level = confidence(folds_of(runs), len(rows))
+    level = confidence(folds, len(folds))
     return Finding("linear_network", level, evidence, sentence, ("model.activation",))
 
 

@@ -175,6 +175,33 @@ def _penalised(start: Any, ends: dict[Any, int], parameters: set[int]) -> bool:
     return False
 
 
+def class_axis(name: str, gradient: Tensor) -> int:
+    """Along which axis the outputs are scores of classes, by the gradient of a loss of classes.
+
+    Loops turn and join axes before the loss: a language model says [example, place, word] and its loss
+    takes [example x place, word]. A cross-entropy takes from the other classes what it gives to the one
+    that is asked for, so that its gradient sums to nothing along the classes; one of log-probabilities
+    pushes a single class at each place.
+
+    Args:
+        name: of the loss, as `read_loss` gives it.
+        gradient: [example, ...] of the loss with respect to the outputs.
+
+    >>> said = torch.randn(4, 7, 3, requires_grad=True)
+    >>> loss = nn.functional.cross_entropy(said.flatten(0, 1), torch.arange(28) % 3)
+    >>> class_axis("cross_entropy", torch.autograd.grad(loss, said)[0])
+    2
+    """
+
+    def off(axis: int) -> float:
+        if name == "nll":
+            return float((gradient != 0).sum(axis).clamp(min=1).sub(1).float().mean())
+        return float(gradient.sum(axis).abs().sum() / gradient.abs().sum())
+
+    # Where nothing tells them apart torch's own: the second.
+    return min(range(1, gradient.dim()), key=off) if gradient.dim() > 2 else 1
+
+
 def targets_of(name: str, output: Tensor, gradient: Tensor, loss: float) -> Tensor | None:
     """What was asked for, from the gradient of a loss with respect to what the network said.
 
@@ -184,7 +211,7 @@ def targets_of(name: str, output: Tensor, gradient: Tensor, loss: float) -> Tens
 
     Args:
         name: of the loss, as `read_loss` gives it.
-        output, gradient: [example, ...] float.
+        output, gradient: [example, ...] float; classes along the second axis.
         loss: its value; numbers are only told where they give this loss again.
 
     Returns:

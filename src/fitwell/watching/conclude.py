@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -16,7 +17,8 @@ from fitwell.watching.checks import not_in_optimizer, unwrapped
 from fitwell.watching.fitting import OF_CLASSES, OF_ONE, fit_of, is_one_hot, references
 from fitwell.watching.sample import Sample, outputs_of
 
-_MOST_ROWS = 4096  # of outputs that have places as well as examples
+_MOST_ROWS = 4096  # of outputs that have places as well as examples, over all kept calls
+_MOST_NUMBERS = 2**22  # likewise: of 50,000 words at each place 83 rows do
 
 
 @dataclass
@@ -121,28 +123,36 @@ def _paired(
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """[row, output] what is said now, and [row] or [row, output] what was asked for, of all kept calls.
 
-    Outputs with places (of pixels, of words) become a row a place.
+    Outputs with places (of pixels, of words) become a row a place; of many, some are drawn.
     """
     said, asked = [], []
-    for call, output in zip(sample.calls, outputs, strict=False):
+    for number, (call, output) in enumerate(zip(sample.calls, outputs, strict=False)):
         tensors = outputs_of(output)
         if call.output is None or call.output >= len(tensors):
             continue
-        tensor = tensors[call.output].detach().float().cpu()
-        places = tensor.dim() > 2 and reading.name in OF_CLASSES
-        if places:
-            tensor = tensor.movedim(1, -1).flatten(0, -2)
-        said.append(tensor.reshape(len(tensor) if tensor.dim() else 1, -1).numpy())
-        if call.target is not None:
-            classes = call.target.dtype.kind == "i"
-            asked.append(
-                call.target.reshape(-1) if classes else call.target.reshape(said[-1].shape)
-            )
+        tensor, target = tensors[call.output].detach(), call.target
+        drawn: np.ndarray | None = None
+        if tensor.dim() > 2 and reading.name in OF_CLASSES:
+            tensor = tensor.movedim(call.classes, -1).flatten(0, -2)
+            drawn = _drawn(*tensor.shape, calls=len(sample.calls), seed=number)
+            tensor = tensor[torch.from_numpy(drawn).to(tensor.device)]
+        rows = tensor.float().cpu().reshape(len(tensor) if tensor.dim() else 1, -1).numpy()
+        said.append(rows)
+        if target is None:
+            continue
+        target = target.reshape(-1) if target.dtype.kind == "i" else target.reshape(rows.shape)
+        asked.append(target if drawn is None else target[drawn])
     if not said or len({part.shape[1] for part in said}) > 1:
         return None, None
-    rows = slice(0, _MOST_ROWS)
-    whole = np.concatenate(asked)[rows] if len(asked) == len(said) else None
-    return np.concatenate(said)[rows], whole
+    return np.concatenate(said), np.concatenate(asked) if len(asked) == len(said) else None
+
+
+def _drawn(rows: int, numbers: int, *, calls: int, seed: int) -> np.ndarray:
+    """Which rows of so many numbers stand for one of the calls."""
+    most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // numbers) // calls)
+    if rows <= most:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def _outputs(

@@ -24,6 +24,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     output: int | None = None  # which of the outputs the loss took
+    classes: int = 1  # its axis of classes, of a loss of classes
     target: np.ndarray | None = None
 
     @property

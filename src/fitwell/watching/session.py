@@ -12,10 +12,11 @@ from torch.optim import Optimizer
 
 from fitwell import store
 from fitwell.probes import Probes, name_nonfinite
-from fitwell.probes.loss_graph import LossReading, targets_of
+from fitwell.probes.loss_graph import LossReading, class_axis, targets_of
 from fitwell.record import Diagnosis, Row, Run
 from fitwell.watching.checks import check_model, check_optimizer, optimizers_in, unwrapped
 from fitwell.watching.conclude import Seen, conclude
+from fitwell.watching.fitting import OF_CLASSES
 from fitwell.watching.passes import Pass, Passes
 from fitwell.watching.penalties import Penalties
 from fitwell.watching.sample import Sample
@@ -240,8 +241,11 @@ class Watch:
         if gradient is None:
             return
         self.seen.force(gradient)
-        output = own.outputs[place].detach().float()
-        target = targets_of(reading.name, output, gradient.float(), loss)
+        output, gradient = own.outputs[place].detach().float(), gradient.float()
+        if reading.name in OF_CLASSES and gradient.any():
+            call.classes = class_axis(reading.name, gradient)
+            output, gradient = (t.movedim(call.classes, 1) for t in (output, gradient))
+        target = targets_of(reading.name, output, gradient, loss)
         call.target = None if target is None else target.cpu().numpy()
 
     def _row(self) -> None:
