@@ -17,11 +17,17 @@ from fitwell.cli.main import run as command
 from fitwell.data import read
 from fitwell.data.split import fold_rows
 from fitwell.errors import FolderError
-from fitwell.experiments import domain_classifier, one_batch, range_test, reference_models
+from fitwell.experiments import (
+    domain_classifier,
+    held_out_copies,
+    one_batch,
+    range_test,
+    reference_models,
+)
 from fitwell.experiments.range_test import StepFunction, divergence, smoothed, steepest
 from fitwell.findings.start import cannot_fit_one_batch
 from fitwell.improve.evidence import OF_DATA, batch_starter, gather
-from fitwell.record import Finding, Run
+from fitwell.record import Finding, Predictions, Run
 from fitwell.resolve import complete
 
 RATES = np.geomspace(1e-5, 10, 100)
@@ -262,6 +268,30 @@ def test_a_cross_validation_is_measured_too(tmp_path: Path) -> None:
     found = fw.diagnose(tmp_path / "cv", measure=True)
     assert "leakage" not in {entry.name for entry in found.not_assessed}
     assert "leakage" not in {entry.name for entry in fw.diagnose(tmp_path / "cv").not_assessed}
+
+
+def test_what_a_score_owes_to_copies() -> None:
+    x = np.arange(24, dtype=np.float32).reshape(12, 2)
+    x[9:] = x[:3]  # 9 copies 0, 10 copies 1, 11 copies 2
+    data = read((x, np.array(["a", "b"] * 6)), {"task": "classification"})
+    target = data.targets
+
+    def run_of(held_out: list[int], wrong: list[int]) -> Run:
+        rows = np.array(held_out)
+        said = np.where(np.isin(rows, wrong), 1 - target[rows], target[rows])
+        part = Predictions(data.keys[rows], rows, target[rows], said, None, np.zeros(len(rows)))
+        return Run(fold=0, predictions={"held_out": part})
+
+    # 9 and 10 have their copies in the training part, 2 and 11 are both held out.
+    run = run_of([2, 3, 4, 9, 10, 11], wrong=[3, 4])
+    row = held_out_copies(data, [run], metric="accuracy")[0]
+    assert (row["held_out"], row["copies"]) == (6, 2)
+    assert row["score"] == pytest.approx(4 / 6) and row["score_without"] == pytest.approx(2 / 4)
+    # Nobody trained on what is another part's.
+    run.predictions["test"] = run_of([0, 1], wrong=[]).predictions["held_out"]
+    assert held_out_copies(data, [run], metric="accuracy")[0]["copies"] == 0
+    assert "score" not in held_out_copies(data, [run], metric="accuracy")[0]
+    assert held_out_copies(data, [Run()], metric="accuracy") == []
 
 
 def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:

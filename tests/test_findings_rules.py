@@ -34,7 +34,7 @@ from findings_rows import (
 from fitwell.findings import RULES, diagnose
 from fitwell.findings.labels import order_of_doubt
 from fitwell.recipe import Recipe
-from fitwell.record import Finding, NotAssessed, Predictions, Run
+from fitwell.record import Finding, NotAssessed, Predictions, Row, Run
 from fitwell.spec import Spec, TaskName
 
 
@@ -172,6 +172,26 @@ def test_what_check_merely_notes_is_no_leak() -> None:
     rule = RULES["leakage"]
     assert rule(with_rows(folds(), problem("files_across_split", "note"))) is None
     assert rule(with_rows(folds(), problem("few_examples"))) is None
+
+
+def test_copies_across_folds_are_a_leak_where_the_score_owes_something_to_them() -> None:
+    rule = RULES["leakage"]
+
+    def rows(copies: int, without: float, count: int = 3) -> list[Row]:
+        row: Row = {"experiment": "copies", "held_out": 200, "copies": copies, "score": 0.9}
+        return [{**row, "metric": "accuracy", "score_without": without} for _ in range(count)]
+
+    finding = rule(with_rows(folds(), problem("duplicate_examples"), *rows(30, 0.8)))
+    assert isinstance(finding, Finding) and finding.evidence["copied"] == 0.15
+    assert "0.8 instead of 0.9" in finding.sentence
+    assert rule(with_rows(folds(), problem("duplicate_examples"), *rows(3, 0.8))) is None
+    assert rule(with_rows(folds(), problem("duplicate_examples"), *rows(30, 0.9))) is None
+    once = [*rows(30, 0.8, 1), *rows(30, 0.91, 2)]
+    assert rule(with_rows(folds(), problem("duplicate_examples"), *once)) is None
+    # Across the test part they are a leak whatever they bring.
+    assert isinstance(rule(with_rows(folds(), problem("duplicate_across_split"), *once)), Finding)
+    none = {"experiment": "copies", "held_out": 200, "copies": 0}
+    assert rule(with_rows(folds(), problem("duplicate_examples"), none)) is None
 
 
 def test_logits_between_zero_and_one_by_chance_are_few() -> None:

@@ -148,3 +148,5 @@ def test_copies_on_both_sides_of_the_split_are_a_leak(tmp_path: Path) -> None:
         assert ("leakage" in found) == (name == "copies")
         if name == "copies":
             assert "duplicate_across_split" in str(found["leakage"].evidence)
+            assert 0.1 < found["leakage"].evidence["copied"] < 0.5
+            assert "instead of" in found["leakage"].sentence

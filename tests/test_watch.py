@@ -460,10 +460,11 @@ def test_a_first_loss_with_a_penalty_in_it_says_nothing_of_the_start() -> None:
 def test_how_well_outputs_fit_what_was_asked_for() -> None:
     asked = np.array([[1.0], [0], [1], [0], [0]])
     # Logits part at 0, probabilities at one half.
-    said = np.array([[0.2], [-0.1], [3], [-2], [0.4]])
-    assert fit_of("binary_cross_entropy", said, asked) == ({"accuracy": 0.8}, pytest.approx(0.5))
-    assert fit_of("bce_of_probabilities", said, asked)[0] == {"accuracy": 0.8}
-    assert fit_of("bce_of_probabilities", said + 0.2, asked)[0] == {"accuracy": 0.6}
+    said = np.array([[0.2], [-0.1], [3], [-2], [-0.4]])
+    assert fit_of("binary_cross_entropy", said, asked) == ({"accuracy": 1.0}, 1.0)
+    right, fit = fit_of("bce_of_probabilities", said, asked)
+    assert right == {"accuracy": 0.8} and fit == pytest.approx(0.5)
+    assert fit_of("bce_of_probabilities", said + 0.4, asked)[0] == {"accuracy": 1.0}
     # Squared errors of classes are judged as classes.
     hot = np.eye(3)[[0, 1, 2, 2]]
     assert fit_of("mse", 0.1 * hot + 5, hot) == ({"accuracy": 1.0}, 1.0)

@@ -5,9 +5,16 @@ Each experiment gives rows `{"experiment": name, ...}` for `Run.evidence`; the r
 training loop.
 """
 
+from fitwell.experiments.copies import held_out_copies
 from fitwell.experiments.domain import domain_classifier
 from fitwell.experiments.one_batch import one_batch
 from fitwell.experiments.range_test import range_test
 from fitwell.experiments.reference import reference_models
 
-__all__ = ["domain_classifier", "one_batch", "range_test", "reference_models"]
+__all__ = [
+    "domain_classifier",
+    "held_out_copies",
+    "one_batch",
+    "range_test",
+    "reference_models",
+]

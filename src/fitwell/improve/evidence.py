@@ -34,9 +34,9 @@ def gather(
     have: Collection[str] = (),
     threads: int = 1,
 ) -> list[Row]:
-    """Evidence rows for a recipe: a check of the data, reference models, a classifier of the parts,
-    learning-rate range test; where it fits even its training examples poorly, whether it can learn one
-    batch by heart.
+    """Evidence rows for a recipe: a check of the data, what the runs owe to copies in it, reference
+    models, a classifier of the parts, learning-rate range test; where it fits even its training examples
+    poorly, whether it can learn one batch by heart.
 
     Args:
         runs: the trials of the recipe.
@@ -51,7 +51,13 @@ def gather(
     import torch
     from threadpoolctl import threadpool_limits
 
-    from fitwell.experiments import domain_classifier, one_batch, range_test, reference_models
+    from fitwell.experiments import (
+        domain_classifier,
+        held_out_copies,
+        one_batch,
+        range_test,
+        reference_models,
+    )
     from fitwell.findings.reference import short_of_reference
     from fitwell.train.machine import thread_count
 
@@ -59,6 +65,9 @@ def gather(
     options = recipe.section("data")
     if "check" not in have:
         rows += checked(data, options)
+        if any("duplicate" in str(row["problem"]) for row in rows):
+            near = any("near_duplicate" in str(row["problem"]) for row in rows)
+            rows += held_out_copies(data, runs, metric=str(recipe["score.name"]), near=near)
     for fold in range(REFERENCE_FOLDS):
         parts = split.fold_rows(data, options, fold=fold, repeat=repeat, seed=seed)
         metric = str(recipe["score.name"])
