@@ -15,6 +15,7 @@ NAMES = (
     "startup",
     "check",
     "step",
+    "probes",
     "cv",
     "accuracy",
     "parity",
@@ -27,6 +28,7 @@ NAMES = (
     "families",
     "healthy",
     "sick",
+    "trust",
     "false_alarms",
 )
 PAGE = common.ROOT / "docs" / "benchmarks.md"

@@ -35,14 +35,14 @@ LIMITS = {
 }
 
 
-def fitwell_seconds(job: Job, state: loop.State, steps: int) -> float:
-    """Seconds for so many steps of fitwell's own loop, without evaluation, probes and rows on.
+def fitwell_seconds(job: Job, state: loop.State, steps: int, *, probed: bool = True) -> float:
+    """Seconds for so many steps of fitwell's own loop, without evaluation, rows on and probes as asked.
 
     The state goes on from call to call, so that probes come as rarely as in a whole training.
     """
     run = Run()
     left = steps
-    probes = Probes(job.model)
+    probes = Probes(job.model) if probed else None
 
     def stop() -> bool:
         nonlocal left
@@ -62,7 +62,8 @@ def fitwell_seconds(job: Job, state: loop.State, steps: int) -> float:
             after_epoch=lambda: None,
         )
     seconds = time.perf_counter() - started
-    probes.close()
+    if probes is not None:
+        probes.close()
     return seconds
 
 
