@@ -275,6 +275,34 @@ def test_a_poor_fit_without_penalties_is_not_over_regularised() -> None:
     assert rule([regularised(run) for run in folds()]) is None  # strong, and fits all the same
 
 
+def test_dropout_that_holds_the_fit_back_is_seen_by_a_run_without_it() -> None:
+    rule, sick = RULES["over_regularised"], {"train": 0.8, "validation": 0.79, "end": 0.6}
+
+    def dropped(**settings: float) -> list[Run]:
+        runs = folds(**sick)
+        for run in runs:
+            assert run.recipe is not None
+            run.recipe = Recipe({**run.recipe, "model.dropout": 0.9, **settings})
+        return runs
+
+    def free(train: float, *names: str) -> Row:
+        row: Row = {"experiment": "unrestrained", "settings": names, "metric": "accuracy"}
+        return {**row, "fold": 0, "train": 0.8, "train_without": train}
+
+    result = rule(dropped())
+    assert isinstance(result, NotAssessed) and "unrestrained" in result.missing
+    finding = rule(with_rows(dropped(), free(0.95, "augment.hflip", "model.dropout")))
+    assert isinstance(finding, Finding) and finding.settings == ("augment.hflip", "model.dropout")
+    assert "without augment.hflip and model.dropout the same training reaches 0.95" in (
+        finding.sentence
+    )
+    # Half of 0.17 is 0.085.
+    assert isinstance(rule(with_rows(dropped(), free(0.886, "model.dropout"))), Finding)
+    assert rule(with_rows(dropped(), free(0.88, "model.dropout"))) is None
+    fitting = with_rows(folds(), free(0.99, "model.dropout"))
+    assert rule(fitting) is None
+
+
 def test_a_last_layer_of_zeros_is_no_bad_start() -> None:
     """Its units get gradients of their own; and where they do not, the target tells them apart."""
     assert RULES["bad_init"]([with_layer(run, 2, twins=1.0) for run in folds()]) is None

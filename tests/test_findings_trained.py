@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fitwell as fw
+from fitwell import store
 from fitwell.data import read
 from fitwell.data.split import fold_rows
 from fitwell.data.types import Data
@@ -150,3 +151,21 @@ def test_copies_on_both_sides_of_the_split_are_a_leak(tmp_path: Path) -> None:
             assert "duplicate_across_split" in str(found["leakage"].evidence)
             assert 0.1 < found["leakage"].evidence["copied"] < 0.5
             assert "instead of" in found["leakage"].sentence
+
+
+def test_dropout_that_leaves_too_little_is_the_first_finding(tmp_path: Path) -> None:
+    strong = {"model.dropout": 0.9, "data.limit": 400, "train.epochs": 10, "data.folds": 3}
+    run = fw.cv("digits", model="mlp", settings=strong, out=tmp_path / "cv", examples=False)
+    before = {entry.name for entry in fw.diagnose(run).not_assessed}
+    first = fw.diagnose(run, measure=True).findings[0]
+    assert "over_regularised" in before and first.name == "over_regularised"
+    assert first.settings == ("model.dropout",) and first.evidence["train_without"] > 0.9
+    assert first.remedies[0].settings == {"model.dropout": 0.0}
+    # What was measured is kept: nothing is trained again.
+    kept = [
+        row
+        for path in (tmp_path / "cv" / "trials").glob("*/evidence.jsonl")
+        for row in store.read_rows(path)
+    ]
+    free = [row for row in kept if row["experiment"] == "unrestrained"]
+    assert [row["settings"] for row in free] == [["model.dropout"]]

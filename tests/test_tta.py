@@ -17,8 +17,8 @@ from fitwell.pictures.augmented import changes_of
 from fitwell.policies import without_old
 from fitwell.predict import decode
 from fitwell.recipe import Recipe
-from fitwell.remedies.regularisation import _augmented
 from fitwell.resolve import augmenting, complete
+from fitwell.restraints import augmented
 from fitwell.spec import Spec
 
 PHOTOS = Spec("images", "classification", (3, 24, 24), classes=("cat", "dog"), num_examples=90)
@@ -115,7 +115,7 @@ def test_no_training_image_is_changed_by_it() -> None:
     assert not Augment(settings, empty=np.zeros(3), seed=0)
     recipe = complete({"augment.tta": "mirror", "augment.policy": "light"}, PHOTOS)
     assert "augment.tta" not in changes_of(recipe) and changes_of(recipe)
-    assert "augment.tta" not in _augmented(recipe) and _augmented(recipe)
+    assert "augment.tta" not in augmented(recipe) and augmented(recipe)
     edited = without_old(recipe, {"augment.policy": "none"})
     assert edited["augment.tta"] == "mirror" and "augment.hflip" not in edited
 

@@ -10,6 +10,7 @@ from fitwell.findings.reading import (
     confidence,
     evidence_of,
     folds_of,
+    goodness,
     hot_steps,
     median,
     rounded,
@@ -17,56 +18,91 @@ from fitwell.findings.reading import (
     weights_left,
 )
 from fitwell.findings.reference import short_of_reference
-from fitwell.record import Finding, NotAssessed, Run
+from fitwell.record import Finding, NotAssessed, Row, Run
+from fitwell.restraints import restraints
 
 _PULL = 1.0  # of the penalty's gradient over the data's
+_MADE_GOOD = 0.5  # of what is missing
 _NONE = 0.1  # below it a layer of a watched loop is taken to have no penalty: chance gives as much
 # Decoupled decay pulls beside the gradient, not through it: there the step itself is compared with.
 _DECOUPLED = frozenset({"adamw"})
 
 
 def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
-    """Penalties on the weights keep the network from fitting what it could fit.
+    """Penalties, dropout or random changes of the inputs keep the network from fitting what it could fit.
 
-    Symptom: the training score is low, and the weights shrink rather than learn.
-    Mechanism: the minimum of loss plus penalty lies where the loss is far from its own minimum.
+    Symptom: the training score is low; under penalties the weights shrink rather than learn.
+    Mechanism: the minimum of loss plus penalty lies where the loss is far from its own minimum; what
+        dropout and random changes leave of an example may be too little to tell its class.
     Threshold: the training score is below the reference models' (as for underfitting), and in at least half
         of the runs the penalties' gradient is larger than the data's, in the median over layers of the
-        second half of the measured steps, or a tenth of the weights' size is left at the end. Of a loop
+        second half of the measured steps, or a tenth of the weights' size is left at the end; or a run
+        again without any of it (experiment "unrestrained") makes good half of what is missing. Of a loop
         that was watched, and without reference models: less than 0.9 of what there is to fit in the kept
-        examples is fitted. Dropout and augmentation are not seen by it.
+        examples is fitted; its dropout is not seen.
     Source: Krogh and Hertz 1991, NeurIPS; Goodfellow, Bengio and Courville 2016, chapter 7
     """
     short = short_of_reference(runs)
     if isinstance(short, str):
         return _watched(runs) or NotAssessed("over_regularised", short)
+    if not short.clear:
+        return None
     pulls = [_pull(run) for run in short.folds]
-    if short.clear and not np.isfinite(pulls).any():
-        return NotAssessed("over_regularised", "probe rows of steps (weight_rms, grad_rms)")
     # At last both pull alike on what is left of the weights.
     shrunk = [
         weights_left(run) < COLLAPSED and pull > 0
         for run, pull in zip(short.folds, pulls, strict=True)
     ]
     pulled = [pull > _PULL or gone for pull, gone in zip(pulls, shrunk, strict=True)]
-    if not short.clear or share(pulled) < 0.5:
+    free = evidence_of(runs, "unrestrained")
+    gap = short.facts["short_of_reference"]
+    if share(pulled) >= 0.5:
+        how = f"the penalties pull {median(pulls):.2g} times as hard as the data"
+        if share(shrunk) >= 0.5:
+            how = f"of the weights' size {median(map(weights_left, short.folds)):.1e} is left"
+        flags = [flag and bad for flag, bad in zip(pulled, short.flags, strict=True)]
+        settings: tuple[str, ...] = ("optim.weight_decay", "optim.l1")
+    elif free and median(map(_rise, free)) >= _MADE_GOOD * gap:
+        settings = tuple(free[0]["settings"])
+        without = median(row["train_without"] for row in free)
+        how = f"without {_listed(settings)} the same training reaches {without:.4g}"
+        flags = short.flags
+    elif free or not _has_others(short.folds):
+        if not np.isfinite(pulls).any():
+            return NotAssessed("over_regularised", "probe rows of steps (weight_rms, grad_rms)")
         return None
+    else:
+        return NotAssessed(
+            "over_regularised", "a run without what holds the fit back (unrestrained)"
+        )
     evidence = rounded(
         {
             "runs_pulled": sum(pulled),
             **short.facts,
             "penalty_over_data": median(pulls),
-            "weights_left": median(weights_left(run) for run in short.folds),
+            "weights_left": median(map(weights_left, short.folds)),
+            "train_without": median(row["train_without"] for row in free),
         }
     )
-    how = f"the penalties pull {median(pulls):.2g} times as hard as the data"
-    if share(shrunk) >= 0.5:
-        how = f"of the weights' size {evidence['weights_left']:.1e} is left"
     sentence = f"{short.sentence[:-1]}; {how}."
-    flags = [flag and bad for flag, bad in zip(pulled, short.flags, strict=True)]
     level = confidence(short.folds, sum(flags), strong=short.strong)
-    settings = ("optim.weight_decay", "optim.l1")
     return Finding("over_regularised", level, evidence, sentence, settings)
+
+
+def _rise(row: Row) -> float:
+    """By how much the training score is better without."""
+    metric = str(row["metric"])
+    return float(goodness(metric, row["train_without"]) - goodness(metric, row["train"]))
+
+
+def _has_others(folds: Sequence[Run]) -> bool:
+    """Whether something holds the fit back that is no penalty on the weights."""
+    names = restraints(folds[0].recipe or {})
+    return any(not name.startswith("optim.") for name in names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _watched(runs: Sequence[Run]) -> Finding | None:

@@ -11,6 +11,7 @@ from fitwell.data.types import Data
 from fitwell.errors import FitwellError
 from fitwell.recipe import Recipe
 from fitwell.record import Row, Run
+from fitwell.restraints import restraints
 from fitwell.settings import defaults
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def gather(
 ) -> list[Row]:
     """Evidence rows for a recipe: a check of the data, what the runs owe to copies in it, reference
     models, a classifier of the parts, learning-rate range test; where it fits even its training examples
-    poorly, whether it can learn one batch by heart.
+    poorly, whether it can learn one batch by heart, and how it fits them without what holds it back.
 
     Args:
         runs: the trials of the recipe.
@@ -85,10 +86,13 @@ def gather(
             short = short_of_reference(
                 [replace(run, evidence=[*run.evidence, *rows]) for run in runs]
             )
-            if "one_batch" not in have and not isinstance(short, str) and short.clear:
+            poor = not isinstance(short, str) and short.clear
+            if "one_batch" not in have and poor:
                 start = batch_starter(data, recipe, repeat=repeat, seed=seed)
                 lr = float(recipe["optim.lr"])  # type: ignore[arg-type]
                 rows += one_batch(start, lr=lr)
+            if "unrestrained" not in have and poor:
+                rows += unrestrained(data, recipe, runs, threads=threads)
     except (FitwellError, ArithmeticError):
         pass
     return rows
@@ -110,6 +114,36 @@ def checked(data: Data, options: Mapping[str, Any]) -> list[Row]:
         for problem in problems_of(data, options, thorough=True)
     ]
     return found or [{"experiment": "check", "problem": None}]
+
+
+def unrestrained(data: Data, recipe: Recipe, runs: Sequence[Run], *, threads: int = 0) -> list[Row]:
+    """One of the runs again without penalties, dropout, smoothed labels and random changes of the inputs: a
+    row with both training scores. None where the recipe has none of them."""
+    from fitwell.improve.variants import edited
+    from fitwell.train import train_once
+
+    off, metric = restraints(recipe), str(recipe["score.name"])
+    run = next((run for run in runs if metric in run.scores.get("train", {})), None)
+    if not off or run is None:
+        return []
+    options = recipe.section("data")
+    if run.fold is None:
+        rows = split.fit_rows(data, options, run.seed)
+    else:
+        rows = split.fold_rows(data, options, fold=run.fold, repeat=run.repeat, seed=run.seed)
+    free = train_once(
+        data,
+        rows,
+        edited(recipe, off, data.spec),
+        seed=run.seed,
+        fold=run.fold,
+        repeat=run.repeat,
+        probes=False,
+        threads=threads,
+    )
+    row: Row = {"experiment": "unrestrained", "fold": run.fold, "settings": sorted(off)}
+    scores = {"train": run.scores["train"][metric], "train_without": free.scores["train"][metric]}
+    return [{**row, "metric": metric, **scores}]
 
 
 def range_starter(

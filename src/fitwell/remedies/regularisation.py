@@ -4,7 +4,7 @@ from fitwell.policies import POLICIES, SETTING, policy
 from fitwell.recipe import Recipe
 from fitwell.record import Finding
 from fitwell.remedies.edits import Edit, rounded, useful
-from fitwell.settings import defaults
+from fitwell.restraints import augmented, restraints
 from fitwell.spec import Spec
 
 
@@ -16,7 +16,7 @@ def augment(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Source: Simard, Steinkraus and Platt 2003, ICDAR; Krizhevsky, Sutskever and Hinton 2012, NeurIPS
     """
     before = recipe.get(SETTING)
-    if before not in POLICIES or (before == "none" and _augmented(recipe)):
+    if before not in POLICIES or (before == "none" and augmented(recipe)):
         return []  # what was chosen by hand stays
     stronger = POLICIES[POLICIES.index(before) + 1 :]
     edits: list[Edit] = [{SETTING: name, **policy(name, spec)} for name in stronger]
@@ -82,21 +82,5 @@ def less_regularisation(recipe: Recipe, spec: Spec, finding: Finding) -> list[Ed
     Weakness: overfits where the data are few
     Source: Geman, Bienenstock and Doursat 1992
     """
-    names = ("model.dropout", "optim.weight_decay", "optim.l1", "loss.label_smoothing")
-    # The default decay of 5e-4 is too small to hold anything back.
-    strong = [n for n in names if _total(recipe.get(n)) > (1e-3 if n.startswith("optim") else 0)]
-    edit: Edit = dict.fromkeys(strong, 0.0) | _augmented(recipe)
+    edit: Edit = restraints(recipe)
     return [edit] if edit else []
-
-
-def _augmented(recipe: Recipe) -> Edit:
-    """The settings `augment.*` that change images, each as it would be without."""
-    usual = {f"augment.{key}": value for key, value in defaults("augment").items() if key != "tta"}
-    return {name: value for name, value in usual.items() if recipe.get(name, value) != value}
-
-
-def _total(value: object) -> float:
-    """A number, or the sum of a list of them; 0 for anything else."""
-    if isinstance(value, list):
-        return sum(_total(item) for item in value)
-    return float(value) if isinstance(value, int | float) else 0.0
