@@ -101,6 +101,21 @@ def test_a_class_without_examples_claims_none() -> None:
     assert order_of_doubt(np.array([0, 0, 1]), probability).tolist() == []
 
 
+def test_a_confusion_of_labels_that_was_learned_is_doubted_before_hard_examples() -> None:
+    """A third of class 0 is labelled 1, and the network says so; hard examples of 2 are taken for 1."""
+    said = {0: [0.66, 0.33, 0.01], 1: [0.01, 0.98, 0.01], 2: [0.01, 0.01, 0.98]}
+    of = np.repeat([0, 1, 2], 60)
+    probability = np.array([said[c] for c in of] + [[0.05, 0.7, 0.25]] * 10)
+    target = np.append(of, [2] * 10)
+    target[:20] = 1
+    order = order_of_doubt(target, probability)
+    assert set(order[:20]) == set(range(20)) and set(order[20:]) == set(range(180, 190))
+    # Labels changed at random: the smaller the label's own probability, the more doubtful.
+    target[:20], target[60:80] = 0, 2
+    probability[60:80, 2] = np.linspace(0.001, 0.02, 20)
+    assert order_of_doubt(target, probability)[:20].tolist() == list(range(60, 80))
+
+
 def test_doubtful_labels_are_the_flipped_ones() -> None:
     runs = [noisy_labels(seed) for seed in range(5)]
     finding = RULES["label_noise"](runs)

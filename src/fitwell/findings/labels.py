@@ -11,6 +11,9 @@ from fitwell.record import Finding, NotAssessed, Run
 _FEWEST = 200  # held-out examples
 _FLOOR = 0.02  # share of wrong ones among the surest quarter
 _FLAT = 2.0  # of the second quarter over the first
+_ROUNDS = 20  # of expectation maximisation
+_SMOOTH = 1.0  # examples a class that are added to those with its own label
+_TINY = 1e-9
 _LEARNED = 0.5  # of what the wrong labels and the most frequent class leave to be learned
 
 
@@ -24,9 +27,9 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: among the quarter of held-out examples of which the network is surest more than 2 % have
         another label, with 95 % confidence (Wilson), and among the next quarter at most twice as many
         (or so few more that chance explains it); and the network has learned at least half of what they
-        and the most frequent class leave to be learned. The doubtful examples are those of confident
-        learning: another class is said with at least the probability that its own examples have on
-        average; of these the surest, as many as the surer half's share says there are.
+        and the most frequent class leave to be learned. The doubtful examples are those whose label is
+        wrong most likely, by what the network says and by which labels stand for which class (confident
+        learning): as many as the surer half's share says there are.
     Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (confident learning)
     """
     folds = [
@@ -76,22 +79,35 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
 
 
 def order_of_doubt(target: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Rows of the examples whose label is doubted, the most doubtful first.
+    """Rows of the examples of which another class is said, those whose label is wrong most likely first.
 
-    An example is doubted where another class has at least the probability that the examples of that
-    class have on average; by how much it exceeds that of the label is how doubtful it is.
+    A network that learned from wrong labels says them too: with how often label i stands for class j,
+    T[j, i], its p is what the true classes' probability q makes of them, p = q T.
+
+    Formula: T[j, i] = share of label i among the examples that are class j for sure (p of j at least what
+        that class's own examples have on average); q by expectation maximisation; the label y is right with
+        probability q[y] T[y, y] / sum over j of q[j] T[j, y]
+    Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (T, the confident joint)
 
     >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.1, 0.9], [0.05, 0.95]])
     >>> order_of_doubt(np.array([0, 0, 1, 1, 0]), p).tolist()
     [4]
     """
-    rows = np.arange(len(target))
-    own = probability[rows, target]
     count = np.bincount(target, minlength=probability.shape[1])
+    probability = probability * (count > 0)  # a class without examples claims none
+    own = probability[np.arange(len(target)), target]
     usual = np.bincount(target, own, minlength=len(count)) / np.maximum(count, 1)
-    usual[count == 0] = np.inf  # a class without examples claims none
-    other = np.where(probability >= usual, probability, -1.0)
-    other[rows, target] = -1.0
-    excess = other.max(1) - own
-    doubted = np.flatnonzero(excess > 0)
-    return doubted[np.argsort(-excess[doubted], kind="stable")]
+    sure = np.where((probability >= usual) & (count > 0), probability, -1.0)
+    known = sure.max(1) >= 0
+    labels = _TINY * np.ones((len(count), len(count))) + np.diag(np.full(len(count), _SMOOTH))
+    np.add.at(labels, (sure[known].argmax(1), target[known]), 1.0)
+    labels /= labels.sum(1, keepdims=True)
+    doubted = np.flatnonzero(probability.argmax(1) != target)
+    said, given = probability[doubted], target[doubted]
+    true = said.copy()
+    for _ in range(_ROUNDS):
+        true *= (said / np.maximum(true @ labels, _TINY)) @ labels.T
+        true /= np.maximum(true.sum(1, keepdims=True), _TINY)
+    joint = true * labels[:, given].T
+    right = joint[np.arange(len(given)), given] / np.maximum(joint.sum(1), _TINY)
+    return doubted[np.lexsort((own[doubted], right))]
