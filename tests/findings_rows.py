@@ -305,6 +305,12 @@ def regularised(
     return run
 
 
+def run_again(experiment: str, train: float, *settings: str, epochs: int = 40) -> Row:
+    """One of the runs with a training score of 0.8 again, under an edit of these settings."""
+    row: Row = {"experiment": experiment, "fold": 0, "metric": "accuracy", "epochs": epochs}
+    return {**row, "settings": list(settings), "train": 0.8, "train_again": train}
+
+
 def unfitted(runs: list[Run], share: float, seeds: int = 3) -> list[Run]:
     return with_rows(runs, *fitted(share, seeds))
 

@@ -27,6 +27,7 @@ from findings_rows import (
     problem,
     range_rows,
     regularised,
+    run_again,
     scaled,
     scored,
     shrunk,
@@ -60,6 +61,9 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         lambda: folds(steps=80, epochs=2, tau=1.0, updates=(9e-3, 8e-3, 9e-3)),
         lambda: folds(end=0.5, tau=2.0, updates=(9e-3, 8e-3, 9e-3)),
         lambda: [at_one_rate(run) for run in folds(epochs=2, tau=0.4)],
+        lambda: with_rows(
+            folds(train=0.8, validation=0.79, end=0.6), run_again("longer", 0.95, "train.epochs")
+        ),
     ],
     "vanishing_gradient": [
         lambda: folds(gradients=(1e-6, 1e-4, 1e-2), updates=(2e-5, 1e-4, 5e-3)),

@@ -27,8 +27,8 @@ def diagnose(*runs: Any, measure: bool = False) -> Diagnosis:
             recipe: together they are one body of evidence.
         measure: run the experiments that are missing and write their rows into the run folder: a check of
             the data, what the scores owe to copies, reference models, a classifier of the parts, a range
-            test of the learning rate, and, where the fit is poor, one batch to be learned by heart and a
-            training without dropout, penalties and augmentation.
+            test of the learning rate, and, where the fit is poor, one batch to be learned by heart, a
+            training without dropout, penalties and augmentation, and one of twice the epochs.
 
     Raises:
         FolderError: `measure`, and the data of the run is not at hand or has changed.

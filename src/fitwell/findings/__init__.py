@@ -19,7 +19,8 @@ from fitwell.findings.examples import (
 )
 from fitwell.findings.fit import no_better_than_trivial, overfitting
 from fitwell.findings.labels import label_noise
-from fitwell.findings.learning_rate import lr_too_high, lr_too_low, stopped_too_early
+from fitwell.findings.learning_rate import lr_too_high, lr_too_low
+from fitwell.findings.length import stopped_too_early
 from fitwell.findings.reference import linear_network, underfitting
 from fitwell.findings.regularised import over_regularised
 from fitwell.findings.signal import dying_relu, saturated_activation, vanishing_gradient

@@ -21,6 +21,7 @@ from fitwell.findings.reading import (
 )
 from fitwell.record import Finding, NotAssessed, Row, Run
 
+_MADE_GOOD = 0.5  # of what is missing
 _PAIRS = 2  # of layers
 _BEYOND = (
     0.05  # likewise, of a linear network over the linear model, which is held back by its penalty
@@ -108,6 +109,21 @@ def short_of_reference(runs: Sequence[Run]) -> "Short | str":
     )
     strong = gap > (0.05 if is_bounded(metric) else 0.1 * abs(mark))
     return Short(folds, flags, bool(high < mark - margin or far), strong, facts, sentence)
+
+
+def makes_good(short: "Short | str", rows: Sequence[Row]) -> bool:
+    """Whether a run again under an edit fits as much better as half of what is missing, in the median.
+
+    Args:
+        rows: with `metric`, `train` and `train_again`.
+    """
+    if isinstance(short, str) or not short.clear or not rows:
+        return False
+    gains = [
+        float(goodness(row["metric"], row["train_again"]) - goodness(row["metric"], row["train"]))
+        for row in rows
+    ]
+    return median(gains) >= _MADE_GOOD * short.facts["short_of_reference"]
 
 
 def linear_network(runs: Sequence[Run]) -> Finding | NotAssessed | None:

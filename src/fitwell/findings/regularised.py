@@ -10,19 +10,17 @@ from fitwell.findings.reading import (
     confidence,
     evidence_of,
     folds_of,
-    goodness,
     hot_steps,
     median,
     rounded,
     share,
     weights_left,
 )
-from fitwell.findings.reference import short_of_reference
-from fitwell.record import Finding, NotAssessed, Row, Run
+from fitwell.findings.reference import makes_good, short_of_reference
+from fitwell.record import Finding, NotAssessed, Run
 from fitwell.restraints import restraints
 
 _PULL = 1.0  # of the penalty's gradient over the data's
-_MADE_GOOD = 0.5  # of what is missing
 _NONE = 0.1  # below it a layer of a watched loop is taken to have no penalty: chance gives as much
 # Decoupled decay pulls beside the gradient, not through it: there the step itself is compared with.
 _DECOUPLED = frozenset({"adamw"})
@@ -55,16 +53,15 @@ def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     ]
     pulled = [pull > _PULL or gone for pull, gone in zip(pulls, shrunk, strict=True)]
     free = evidence_of(runs, "unrestrained")
-    gap = short.facts["short_of_reference"]
     if share(pulled) >= 0.5:
         how = f"the penalties pull {median(pulls):.2g} times as hard as the data"
         if share(shrunk) >= 0.5:
             how = f"of the weights' size {median(map(weights_left, short.folds)):.1e} is left"
         flags = [flag and bad for flag, bad in zip(pulled, short.flags, strict=True)]
         settings: tuple[str, ...] = ("optim.weight_decay", "optim.l1")
-    elif free and median(map(_rise, free)) >= _MADE_GOOD * gap:
+    elif makes_good(short, free):
         settings = tuple(free[0]["settings"])
-        without = median(row["train_without"] for row in free)
+        without = median(row["train_again"] for row in free)
         how = f"without {_listed(settings)} the same training reaches {without:.4g}"
         flags = short.flags
     elif free or not _has_others(short.folds):
@@ -81,18 +78,12 @@ def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             **short.facts,
             "penalty_over_data": median(pulls),
             "weights_left": median(map(weights_left, short.folds)),
-            "train_without": median(row["train_without"] for row in free),
+            "train_without": median(row["train_again"] for row in free),
         }
     )
     sentence = f"{short.sentence[:-1]}; {how}."
     level = confidence(short.folds, sum(flags), strong=short.strong)
     return Finding("over_regularised", level, evidence, sentence, settings)
-
-
-def _rise(row: Row) -> float:
-    """By how much the training score is better without."""
-    metric = str(row["metric"])
-    return float(goodness(metric, row["train_without"]) - goodness(metric, row["train"]))
 
 
 def _has_others(folds: Sequence[Run]) -> bool:

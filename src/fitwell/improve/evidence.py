@@ -37,7 +37,8 @@ def gather(
 ) -> list[Row]:
     """Evidence rows for a recipe: a check of the data, what the runs owe to copies in it, reference
     models, a classifier of the parts, learning-rate range test; where it fits even its training examples
-    poorly, whether it can learn one batch by heart, and how it fits them without what holds it back.
+    poorly, whether it can learn one batch by heart, and how well it fits them without what holds it back
+    and in twice the epochs.
 
     Args:
         runs: the trials of the recipe.
@@ -91,8 +92,12 @@ def gather(
                 start = batch_starter(data, recipe, repeat=repeat, seed=seed)
                 lr = float(recipe["optim.lr"])  # type: ignore[arg-type]
                 rows += one_batch(start, lr=lr)
-            if "unrestrained" not in have and poor:
-                rows += unrestrained(data, recipe, runs, threads=threads)
+            for name, edit in {
+                "unrestrained": restraints(recipe),
+                "longer": {"train.epochs": 2 * int(recipe["train.epochs"])},  # type: ignore[arg-type]
+            }.items():
+                if name not in have and poor:
+                    rows += again(name, edit, data, recipe, runs, threads)
     except (FitwellError, ArithmeticError):
         pass
     return rows
@@ -116,34 +121,32 @@ def checked(data: Data, options: Mapping[str, Any]) -> list[Row]:
     return found or [{"experiment": "check", "problem": None}]
 
 
-def unrestrained(data: Data, recipe: Recipe, runs: Sequence[Run], *, threads: int = 0) -> list[Row]:
-    """One of the runs again without penalties, dropout, smoothed labels and random changes of the inputs: a
-    row with both training scores. None where the recipe has none of them."""
+def again(
+    experiment: str,
+    edit: Mapping[str, Any],
+    data: Data,
+    recipe: Recipe,
+    runs: Sequence[Run],
+    threads: int = 0,
+) -> list[Row]:
+    """One of the runs again under an edit: a row with the training scores of both; none without an edit."""
     from fitwell.improve.variants import edited
     from fitwell.train import train_once
 
-    off, metric = restraints(recipe), str(recipe["score.name"])
+    metric = str(recipe["score.name"])
     run = next((run for run in runs if metric in run.scores.get("train", {})), None)
-    if not off or run is None:
+    if not edit or run is None:
         return []
-    options = recipe.section("data")
+    options, changed = recipe.section("data"), edited(recipe, edit, data.spec)
     if run.fold is None:
         rows = split.fit_rows(data, options, run.seed)
     else:
         rows = split.fold_rows(data, options, fold=run.fold, repeat=run.repeat, seed=run.seed)
-    free = train_once(
-        data,
-        rows,
-        edited(recipe, off, data.spec),
-        seed=run.seed,
-        fold=run.fold,
-        repeat=run.repeat,
-        probes=False,
-        threads=threads,
-    )
-    row: Row = {"experiment": "unrestrained", "fold": run.fold, "settings": sorted(off)}
-    scores = {"train": run.scores["train"][metric], "train_without": free.scores["train"][metric]}
-    return [{**row, "metric": metric, **scores}]
+    place: dict[str, Any] = {"seed": run.seed, "fold": run.fold, "repeat": run.repeat}
+    second = train_once(data, rows, changed, **place, probes=False, threads=threads)
+    scores = {"train": run.scores["train"][metric], "train_again": second.scores["train"][metric]}
+    facts = {"settings": sorted(edit), "epochs": changed["train.epochs"], "metric": metric}
+    return [{"experiment": experiment, "fold": run.fold, **facts, **scores}]
 
 
 def range_starter(

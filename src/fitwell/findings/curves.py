@@ -1,0 +1,94 @@
+"""What the losses and updates of a run show: how the loss fell, and whether training broke."""
+
+import numpy as np
+
+from fitwell.findings.reading import (
+    COLLAPSED,
+    block_medians,
+    by_layer,
+    layer_medians,
+    median,
+    step_series,
+    weights_left,
+)
+from fitwell.record import Run
+
+LEARNED = 0.02  # of the first loss that must be gained to speak of a fall
+LATE = 0.35  # share of the training until half of the fall; healthy runs reach 0.2
+BURST_SIGN = "the loss leapt up at the first steps"
+_LOST = 0.3  # share of what was gained that the loss gave back; healthy runs reach 0.18
+_SPIKE = 3.0  # loss over the first losses, for at least three of five steps
+_BURST = 100.0  # first losses over the first
+_LARGE_UPDATE = 0.1  # of a layer's norm a step
+
+
+def how_it_broke(run: Run) -> str:
+    """How training broke, in a few words; empty where it did not."""
+    losses = step_series(run)
+    nan_loss = bool(len(losses)) and not np.isfinite(losses[-1])
+    if nan_loss or (run.status == "failed" and "is nan" in run.failure):
+        return "not a number"
+    if run.status == "failed" and "is inf" in run.failure:
+        return "not a number"
+    known = losses[np.isfinite(losses)]
+    if len(known) < 10:
+        return ""
+    if np.max(known[1:5]) > _BURST * abs(known[0]):
+        return BURST_SIGN
+    first = float(np.median(known[:5]))
+    blocks = block_medians(known)
+    best = np.minimum.accumulate(blocks)[:-1]
+    gained = first - best
+    # Giving back a gain that is within the noise of the losses is no sign.
+    lost = np.where(gained > 0.2 * abs(first), (blocks[1:] - best) / np.maximum(gained, 1e-12), 0)
+    spike = float(_runs_of_five(known)[2:].max() / max(abs(first), 1e-12))
+    if len(lost) and lost.max() >= 0.8:
+        return "the loss came back to its start"
+    if len(lost) and lost.max() >= _LOST:
+        return "the loss gave back much of what it had gained"
+    if spike >= _SPIKE:
+        return "the loss leapt up"
+    never = best[-1] > 0.95 * first if len(best) else False
+    if never and spike > 1.05 and _most_dead(run) > 0.5:
+        return "the loss leapt up and the units died"
+    # Beside weights that a penalty has taken away any step is large.
+    if median_update(run) > _LARGE_UPDATE and not weights_left(run) < COLLAPSED:
+        return "steps as large as the weights"
+    return ""
+
+
+def _runs_of_five(values: np.ndarray) -> np.ndarray:
+    """Median of each five neighbours."""
+    return np.median(np.lib.stride_tricks.sliding_window_view(values, 5), axis=1)
+
+
+def _most_dead(run: Run) -> float:
+    shares = [values[-1][1] for values in by_layer(run, "epoch", "dead").values()]
+    return max(shares, default=0.0)
+
+
+def median_update(run: Run) -> float:
+    """Median over layers of the real update a step, relative to the weights."""
+    return median(layer_medians(run, "update_ratio").values())
+
+
+def share_left(run: Run) -> float:
+    """Share of the first loss that is left at the end."""
+    losses = step_series(run)
+    losses = losses[np.isfinite(losses)]
+    if len(losses) < 10:
+        return float("nan")
+    return float(block_medians(losses)[-1] / max(abs(float(np.median(losses[:5]))), 1e-12))
+
+
+def half_fall(run: Run) -> float:
+    """Share of the training until the loss had fallen half of its way; nan where it never fell."""
+    losses = step_series(run)
+    losses = losses[np.isfinite(losses)]
+    if len(losses) < 15:
+        return float("nan")
+    first, blocks = float(np.median(losses[:5])), block_medians(losses)
+    fall = first - float(blocks.min())
+    if fall < LEARNED * abs(first):
+        return float("nan")
+    return float(np.argmax(blocks <= first - fall / 2)) / len(blocks)
