@@ -1,6 +1,6 @@
 """What looking costs: fitwell's loop with and without probes, and a bare loop with and without a watch.
 
-`python -m benchmarks.probes`: LeNet at batch 128 and ResNet-18 (3x32x32, small stem) at batch 32, in which
+`python -m benchmarks.probes`: LeNet at batch 128 and ResNet-18 (3x32x32, small stem) at batch 16, in which
 a step is cheaper beside what is looked at; pieces of a long training in one process and alternating order,
 long enough to hold as many probes as the default schedule has. The pieces of an arm go on from each other:
 the first, with the more frequent probes of the first steps, is not counted.
@@ -26,8 +26,8 @@ from fitwell.resolve import complete
 from fitwell.train import loop
 from fitwell.train.job import build_job
 
-STEPS, ROUNDS, LR = 50, {"lenet": 20, "resnet": 10}, 0.02
-BATCH = {"lenet": 128, "resnet": 32}
+STEPS, ROUNDS, LR = 50, {"lenet": 20, "resnet": 6}, 0.02
+BATCH = {"lenet": 128, "resnet": 16}
 PIECES = {"lenet": 4, "resnet": 1}  # of 50 steps a round
 MOST = 1.03
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import fitwell as fw
 from fitwell.errors import SettingError
 from fitwell.record import Finding
+from fitwell.watching import inspection
 
 
 def found(
@@ -25,6 +26,12 @@ def found(
         optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     diagnosis = fw.inspect(model, loss, optimizer, examples or digits(64), show=False)
     return {finding.name: finding for finding in diagnosis}
+
+
+@pytest.fixture(autouse=True)
+def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These batches are learned, or are not, in a third of the steps that are usual."""
+    monkeypatch.setattr(inspection, "_MOST_STEPS", 200)
 
 
 def test_nothing_is_wrong_with_a_good_start() -> None:
