@@ -311,6 +311,12 @@ def run_again(experiment: str, train: float, *settings: str, epochs: int = 40) -
     return {**row, "settings": list(settings), "train": 0.8, "train_again": train}
 
 
+def copies(count: int, without: float, runs: int = 3) -> list[Row]:
+    """So many of 200 held-out examples have a copy in the training part; the others score `without`."""
+    row: Row = {"experiment": "copies", "held_out": 200, "copies": count, "score": 0.9}
+    return [{**row, "metric": "accuracy", "score_without": without} for _ in range(runs)]
+
+
 def unfitted(runs: list[Run], share: float, seeds: int = 3) -> list[Run]:
     return with_rows(runs, *fitted(share, seeds))
 

@@ -26,7 +26,8 @@ from fitwell.experiments import (
 )
 from fitwell.experiments.range_test import StepFunction, divergence, smoothed, steepest
 from fitwell.findings.start import cannot_fit_one_batch
-from fitwell.improve.evidence import OF_DATA, batch_starter, gather
+from fitwell.improve.evidence import OF_DATA, again, batch_starter, gather
+from fitwell.improve.state import rows_of_round
 from fitwell.record import Finding, Predictions, Run
 from fitwell.resolve import complete
 
@@ -229,6 +230,34 @@ def test_an_improvement_gathers_what_its_baseline_calls_for(train: float, learne
     assert {row["experiment"] for row in later} == {"range_test"}
 
 
+def test_a_training_for_evidence_is_left_out_where_it_fails_or_takes_too_long() -> None:
+    data = read("digits", {"limit": 200})
+    settings = {"source": "digits", "model.name": "linear", "train.epochs": 2, "data.limit": 200}
+    recipe = complete(settings, data.spec)
+    run = Run(recipe=recipe, spec=data.spec, fold=0, scores={"train": {"accuracy": 0.2}}, seconds=5)
+    twice = again("longer", {"train.epochs": 4}, data, recipe, [run])
+    assert (twice[0]["epochs"], twice[0]["train"]) == (4, 0.2) and twice[0]["train_again"] > 0.2
+    numbers = read("diabetes", {})
+    steep = complete({"model.name": "linear", "train.epochs": 20}, numbers.spec)
+    other = Run(recipe=steep, spec=numbers.spec, fold=0, scores={"train": {"rmse": 60.0}})
+    assert again("longer", {"optim.lr": 100.0}, numbers, steep, [other]) == []  # not a number
+    assert again("unrestrained", {}, data, recipe, [run]) == []
+    for seconds, told in ((10.0, True), (9.0, False)):
+        rows = gather(data, recipe, [run], repeat=0, seed=0, seconds=seconds)
+        assert any(row["experiment"] == "longer" for row in rows) == told
+
+
+def test_what_is_of_the_data_serves_every_round() -> None:
+    first = [{"experiment": name, "of": 1} for name in (*OF_DATA, "range_test", "one_batch")]
+    second = [{"experiment": "range_test", "of": 2}]
+    rows = rows_of_round({"1": first, "2": second}, 2)
+    assert [(r["experiment"], r["of"]) for r in rows] == [
+        *((name, 1) for name in OF_DATA),
+        ("range_test", 2),
+    ]
+    assert rows_of_round({"1": first, "2": second}, 1) == first
+
+
 def test_the_batch_that_is_learned_is_not_changed_at_random() -> None:
     data = read("digits", {})
     recipe = complete({"source": "digits", "model.name": "linear", "augment.noise": 1.0}, data.spec)
@@ -284,14 +313,15 @@ def test_what_a_score_owes_to_copies() -> None:
 
     # 9 and 10 have their copies in the training part, 2 and 11 are both held out.
     run = run_of([2, 3, 4, 9, 10, 11], wrong=[3, 4])
-    row = held_out_copies(data, [run], metric="accuracy")[0]
+    named = {str(data.keys[i]) for i in (0, 1, 2, 9, 10, 11)}
+    row = held_out_copies(data, [run], named, metric="accuracy")[0]
     assert (row["held_out"], row["copies"]) == (6, 2)
     assert row["score"] == pytest.approx(4 / 6) and row["score_without"] == pytest.approx(2 / 4)
     # Nobody trained on what is another part's.
     run.predictions["test"] = run_of([0, 1], wrong=[]).predictions["held_out"]
-    assert held_out_copies(data, [run], metric="accuracy")[0]["copies"] == 0
-    assert "score" not in held_out_copies(data, [run], metric="accuracy")[0]
-    assert held_out_copies(data, [Run()], metric="accuracy") == []
+    assert held_out_copies(data, [run], named, metric="accuracy")[0]["copies"] == 0
+    assert "score" not in held_out_copies(data, [run], named, metric="accuracy")[0]
+    assert held_out_copies(data, [Run()], named, metric="accuracy") == []
 
 
 def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:

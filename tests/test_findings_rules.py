@@ -7,6 +7,7 @@ import pytest
 from findings_rows import (
     a_run,
     at_one_rate,
+    copies,
     domain,
     fitted,
     folds,
@@ -35,7 +36,7 @@ from findings_rows import (
 from fitwell.findings import RULES, diagnose
 from fitwell.findings.labels import order_of_doubt
 from fitwell.recipe import Recipe
-from fitwell.record import Finding, NotAssessed, Predictions, Row, Run
+from fitwell.record import Finding, NotAssessed, Predictions, Run
 from fitwell.spec import Spec, TaskName
 
 
@@ -193,16 +194,12 @@ def test_what_check_merely_notes_is_no_leak() -> None:
 def test_copies_across_folds_are_a_leak_where_the_score_owes_something_to_them() -> None:
     rule = RULES["leakage"]
 
-    def rows(copies: int, without: float, count: int = 3) -> list[Row]:
-        row: Row = {"experiment": "copies", "held_out": 200, "copies": copies, "score": 0.9}
-        return [{**row, "metric": "accuracy", "score_without": without} for _ in range(count)]
-
-    finding = rule(with_rows(folds(), problem("duplicate_examples"), *rows(30, 0.8)))
+    finding = rule(with_rows(folds(), problem("duplicate_examples"), *copies(30, 0.8)))
     assert isinstance(finding, Finding) and finding.evidence["copied"] == 0.15
     assert "0.8 instead of 0.9" in finding.sentence
-    assert rule(with_rows(folds(), problem("duplicate_examples"), *rows(3, 0.8))) is None
-    assert rule(with_rows(folds(), problem("duplicate_examples"), *rows(30, 0.9))) is None
-    once = [*rows(30, 0.8, 1), *rows(30, 0.91, 2)]
+    assert rule(with_rows(folds(), problem("duplicate_examples"), *copies(3, 0.8))) is None
+    assert rule(with_rows(folds(), problem("duplicate_examples"), *copies(30, 0.9))) is None
+    once = [*copies(30, 0.8, 1), *copies(30, 0.91, 2)]
     assert rule(with_rows(folds(), problem("duplicate_examples"), *once)) is None
     # Across the test part they are a leak whatever they bring.
     assert isinstance(rule(with_rows(folds(), problem("duplicate_across_split"), *once)), Finding)
@@ -318,7 +315,7 @@ def test_dropout_that_holds_the_fit_back_is_seen_by_a_run_without_it() -> None:
         with_rows(dropped(), run_again("unrestrained", 0.95, "augment.hflip", "model.dropout"))
     )
     assert isinstance(finding, Finding) and finding.settings == ("augment.hflip", "model.dropout")
-    assert "without augment.hflip and model.dropout the same training reaches 0.95" in (
+    assert "without augment.hflip, model.dropout the same training reaches 0.95" in (
         finding.sentence
     )
     # Half of 0.17 is 0.085.

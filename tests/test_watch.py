@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from loops import Detached, digits, mlp
+from loops import Detached, digits, mlp, one_step
 from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 
@@ -42,10 +42,7 @@ def train(
     model.train()
     for _ in range(epochs):
         for rows in torch.randperm(len(x), generator=order).split(batch):
-            value = loss(model(x[rows]), y[rows])
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
+            value = one_step(model, optimizer, x[rows], y[rows], loss)
             if watch is not None:
                 watch.step(value)
     if watch is not None:
@@ -348,11 +345,7 @@ def test_a_pass_whose_loss_was_never_told_leaves_nothing_behind() -> None:
     with fw.watch(model, optimizer) as watch:
         for rows in torch.arange(960).split(64):
             model(x[rows].flip(1))  # left out by the loop, as a bad batch
-            loss = F.cross_entropy(model(x[rows]), y[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            watch.step(loss)
+            watch.step(one_step(model, optimizer, x[rows], y[rows]))
     assert names(watch)[:1] == ["head_loss_mismatch"]
     for call, rows in zip(watch.sample.calls, torch.arange(960).split(64), strict=False):
         assert torch.equal(call.args[0], x[rows])
@@ -364,22 +357,22 @@ def test_the_kept_examples_are_looked_at_once_between_two_steps() -> None:
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with fw.watch(model, optimizer) as watch:
         for _ in range(2):
-            loss = F.cross_entropy(model(x[:64]), y[:64])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            watch.step(loss)
+            watch.step(one_step(model, optimizer, x[:64], y[:64]))
             watch.epoch()
             watch.diagnose(show=False)
     rows = [(r["step"], r["layer"]) for r in watch.run.probes if r["kind"] == "epoch"]
     assert rows == [(0, "1"), (0, "3"), (1, "1"), (1, "3")]
 
 
+def with_l1(model: nn.Module) -> Loss:
+    first: Any = model.get_submodule("0")
+    return lambda said, y: F.cross_entropy(said, y) + first.weight.abs().sum()
+
+
 def test_a_penalty_that_is_too_strong() -> None:
     x, y = digits()
     model = mlp()
-    first: Any = model.get_submodule("0")
-    penalised: Loss = lambda o, y: F.cross_entropy(o, y) + first.weight.abs().sum()  # noqa: E731
+    penalised = with_l1(model)
     assert "over_regularised" in names(train(model, x, y, loss=penalised, lr=0.01, epochs=4))
     for kind, lr, decay in ((torch.optim.SGD, 0.05, 0.5), (torch.optim.AdamW, 1e-3, 100.0)):
         decayed: Any = mlp()
@@ -449,8 +442,7 @@ def test_the_words_of_a_language_model_are_its_classes(loss: Loss) -> None:
 def test_a_first_loss_with_a_penalty_in_it_says_nothing_of_the_start() -> None:
     x, y = digits()
     model = mlp()
-    first: Any = model.get_submodule("0")
-    penalised: Loss = lambda o, y: F.cross_entropy(o, y) + first.weight.abs().sum()  # noqa: E731
+    penalised = with_l1(model)
     for loss, told in ((penalised, 0), (F.cross_entropy, 1)):
         watch = train(model, x[:64], y[:64], loss=loss, lr=1e-4, epochs=2)
         assert watch is not None
@@ -679,11 +671,7 @@ def test_epochs_their_scores_and_waiting() -> None:
                     with torch.no_grad():
                         model(x[320:])
                     time.sleep(0.05)
-                loss = F.cross_entropy(model(x[rows]), y[rows])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                watch.step(loss)
+                watch.step(one_step(model, optimizer, x[rows], y[rows]))
             model.eval()
             time.sleep(0.05)
             accuracy = float((model(x[320:]).argmax(1) == y[320:]).float().mean())
@@ -714,11 +702,7 @@ def test_the_record_is_a_run_folder_and_the_report_a_page(tmp_path: Path) -> Non
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with fw.watch(model, optimizer, out=tmp_path / "run") as watch:
         for rows in torch.arange(960).split(64):
-            loss = F.cross_entropy(model(x[rows]), y[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            watch.step(loss)
+            watch.step(one_step(model, optimizer, x[rows], y[rows]))
     assert [f.name for f in fw.diagnose(tmp_path / "run")] == names(watch)
     run = fw.open(tmp_path / "run")
     assert run.steps == watch.run.steps and run.status == "done"

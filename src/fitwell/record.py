@@ -119,6 +119,11 @@ class Run:
         """Scores on the part that this run never trained on or selected with."""
         return self.scores.get("held_out") or self.scores.get("test") or self.scores["validation"]
 
+    @property
+    def studied(self) -> Predictions | None:
+        """The predictions of the part that mistakes are looked for in, if any."""
+        return next((self.predictions[part] for part in STUDIED if part in self.predictions), None)
+
 
 @dataclass(frozen=True)
 class Remedy:

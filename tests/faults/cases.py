@@ -47,7 +47,9 @@ def with_l1(model: nn.Module) -> Loss:
 
 
 def _program(name: str, causes: tuple[str, ...], **parts: Any) -> Program:
-    return Program(name, causes, **parts)
+    """Of classes and their cross-entropy, unless told otherwise."""
+    usual: dict[str, Any] = {"loss": plain(F.cross_entropy), "score": accuracy}
+    return Program(name, causes, **{**usual, **parts})
 
 
 def _adadelta(lr: float) -> Callable[[nn.Module], Optimizer]:
@@ -62,7 +64,6 @@ _D1: dict[str, Any] = {
     "data": constant_vectors,
     "batch": 32,
     "epochs": 1,
-    "score": accuracy,
     "optimizer": lambda m: RMSprop(m.parameters(), 1e-3, alpha=0.9, eps=1e-7),
     "loss": plain(F.binary_cross_entropy),
 }
@@ -80,22 +81,18 @@ _MNIST_MENDED = _program(
     (),
     data=fashion(3000, 14),
     model=mnist_convolutions(),
-    loss=plain(F.cross_entropy),
     optimizer=_adadelta(1.0),
     batch=32,
     epochs=6,
-    score=accuracy,
 )
 _CIFAR_MENDED = _program(
     "CIFAR mended",
     (),
     data=fashion(2000, 32, colour=True),
     model=cifar_convolutions,
-    loss=plain(F.cross_entropy),
     optimizer=_adam,
     batch=32,
     epochs=8,
-    score=accuracy,
 )
 _UMLAUT_MENDED = replace(
     _CIFAR_MENDED,
@@ -107,7 +104,6 @@ _WORDS: dict[str, Any] = {
     "data": words,
     "batch": 32,
     "epochs": 3,
-    "score": accuracy,
     "optimizer": _adam,
 }
 _WORDS_BODY = (nn.Linear(2000, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 46))
@@ -129,17 +125,14 @@ PROGRAMS = (
         optimizer=lambda m: SGD(m.parameters(), 3.0),
         batch=10,
         epochs=10,
-        score=accuracy,
         mended=_program(
             "D4 mended",
             (),
             data=fashion(3000, 28, flat=True),
             model=normal_linear(activation=True),
-            loss=plain(F.cross_entropy),
             optimizer=lambda m: SGD(m.parameters(), 0.1),
             batch=10,
             epochs=10,
-            score=accuracy,
         ),
     ),
     replace(
@@ -240,7 +233,6 @@ PROGRAMS = (
         optimizer=lambda m: SGD(m.parameters(), 1e-4),
         batch=32,
         epochs=10,
-        score=accuracy,
         mended=_program(
             "DL-55328966 mended",
             (),
@@ -248,11 +240,9 @@ PROGRAMS = (
             model=dense(
                 nn.Linear(784, 784), nn.ReLU(), nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10)
             ),
-            loss=plain(F.cross_entropy),
             optimizer=lambda m: SGD(m.parameters(), 0.05),
             batch=32,
             epochs=10,
-            score=accuracy,
         ),
     ),
     replace(

@@ -18,6 +18,8 @@ from fitwell.data.text_checks import near_texts
 from fitwell.data.types import Data, Options, Problem, some
 from fitwell.errors import SettingError
 
+# Problems that name copies with the same target, those of near copies with `near_` before.
+OF_COPIES = ("duplicate_across_parts", "duplicate_across_split", "duplicate_examples")
 SEEN = 64  # side at which pictures with boxes are compared
 CHUNK = 1 << 24  # bytes hashed at once: bounds the memory to some tens of megabytes
 

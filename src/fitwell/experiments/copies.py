@@ -1,17 +1,18 @@
 """How much better a network does on held-out examples of which it has seen a copy."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from fitwell.data.duplicates import duplicate_groups, near_groups
 from fitwell.data.types import Data
 from fitwell.metrics import METRICS
-from fitwell.record import STUDIED, Predictions, Row, Run
+from fitwell.record import Predictions, Row, Run
 
 
 def held_out_copies(
-    data: Data, runs: Sequence[Run], *, metric: str, near: bool = True
+    data: Data, runs: Sequence[Run], named: Collection[str], *, metric: str
 ) -> list[Row]:
     """Scores of each run with and without the held-out examples that have a copy in its training part.
 
@@ -20,18 +21,20 @@ def held_out_copies(
 
     Args:
         data: what the runs were trained on.
+        named: keys of the examples that are copies of others, or nearly.
         metric: name of the score.
-        near: count near copies too, of kinds where that can be told.
 
     Returns:
         Of each run that has held-out predictions a row `{"experiment": "copies", "fold", "held_out",
         "copies"}` with the number of held-out examples and of those with a copy, and where there are some
         and others `metric`, `score` and `score_without`.
     """
-    groups = duplicate_groups(data.inputs) + (near_groups(data) if near else [])
+    concerned = np.flatnonzero(np.isin(data.keys.astype(str), list(named)))
+    few = replace(data, inputs=data.inputs[concerned], targets=data.targets[concerned])
+    groups = [concerned[group] for group in duplicate_groups(few.inputs) + near_groups(few)]
     rows: list[Row] = []
     for run in runs:
-        part = next((run.predictions[name] for name in STUDIED if name in run.predictions), None)
+        part = run.studied
         if part is None:
             continue
         trained = data.part != "test"

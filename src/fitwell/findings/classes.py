@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fitwell.findings.reading import confidence, first_repeat, folds_of, held_out, rounded
+from fitwell.findings.reading import confidence, first_repeat, folds_of, rounded
 from fitwell.record import Finding, NotAssessed, Run
 
 _RARE = 0.5  # of an even share of the examples
@@ -28,7 +28,7 @@ def class_imbalance(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     folds = of_classes(runs)
     if not folds:
         return NotAssessed("class_imbalance", "held-out predictions of classes")
-    parts = [part for run in first_repeat(folds) if (part := held_out(run)) is not None]
+    parts = [part for run in first_repeat(folds) if (part := run.studied) is not None]
     target = np.concatenate([np.asarray(part.target) for part in parts])
     prediction = np.concatenate([np.asarray(part.prediction) for part in parts])
     if len(target) < _FEWEST:
@@ -79,7 +79,7 @@ def of_classes(runs: Sequence[Run]) -> list[Run]:
         run
         for run in folds_of(runs)
         if (run.spec is None or run.spec.task == "classification")
-        and (part := held_out(run)) is not None
+        and (part := run.studied) is not None
         and np.asarray(part.target).dtype.kind in "iu"
         and np.ndim(part.target) == 1
     ]

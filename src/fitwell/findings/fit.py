@@ -11,7 +11,6 @@ from fitwell.findings.reading import (
     first_repeat,
     folds_of,
     goodness,
-    held_out,
     is_bounded,
     mean_interval,
     median,
@@ -94,11 +93,11 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         McNemar against the largest class, for balanced accuracy and regression a permutation test.
     Source: McNemar 1947; Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers)
     """
-    folds = [run for run in folds_of(runs) if held_out(run) is not None]
+    folds = [run for run in folds_of(runs) if run.studied is not None]
     if not folds:
         return NotAssessed("no_better_than_trivial", "held-out predictions")
     folds = first_repeat(folds)
-    parts = [part for run in folds if (part := held_out(run)) is not None]
+    parts = [part for run in folds if (part := run.studied) is not None]
     target = np.concatenate([np.asarray(part.target) for part in parts])
     prediction = np.concatenate([np.asarray(part.prediction) for part in parts])
     if len(target) < _FEWEST:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fitwell.findings.classes import of_classes, wilson
-from fitwell.findings.reading import confidence, first_repeat, held_out, rounded
+from fitwell.findings.reading import confidence, first_repeat, rounded
 from fitwell.record import Finding, NotAssessed, Run
 
 _FEWEST = 200  # held-out examples
@@ -35,11 +35,11 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     folds = [
         run
         for run in of_classes(runs)
-        if (part := held_out(run)) is not None and part.probabilities is not None
+        if (part := run.studied) is not None and part.probabilities is not None
     ]
     if not folds:
         return NotAssessed("label_noise", "held-out predictions with the probability of each class")
-    parts = [part for run in first_repeat(folds) if (part := held_out(run)) is not None]
+    parts = [part for run in first_repeat(folds) if (part := run.studied) is not None]
     target = np.concatenate([np.asarray(part.target) for part in parts])
     probability = np.concatenate([np.asarray(part.probabilities) for part in parts])
     keys = np.concatenate([np.asarray(part.keys) for part in parts])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.metrics import METRICS
-from fitwell.record import STUDIED, Confidence, Predictions, Row, Run
+from fitwell.record import Confidence, Row, Run
 
 FITTED = 0.9  # of what there is to fit: below it is too little
 _WELL = 0.95  # likewise: above it nothing is left to learn
@@ -31,11 +31,6 @@ def evidence_of(runs: Iterable[Run], experiment: str) -> list[Row]:
         found += [row for row in run.evidence if row.get("experiment") == experiment]
         found += evidence_of(run.trials, experiment)
     return found
-
-
-def held_out(run: Run) -> Predictions | None:
-    """The predictions of the part that is studied, if any."""
-    return next((run.predictions[part] for part in STUDIED if part in run.predictions), None)
 
 
 def is_fitted(runs: Sequence[Run]) -> bool:

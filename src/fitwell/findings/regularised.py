@@ -62,7 +62,7 @@ def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     elif makes_good(short, free):
         settings = tuple(free[0]["settings"])
         without = median(row["train_again"] for row in free)
-        how = f"without {_listed(settings)} the same training reaches {without:.4g}"
+        how = f"without {', '.join(settings)} the same training reaches {without:.4g}"
         flags = short.flags
     elif free or not _has_others(short.folds):
         if not np.isfinite(pulls).any():
@@ -90,10 +90,6 @@ def _has_others(folds: Sequence[Run]) -> bool:
     """Whether something holds the fit back that is no penalty on the weights."""
     names = restraints(folds[0].recipe or {})
     return any(not name.startswith("optim.") for name in names)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _watched(runs: Sequence[Run]) -> Finding | None:

@@ -8,7 +8,6 @@ from fitwell.findings.reading import (
     confidence,
     epoch_series,
     folds_of,
-    held_out,
     median,
     rounded,
     share,
@@ -180,7 +179,7 @@ def _error(run: Run) -> float | None:
     From the examples of that part, or of another held-out one, as a share of their mean: they were
     predicted by the weights that were kept, which need not be the last ones.
     """
-    part = run.predictions.get("validation") or held_out(run)
+    part = run.predictions.get("validation") or run.studied
     if part is None or len(part.loss) < 2:
         return None
     loss, late = np.asarray(part.loss, dtype=float), _late(run)

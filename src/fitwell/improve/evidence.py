@@ -1,5 +1,6 @@
 """The experiments that an improvement runs for its baseline, and what they are made from."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 REFERENCE_FOLDS = 1  # a reference costs a second or two a fold, and varies less than a network
 RANGE_STEPS = 100
 MOST_PLACES = 20  # of a problem that are kept
-OF_DATA = ("check", "reference", "domain")  # experiments that depend on the data alone
+OF_DATA = ("check", "copies", "reference", "domain")  # experiments that serve every round
 BATCH = 32  # examples that must be learned by heart
 
 
@@ -34,6 +35,7 @@ def gather(
     seed: int,
     have: Collection[str] = (),
     threads: int = 1,
+    seconds: float = math.inf,
 ) -> list[Row]:
     """Evidence rows for a recipe: a check of the data, what the runs owe to copies in it, reference
     models, a classifier of the parts, learning-rate range test; where it fits even its training examples
@@ -46,6 +48,8 @@ def gather(
         threads: those of a trial. With a thread a core the small steps of these experiments take
             many times as long on a machine that does anything else (44 s against 1.5 s measured).
 
+        seconds: that a whole training may take; one that would take longer is left out.
+
     An experiment that fails (a model that gives not-a-number at once) leaves no rows, and the
     findings that need it are then not assessed.
     """
@@ -55,7 +59,6 @@ def gather(
 
     from fitwell.experiments import (
         domain_classifier,
-        held_out_copies,
         one_batch,
         range_test,
         reference_models,
@@ -66,10 +69,7 @@ def gather(
     rows: list[Row] = []
     options = recipe.section("data")
     if "check" not in have:
-        rows += checked(data, options)
-        if any("duplicate" in str(row["problem"]) for row in rows):
-            near = any("near_duplicate" in str(row["problem"]) for row in rows)
-            rows += held_out_copies(data, runs, metric=str(recipe["score.name"]), near=near)
+        rows += checked(data, recipe, runs)
     for fold in range(REFERENCE_FOLDS):
         parts = split.fold_rows(data, options, fold=fold, repeat=repeat, seed=seed)
         metric = str(recipe["score.name"])
@@ -92,22 +92,27 @@ def gather(
                 start = batch_starter(data, recipe, repeat=repeat, seed=seed)
                 lr = float(recipe["optim.lr"])  # type: ignore[arg-type]
                 rows += one_batch(start, lr=lr)
-            for name, edit in {
-                "unrestrained": restraints(recipe),
-                "longer": {"train.epochs": 2 * int(recipe["train.epochs"])},  # type: ignore[arg-type]
-            }.items():
-                if name not in have and poor:
+            epochs = int(recipe["train.epochs"])  # type: ignore[arg-type]
+            for name, edit, times in (
+                ("unrestrained", restraints(recipe), 1),
+                ("longer", {"train.epochs": 2 * epochs}, 2),
+            ):
+                if name not in have and poor and times * runs[0].seconds <= seconds:
                     rows += again(name, edit, data, recipe, runs, threads)
     except (FitwellError, ArithmeticError):
         pass
     return rows
 
 
-def checked(data: Data, options: Mapping[str, Any]) -> list[Row]:
-    """What `check` says of the data, a row a problem; one row that says so where there is none."""
+def checked(data: Data, recipe: Recipe, runs: Sequence[Run]) -> list[Row]:
+    """What `check` says of the data, a row a problem; one row that says so where there is none. And where
+    there are copies, what the scores of the runs owe to them."""
     from fitwell.data.checks import problems_of
+    from fitwell.data.duplicates import OF_COPIES
+    from fitwell.experiments import held_out_copies
 
-    found = [
+    problems = problems_of(data, recipe.section("data"), thorough=True)
+    found: list[Row] = [
         {
             "experiment": "check",
             "problem": problem.name,
@@ -116,8 +121,12 @@ def checked(data: Data, options: Mapping[str, Any]) -> list[Row]:
             "where": list(problem.where[:MOST_PLACES]),
             "count": len(problem.where),
         }
-        for problem in problems_of(data, options, thorough=True)
+        for problem in problems
     ]
+    copies = [p for p in problems if p.name.removeprefix("near_") in OF_COPIES]
+    named = {key for problem in copies for key in problem.where}
+    if named:
+        found += held_out_copies(data, runs, named, metric=str(recipe["score.name"]))
     return found or [{"experiment": "check", "problem": None}]
 
 
@@ -129,7 +138,8 @@ def again(
     runs: Sequence[Run],
     threads: int = 0,
 ) -> list[Row]:
-    """One of the runs again under an edit: a row with the training scores of both; none without an edit."""
+    """One of the runs again under an edit: a row with the training scores of both; none without an edit, or
+    where it fails."""
     from fitwell.improve.variants import edited
     from fitwell.train import train_once
 
@@ -144,6 +154,8 @@ def again(
         rows = split.fold_rows(data, options, fold=run.fold, repeat=run.repeat, seed=run.seed)
     place: dict[str, Any] = {"seed": run.seed, "fold": run.fold, "repeat": run.repeat}
     second = train_once(data, rows, changed, **place, probes=False, threads=threads)
+    if metric not in second.scores.get("train", {}):
+        return []
     scores = {"train": run.scores["train"][metric], "train_again": second.scores["train"][metric]}
     facts = {"settings": sorted(edit), "epochs": changed["train.epochs"], "metric": metric}
     return [{"experiment": experiment, "fold": run.fold, **facts, **scores}]

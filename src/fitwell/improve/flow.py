@@ -28,6 +28,7 @@ from fitwell.trials.scoring import mean_scores
 from fitwell.trials.trial import Task
 
 MOST_REMEDIES = 8  # a round: the screen's cost, and more finalists there would not be
+_SHARE = 0.1  # of what is left of the budget that a training for evidence alone may take
 MOST_ROUNDS = 6  # the level of round 6 is 0.05 / 36: later ones could hardly confirm anything
 
 
@@ -213,6 +214,7 @@ class _Improving:
                     seed=bench.seed(repeat),
                     have=() if number == 1 else OF_DATA,
                     threads=getattr(bench.executor, "threads", 1),
+                    seconds=_SHARE * bench.budget.left,
                 )
             )
             self.state.save()

@@ -7,6 +7,7 @@ from typing import Any
 
 from fitwell import store
 from fitwell.errors import FolderError
+from fitwell.improve.evidence import OF_DATA
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Row, Run, Scores, Verdict, json_ready
 from fitwell.trials.bench import Budget
@@ -171,11 +172,11 @@ def open_state(folder: Path, recipe: Recipe) -> State:
 def rows_of_round(evidence: Mapping[str, Sequence[Row]], number: int) -> list[Row]:
     """What experiments say of a round's baseline.
 
-    Reference models are of the data and serve every round, a range test is of its recipe.
+    What is of the data (`OF_DATA`) serves every round, a range test is of its recipe.
     """
-    reference = [r for r in evidence.get("1", ()) if r["experiment"] == "reference"]
-    own = [r for r in evidence.get(str(number), ()) if r["experiment"] != "reference"]
-    return [*reference, *own]
+    shared = [r for r in evidence.get("1", ()) if r["experiment"] in OF_DATA]
+    own = [r for r in evidence.get(str(number), ()) if r["experiment"] not in OF_DATA]
+    return [*shared, *own]
 
 
 def add_evidence(result: Improvement, evidence: Mapping[str, Sequence[Row]]) -> None:

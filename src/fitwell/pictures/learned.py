@@ -18,7 +18,7 @@ from fitwell.data.types import Data
 from fitwell.errors import DataError, FitwellError, SettingError
 from fitwell.probes import feature_maps
 from fitwell.probes.feature_maps import Stage
-from fitwell.record import STUDIED, Predictions, Run
+from fitwell.record import Predictions, Run
 from fitwell.report.pixels import pixels, shown_images
 from fitwell.report.sheet import Panel, Sheet, resized, signed, tiled, wrapped
 from fitwell.train import load_model
@@ -151,10 +151,9 @@ def examples_of(run: Run, data: Data | None) -> tuple[np.ndarray, Predictions, D
         FitwellError: the run has none, or its data is not at hand.
     """
     assert run.recipe is not None
-    part = next((part for part in STUDIED if part in run.predictions), None)
-    if part is None:
+    predictions = run.studied
+    if predictions is None:
         raise DataError("the run has no held-out predictions.")
-    predictions = run.predictions[part]
     if data is None:
         if not run.recipe["source"]:
             raise DataError("the run was trained on data in memory, which is not at hand.")

@@ -193,6 +193,20 @@ def bars(
     return picture_of
 
 
+def held_back(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
+    """The training score with and without what holds it back; else how hard the penalties pull."""
+    if finding.evidence.get("train_without") is None:
+        return bars("Pull of penalties / of data", ("penalty_over_data", ""), usual=1.0)(
+            finding, runs, metric
+        )
+    named = (
+        ("train", "as it is"),
+        ("train_without", "without"),
+        ("reference_held_out", "reference"),
+    )
+    return bars("Training score", *named)(finding, runs, metric)
+
+
 def _name_layers(axes: "Axes", layers: Sequence[str]) -> None:
     step = max(1, -(-len(layers) // 5))
     places = list(range(0, len(layers), step))
@@ -225,7 +239,8 @@ PICTURES: dict[str, Picture] = {
     ),
     "cannot_fit_one_batch": bars("Fit of one batch", ("fit", "reached"), usual=1.0),
     "linear_network": bars("Score", ("train", "training"), ("linear_train", "linear model")),
-    "over_regularised": bars("Pull of penalties / of data", ("penalty_over_data", ""), usual=1.0),
+    "over_regularised": held_back,
+    "leakage": bars("Held-out score", ("score", "all"), ("score_without", "without copies")),
     "class_imbalance": bars("Found", ("worst_class_recall", "worst class"), ("accuracy", "all")),
     "label_noise": bars(
         "Other label than said",

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from fitwell.data.types import Data
 from fitwell.probes import gradcam
-from fitwell.record import STUDIED, Row, Run
+from fitwell.record import Row, Run
 from fitwell.train.job import Job
 
 _BATCH = 8  # a graph is kept for each image: few at a time, or large images fill the memory
@@ -19,11 +19,10 @@ def explain_mistakes(job: Job, run: Run, data: Data) -> list[Row]:
     For images and recordings in classes, and networks with feature maps; no rows for others, nor where a
     network cannot be differentiated in evaluation mode: a picture is not worth a run.
     """
-    part = next((part for part in STUDIED if part in run.predictions), None)
+    predictions = run.studied
     seen = data.spec.kind in ("images", "audio") and data.spec.task == "classification"
-    if part is None or not seen:
+    if predictions is None or not seen:
         return []
-    predictions = run.predictions[part]
     found: list[Row] = []
     worst = predictions.worst()
     for start in range(0, len(worst), _BATCH):
