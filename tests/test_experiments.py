@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ import fitwell as fw
 from fitwell import store
 from fitwell.cli.main import run as command
 from fitwell.data import read
-from fitwell.data.split import fold_rows
+from fitwell.data.split import Rows, fit_rows, fold_rows
+from fitwell.data.types import Data
 from fitwell.errors import FolderError
 from fitwell.experiments import (
     domain_classifier,
@@ -26,8 +28,9 @@ from fitwell.experiments import (
 )
 from fitwell.experiments.range_test import StepFunction, divergence, smoothed, steepest
 from fitwell.findings.start import cannot_fit_one_batch
-from fitwell.improve.evidence import OF_DATA, again, batch_starter, gather
+from fitwell.improve.evidence import OF_DATA, again, batch_starter, checked, gather
 from fitwell.improve.state import rows_of_round
+from fitwell.recipe import Recipe
 from fitwell.record import Finding, Predictions, Run
 from fitwell.resolve import complete
 
@@ -230,6 +233,43 @@ def test_an_improvement_gathers_what_its_baseline_calls_for(train: float, learne
     assert {row["experiment"] for row in later} == {"range_test"}
 
 
+def test_equal_inputs_with_other_targets_flatter_no_score() -> None:
+    x = np.arange(80, dtype=np.float32).reshape(40, 2)
+    x[20:] = x[:20]
+    y = np.array(["a", "b"] * 10 + ["b", "a"] * 10)
+    data = read((x, y), {"task": "classification"})
+    recipe = complete({"model.name": "linear", "data.test": 0.0}, data.spec)
+    rows = np.arange(20)
+    part = Predictions(data.keys[rows], rows, data.targets[rows], rows % 2, None, np.zeros(20))
+    told = checked(data, recipe, [Run(fold=0, predictions={"held_out": part})])
+    assert "duplicate_across_split" in {row.get("problem") for row in told}
+    assert [row["copies"] for row in told if row["experiment"] == "copies"] == [0]
+
+
+@pytest.mark.parametrize("fold", [None, 2])
+def test_a_training_again_has_the_examples_of_the_first(
+    fold: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = read("digits", {"limit": 300})
+    recipe = complete({"model.name": "linear", "data.limit": 300}, data.spec)
+    run = Run(recipe=recipe, fold=fold, seed=7, scores={"train": {"accuracy": 0.2}})
+    seen: list[Rows] = []
+
+    def train(_: Data, rows: Rows, changed: Recipe, **how: Any) -> Run:
+        assert how["seed"] == 7 and how["fold"] == fold and changed["train.epochs"] == 3
+        seen.append(rows)
+        return run
+
+    monkeypatch.setattr("fitwell.train.train_once", train)
+    again("longer", {"train.epochs": 3}, data, recipe, [run])
+    options = recipe.section("data")
+    expected = fit_rows(data, options, 7)
+    if fold is not None:
+        expected = fold_rows(data, options, fold=fold, repeat=0, seed=7)
+    assert np.array_equal(seen[0].train, expected.train)
+    assert np.array_equal(seen[0].held_out, expected.held_out)
+
+
 def test_a_training_for_evidence_is_left_out_where_it_fails_or_takes_too_long() -> None:
     data = read("digits", {"limit": 200})
     settings = {"source": "digits", "model.name": "linear", "train.epochs": 2, "data.limit": 200}
@@ -317,6 +357,8 @@ def test_what_a_score_owes_to_copies() -> None:
     row = held_out_copies(data, [run], named, metric="accuracy")[0]
     assert (row["held_out"], row["copies"]) == (6, 2)
     assert row["score"] == pytest.approx(4 / 6) and row["score_without"] == pytest.approx(2 / 4)
+    few = {str(data.keys[i]) for i in (0, 9)}  # the others have another target, or are no copies
+    assert held_out_copies(data, [run], few, metric="accuracy")[0]["copies"] == 1
     # Nobody trained on what is another part's.
     run.predictions["test"] = run_of([0, 1], wrong=[]).predictions["held_out"]
     assert held_out_copies(data, [run], named, metric="accuracy")[0]["copies"] == 0

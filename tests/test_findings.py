@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,17 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "underfitting": [lambda: folds(train=0.8, validation=0.79, end=0.6)],
     "no_better_than_trivial": [lambda: folds(right=0.0)],
 }
+
+
+def test_what_holds_back_is_drawn_as_it_was_found() -> None:
+    from fitwell.report.evidence import picture
+
+    found = [RULES["over_regularised"](make()) for make in SICK["over_regularised"]]
+    by_pull, by_run = found[0], found[-1]
+    assert isinstance(by_pull, Finding) and isinstance(by_run, Finding)
+    without = replace(by_run, evidence={**by_run.evidence, "train_without": None})
+    assert picture(by_run, folds(), "accuracy") != picture(without, folds(), "accuracy")
+    assert picture(by_pull, folds(), "accuracy") is not None
 
 
 @pytest.mark.parametrize(

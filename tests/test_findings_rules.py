@@ -103,6 +103,22 @@ def test_a_class_without_examples_claims_none() -> None:
     assert order_of_doubt(np.array([0, 0, 1]), probability).tolist() == []
 
 
+def test_labels_that_stand_for_another_class_are_told_from_hard_examples() -> None:
+    """Of class 0 three in ten are labelled 1, as the network has learned; a third of all are hard."""
+    random, rows = np.random.default_rng(1), np.arange(900)
+    named = np.array([[0.7, 0.3, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    likely = np.repeat([0, 1, 2], 300)
+    other = (likely + random.integers(1, 3, 900)) % 3
+    own = np.where(random.random(900) < 0.3, random.uniform(0.3, 0.7, 900), 0.98)
+    true = np.zeros((900, 3))
+    true[rows, likely], true[rows, other] = own, 1 - own
+    drawn = np.where(random.random(900) < own, likely, other)
+    wrong = (drawn == 0) & (random.random(900) < 0.3)
+    order = order_of_doubt(np.where(wrong, 1, drawn), true @ named)
+    # The label's own probability alone finds 0.6 of them.
+    assert wrong[order[: wrong.sum()]].mean() > 0.75
+
+
 def test_a_confusion_of_labels_that_was_learned_is_doubted_before_hard_examples() -> None:
     """A third of class 0 is labelled 1, and the network says so; hard examples of 2 are taken for 1."""
     said = {0: [0.66, 0.33, 0.01], 1: [0.01, 0.98, 0.01], 2: [0.01, 0.01, 0.98]}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import fitwell as fw
 from fitwell.errors import FolderError, SettingError
 from fitwell.probes.loss_graph import LossReading, class_axis, read_loss, targets_of
+from fitwell.watching.conclude import drawn
 from fitwell.watching.fitting import fit_of
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -401,6 +402,11 @@ def test_outputs_of_every_pixel_are_fitted_a_pixel_at_a_time() -> None:
     # Of some of the pixels of the kept examples, drawn at random.
     assert row["examples"] == 4096 and abs(row["accuracy"] - float(right)) < 0.03
     assert row["accuracy"] > 0.8
+    # All over the image, and few of many words.
+    places = drawn(20_000, 3, calls=2, seed=0)
+    assert len(places) == len(set(places)) == 2048 and places.min() < 100 < 19_900 < places.max()
+    assert len(drawn(20_000, 50_000, calls=1, seed=0)) == 83
+    assert drawn(20, 3, calls=2, seed=0).tolist() == list(range(20))
 
 
 class Words(nn.Module):

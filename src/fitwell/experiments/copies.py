@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fitwell.data.duplicates import duplicate_groups, near_groups
+from fitwell.data.duplicates import duplicate_groups, near_groups, same_target
 from fitwell.data.types import Data
 from fitwell.metrics import METRICS
 from fitwell.record import Predictions, Row, Run
@@ -21,7 +21,8 @@ def held_out_copies(
 
     Args:
         data: what the runs were trained on.
-        named: keys of the examples that are copies of others, or nearly.
+        named: keys of the examples that are copies of others, or nearly; those with another target flatter
+            no score, and do not count.
         metric: name of the score.
 
     Returns:
@@ -31,7 +32,8 @@ def held_out_copies(
     """
     concerned = np.flatnonzero(np.isin(data.keys.astype(str), list(named)))
     few = replace(data, inputs=data.inputs[concerned], targets=data.targets[concerned])
-    groups = [concerned[group] for group in duplicate_groups(few.inputs) + near_groups(few)]
+    alike = duplicate_groups(few.inputs) + near_groups(few)
+    groups = [concerned[group] for group in alike if same_target(few, group)]
     rows: list[Row] = []
     for run in runs:
         part = run.studied

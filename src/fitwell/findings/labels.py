@@ -11,7 +11,6 @@ from fitwell.record import Finding, NotAssessed, Run
 _FEWEST = 200  # held-out examples
 _FLOOR = 0.02  # share of wrong ones among the surest quarter
 _FLAT = 2.0  # of the second quarter over the first
-_ROUNDS = 20  # of expectation maximisation
 _SMOOTH = 1.0  # examples a class that are added to those with its own label
 _TINY = 1e-9
 _LEARNED = 0.5  # of what the wrong labels and the most frequent class leave to be learned
@@ -81,12 +80,12 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
 def order_of_doubt(target: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Rows of the examples of which another class is said, those whose label is wrong most likely first.
 
-    A network that learned from wrong labels says them too: with how often label i stands for class j,
-    T[j, i], its p is what the true classes' probability q makes of them, p = q T.
+    How sure the network is of the label is weighed by how often that label stands for the class that it
+    says instead: a network that learned from wrong labels says them too.
 
-    Formula: T[j, i] = share of label i among the examples that are class j for sure (p of j at least what
-        that class's own examples have on average); q by expectation maximisation; the label y is right with
-        probability q[y] T[y, y] / sum over j of q[j] T[j, y]
+    Formula: the label y is right with p[y] T[y, y] / sum over j of p[j] T[j, y], where T[j, i] is the share
+        of label i among the examples that are class j for sure (p of j at least what that class's own
+        examples have on average)
     Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (T, the confident joint)
 
     >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.1, 0.9], [0.05, 0.95]])
@@ -104,10 +103,6 @@ def order_of_doubt(target: np.ndarray, probability: np.ndarray) -> np.ndarray:
     labels /= labels.sum(1, keepdims=True)
     doubted = np.flatnonzero(probability.argmax(1) != target)
     said, given = probability[doubted], target[doubted]
-    true = said.copy()
-    for _ in range(_ROUNDS):
-        true *= (said / np.maximum(true @ labels, _TINY)) @ labels.T
-        true /= np.maximum(true.sum(1, keepdims=True), _TINY)
-    joint = true * labels[:, given].T
+    joint = said * labels[:, given].T
     right = joint[np.arange(len(given)), given] / np.maximum(joint.sum(1), _TINY)
     return doubted[np.lexsort((own[doubted], right))]

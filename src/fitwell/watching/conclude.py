@@ -131,23 +131,23 @@ def _paired(
         if call.output is None or call.output >= len(tensors):
             continue
         tensor, target = tensors[call.output].detach(), call.target
-        drawn: np.ndarray | None = None
+        places: np.ndarray | None = None
         if tensor.dim() > 2 and reading.name in OF_CLASSES:
             tensor = tensor.movedim(call.classes, -1).flatten(0, -2)
-            drawn = _drawn(*tensor.shape, calls=len(sample.calls), seed=number)
-            tensor = tensor[torch.from_numpy(drawn).to(tensor.device)]
+            places = drawn(*tensor.shape, calls=len(sample.calls), seed=number)
+            tensor = tensor[torch.from_numpy(places).to(tensor.device)]
         rows = tensor.float().cpu().reshape(len(tensor) if tensor.dim() else 1, -1).numpy()
         said.append(rows)
         if target is None:
             continue
         target = target.reshape(-1) if target.dtype.kind == "i" else target.reshape(rows.shape)
-        asked.append(target if drawn is None else target[drawn])
+        asked.append(target if places is None else target[places])
     if not said or len({part.shape[1] for part in said}) > 1:
         return None, None
     return np.concatenate(said), np.concatenate(asked) if len(asked) == len(said) else None
 
 
-def _drawn(rows: int, numbers: int, *, calls: int, seed: int) -> np.ndarray:
+def drawn(rows: int, numbers: int, *, calls: int, seed: int) -> np.ndarray:
     """Which rows of so many numbers stand for one of the calls."""
     most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // numbers) // calls)
     if rows <= most:
