@@ -342,7 +342,8 @@ def test_a_cross_validation_is_measured_too(tmp_path: Path) -> None:
 def test_what_a_score_owes_to_copies() -> None:
     x = np.arange(24, dtype=np.float32).reshape(12, 2)
     x[9:] = x[:3]  # 9 copies 0, 10 copies 1, 11 copies 2
-    data = read((x, np.array(["a", "b"] * 6)), {"task": "classification"})
+    y = np.array(["a", "b", "a"] * 4)
+    data = read((x, y), {"task": "classification"})
     target = data.targets
 
     def run_of(held_out: list[int], wrong: list[int]) -> Run:
@@ -357,7 +358,7 @@ def test_what_a_score_owes_to_copies() -> None:
     row = held_out_copies(data, [run], named, metric="accuracy")[0]
     assert (row["held_out"], row["copies"]) == (6, 2)
     assert row["score"] == pytest.approx(4 / 6) and row["score_without"] == pytest.approx(2 / 4)
-    few = {str(data.keys[i]) for i in (0, 9)}  # the others have another target, or are no copies
+    few = {str(data.keys[i]) for i in (0, 9)}  # the others are not named
     assert held_out_copies(data, [run], few, metric="accuracy")[0]["copies"] == 1
     # Nobody trained on what is another part's.
     run.predictions["test"] = run_of([0, 1], wrong=[]).predictions["held_out"]
