@@ -33,18 +33,18 @@ class Case:
 
 # No data set is in both halves; of the families only the multilayer perceptron, with which each half has
 # data of its own.
-_SMALL = {"model.depth": 20, "model.width": 8}
+_SMALL = {"model.depth": 8, "model.width": 8}
 CASES = (
     Case("breast-cancer", "mlp", "fit", 400),
     Case("breast-cancer", "linear", "fit", 400),
-    Case("fashion", "lenet", "fit", 900),
+    Case("fashion", "lenet", "fit", 600),
     Case("fashion", "mlp", "fit", 900),
-    Case("airfoil", "mlp", "fit", 900),
+    Case("airfoil", "mlp", "fit", 600),
     Case("vowels", "mlp", "fit", 400),
     Case("digits", "mlp", "report", 900),
     Case("digits", "convnet", "report", 900),
-    Case("digits", "resnet", "report", 900, _SMALL),
-    Case("california", "mlp", "report", 900),
+    Case("digits", "resnet", "report", 600, _SMALL),
+    Case("california", "mlp", "report", 600),
     Case("german", "mlp", "report", 600),
     Case("diabetes", "mlp", "report", 400),
 )

@@ -9,15 +9,20 @@ import json
 import os
 import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from fitwell.trials.executor import num_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 DATA = Path(os.environ.get("FITWELL_BENCH_DATA", ROOT.parent / "shared" / "data"))
 FASHION = DATA / "fashion_mnist"
+Job = tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]  # a function and what it is called with
 
 
 def machine() -> dict[str, Any]:
@@ -75,6 +80,23 @@ def save(result: dict[str, Any]) -> None:
 def done(result: dict[str, Any], **key: Any) -> bool:
     """Whether a row with these entries is there already."""
     return any(all(row.get(k) == v for k, v in key.items()) for row in result["rows"])
+
+
+def side_by_side(jobs: Sequence[Job]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The place of each job and its row, as they end; a process a core, of one thread. Not for timings."""
+    if not jobs:
+        return
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(num_cores(), mp_context=spawn, initializer=_one_thread) as pool:
+        places = {pool.submit(work, *given): place for place, (work, given) in enumerate(jobs)}
+        for ended in as_completed(places):
+            yield places[ended], ended.result()
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def alternated(arms: Mapping[str, Callable[[], float]], rounds: int) -> list[dict[str, float]]:

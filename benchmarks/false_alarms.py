@@ -9,10 +9,12 @@ A run is *sick* when a fault of `alarm_faults` was put into it, its severity dra
 fault must harm, its score is worse than the healthy runs' by more than they differ: the fault is detected
 where a finding of its cause is there.
 
-`python -m benchmarks.false_alarms`: rows are saved one by one, and what is done is not done again.
-Thresholds may be chosen by the cases of the half "fit"; the table is of the half "report".
+`python -m benchmarks.false_alarms`: rows are saved one by one, and what is done is not done again, nor are
+the trials of a recipe that is not healthy yet. Runs stand side by side, one on each core. Thresholds may be
+chosen by the cases of the half "fit"; the table is of the half "report".
 """
 
+import itertools
 import shutil
 import tempfile
 import time
@@ -39,7 +41,7 @@ from fitwell.resolve import complete
 from fitwell.trials.bench import Bench, Budget, Variant
 from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.protocol import REPEATS, judge, screen
-from fitwell.trials.trial import Task
+from fitwell.trials.trial import Task, slug_of
 
 FAMILY = "other_family"  # the remedy that is left out
 SEEDS = 35  # healthy runs a case
@@ -56,23 +58,33 @@ def main() -> None:
         if not common.done(result, stage="heal", case=case.name):
             common.add(result, healed(case))
             summarise(result)
-    for seed in range(SEEDS):
-        for case in cases:
-            if not common.done(result, stage="healthy", case=case.name, seed=seed):
-                common.add(result, healthy(case, recipe_of(result, case), seed))
-        summarise(result)
-    for seed in range(SICK):
-        for name in FAULTS:
-            for case in [cases[(seed + place) % len(cases)] for place in range(len(cases))]:
-                if case.half != ("report" if seed % 4 else "fit"):
-                    continue
-                key = {"stage": "sick", "fault": name, "seed": seed}
-                if not common.done(result, **key):
-                    row = sick(case, recipe_of(result, case), name, seed)
-                    if row is not None:
-                        common.add(result, {**key, **row})
-        summarise(result)
+    recipes = {case.name: recipe_of(result, case) for case in cases}
+    keys, jobs = [], []
+    for seed, case in itertools.product(range(SEEDS), cases):
+        keys.append({"stage": "healthy", "case": case.name, "seed": seed})
+        jobs.append((healthy, (case, recipes[case.name], seed)))
+    measured(result, keys, jobs)
+    keys, jobs = [], []
+    for seed, name in itertools.product(sorted(range(SICK), key=half_of, reverse=True), FAULTS):
+        keys.append({"stage": "sick", "fault": name, "seed": seed})
+        jobs.append((sick, (cases, recipes, name, seed)))
+    measured(result, keys, jobs)
     print(result["summary"])
+
+
+def measured(result: dict[str, Any], keys: list[dict[str, Any]], jobs: list[common.Job]) -> None:
+    """The rows of these keys that are not there yet, side by side."""
+    todo = [pair for pair in zip(keys, jobs, strict=True) if not common.done(result, **pair[0])]
+    for number, (place, row) in enumerate(common.side_by_side([job for _, job in todo])):
+        common.add(result, {**todo[place][0], **row})
+        if number % 20 == 0:
+            summarise(result)
+    summarise(result)
+
+
+def half_of(seed: int) -> str:
+    """Three of four sick runs are of the half that is reported."""
+    return "report" if seed % 4 else "fit"
 
 
 def recipe_of(result: dict[str, Any], case: Case) -> Recipe:
@@ -85,7 +97,7 @@ def healed(case: Case) -> dict[str, Any]:
     began = time.perf_counter()
     data = sample(case, 10_000)
     first = complete({"model.name": case.family, **case.settings}, data.spec)
-    folder = Path(tempfile.mkdtemp())
+    folder = common.RESULTS / "runs" / slug_of(case.name)  # finished trials are used again
     adopted: list[dict[str, Any]] = []
     with LocalExecutor(data, folder) as executor:
         bench = Bench(data, executor, Budget(None), lambda *a, **k: None, first)
@@ -143,20 +155,25 @@ def folds_of(bench: Bench, variant: Variant, repeat: int) -> list[Task]:
 
 def healthy(case: Case, recipe: Recipe, seed: int) -> dict[str, Any]:
     """A fresh sample, cross-validated by the healthy recipe: what is found."""
-    data = sample(case, seed)
-    row = diagnosed(data, recipe.edit({"train.seed": seed}))
-    return {"stage": "healthy", "case": case.name, "half": case.half, "seed": seed, **row}
+    return {"half": case.half, **diagnosed(sample(case, seed), recipe.edit({"train.seed": seed}))}
 
 
-def sick(case: Case, recipe: Recipe, name: str, seed: int) -> dict[str, Any] | None:
-    """A fresh sample with a fault: what is found; None where the fault does not suit the case."""
+def sick(cases: list[Case], recipes: dict[str, Recipe], name: str, seed: int) -> dict[str, Any]:
+    """A fresh sample with a fault: what is found. The seed says of which case; the next one that the fault
+    suits."""
+    mine = [case for case in cases if case.half == half_of(seed)]
     random = np.random.default_rng([seed, list(FAULTS).index(name), 61])
-    found = made(name, sample(case, 1000 + seed), recipe.edit({"train.seed": seed}), random)
-    if found is None:
-        return None
-    data, changed = found
-    edits = {key: new for key, (_, new) in recipe.changes(changed).items() if key != "train.seed"}
-    return {"case": case.name, "half": case.half, "edits": edits, **diagnosed(data, changed)}
+    for case in itertools.islice(
+        itertools.cycle(mine), seed % len(mine), seed % len(mine) + len(mine)
+    ):
+        recipe = recipes[case.name].edit({"train.seed": seed})
+        found = made(name, sample(case, 1000 + seed), recipe, random)
+        if found is None:
+            continue
+        data, changed = found
+        edits = {k: new for k, (_, new) in recipe.changes(changed).items() if k != "train.seed"}
+        return {"case": case.name, "half": case.half, "edits": edits, **diagnosed(data, changed)}
+    raise ValueError(f"{name} suits no case of the half {half_of(seed)}")
 
 
 def diagnosed(data: Data, recipe: Recipe) -> dict[str, Any]:
@@ -165,7 +182,7 @@ def diagnosed(data: Data, recipe: Recipe) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp())
     seed = int(recipe["train.seed"])  # type: ignore[arg-type]
     count = int(recipe["data.folds"])  # type: ignore[arg-type]
-    with LocalExecutor(data, folder) as executor:
+    with LocalExecutor(data, folder, in_process=True, threads=1) as executor:
         runs: Sequence[Run] = executor.run(
             [Task(recipe, fold, 0, seed, variant="run") for fold in range(count)]
         )
