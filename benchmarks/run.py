@@ -29,6 +29,7 @@ NAMES = (
     "healthy",
     "sick",
     "trust",
+    "faults",
     "false_alarms",
 )
 PAGE = common.ROOT / "docs" / "benchmarks.md"

@@ -18,7 +18,6 @@ from faults.programs import (
     normal_linear,
     parabola,
     r_squared,
-    scaled,
     umlaut_convolutions,
     words,
 )
@@ -189,7 +188,8 @@ PROGRAMS = (
         mended=_program(
             "DL-48221692 mended",
             (),
-            data=scaled(parabola),
+            data=parabola,
+            scaled=True,
             model=dense(nn.Linear(1, 5), nn.Sigmoid(), nn.Linear(5, 1)),
             loss=plain(F.mse_loss),
             optimizer=lambda m: SGD(m.parameters(), 0.1),
@@ -211,7 +211,8 @@ PROGRAMS = (
         mended=_program(
             "DL-48934338 mended",
             (),
-            data=scaled(noisy_parabola),
+            data=noisy_parabola,
+            scaled=True,
             model=dense(
                 nn.Linear(1, 50), nn.ReLU(), nn.Linear(50, 30), nn.ReLU(), nn.Linear(30, 1)
             ),

@@ -22,6 +22,7 @@ import fitwell as fw
 FASHION = Path(__file__).parents[3] / "shared" / "data" / "fashion_mnist"
 Loss = Callable[[Tensor, Tensor], Tensor]
 Pair = tuple[Tensor, Tensor]
+FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Program:
     Args:
         causes: names of the findings that say what is wrong: the first published label first.
         data: seed -> ((x, y) to train on, (x, y) of new examples).
+        scaled: inputs and targets are standardised, by those to train on.
         model, loss, optimizer: as the program has them; `optimizer` takes the model.
     """
 
@@ -44,12 +46,19 @@ class Program:
     epochs: int
     score: Callable[[Tensor, Tensor], float]
     mended: "Program | None" = None
+    scaled: bool = False
 
 
-def run(program: Program, seed: int = 0) -> tuple[fw.Watch, float]:
-    """Train it under `watch`; the record, and the score on new examples."""
+def run(program: Program, seed: int = 0, fold: int | None = None) -> tuple[fw.Watch, float]:
+    """Train it under `watch`; the record, and the score on new examples.
+
+    Args:
+        seed: of the data's rows and their order, the first weights and dropout.
+        fold: of five folds of all examples, in an order by the seed, this one is new; by default those that
+            the program keeps apart.
+    """
     torch.manual_seed(seed)
-    (x, y), (x_new, y_new) = program.data(seed)
+    (x, y), (x_new, y_new) = drawn(program, seed, fold)
     model = program.model()
     loss_function, optimizer = program.loss(model), program.optimizer(model)
     order = torch.Generator().manual_seed(seed)
@@ -68,6 +77,21 @@ def run(program: Program, seed: int = 0) -> tuple[fw.Watch, float]:
     model.eval()
     with torch.no_grad():
         return watch, program.score(model(x_new), y_new)
+
+
+def drawn(program: Program, seed: int, fold: int | None = None) -> tuple[Pair, Pair]:
+    (x, y), (x_new, y_new) = program.data(seed)
+    if fold is not None:
+        x, y = torch.cat([x, x_new]), torch.cat([y, y_new])
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+        new = order.tensor_split(FOLDS)[fold]
+        x_new, y_new = x[new], y[new]
+        others = order[~torch.isin(order, new)]
+        x, y = x[others], y[others]
+    if program.scaled:
+        x, x_new = (x - x.mean()) / x.std(), (x_new - x.mean()) / x.std()
+        y, y_new = (y - y.mean()) / y.std(), (y_new - y.mean()) / y.std()
+    return (x, y), (x_new, y_new)
 
 
 def keras(model: nn.Module) -> nn.Module:
@@ -157,19 +181,6 @@ def noisy_parabola(seed: int) -> tuple[Pair, Pair]:
     x = torch.arange(0, 5, 0.1)[:, None]
     noise = torch.randn(len(x), 1, generator=torch.Generator().manual_seed(seed)) ** 3
     return _parted(x, 5 * x.square() + noise, seed)
-
-
-def scaled(draw: Callable[[int], tuple[Pair, Pair]]) -> Callable[[int], tuple[Pair, Pair]]:
-    """The same with standardised inputs and targets."""
-
-    def drawn(seed: int) -> tuple[Pair, Pair]:
-        (x, y), (x_new, y_new) = draw(seed)
-        return (
-            ((x - x.mean()) / x.std(), (y - y.mean()) / y.std()),
-            ((x_new - x.mean()) / x.std(), (y_new - y.mean()) / y.std()),
-        )
-
-    return drawn
 
 
 def _parted(x: Tensor, y: Tensor, seed: int) -> tuple[Pair, Pair]:
