@@ -1,5 +1,6 @@
 """`fitwell.watch`: somebody else's loop, seen from outside and left as it is."""
 
+import copy
 import subprocess
 import sys
 import time
@@ -362,7 +363,8 @@ def test_the_kept_examples_are_looked_at_once_between_two_steps() -> None:
             watch.epoch()
             watch.diagnose(show=False)
     rows = [(r["step"], r["layer"]) for r in watch.run.probes if r["kind"] == "epoch"]
-    assert rows == [(0, "1"), (0, "3"), (1, "1"), (1, "3")]
+    # Before the first step, and after each.
+    assert rows == [(step, layer) for step in (0, 0, 1) for layer in ("1", "3")]
 
 
 def with_l1(model: nn.Module) -> Loss:
@@ -445,14 +447,24 @@ def test_the_words_of_a_language_model_are_its_classes(loss: Loss) -> None:
     assert rows["sample"]["accuracy"] > 0.95 and names(watch) == []
 
 
-def test_a_first_loss_with_a_penalty_in_it_says_nothing_of_the_start() -> None:
+def test_the_first_loss_is_a_mean_of_the_data_whatever_the_loop_adds_to_it() -> None:
     x, y = digits()
     model = mlp()
-    penalised = with_l1(model)
-    for loss, told in ((penalised, 0), (F.cross_entropy, 1)):
-        watch = train(model, x[:64], y[:64], loss=loss, lr=1e-4, epochs=2)
+
+    def summed(said: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(said, y, reduction="sum")
+
+    def times_ten(said: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return 10 * F.cross_entropy(said, y)
+
+    for loss in (with_l1(model), F.cross_entropy, summed, times_ten):
+        with torch.no_grad():
+            first = float(F.cross_entropy(model(x[:64]), y[:64]))
+        watch = train(copy.deepcopy(model), x[:64], y[:64], loss=loss, lr=1e-6, epochs=1)
         assert watch is not None
-        assert len([r for r in watch.run.evidence if r["experiment"] == "first_loss"]) == told
+        [row] = [r for r in watch.run.evidence if r["experiment"] == "first_loss"]
+        assert row["loss"] == pytest.approx(first, abs=1e-4) and row["classes"] == 10
+        assert "bad_init" not in {f.name for f in watch.diagnose(show=False)}
 
 
 def test_how_well_outputs_fit_what_was_asked_for() -> None:

@@ -113,7 +113,8 @@ class Spec:
         'series of 12 channels and at most 29 steps'
         """
         if self.kind == "table":
-            return f"rows of {len(self.columns)} columns"
+            several = "s" * (len(self.columns) != 1)
+            return f"rows of {len(self.columns)} column{several}"
         if self.kind == "boxes":
             return f"pictures with {sum(self.class_counts):,} boxes"
         if self.task == "language":

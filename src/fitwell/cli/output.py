@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,12 +58,12 @@ def checked(result: Any, given: Given) -> None:
         from fitwell.report.terminal import problems
 
         if result.data is not None:
-            print(described(result.spec))
+            print(textwrap.fill(described(result.spec), 80))
         if result.split:
             print(_parted(result.split))
         _print(problems(result.problems))
         if result.fixed is not None:
-            print(_fixed(result.fixed))
+            print(textwrap.fill(_fixed(result.fixed, errors), 80))
     if failure is not None:
         print(
             failure.message if given.json else failure.message.split(". ")[0] + ".", file=sys.stderr
@@ -72,19 +73,19 @@ def checked(result: Any, given: Given) -> None:
 
 def _parted(split: Mapping[str, Any]) -> str:
     """How the examples are parted, and why so."""
-    import textwrap
-
     parts = ", ".join(f"{part} {split[part]:,}" for part in ("train", "validation", "test"))
     return textwrap.fill(f"Split: {parts}. {split['reason']}", 80)
 
 
-def _fixed(fixed: Any) -> str:
-    """Where the cleaned copy is, and how much was left out of it."""
+def _fixed(fixed: Any, errors: Sequence[Any]) -> str:
+    """Where the cleaned copy is, how much was left out of it, and what it does not mend."""
     left_out = [
         f"{len(names)} for {why.replace('_', ' ')}" for why, names in fixed.left_out.items()
     ]
     said = f"; left out: {', '.join(left_out)}" if left_out else "; nothing had to be left out"
-    return f"Cleaned copy of {fixed.kept:,} examples: {fixed.path}{said}."
+    still = [p.name.replace("_", " ") for p in errors if p.name not in fixed.left_out]
+    more = f" Not mended by it: {', '.join(still)}." if still else ""
+    return f"Cleaned copy of {fixed.kept:,} examples: {fixed.path}{said}.{more}"
 
 
 def described(spec: Any) -> str:

@@ -32,6 +32,7 @@ class Picture:
         part: the source's own: "train", "validation", "test"; "" is free.
         size: (height, width) as the annotation says; None: it does not say.
         fractions: the corners are fractions of width and height instead.
+        lacking: a box of it is not here, since its class has no name.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Picture:
     part: str = ""
     size: tuple[int, int] | None = None
     fractions: bool = False
+    lacking: bool = False
 
 
 @dataclass(frozen=True)

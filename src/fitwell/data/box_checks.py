@@ -1,6 +1,5 @@
 """What is wrong with pictures and their boxes: pure functions from `Data` to problems. No torch."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,6 +8,7 @@ from fitwell.data.common_checks import (
     FEW_A_CLASS,
     fewer_than_folds,
     labels_differ,
+    names_alike,
     small_classes,
     without_content,
 )
@@ -63,18 +63,7 @@ def box_classes(data: Data, options: Options) -> Iterator[Problem]:
             f"{boxes[small]:,}.",
             "Judge by the average precision of each class, and not by a number over all boxes.",
         )
-    written: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        written["".join(filter(str.isalnum, name.lower())) or name].append(name)
-    alike = [group for group in written.values() if len(group) > 1]
-    if alike:
-        yield Problem(
-            "classes_alike",
-            "warning",
-            tuple(name for group in alike for name in group),
-            f"Classes whose names differ in case or signs only: {some(' = '.join(g) for g in alike)}.",
-            "If they are the same, give them one name in all annotations.",
-        )
+    yield from names_alike(names)
 
 
 def box_parts(data: Data, options: Options) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """What is wrong with data that could be read: pure functions from `Data` to problems. No torch."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -10,13 +11,19 @@ from fitwell.data.common_checks import (
     FEW_A_CLASS,
     fewer_than_folds,
     labels_differ,
+    names_alike,
     small_classes,
     without_content,
 )
 from fitwell.data.duplicates import duplicates, near_copies
 from fitwell.data.leaks import files_across_split, group_across_split, time_across_split
 from fitwell.data.series_checks import series_lengths, series_values
-from fitwell.data.suspicions import capped_target, repeated_columns, target_in_features
+from fitwell.data.suspicions import (
+    capped_target,
+    repeated_columns,
+    target_in_features,
+    unusual_values,
+)
 from fitwell.data.text_checks import telling_words
 from fitwell.data.types import Data, Options, Problem, some
 
@@ -76,6 +83,8 @@ def classes(data: Data, options: Options) -> Iterator[Problem]:
             "Add examples of at least one other class.",
         )
         return
+    yield from names_alike(names)
+    yield from _perhaps_several(names)
     lone = [n for n, c in zip(names, counts, strict=True) if c == 1]
     if lone:
         where = [*lone, *(str(data.keys[i]) for i in np.flatnonzero(_of(data, lone)))]
@@ -100,6 +109,23 @@ def classes(data: Data, options: Options) -> Iterator[Problem]:
             f"The largest class, {large}, has {high} examples, the smallest, {small}, {low}.",
             "Judge by balanced accuracy: score.name=balanced_accuracy.",
         )
+
+
+def _perhaps_several(names: Sequence[str]) -> Iterator[Problem]:
+    """Labels that seem to hold several, which are taken as one class each."""
+    for separator in (";", "|"):
+        joined = [name for name in names if separator in name]
+        parts = Counter(part.strip() for name in joined for part in name.split(separator))
+        shared = [part for part, count in parts.items() if part in names or count > 1]
+        if joined and 2 * len(shared) >= len(parts):
+            yield Problem(
+                "several_labels",
+                "warning",
+                tuple(joined),
+                f"{len(joined)} of {len(names)} classes, such as {joined[0]}, seem to be several labels; "
+                "each is taken as one class.",
+                "If an example may have several labels: data.task=multilabel.",
+            )
 
 
 def labels(data: Data, options: Options) -> Iterator[Problem]:
@@ -272,6 +298,7 @@ CHECKS: tuple[Check, ...] = (
     series_lengths,
     series_values,
     capped_target,
+    unusual_values,
     blank_images,
     silent_recordings,
     clipped_recordings,

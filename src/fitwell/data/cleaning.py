@@ -132,8 +132,8 @@ def clean(
         raise BadData(problems)
     if data is not None and data.spec.kind == "boxes":
         rows, more = _kept(data)
-        left_out = write_boxes(path, out, data, rows, problems, options)
-        return Cleaned(out, len(rows), left_out | more)
+        kept, left_out = write_boxes(path, out, data, rows, problems, options)
+        return Cleaned(out, kept, left_out | more)
     if data is not None and not tabular:
         return _clean_files(path, None, out, data, problems, options)
     table = load_table(path)

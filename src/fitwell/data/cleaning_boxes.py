@@ -42,25 +42,33 @@ def write_boxes(
     rows: np.ndarray,
     problems: Sequence[Problem],
     options: dict[str, Any],
-) -> dict[str, tuple[str, ...]]:
+) -> tuple[int, dict[str, tuple[str, ...]]]:
     """Write these pictures with their boxes, as they are read, in pixels of the whole picture.
+
+    A picture of whose boxes one has no class, or none is left, is left out: it would be taught to be
+    background there.
 
     Args:
         rows: of `data`, the pictures that stay.
 
     Returns:
-        why -> places of what was left out before.
+        (how many stay, why -> places of what was left out).
     """
     kind = "coco" if source.is_file() else annotations_in(source, options)
     pictures = {picture.key: picture for picture in READERS[kind][1](source).pictures}
     number = {name: i + 1 for i, name in enumerate(data.spec.classes)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    bare: dict[str, list[str]] = {"box_without_class": [], "no_box_left": []}
     for row in rows.tolist():
         picture = pictures[str(data.keys[row])]
         head = header(picture.path)
         assert isinstance(head, Header), "it was read a moment ago"
         height, width = head.size
+        good, corners = sound(picture, head.size, Flaws())
+        if picture.lacking or (len(picture.labels) and not len(good)):
+            bare["box_without_class" if picture.lacking else "no_box_left"].append(picture.key)
+            continue
         image: dict[str, Any] = {
             "id": len(images) + 1,
             "file_name": seen_from(out.parent, picture.path),
@@ -69,7 +77,6 @@ def write_boxes(
         if data.part[row]:
             image["split"] = str(data.part[row])
         images.append(image)
-        good, corners = sound(picture, head.size, Flaws())
         for i, (x1, y1, x2, y2) in zip(good.tolist(), corners.tolist(), strict=True):
             box = {"id": len(annotations) + 1, "image_id": image["id"], "iscrowd": 0}
             box |= {"category_id": number[picture.labels[i]], "area": (x2 - x1) * (y2 - y1)}
@@ -78,4 +85,5 @@ def write_boxes(
     document = {"images": images, "annotations": annotations, "categories": categories}
     with replacing(out) as temporary:
         temporary.write_text(json.dumps(document), encoding="utf-8")
-    return {p.name: p.where for p in problems if p.name in LEFT_OUT}
+    left_out = {p.name: p.where for p in problems if p.name in LEFT_OUT}
+    return len(images), left_out | {why: tuple(keys) for why, keys in bare.items() if keys}

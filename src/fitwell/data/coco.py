@@ -25,6 +25,7 @@ from fitwell.data.names import IMAGE_SUFFIXES, PARTS
 
 KEYS = (b'"images"', b'"annotations"', b'"categories"')  # of captions there are no categories
 IDS = ("id", "image_id", "category_id")
+CALLED = ("annotations", "instances", "_annotations")
 BOX = b'"bbox"'  # lists of classes of images have none
 CHUNK = 1 << 24
 
@@ -91,12 +92,13 @@ def coco_files(folder: Path) -> Iterator[Path]:
         if path.suffix.lower() == ".json" and path.is_file() and not is_hidden(path)
     ]
     named = [path for path in files if path.name.startswith("instances")]
-    yield from (path for path in named or files if _has_keys(path))
+    yield from (path for path in named or files if _has_keys(path) or _is_broken(path))
 
 
 def is_coco_file(path: Path) -> bool:
     """Whether a file is one of COCO with boxes."""
-    return path.suffix.lower() == ".json" and path.is_file() and _has_keys(path)
+    named = path.suffix.lower() == ".json" and path.is_file()
+    return named and (_has_keys(path) or _is_broken(path))
 
 
 def read_coco(source: Path) -> Annotated:
@@ -150,6 +152,17 @@ def _has_keys(path: Path) -> bool:
             missing -= {key for key in missing if key in last + chunk}
             last = chunk[-20:]
     return not missing
+
+
+def _is_broken(path: Path) -> bool:
+    """Whether it is called or kept as annotations are, and is no JSON: cut off, or nested too deep."""
+    if not (path.stem.lower().startswith(CALLED) or path.parent.name.lower() == "annotations"):
+        return False
+    try:
+        json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _document(path: Path) -> dict[str, Any]:

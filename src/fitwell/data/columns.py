@@ -7,11 +7,12 @@ import numpy as np
 
 from fitwell.data.dates import read_dates, read_dates_like
 from fitwell.data.types import Problem, many, some
+from fitwell.errors import SettingError
 from fitwell.spec import Column
 
 # Text that stands for a missing value, as pandas and UCI write it. "None" is left a category.
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "?")
-IDENTIFIER = re.compile(r"(.*[_\s])?(id|idx|index|uuid|guid|row|rownumber)|unnamed: 0|", re.I)
+IDENTIFIER = re.compile(r"(.*[_\s])?(id|idx|index|uuid|guid|row|rownumber)|unnamed: \d+|", re.I)
 MOST_CATEGORIES = 255
 FEW_CATEGORIES = 20  # so many categories are categories however few the rows
 IDENTIFIER_SHARE = 0.5  # more different texts than this share of the rows: names, not categories
@@ -38,6 +39,8 @@ def convert(
     numbers, mistakes = as_numbers(series, decimal_comma)
     if numbers is None:
         dates = read_dates(dates_of(series), keys, order)
+        if dates is None and order != "auto":
+            refuse_order(series, keys, order)
         if dates is not None:
             days, spellings, problems = dates
             return Column(series.name, "date", spellings), _float32(days), problems
@@ -48,6 +51,22 @@ def convert(
         return Column(series.name), _float32(numbers), mistakes_of(series, mistakes, keys)
     categories = tuple(sorted(text.drop_nulls().unique().to_list()))
     return Column(series.name, "category", categories), _codes(text, categories), []
+
+
+def refuse_order(series: Any, keys: list[str], order: str) -> None:
+    """Refuse `data.dates` where these are dates, but not in that order.
+
+    Raises:
+        SettingError: they are.
+    """
+    other = "day_first" if order == "month_first" else "month_first"
+    if read_dates(dates_of(series), keys, other) is not None:
+        raise SettingError(
+            f"data.dates = {order}: {series.name} holds dates such as "
+            f"{clean_text(series).drop_nulls()[0]}, most of which are none with the "
+            f"{order[: order.index('_')]} first. Set data.dates={other}, or leave it out.",
+            setting="data.dates",
+        )
 
 
 def convert_like(
@@ -92,6 +111,9 @@ def as_numbers(
         return (series.dt.epoch("s").cast(pl.Float64).to_numpy() if force else None), none
     text = clean_text(series)
     numbers = text.cast(pl.Float64, strict=False)
+    if numbers.null_count() > text.null_count():
+        text = without_signs(text, decimal_comma)
+        numbers = text.cast(pl.Float64, strict=False)
     if decimal_comma and numbers.null_count() > text.null_count():
         numbers = text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
     mistakes = (numbers.is_null() & ~text.is_null()).to_numpy()
@@ -102,6 +124,31 @@ def as_numbers(
         if not few or numbers.n_unique() <= FEW_CATEGORIES:
             return None, none
     return numbers.to_numpy().astype(np.float64), mistakes
+
+
+def without_signs(text: Any, decimal_comma: bool) -> Any:
+    """Texts such as $1,037.50 or 12 % without sign of currency or per cent and without commas between
+    thousands, where at least most of a column are numbers then; per cent only where all of them say so.
+
+    >>> import polars as pl
+    >>> without_signs(pl.Series(["1,037", "$3", "2.5"]), False).to_list()
+    ['1037', '3', '2.5']
+    >>> without_signs(pl.Series(["12%", "0.5"]), False).to_list()
+    ['12%', '0.5']
+    """
+    import polars as pl
+
+    known = text.drop_nulls()
+    percents = int(known.str.contains(r"%\s*$").sum())
+    if percents not in (0, len(known)):
+        return text
+    signed = text.str.replace(r"^([+-]?)\s*[$€£¥]\s*", "${1}").str.replace(r"\s*[%€£¥]\s*$", "")
+    if not decimal_comma:
+        thousands = signed.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$").fill_null(False)
+        signed = signed.zip_with(~thousands, signed.str.replace_all(",", ""))
+    numbers = signed.cast(pl.Float64, strict=False)
+    mostly = len(known) and len(numbers) - numbers.null_count() >= NUMBER_SHARE * len(known)
+    return signed if mostly else text
 
 
 def as_times(series: Any, keys: list[str], decimal_comma: bool, order: str) -> np.ndarray | None:

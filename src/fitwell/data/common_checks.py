@@ -1,5 +1,6 @@
 """Problems that several kinds of data have, each in its own words. No torch."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -26,6 +27,23 @@ def without_content(
             names,
             f"{len(names)} of {len(data)} {what} ({some(names)}).",
             mend,
+        )
+
+
+def names_alike(names: Sequence[str]) -> Iterator[Problem]:
+    """Classes with letters in their names that differ in case, blanks or signs between words only."""
+    written: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        if any(map(str.isalpha, name)):
+            written["".join(filter(str.isalnum, name.casefold()))].append(name)
+    alike = [group for group in written.values() if len(group) > 1]
+    if alike:
+        yield Problem(
+            "classes_alike",
+            "warning",
+            tuple(name for group in alike for name in group),
+            f"Classes whose names differ in case or signs only: {some(' = '.join(g) for g in alike)}.",
+            "If they are the same, give them one name everywhere.",
         )
 
 

@@ -8,9 +8,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fitwell.data.csv_text import in_utf8, other_widths, refuse_longer, said_shorter
+from fitwell.data.csv_text import (
+    duplicate_columns,
+    in_utf8,
+    other_widths,
+    refuse_longer,
+    said_shorter,
+)
 from fitwell.data.header import is_header
-from fitwell.data.types import BadData, Problem, refuse, some
+from fitwell.data.types import BadData, Problem, refuse
 
 SEPARATORS = (";", "\t", "|", ",")
 SNIFFED_LINES = 20
@@ -36,6 +42,8 @@ def read_text_table(path: Path) -> tuple[Any, bool, list[Problem]]:
     if not raw or raw.isspace():
         raise _empty(path)
     raw, problems = in_utf8(raw, path)
+    if b"\n" not in raw:  # lines of old Macs
+        raw = raw.replace(b"\r", b"\n")
     if b"\0" in raw[:4096]:
         raise refuse(
             "unreadable_file",
@@ -58,12 +66,7 @@ def read_text_table(path: Path) -> tuple[Any, bool, list[Problem]]:
     header = is_header(first, below, comma=comma)
     twice = [name for name in dict.fromkeys(first) if name and first.count(name) > 1]
     if header and twice:
-        raise refuse(
-            "duplicate_columns",
-            f"{path.name}: more than one column is called {some(twice)}, so a name does not say which.",
-            "Rename or remove all but one of each.",
-            twice,
-        )
+        raise duplicate_columns(path.name, twice)
     widths, usual = other_widths(raw, separator, quoted=quoted)
     if any(count > usual for count in widths.values()):
         refuse_open_quote(raw, path, separator, quoted)

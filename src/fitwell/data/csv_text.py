@@ -7,12 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from fitwell.data.types import Problem, listed, many, refuse, some
+from fitwell.data.types import BadData, Problem, listed, many, refuse, some
 
 PIECE_BYTES = 1 << 20
 COUNTED_BYTES = 1 << 24  # in which separators are counted at once: bounds the memory
 MOST_LINES = 20  # named of those with other than the usual number of cells
 Widths = dict[int, int]
+
+
+def duplicate_columns(where: str, twice: list[str]) -> BadData:
+    return refuse(
+        "duplicate_columns",
+        f"{where}: more than one column is called {some(twice)}, so a name does not say which.",
+        "Rename or remove all but one of each.",
+        twice,
+    )
 
 
 def in_utf8(raw: bytes, path: Path) -> tuple[bytes, list[Problem]]:

@@ -20,7 +20,7 @@ from fitwell.data.images import Unreadable, decode, in_threads
 from fitwell.data.types import Problem, many, refuse, some
 from fitwell.spec import Resize
 
-VERSION = 1  # of what `decode` makes of an image
+VERSION = 2  # of what `decode` makes of an image
 CHUNK_BYTES = 64 << 20  # decoded at once: bounds the memory
 KIND, MANIFESTS = "decoded", "manifests"
 FACTS, MANIFEST = "facts.json", "manifest.json"

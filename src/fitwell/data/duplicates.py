@@ -117,18 +117,18 @@ def _said(
     across = "duplicate_across_parts" if own else "duplicate_across_split"
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     for rows in groups:
-        split = len(set(test[rows].tolist())) > 1
-        if split:
-            found[across].append(rows)
-        if not same_target(data, rows):
+        copies = by_target(data, rows)
+        if len(copies) > 1:
             found["conflicting_labels"].append(rows)
-        elif not split:
-            found["duplicate_examples"].append(rows)
+        for same in copies:
+            if len(same) > 1:
+                split = len(set(test[same].tolist())) > 1
+                found[across if split else "duplicate_examples"].append(same)
     for name, (what, mend) in tables.items():
         if found[name]:
             keys = dict.fromkeys(str(data.keys[i]) for rows in found[name] for i in rows)
             pairs = [" = ".join(str(data.keys[i]) for i in rows[:3]) for rows in found[name]]
-            text = f"{len(keys)} examples {what}: {some(pairs)}."
+            text = f"{sum(map(len, found[name]))} examples {what}: {some(pairs)}."
             yield Problem(f"{alike.prefix}{name}", "warning", tuple(keys), text, mend)
 
 
@@ -141,6 +141,19 @@ def test_part(data: Data, options: Options) -> tuple[bool, np.ndarray]:
     with suppress(SettingError):  # too few for any split: another check says so
         test[final_rows(data, options, 0).held_out] = True  # which no seed changes
     return False, test
+
+
+def by_target(data: Data, rows: np.ndarray) -> list[np.ndarray]:
+    """Rows of examples that are alike, parted by what is to be predicted of them."""
+    parts: list[list[int]] = []
+    for row in rows.tolist():
+        mine = (part for part in parts if same_target(data, np.array([part[0], row])))
+        part = next(mine, None)
+        if part is None:
+            parts.append([row])
+        else:
+            part.append(row)
+    return [np.array(part) for part in parts]
 
 
 def same_target(data: Data, rows: np.ndarray) -> bool:

@@ -6,6 +6,7 @@ No torch.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fitwell.data.assemble import assemble
 from fitwell.data.decoded import Way, decode_all
 from fitwell.data.images import Header, choose_size, header, in_threads
 from fitwell.data.labelled import Labelled
+from fitwell.data.modes import deep_images, mixed_modes
 from fitwell.data.names import IMAGE_SUFFIXES
 from fitwell.data.options import target_and_task
 from fitwell.data.several import parted
@@ -44,6 +46,7 @@ class Found:
         target, targets: what the labels are called, all and each of several.
         nothing: the error to raise where no image can be read.
         problems: found so far.
+        named: by a table, so that none may be there by the way.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Found:
     nothing: Callable[[list[Problem]], BadData]
     targets: Sequence[str] = ()
     problems: Sequence[Problem] = ()
+    named: bool = False
 
     def labelled(self, kept: Sequence[Item], problems: Sequence[Problem]) -> Labelled:
         """What is known of the files that could be read."""
@@ -95,7 +99,8 @@ def read_files(found: Found, options: Options, like: Spec | None = None) -> Data
         options: `image_size` 0 chooses (see `choose_size`); RGB unless every image is grey.
         like: take size and channels from this spec.
     """
-    items, heads, problems = with_headers(found.items, list(found.problems))
+    before = list(found.problems)
+    items, heads, problems = with_headers(found.items, before, named=found.named)
     if not items:
         raise found.nothing(problems)
     size, grey = shape_for(heads, options["image_size"], like)
@@ -104,6 +109,8 @@ def read_files(found: Found, options: Options, like: Spec | None = None) -> Data
     failed = read.failed
     problems = add_unreadable(problems, [(items[i].key, failed[i]) for i in sorted(failed)])
     problems += read.problems
+    heads = [head for i, head in enumerate(heads) if i not in failed]
+    problems += [*mixed_modes(heads), *deep_images(heads, read.images)]
     kept = [item for i, item in enumerate(items) if i not in failed]
     if not kept:
         raise found.nothing(problems)
@@ -123,9 +130,13 @@ def shape_for(
 
 
 def with_headers(
-    items: list[Item], problems: list[Problem]
+    items: list[Item], problems: list[Problem], *, named: bool = False
 ) -> tuple[list[Item], list[Header], list[Problem]]:
-    """Items that look like images, their headers, and problems of the others."""
+    """Items that look like images, their headers, and problems of the others.
+
+    Args:
+        named: see `Found`.
+    """
     found = in_threads(header, [i.path for i in items])
     kept, heads, bad, other, misnamed = [], [], [], [], []
     for item, head in zip(items, found, strict=True):
@@ -157,14 +168,11 @@ def with_headers(
             Problem("wrongly_named", "note", where, text, "They are used; rename them.")
         )
     if other:
-        text = (
-            f"{many(len(other), 'file')} in class folders left out, being no image: {some(other)}."
-        )
-        problems.append(
-            Problem(
-                "not_images", "note", tuple(other), text, "Move them elsewhere, or ignore this."
-            )
-        )
+        where = "" if named else " in class folders"
+        text = f"{many(len(other), 'file')}{where} left out, being no image: {some(other)}."
+        mend = "Correct or remove these rows." if named else "Move them elsewhere, or ignore this."
+        weight = "warning" if named else "note"
+        problems.append(Problem("not_images", weight, tuple(other), text, mend))
     return kept, heads, problems
 
 
@@ -216,8 +224,14 @@ def seen_from(folder: Path, file: Path) -> str:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Every file in it, however deep, sorted, but hidden ones; links that lead nowhere too."""
-    for path in sorted(folder.rglob("*")):
+    """Every file in it, however deep, sorted, but hidden ones; links that lead nowhere too.
+
+    Raises:
+        PermissionError: a folder may not be looked into, so that its files would be lost unseen.
+    """
+    for path in [folder, *sorted(folder.rglob("*"))]:
+        if path.is_dir() and not is_hidden(path) and not os.access(path, os.R_OK | os.X_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES), str(path))
         lost = path.is_symlink() and not path.exists()  # listed, not left out in silence
         inside = [path, *(p for p in path.parents if p != folder and p.is_relative_to(folder))]
         if (path.is_file() or lost) and not any(map(is_hidden, inside)):

@@ -13,6 +13,8 @@ from fitwell.data.pattern import LABEL, refuse_unnamed, scan_by_pattern
 from fitwell.data.types import BadData, Data, Problem, both, listed, some
 from fitwell.spec import Kind, Spec
 
+# What is a source by itself.
+SOURCES = (".csv", ".tsv", ".parquet", ".npz", ".ts", ".zip", ".tar", ".tgz", ".gz")
 KNOWN = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 # A text outside of class folders is a readme.
 STRAYS: dict[Kind, str] = {"images": "images_without_class", "audio": "recordings_without_class"}
@@ -34,7 +36,7 @@ def read_folder(
     """
 
     def nothing(problems: list[Problem]) -> BadData:
-        return _nothing(folder, problems)
+        return _nothing(folder, name or str(folder), problems)
 
     if pattern := options["pattern"]:
         _, task = target_and_task(options, like)
@@ -91,28 +93,35 @@ def scan(folder: Path) -> tuple[list[Item], list[Problem]]:
     return items, problems
 
 
-def _nothing(folder: Path, problems: list[Problem]) -> BadData:
-    """Why there is no image, with the layout that is needed."""
+def _nothing(folder: Path, called: str, problems: list[Problem]) -> BadData:
+    """Why there is no image in what is called so, with the layout that is needed."""
+    last = Path(called).name
     layout = (
-        f"Put the images into a folder a class: {folder.name}/cat/1.jpg, {folder.name}/dog/2.jpg; texts "
-        f"and recordings likewise: {folder.name}/good/1.txt; or say with data.pattern where the class "
+        f"Put the images into a folder a class: {last}/cat/1.jpg, {last}/dog/2.jpg; texts "
+        f"and recordings likewise: {last}/good/1.txt; or say with data.pattern where the class "
         "stands in their names."
     )
     inner = _folders(folder)
     if not any(folder.iterdir()):
-        first = Problem("empty_folder", "error", (str(folder),), f"{folder} is empty.", layout)
+        first = Problem("empty_folder", "error", (called,), f"{called} is empty.", layout)
     elif stray := next((p for p in problems if p.name in STRAYS.values()), None):
         what, shown = ("images", "what they show")
         if stray.name == STRAYS["audio"]:
             what, shown = ("recordings", "what is heard in them")
-        text = f"{folder} holds {what} but no class folders, so nothing says {shown}."
-        first = Problem(stray.name, "error", (str(folder),), text, layout)
+        text = f"{called} holds {what} but no class folders, so nothing says {shown}."
+        first = Problem(stray.name, "error", (called,), text, layout)
         problems = [p for p in problems if p.name != first.name]
     else:
-        text = f"{folder} holds no image that can be read" + (
+        others = [p.name for p in _files(folder) if p.suffix.lower() in SOURCES]
+        text = f"{called} holds no image that can be read" + (
             f" in its folders {some(p.name for p in inner)}." if inner else "."
         )
-        first = Problem("no_images", "error", (str(folder),), text, layout)
+        if others:
+            text += (
+                f" It holds {some(others)}, which {'are sources' if others[1:] else 'is a source'}."
+            )
+            layout = f"Name one of them, or: {layout[0].lower()}{layout[1:]}"
+        first = Problem("no_images", "error", (called,), text, layout)
     return BadData([first, *problems])
 
 

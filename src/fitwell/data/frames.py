@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fitwell.data.csv_file import read_text_table
+from fitwell.data.csv_text import duplicate_columns
 from fitwell.data.types import Problem, refuse, some
 from fitwell.errors import did_you_mean
 
@@ -33,6 +34,7 @@ def load_table(path: Path) -> Table:
     """The file as a polars DataFrame, blank lines dropped."""
     import polars as pl
 
+    before = _state(path)
     if path.suffix.lower() == ".parquet":
         try:
             frame, comma, problems = pl.read_parquet(path), False, []
@@ -45,6 +47,14 @@ def load_table(path: Path) -> Table:
             ) from None
     else:
         frame, comma, problems = read_text_table(path)
+    if _state(path) != before:
+        raise refuse(
+            "changed",
+            f"{path.name} changed while it was read.",
+            "Wait until nothing writes to it, and start again.",
+            path.name,
+        )
+    frame = _plain(frame, path.name)
     keys = [f"row {i + 1}" for i in range(frame.height)]
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
     if blank.any():
@@ -59,9 +69,41 @@ def load_frame(frame: Any) -> Table:
     import polars as pl
 
     if not isinstance(frame, pl.DataFrame):
+        names = [str(name) for name in frame.columns]
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise duplicate_columns("the DataFrame", twice)
         frame = pl.DataFrame([_series(str(name), frame[name]) for name in frame.columns])
+    frame = _plain(frame, "the DataFrame")
     keys = [f"row {i}" for i in range(frame.height)]
     return Table(frame, keys, "table", "the DataFrame", typed=True)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of change."""
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _plain(frame: Any, where: str) -> Any:
+    """The frame, columns without a name called as pandas calls them.
+
+    Raises:
+        BadData: a column holds lists, records or bytes.
+    """
+    import polars as pl
+
+    nested = [n for n in frame.columns if frame[n].dtype.is_nested() or frame[n].dtype == pl.Binary]
+    if nested:
+        kinds = sorted({str(frame[name].dtype).partition("(")[0].lower() for name in nested})
+        raise refuse(
+            "nested_column",
+            f"{where}: cells of {some(nested)} hold more than one value ({some(kinds)}).",
+            "Spread them into columns of numbers or texts, or drop them; save pictures that are in a table "
+            "as files, or read it with Hugging Face's datasets and give that.",
+            nested,
+        )
+    blank = {n: f"Unnamed: {i}" for i, n in enumerate(frame.columns) if not n.strip()}
+    return frame.rename(blank) if blank else frame
 
 
 def _series(name: str, column: Any) -> Any:

@@ -48,6 +48,14 @@ def read_idx(
         BadData: a file without its partner, truncated, not IDX, or sizes that do not fit.
     """
     pairs = _pairs(folder)
+    if not pairs:
+        raise refuse(
+            "no_images",
+            f"{folder} holds no IDX files.",
+            "Put them there as they are published: train-images-idx3-ubyte, train-labels-idx1-ubyte, "
+            "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each with .gz or without.",
+            str(folder),
+        )
     jobs = [path for pair in pairs.values() for path in pair]
     heads = {path: _header(path) for path in jobs}
     images = [pair[0] for pair in pairs.values()]

@@ -19,7 +19,9 @@ from fitwell.spec import Resize
 
 SMALLEST, LARGEST = 8, 64  # sides that image_size = 0 chooses from: what a CPU trains in minutes
 ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
-GREY_MODES = {"1", "L", "I", "F"}
+DEEP_MODES = {"I", "F"}  # integers of 16 or 32 bits, floats
+GREY_MODES = {"1", "L", *DEEP_MODES}
+BRIGHTEST = 2  # the largest value of a file whose floats count from 0 to 1, with room for overshoot
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,12 +30,13 @@ R = TypeVar("R")
 @dataclass(frozen=True)
 class Header:
     """What is known without decoding: (height, width) upright, grey or colour, format; whether the file has
-    several pictures, of which the first is read."""
+    several pictures, of which the first is read; PIL's mode."""
 
     size: tuple[int, int]
     grey: bool
     format: str
     several: bool = False
+    mode: str = "RGB"
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def header_of(file: Path | BytesIO) -> Header | Unreadable:
             grey = image.mode.split(";")[0] in GREY_MODES and not image.has_transparency_data
             # Of a photograph (MPO) the others are previews of it.
             several = image.format != "MPO" and getattr(image, "is_animated", False)
-            return Header((height, width), grey, image.format or "", several)
+            return Header((height, width), grey, image.format or "", several, image.mode)
     except Exception as error:  # decoders raise whatever a broken file makes them stumble over
         return Unreadable(_reason(error))
 
@@ -105,10 +108,10 @@ def pixels(
     from PIL import Image, ImageOps
 
     image = ImageOps.exif_transpose(image)
-    if image.mode.split(";")[0] in ("I", "F"):
+    if image.mode.split(";")[0] in DEEP_MODES:
         values = np.asarray(image).astype(np.float32)
         # 16 bits to 8 by one factor for every file, so that brightness stays comparable.
-        values = values * 255 if image.mode == "F" and values.max() <= 1 else values
+        values = values * 255 if image.mode == "F" and values.max() <= BRIGHTEST else values
         values = values if image.mode == "F" else values / 257
         image = Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
     if image.has_transparency_data:

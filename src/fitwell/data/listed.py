@@ -35,7 +35,7 @@ def file_column(table: Table, folder: Path) -> str:
         BadData: a column names such files and there is nothing else to learn from, but none of the files
             is there.
     """
-    named = [name for name in table.frame.columns if _names_files(table.frame[name])]
+    named = [name for name in table.frame.columns if _names_files(table.frame[name], folder)]
     for name in named:
         if any(_is_there(folder, value) for value in _first(table.frame[name])):
             return name
@@ -99,7 +99,7 @@ def read_listed(
         return BadData([first, *found])
 
     several = targets if len(targets) > 1 else ()
-    files = Found(table.name, items, ",".join(targets), nothing, several, problems)
+    files = Found(table.name, items, ",".join(targets), nothing, several, problems, named=True)
     data = read_items(files, options, like)
     return replace(
         data, aside=_aside(rest.frame.select(unused), frame[column].to_list(), data.keys)
@@ -159,8 +159,10 @@ def columns_ignored(columns: Sequence[str], what: str, mend: str) -> list[Proble
     return [Problem("columns_ignored", "note", tuple(columns), text, mend)]
 
 
-def _names_files(series: Any) -> bool:
+def _names_files(series: Any, folder: Path) -> bool:
     values = _first(series)
+    if len({*values}) > 1 and sum(_is_there(folder, v) for v in values) >= len(values) / 2:
+        return True  # whatever they are called
     known = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
     named = [v for v in values if could_be_a_path(v) and Path(v).suffix.lower() in known]
     return bool(values) and len(named) >= MOSTLY * len(values)

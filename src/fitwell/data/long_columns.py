@@ -20,6 +20,10 @@ from fitwell.data.types import BadData, Problem, refuse, some
 from fitwell.spec import Spec
 
 LEAST_STEPS = 12  # rows of a table that is taken for a series without being asked to
+FIRST_SHARE, STEADY_SHARE = (
+    0.8,
+    0.95,
+)  # of the first steps, of all, that are the usual ones in a series
 LOOKED_AT = 50  # cells that say whether a column may hold dates or numbers
 
 
@@ -27,7 +31,8 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
     """The column of times of a table that is to be read as one series; "" for any other table.
 
     A table is one where `data.kind=series`; or, unless settings say what to predict, where one column holds
-    dates that rise by equal steps from row to row, and all others numbers, the last of them no classes.
+    dates that rise or fall by equal steps from row to row, but for a few, and all others numbers, the last
+    of them no classes.
 
     Raises:
         BadData: it is to be one, and no column or several hold times.
@@ -58,14 +63,14 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
         return ""
     dates, order = table.frame[dated[0]], options["dates"]
     # Few rows first: whole columns are parsed only where these look like a series.
-    if _rises_by_equal_steps(dates.head(LOOKED_AT), table.keys[:LOOKED_AT], order) is False:
+    if _has_equal_steps(dates.head(LOOKED_AT), table.keys, order, FIRST_SHARE) is False:
         return ""
     others = [name for name in names if name not in dated]
     if not others or not all(_may_be_numbers(table, name) for name in others):
         return ""
     if _has_classes(table, others[-1]):  # it is the target
         return ""
-    return dated[0] if _rises_by_equal_steps(dates, table.keys, order) else ""
+    return dated[0] if _has_equal_steps(dates, table.keys, order, STEADY_SHARE) else ""
 
 
 def dated_columns(table: Table) -> list[str]:
@@ -101,18 +106,29 @@ def _has_classes(table: Table, name: str) -> bool:
     return whole and few_enough(len(np.unique(known)), len(known))
 
 
-def _rises_by_equal_steps(series: Any, keys: list[str], order: str) -> bool | None:
-    """Whether dates do; None where they leave open which is the day and which the month, or are none."""
+def _has_equal_steps(series: Any, keys: list[str], order: str, share: float) -> bool | None:
+    """Whether this share of the dates follow the one before at the usual distance, as whole years, months,
+    days or hours count it; None where they leave open which is the day and which the month, or are none."""
     try:
-        found = read_dates(dates_of(series), keys, order)
+        found = read_dates(dates_of(series), keys[: len(series)], order)
     except BadData:
         return None  # who reads it as a table says it
     if found is None:
         return None
-    if not np.isfinite(found[0]).all() or (np.diff(found[0]) <= 0).any():
+    days = found[0]
+    known = days[np.isfinite(days)]
+    steps = np.diff(known)
+    if len(known) < max(2, share * len(days)):
         return False
-    spacing = spacing_of(found[0], dates=True)
-    return spacing.whole and not spacing.gaps() and not spacing.every.startswith("about")
+    steps = -steps if np.median(steps) < 0 else steps
+    usual = np.median(steps)
+    # Months and years differ by a tenth in length.
+    like = (steps > 0.85 * usual) & (steps < 1.15 * usual)
+    if usual <= 0 or (steps > 0).mean() < share:
+        return False
+    spacing = spacing_of(np.unique(known), dates=True)
+    steady = like.mean() >= share or not spacing.gaps()  # working days have weekends between
+    return steady and spacing.whole and not spacing.every.startswith("about")
 
 
 def channels(

@@ -89,7 +89,16 @@ def check(source: Any, options: Options | None = None) -> tuple[Data | None, tup
 def _read(
     source: Any, options: dict[str, Any], like: Spec | None, *, thorough: bool = False
 ) -> tuple[Data, tuple[Problem, ...]]:
-    data = _open(source, options, like)
+    try:
+        data = _open(source, options, like)
+    except PermissionError as error:
+        where = str(error.filename or source)
+        raise refuse(
+            "not_permitted",
+            f"{where} cannot be read: permission denied.",
+            f"Give yourself the right to read it (chmod -R u+rX {where}), or copy it.",
+            where,
+        ) from None
     if like is not None and data.spec.kind != like.kind:
         raise other_kind(data.name, data.spec.kind, like)
     if options["kind"] not in ("auto", data.spec.kind):
@@ -159,6 +168,13 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
             return SOURCES[str(source)](options)
         raise missing(str(source))
     _refuse_root(options)
+    if not path.is_file() and not path.is_dir():
+        raise refuse(
+            "unknown_file",
+            f"{path} is neither a file nor a folder.",
+            "Save what comes out of it as a file, and name that.",
+            str(path),
+        )
     name = ""
     if path.is_file() and is_archive(path):
         path, name = unpacked(path), stem_of(path)

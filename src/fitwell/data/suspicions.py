@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fitwell.data.dates import as_text
 from fitwell.data.types import Data, Options, Problem, some
 
 LOOKED_AT = 20_000  # rows, drawn at random, that one feature is tried on
@@ -12,6 +13,8 @@ FIRST_LOOK = 2_000  # rows, evenly spread, on which columns must agree before al
 LEAST_ROWS = 100  # below, one feature in many predicts well by chance
 ALMOST_ALL = 0.98  # of what is to be predicted
 CAPPED = 0.01  # share of the rows that stand at the largest value
+FAR = 1000  # times the range of nearly all values: what is beyond is none of them
+FAR_DATES = 100  # years
 MANY_VALUES = 50  # of a target that is measured, not counted
 
 
@@ -99,6 +102,59 @@ def target_in_features(data: Data, options: Options) -> Iterator[Problem]:
             )
 
 
+def unusual_values(data: Data, options: Options) -> Iterator[Problem]:
+    """Numbers far beyond all others of their column: written for what is missing (-999), or wrong."""
+    if data.spec.kind != "table" or len(data) < LEAST_ROWS:
+        return
+    missing, far = {}, {}
+    for i, column in enumerate(data.spec.columns):
+        values = data.inputs[:, i].astype(np.float64)
+        values = values[np.isfinite(values)]
+        if column.kind == "category" or len(values) < LEAST_ROWS:
+            continue
+        low, middle, high = np.quantile(values, (0.01, 0.5, 0.99))
+        for extreme in {values.min(), values.max()}:
+            if column.kind == "numeric" and _stands_for_missing(extreme, values):
+                missing[column.name] = (
+                    f"{column.name} ({extreme:g}, {(values == extreme).sum():,} times)"
+                )
+        reach = (
+            max(FAR_DATES * 365.0, 10 * (high - low))
+            if column.kind == "date"
+            else FAR * (high - low)
+        )
+        outside = values[np.abs(values - middle) > reach]
+        if len(outside) and high > low and column.name not in missing:
+            shown = as_text if column.kind == "date" else "{:g}".format
+            far[column.name] = f"{column.name} ({some([shown(v) for v in np.unique(outside)])})"
+    for found, name, what, mend in (
+        (
+            missing,
+            "number_for_missing",
+            "Numbers that seem to stand for what is missing",
+            "Leave such cells empty.",
+        ),
+        (
+            far,
+            "far_value",
+            "Values far beyond all others of their column",
+            "Correct them, or leave those cells empty: they decide the column's scale.",
+        ),
+    ):
+        if found:
+            yield Problem(name, "warning", tuple(found), f"{what}: {some(found.values())}.", mend)
+
+
+def _stands_for_missing(value: float, values: np.ndarray) -> bool:
+    """Whether it is written in nines, and far from all others."""
+    others = values[values != value]
+    digits = f"{abs(value):.0f}"
+    if abs(value) != round(abs(value)) or len(digits) < 2 or {*digits} != {"9"} or not len(others):
+        return False
+    low, high = np.quantile(others, (0.01, 0.99))
+    return bool(np.abs(others - value).min() > 3 * (high - low) > 0)
+
+
 def capped_target(data: Data, options: Options) -> Iterator[Problem]:
     """A measured target that stands at its largest value more often than a measurement would."""
     if data.spec.task != "regression" or not len(data):
@@ -163,7 +219,7 @@ def _modes(values: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _nearest(places: np.ndarray, values: np.ndarray) -> np.ndarray:
     """[row] index of the nearest of sorted places."""
-    values = np.nan_to_num(values)
+    values = np.nan_to_num(values).astype(np.float64)
     after = np.searchsorted(places, values).clip(1, max(1, len(places) - 1))
     after = np.minimum(after, len(places) - 1)
     before = np.maximum(after - 1, 0)

@@ -20,7 +20,7 @@ from fitwell.data.long_series import read_long
 from fitwell.data.options import target_and_task
 from fitwell.data.panel_table import is_panel_table, read_panel_table
 from fitwell.data.prose import read_prose, text_column
-from fitwell.data.target_columns import target_columns, values_of
+from fitwell.data.target_columns import part_column, parts_of, target_columns, values_of
 from fitwell.data.types import BadData, Data, Problem, refuse, some
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.spec import Column, Spec
@@ -102,6 +102,11 @@ def table_data(
             table.where,
         )
     group = named_column(table, options["group"], "group") if options["group"] else ""
+    said = "" if like or part is not None else part_column(frame)
+    if said and said not in (group, options["time"], *options["target"].split(",")):
+        part = parts_of(frame[said])
+        table = replace(table, frame=frame.drop(said))
+        frame = table.frame
     wanted, task = target_and_task(options, like)
     if beside is None:
         named, notes = target_columns(table, wanted, group)
@@ -188,14 +193,19 @@ def _inputs(
         arrays.append(values)
         problems += more
     if left_out:
-        text = f"{some(f'{n} ({why})' for n, why in left_out)} identifies rows and was left out."
+        verbs = "identify rows and were" if len(left_out) > 1 else "identifies rows and was"
+        text = f"{some(f'{n} ({why})' for n, why in left_out)} {verbs} left out."
         mend = "Nothing to do; group rows by it with data.group, or encode it as numbers."
         problems.append(Problem("id_column", "note", tuple(n for n, _ in left_out), text, mend))
     if not columns:
         raise refuse(
             "no_inputs",
             f"{table.where} has no input column beside the target"
-            + (f"; {some(n for n, _ in left_out)} identifies rows." if left_out else "."),
+            + (
+                f"; what identifies rows was left out: {some(n for n, _ in left_out)}."
+                if left_out
+                else "."
+            ),
             "Add columns of numbers or categories.",
             table.where,
         )

@@ -87,6 +87,7 @@ def read_yolo(folder: Path) -> Annotated:
                 tuple(where for _, _, where in known),
                 part_of_folders(key),
                 fractions=True,
+                lacking=len(known) < len(rows),
             )
         )
     problems += _unknown(unknown, ids, names, source)

@@ -115,7 +115,12 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "no_better_than_trivial",
     ),
     "stopped_too_early": ("underfitting", "no_better_than_trivial"),
-    "linear_network": ("cannot_fit_one_batch", "underfitting", "no_better_than_trivial"),
+    "linear_network": (
+        "cannot_fit_one_batch",
+        "stopped_too_early",
+        "underfitting",
+        "no_better_than_trivial",
+    ),
     "over_regularised": (
         "dying_relu",
         "cannot_fit_one_batch",

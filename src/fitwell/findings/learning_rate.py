@@ -25,8 +25,9 @@ from fitwell.findings.reading import (
 from fitwell.record import Finding, NotAssessed, Run
 
 _SMALL_UPDATE = 2e-4  # of a layer's norm a step; healthy runs that still learn reach down to 4e-4
-_LATE_UPDATE = 1e-3
+_LATE_UPDATE = _USUAL_UPDATE = 1e-3
 _UNFITTED = 0.2  # of the first loss that is left at the end
+_FALLEN, _RESTING = 0.1, 0.02  # of the first loss, of its fall
 _FAR_BELOW = 100  # times below the rate at which the range test broke
 
 
@@ -89,7 +90,8 @@ def lr_too_low(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         way from where they were drawn.
     Threshold: real update below 2e-4 of the weights' norm in the median layer while the rate is
         high (or below 1e-3, with half of the fall after 35 % of the training), and more than 20 %
-        of the first loss left at the end. Or optim.lr 100 times below where the range test
+        of the first loss left at the end; unless the loss had fallen and come to rest, the last third
+        bringing less than 2 % of its fall. Or optim.lr 100 times below where the range test
         broke, with such an end.
     Source: 1e-3 as the rule of thumb of Karpathy (CS231n); 2e-4 calibrated on digits,
         Fashion-MNIST and small tables, where healthy runs that still learn reach down to 4e-4
@@ -107,7 +109,8 @@ def lr_too_low(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     for run, update in zip(folds, updates, strict=True):
         unfitted = share_left(run) > _UNFITTED and not how_it_broke(run) and _has_gradient(run)
         late = update < _LATE_UPDATE and half_fall(run) >= LATE and len(run.steps) >= 200
-        flags.append(unfitted and (update < _SMALL_UPDATE or late or far_below))
+        slow = (update < _SMALL_UPDATE or late) and not _at_rest(run)
+        flags.append(unfitted and (slow or far_below))
     if share(flags) < 0.5:
         return None
     update, left = median(updates), median(share_left(run) for run in folds)
@@ -126,8 +129,26 @@ def lr_too_low(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"A step moves the median layer by {update:.1e} of its size, and {left:.0%} of the first "
         f"loss is left at the end (lr {rate:.3g})."
     )
+    if update > 0 and (factor := _USUAL_UPDATE / update) >= 20:
+        power = 10 ** round(np.log10(factor))
+        sentence += (
+            f" A step of a thousandth of it, as is usual, takes about {power:,} times the rate."
+        )
     level = confidence(folds, sum(flags), strong=update < _SMALL_UPDATE)
     return Finding("lr_too_low", level, evidence, sentence, ("optim.lr",))
+
+
+def _at_rest(run: Run) -> bool:
+    """Whether the loss has fallen and then stood still: shorter or longer steps end there, too."""
+    losses = step_series(run, "loss")
+    losses = losses[np.isfinite(losses)]
+    if len(losses) < 20:
+        return False
+    few, third = max(1, len(losses) // 20), len(losses) // 3
+    late, last = float(np.mean(losses[-third : few - third])), float(np.mean(losses[-few:]))
+    first = float(np.median(losses[:5]))
+    fall = first - last
+    return fall > _FALLEN * abs(first) and abs(late - last) < _RESTING * fall
 
 
 def _range_limit(runs: Sequence[Run]) -> float:

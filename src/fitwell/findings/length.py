@@ -52,6 +52,7 @@ def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     flags = [
         run.status != "failed"
         and not how_it_broke(run)
+        and not _rises(run)
         and (
             begun >= LATE
             or (fall >= _STILL_FALLING and high < 0)
@@ -98,6 +99,13 @@ def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     return Finding(
         "stopped_too_early", level, evidence, sentence, ("train.epochs", "train.patience")
     )
+
+
+def _rises(run: Run) -> bool:
+    """Whether the validation loss ended above where it began: a longer training is no way down then."""
+    losses = epoch_series(run, "validation")
+    losses = losses[np.isfinite(losses)]
+    return len(losses) > 1 and float(losses[-1]) > float(losses[0])
 
 
 def _last_third(run: Run) -> tuple[float, float]:

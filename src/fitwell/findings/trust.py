@@ -122,7 +122,9 @@ def shift(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         Li, Chen, Hu and Yang 2019, CVPR (dropout before batch normalisation)
     """
     domain = evidence_of(runs, "domain")
-    folds = [run for run in folds_of(runs) if math.isfinite(_evaluated(run))]
+    # What a loop of somebody else's tells as its loss may be another mean than that of its steps.
+    watched = bool(evidence_of(runs, "loop"))
+    folds = [run for run in folds_of(runs) if not watched and math.isfinite(_evaluated(run))]
     if (found := _watched(runs)) is not None:
         return found
     if not domain and not folds:

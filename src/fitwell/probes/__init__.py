@@ -13,11 +13,12 @@ from fitwell.probes.feature_maps import feature_maps
 from fitwell.probes.gradcam import gradcam
 from fitwell.probes.linearity import linearity
 from fitwell.probes.nonfinite import name_nonfinite
-from fitwell.probes.steps import Probes, weight_layers
+from fitwell.probes.steps import Probes, dense, weight_layers
 
 __all__ = [
     "Activations",
     "Probes",
+    "dense",
     "describe_inputs",
     "describe_outputs",
     "feature_maps",

@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from fitwell.probes.activations import Activations
 from fitwell.record import Row
 
+_TABLES = (nn.Embedding, nn.EmbeddingBag)
 _COLUMNS = 4096  # of a weight that are looked at together
 
 
@@ -61,11 +62,13 @@ class Probes:
     def after_backward(self) -> None:
         """Read each layer's gradient, as backward left it."""
         self._grad_norms = [
-            _norm([w.grad for w in weights if w.grad is not None]) for weights in self._weights
+            _norm([dense(w.grad) for w in weights if w.grad is not None])
+            for weights in self._weights
         ]
         if self._twins is None:
+            looked_up = {n for n, m in self.model.named_modules() if isinstance(m, _TABLES)}
             self._twins = {
-                name: twins(weights)
+                name: twins(weights, looked_up=name in looked_up)
                 for name, weights in zip(self._names, self._weights, strict=True)
             }
 
@@ -194,19 +197,28 @@ def weight_layers(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 
 @torch.no_grad()
-def twins(weights: list[nn.Parameter]) -> float:
+def twins(weights: list[nn.Parameter], *, looked_up: bool = False) -> float:
     """Share of the units whose weights and gradients are those of another unit too: no step will ever
     tell the two apart.
 
     A unit is a row of the weight. Rows are compared by one random combination of their numbers; of
     weights in several pieces the largest share counts.
+
+    Args:
+        looked_up: rows are looked up one by one, as an embedding's: those without a gradient are not at
+            hand yet, and say nothing.
     """
     found = 0.0
     for weight in weights:
         if weight.dim() < 2 or len(weight) < 2 or weight.grad is None:
             continue
         random = torch.Generator().manual_seed(0)
-        marks = _marks(weight, random) + _marks(weight.grad, random)
+        gradient = dense(weight.grad)
+        marks = _marks(weight, random) + _marks(gradient, random)
+        if looked_up:
+            marks = marks[gradient.flatten(1).any(1)]
+            if len(marks) < 2:
+                continue
         marks = marks.sort().values
         same = marks.diff() <= 1e-7 * marks.abs().max()
         none = same.new_zeros(1)
@@ -225,6 +237,11 @@ def _marks(weight: Tensor, random: torch.Generator) -> Tensor:
     pairs = zip(rows.split(_COLUMNS, 1), mix.to(rows.device).split(_COLUMNS), strict=True)
     marks = torch.stack([part.double() @ share for part, share in pairs]).sum(0)
     return marks / rows.abs().max().double().clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def dense(gradient: Tensor) -> Tensor:
+    """A gradient as it would be without `sparse=True`."""
+    return gradient.to_dense() if gradient.layout != torch.strided else gradient
 
 
 def _rms(value: Any) -> Tensor | None:

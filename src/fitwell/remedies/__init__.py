@@ -80,7 +80,10 @@ ADVICE: dict[str, str] = {
     ),
     "bad_target": "Look where the target is made: a step of the pipeline is missing or applied twice.",
     "cannot_tell": "Get more examples or repeats, or ask for a larger effect (score.min_effect).",
-    "head_loss_mismatch": "Leave out the softmax or sigmoid at the end: this loss applies it itself.",
+    "head_loss_mismatch": (
+        "For classes end in a linear layer and use the cross-entropy of logits (for two, or for several "
+        "labels, the binary one with logits): it applies softmax or sigmoid itself."
+    ),
     "unreachable_targets": (
         "End in a linear layer, and standardise the targets (subtract their mean, divide by their "
         "standard deviation)."
@@ -95,12 +98,16 @@ ADVICE: dict[str, str] = {
     ),
     "bad_init": "Draw the weights at random: He's for ReLU, Xavier's for tanh; or normalise the layers.",
     "no_gradient": (
-        "Find where the layer's output leaves the graph (.data, .detach(), .item(), argmax, a "
-        "round trip through NumPy), and see that the optimizer was given all of model.parameters()."
+        "See that optimizer.step() is called and the optimizer was given all of model.parameters(); find "
+        "where the layer's output leaves the graph (.data, .detach(), .item(), argmax, a round trip "
+        "through NumPy)."
     ),
     "lr_too_high": "Lower the learning rate 3 to 10 times, or raise it slowly at the start.",
     "exploding_gradient": "Clip the gradient's norm at its 90th percentile, or lower the learning rate.",
-    "lr_too_low": "Raise the learning rate 3 to 10 times.",
+    "lr_too_low": (
+        "Raise the learning rate 3 to 10 times, and on until a step moves the weights by about a "
+        "thousandth of their size; clip gradients less where they are clipped far below their norm."
+    ),
     "stopped_too_early": "Train twice as long, or wait longer before stopping early.",
     "vanishing_gradient": "Use ReLU with He initialisation, normalisation or residual connections.",
     "saturated_activation": "Use ReLU, normalise the layer before, or lower the learning rate.",

@@ -28,6 +28,7 @@ class Seen:
     Args:
         losses, updates: how many losses were told, and how many steps the optimizers made.
         reading: of the first loss that came with its graph.
+        first_loss: of classes, a mean over the examples of the first call whatever the loop makes of it.
         forces: of each kept call the spread of the sizes of its gradient's numbers that are not zero, over
             their mean: how evenly the loss pushes.
         outputs, outputs_training: what the model says to the kept calls at last, in evaluation mode and
@@ -37,6 +38,7 @@ class Seen:
     losses: int = 0
     updates: int = 0
     reading: LossReading | None = None
+    first_loss: float | None = None
     forces: list[float] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
     outputs_training: list[Any] = field(default_factory=list)
@@ -89,10 +91,9 @@ def conclude(
                 fit_training = fit_of(reading.name, training, asked)[1]
             row: Row = {"experiment": "sample", "examples": len(said), "fit": fit, **scores}
             evidence.append(row | {"fit_training": fit_training})
-        first = run.steps[0]["loss"] if run.steps else None
-        if reading.name in OF_CLASSES and first is not None and not reading.penalty:
-            classes = said.shape[1]
-            evidence.append({"experiment": "first_loss", "loss": first, "classes": classes})
+        if seen.first_loss is not None and reading.name in OF_CLASSES:
+            row = {"experiment": "first_loss", "loss": seen.first_loss, "classes": said.shape[1]}
+            evidence.append(row)
     if measure and table is not None and asked is not None:
         evidence += references(table, asked, reading.name)
     losses = [row["loss"] for row in run.steps if row["loss"] is not None]

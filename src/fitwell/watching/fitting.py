@@ -1,12 +1,34 @@
 """How well the kept examples of a loop are fitted, by the network and by simple models."""
 
+import math
+
 import numpy as np
+import torch
 
 from fitwell.record import Row, Scores
 
 OF_CLASSES = ("cross_entropy", "nll")
 OF_ONE = ("binary_cross_entropy", "bce_of_probabilities")
 _FEWEST = 20  # examples for reference models
+
+
+def mean_loss(name: str, said: torch.Tensor, asked: torch.Tensor) -> float | None:
+    """Mean cross-entropy of what is said for the classes asked for, in nats.
+
+    Args:
+        said: [example, class, ...] logits, or log-probabilities for "nll".
+        asked: [example, ...] class, -1 where none is.
+
+    >>> round(mean_loss("cross_entropy", torch.zeros(4, 10), torch.tensor([1, 2, -1, 3])), 4)
+    2.3026
+    """
+    log = said if name == "nll" else said.log_softmax(1)
+    known = asked >= 0
+    if asked.is_floating_point() or not known.any():
+        return None
+    own = log.gather(1, asked.clamp(min=0)[:, None])[:, 0]
+    value = float(-own[known].mean())
+    return value if math.isfinite(value) else None
 
 
 def is_one_hot(asked: np.ndarray) -> bool:

@@ -3,7 +3,8 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from fitwell.probes.loss_graph import LossReading
 from fitwell.record import Diagnosis, Row
 from fitwell.watching.checks import check_model, check_optimizer, optimizers_in
 from fitwell.watching.fitting import fit_of
-from fitwell.watching.sample import copied, outputs_of
+from fitwell.watching.sample import copied, numbers_kept, outputs_of
 from fitwell.watching.session import Watch
 from fitwell.watching.telling import diagnosis_of, print_diagnosis
 
@@ -78,10 +79,11 @@ def inspect(
     x, y = batch
     twin, theirs = _copies(model, optimizers)
     stepping = theirs or [torch.optim.Adam(twin.parameters(), _ADAM)]
-    with torch.random.fork_rng():
+    with _gradients_kept(model), torch.random.fork_rng(), numbers_kept():
         with Watch(twin, stepping) as watch:
             for _ in range(_STEPS):
                 watch.step(_step(twin, stepping, loss, x, y))
+                watch.sample.full = True  # it is always the same batch
         reading = watch.seen.reading or LossReading()
         rows = _one_batch(model, optimizers, loss, x, y, reading)
     # How well three steps fitted the batch says nothing.
@@ -95,16 +97,43 @@ def inspect(
     return diagnosis
 
 
+@contextmanager
+def _gradients_kept(model: nn.Module) -> Iterator[None]:
+    """The model's gradients stay: a loss may hold a penalty on its weights, not on those of the copy."""
+    before = [(p, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, gradient in before:
+            parameter.grad = gradient
+
+
 def _copies(model: nn.Module, optimizers: Sequence[Optimizer]) -> tuple[nn.Module, list[Optimizer]]:
     """Model and optimizers together, so that the copies belong to each other."""
     try:
-        return copy.deepcopy((model, list(optimizers)))
+        twin, theirs = copy.deepcopy((model, list(optimizers)))
     except Exception as error:  # tensors of a graph, locks, generators: each says it otherwise
         raise SettingError(
             f"inspect(model): {type(model).__name__} cannot be copied ({error}). Give a fresh one, "
             "before any forward pass.".replace("\n", " "),
             setting="model",
         ) from None
+    for each in theirs:
+        if isinstance(each, torch.optim.LBFGS):  # which loses these when it is copied
+            each._params, each._numel_cache = each.param_groups[0]["params"], None
+    for group in (group for each in theirs for group in each.param_groups):
+        if "lr" in group:  # a warm-up starts at a part of it, or at 0
+            group["lr"] = peak(group)
+    return twin, theirs
+
+
+def peak(group: Mapping[str, Any]) -> float:
+    """The learning rate that a group reaches, as far as its schedule has noted it.
+
+    >>> peak({"lr": 0.0, "initial_lr": 0.1}), peak({"lr": 0.004, "initial_lr": 0.004, "max_lr": 0.1})
+    (0.1, 0.1)
+    """
+    return max(float(group.get(name, 0.0)) for name in ("lr", "initial_lr", "max_lr"))
 
 
 def called(model: nn.Module, x: Any) -> Any:
@@ -146,7 +175,20 @@ def _step(
     if value.grad_fn is not None:
         value.backward()
     for optimizer in optimizers:
-        optimizer.step()
+        if isinstance(optimizer, torch.optim.LBFGS):
+            optimizer.step(lambda: _again(model, optimizers, loss, x, y))
+        else:
+            optimizer.step()
+    return value
+
+
+def _again(model: nn.Module, optimizers: Sequence[Optimizer], loss: Loss, x: Any, y: Any) -> Tensor:
+    """Loss and gradients once more, for an optimizer that asks for them within its step."""
+    with torch.enable_grad():
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        value = loss(called(model, x), y)
+        value.backward()
     return value
 
 
@@ -159,7 +201,7 @@ def _one_batch(
     reading: LossReading,
 ) -> list[Row]:
     """Evidence rows of trainings on the batch alone."""
-    rates = [float(g["lr"]) for o in optimizers for g in o.param_groups if "lr" in g]
+    rates = [peak(group) for o in optimizers for group in o.param_groups if "lr" in group]
     usual = max(rates, default=_ADAM) or _ADAM
     asked = y.detach().cpu().numpy() if isinstance(y, Tensor) else None
 

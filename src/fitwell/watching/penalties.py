@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fitwell.probes import weight_layers
+from fitwell.probes import dense, weight_layers
 from fitwell.record import Row
 
 
@@ -45,7 +45,7 @@ class Penalties:
                 continue
             if beside and decay:
                 self._beside[name] = (decay, float(group.get("lr", 0.0)))
-            w, gradient = weight.detach().flatten().float(), weight.grad.flatten().float()
+            w, gradient = weight.detach().flatten().float(), dense(weight.grad).flatten().float()
             penalty = _like_weights(w, gradient) if in_loss else torch.zeros_like(w)
             rest = _rms(gradient - penalty)
             if not beside:

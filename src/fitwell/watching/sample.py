@@ -1,5 +1,6 @@
 """A few of the inputs that a model was trained on, kept to look at it again later."""
 
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from fitwell.watching.checks import unwrapped
 _EXAMPLES = 512
 _BYTES = 64 * 2**20
 _CALLS = 128
+_OF_TORCH = frozenset(vars(nn.Module()))  # hooks, parameters, buffers, modules, the mode
 
 
 @dataclass
@@ -93,20 +95,49 @@ class Sample:
 def untouched(
     model: nn.Module, device_type: str, modes: Mapping[nn.Module, bool]
 ) -> Iterator[None]:
-    """Run a model inside, in these modes or in evaluation, and leave it as it was: modes, buffers, random
-    numbers."""
+    """Run a model inside, in these modes or in evaluation, and leave it as it was: modes, buffers, what its
+    modules keep beside them (a state), random numbers of torch, NumPy and Python."""
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    kept = [(vars(module), _attributes(module)) for module in model.modules()]
     devices = [] if device_type == "cpu" else None
     try:
-        with torch.random.fork_rng(devices), evaluating(model), torch.no_grad():
+        with torch.random.fork_rng(devices), numbers_kept(), evaluating(model), torch.no_grad():
             for module, training in modes.items():
                 module.training = training
             yield
     finally:
+        for own, before in kept:
+            for name in [n for n in own if n not in before and n not in _OF_TORCH]:
+                del own[name]
+            own.update((name, value) for name, (value, _) in before.items())
         with torch.no_grad():
+            for _, before in kept:
+                for value, copy in before.values():
+                    if copy is not None and not torch.equal(value, copy):
+                        value.copy_(copy)
             for name, buffer in model.named_buffers():
                 if name in buffers and not torch.equal(buffer, buffers[name]):
                     buffer.copy_(buffers[name])
+
+
+@contextmanager
+def numbers_kept() -> Iterator[None]:
+    """The random numbers of Python and NumPy go on as if nothing had been drawn inside."""
+    python, arrays = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+
+
+def _attributes(module: nn.Module) -> dict[str, tuple[Any, Tensor | None]]:
+    """What a module keeps beside parameters, buffers and modules: as it is, and of a tensor a copy."""
+    return {
+        name: (value, value.detach().clone() if isinstance(value, Tensor) else None)
+        for name, value in vars(module).items()
+        if name not in _OF_TORCH
+    }
 
 
 def copied(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fitwell import store
-from fitwell.probes import Probes, name_nonfinite
+from fitwell.probes import Probes, dense, name_nonfinite
 from fitwell.probes.loss_graph import LossReading, class_axis, targets_of
 from fitwell.record import Diagnosis, Row, Run
 from fitwell.watching.checks import check_model, check_optimizer, optimizers_in, unwrapped
 from fitwell.watching.conclude import Seen, conclude
-from fitwell.watching.fitting import OF_CLASSES
+from fitwell.watching.fitting import OF_CLASSES, mean_loss
 from fitwell.watching.passes import Pass, Passes
 from fitwell.watching.penalties import Penalties
 from fitwell.watching.sample import Sample
@@ -56,13 +57,14 @@ class Watch:
         self._passes, self._penalties = Passes(self.sample), Penalties()
         self._probes = Probes(self.inner)
         self._epoch = self._epoch_start = 0  # its number and its first step
+        self._unasked: tuple[Pass, LossReading, float] | None = None  # before its backward
         self._pending: list[Tensor | float] = []  # losses told since the last step of the optimizer
         self._unread: list[tuple[Row, Tensor]] = []
         self._written = dict.fromkeys(store.ROW_FILES, 0)
         self._norm: Tensor | None = None
         self._rate = math.nan
         self._stepped = 0  # steps of the optimizer since the last loss
-        self._probing = self._closure = self._closed = False
+        self._probing = self._closure = self._closed = self._blind = False
         self._looked = -1  # steps when the kept examples were last looked at
         self._started = self._began = time.perf_counter()
         self._handles = self._passes.attach(model)
@@ -95,7 +97,7 @@ class Watch:
             return
         self._told(loss)
         if self.optimizers and not self._stepped:
-            self._expect()
+            self._probe_next()
             return
         if not self.optimizers:
             self._before_update()
@@ -179,22 +181,40 @@ class Watch:
     def _steps(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._closure = (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
         if not self._closure:  # which computes the gradients within the step
-            self._before_update()
+            self._guarded(self._before_update)
 
     def _has_stepped(self, *_: object) -> None:
         if self._closure:
-            self._before_update()
+            self._guarded(self._before_update)
         self._after_update()
+
+    def _guarded(self, look: Callable[[], None]) -> None:
+        """Look at a step; where that fails no step is looked at any more, and the loop goes on."""
+        if self._blind:
+            return
+        try:
+            look()
+        except Exception as error:
+            self._blind = True
+            self._probes.close()
+            reason = f"{type(error).__name__}: {error}".split("\n")[0]
+            warnings.warn(
+                f"fitwell.watch cannot look into the steps of this loop ({reason}); losses are still kept.",
+                stacklevel=2,
+            )
 
     @torch.no_grad()
     def _before_update(self) -> None:
         if self._closed or self._stepped:
             return
+        self._ask()
+        if not self.run.steps:
+            self._look()  # before the first step: what grows can be told from what was so
         rates = [float(g["lr"]) for o in self.optimizers for g in o.param_groups if "lr" in g]
         self._rate = max(rates, default=math.nan)
         step = len(self.run.steps)
         if step < _FIRST_NORMS or step % _NORM_EVERY == 0:
-            gradients = [p.grad for p in self.inner.parameters() if p.grad is not None]
+            gradients = [dense(p.grad) for p in self.inner.parameters() if p.grad is not None]
             self._norm = nn.utils.get_total_norm(gradients) if gradients else None
         if self._probing:
             self._probes.after_backward()
@@ -208,11 +228,7 @@ class Watch:
             return
         self._stepped += 1
         self.seen.updates += 1
-        if self._probing and self._stepped == 1:
-            step = len(self.run.steps)
-            rows = self._probes.after_step(step, self._epoch)
-            self.run.probes += self._penalties.told(rows)
-            self._probing = False
+        self._passes.step_ends()
 
     def _told(self, loss: Tensor | float) -> None:
         """Keep the loss, and what its graph says of the pass that it was computed from."""
@@ -228,11 +244,16 @@ class Watch:
         own, reading = found
         self.seen.reading = self.seen.reading or reading
         self._passes.unread = False
-        self._ask(own, reading, float(value))
+        self._unasked = (own, reading, float(value))
+        if reading.output in own.gradients:
+            self._ask()  # else backward is still to come
         self._passes.forget(own)
 
-    def _ask(self, own: Pass, reading: LossReading, loss: float) -> None:
+    def _ask(self) -> None:
         """Keep what the network was asked for, as far as the gradient tells it."""
+        if self._unasked is None:
+            return
+        (own, reading, loss), self._unasked = self._unasked, None
         place, call = reading.output, own.call
         if place is None or call is None:
             return
@@ -247,9 +268,15 @@ class Watch:
             output, gradient = (t.movedim(call.classes, 1) for t in (output, gradient))
         target = targets_of(reading.name, output, gradient, loss)
         call.target = None if target is None else target.cpu().numpy()
+        if target is not None and reading.name in OF_CLASSES and self.seen.first_loss is None:
+            self.seen.first_loss = mean_loss(reading.name, output, target)
 
     def _row(self) -> None:
-        """The step that was just made."""
+        """The step that was just made, by the last of the optimizers too."""
+        if self._probing and not self._blind:
+            rows = self._probes.after_step(len(self.run.steps), self._epoch)
+            self.run.probes += self._penalties.told(rows)
+            self._probing = False
         values = [torch.as_tensor(value, dtype=torch.float32) for value in self._pending]
         row: Row = {
             "step": len(self.run.steps),
@@ -269,12 +296,15 @@ class Watch:
 
     def _expect(self) -> None:
         """Get ready for the next step."""
+        self._probe_next()
+        self._passes.step_ends()
+
+    def _probe_next(self) -> None:
         step = len(self.run.steps)
         due = step % PROBE_EVERY == 0 or (step < PROBE_EVERY and step & (step - 1) == 0)
-        if due and not self._probing and not self._closed:
+        if due and not (self._probing or self._closed or self._blind):
             self._probing = True
             self._probes.before_step()
-        self._passes.step_ends()
 
     def _read(self) -> None:
         """Turn losses and norms on the device into numbers."""
