@@ -161,7 +161,7 @@ def test_the_command_line_says_where_it_is_and_what_is_missing(
     folder = photos(place / "photos")
     photo(4).save(folder / "dog" / "copy.png")
     assert command(["check", str(folder), "--fix"]) == 0
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert (
         "Cleaned copy of 20 examples: photos-clean.csv; left out: 1 for duplicate examples." in said
     )

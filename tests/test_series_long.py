@@ -68,8 +68,8 @@ def test_a_column_of_dates_by_equal_steps_makes_a_series() -> None:
         (lambda f: f, {"time": "when"}),
         (lambda f: f.rename({"heat": "target"}), {}),
         (lambda f: f.with_columns(where=pl.lit("north")), {}),
-        (lambda f: f.with_row_index().filter(pl.col("index") != 7).drop("index"), {}),  # a gap
-        (lambda f: pl.concat([f[1:], f[:1]]), {}),
+        (lambda f: f.sample(fraction=1, shuffle=True, seed=0), {}),
+        (lambda f: f.sample(fraction=0.7, seed=0), {}),  # many gaps
         (lambda f: f[:8], {}),
         (lambda f: f.with_columns(ill=np.arange(200) % 2), {}),
         (lambda f: f.with_columns(ward=np.arange(200) % 12), {}),
@@ -78,6 +78,21 @@ def test_a_column_of_dates_by_equal_steps_makes_a_series() -> None:
 def test_other_tables_stay_tables(change: Any, options: Any) -> None:
     data, _ = check(change(frame(heat=np.arange(200) % 7 / 2)), options)
     assert data is not None and data.spec.kind == "table"
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda f: f.with_row_index().filter(pl.col("index") != 7).drop("index"), "gaps_in_time"),
+        (lambda f: pl.concat([f[1:], f[:1]]), "unsorted_times"),
+        (lambda f: f.reverse(), "newest_first"),
+        (lambda f: pl.concat([f[:100], f[99:]]), "duplicate_times"),
+    ],
+)
+def test_a_series_with_a_flaw_is_one_still(change: Any, name: str) -> None:
+    data, problems = check(change(frame(heat=np.arange(200) % 7 / 2)))
+    assert data is not None and data.spec.kind == "series"
+    assert name in {problem.name for problem in problems}
 
 
 def test_fit_says_that_it_cannot_forecast_before_anything_is_written(tmp_path: Path) -> None:

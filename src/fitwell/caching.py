@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path
 from uuid import uuid4
 
-from fitwell.errors import SettingError
+from fitwell.errors import FolderError, SettingError
 
 MADE = ("decoded", "manifests", "unpacked")  # by this machine: bounded
 FETCHED = ("downloads", "weights")
@@ -66,7 +67,7 @@ def limit() -> int:
         found = float(given)
     except ValueError:
         found = -1.0
-    if not found >= 0:
+    if not 0 <= found < float("inf"):
         raise SettingError(
             f"FITWELL_CACHE_LIMIT = {given}: must be a number of GB, at least 0, such as "
             f"{LIMIT_GB:g}.",
@@ -104,6 +105,25 @@ def entry(kind: str, key: str, size: int, build: Callable[[Path], None]) -> Path
     with suppress(OSError):  # of another user, perhaps: it can be read all the same
         (place / USED).touch()
     return place
+
+
+def writable(kind: str) -> None:
+    """See that entries can be made.
+
+    Raises:
+        FolderError: the cache's folder cannot be written to.
+    """
+    folder = cache_folder() / kind
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
+    except OSError as error:
+        raise FolderError(
+            f"The cache {folder} cannot be written to: {error.strerror or error}. Name another folder in "
+            "FITWELL_CACHE.",
+            where=str(folder),
+        ) from None
 
 
 def drop(kind: str, key: str) -> None:

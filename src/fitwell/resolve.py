@@ -4,6 +4,7 @@ The defaults are chosen per task, kind of data and model family, are printed, an
 `recipe.toml`. No torch, except where a user's own model has to be asked for its settings.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -198,6 +199,8 @@ def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[
     examples = num_used(spec, limit)
     family = family_of(names["model"], spec)
     batch_size = 32 if examples < 5000 else family.batch_size
+    if examples < 2 * batch_size:  # of which a part is held out
+        batch_size = max(2, 2 ** int(math.log2(max(2, examples / 2))))
     most = 60 * max(1, family.steps // 1500)
     epochs = min(most, max(family.epochs, round(family.steps * batch_size / examples)))
     metric = task_of(spec).metric(spec)

@@ -54,6 +54,7 @@ def fit(
     check_batch(start.recipe, len(rows.train))
     check_patience(start.recipe, len(rows.validation))
     with _resumable(_folder(start, out, examples=examples)) as folder:
+        _say_parted(start, progress)
         run = train_once(
             start.data, rows, start.recipe, seed=start.seed, folder=folder, progress=progress
         )
@@ -151,6 +152,7 @@ def _cross_validate(
     if not (folder / CV).exists():
         store.write_json(folder / CV, {})
     write_folds(folder, data, recipe)
+    _say_parted(start, progress)
     threads = int(recipe["train.threads"])  # type: ignore[arg-type]
     with LocalExecutor(data, folder, trials=folds, threads=threads) as executor:
         run.trials = cross_validate(data, recipe, executor, progress=progress)
@@ -225,6 +227,7 @@ def _improve(
 ) -> Improvement:
     from fitwell.improve import improve as run_improve
 
+    _say_parted(start, progress)
     result = run_improve(
         start.data, start.recipe, out=folder, budget_seconds=seconds, progress=progress, more=more
     )
@@ -352,6 +355,11 @@ def _resumable(folder: Path) -> Iterator[Path]:
 def _parted(data: Data, recipe: Recipe) -> str:
     """How the examples were parted, for the log."""
     return f"Split: {split.reason(data, recipe.section('data'))}"
+
+
+def _say_parted(start: Start, progress: Progress | None) -> None:
+    if progress is not None:
+        progress("note", text=_parted(start.data, start.recipe))
 
 
 def _log(folder: Path, lines: list[str]) -> None:

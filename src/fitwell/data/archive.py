@@ -62,6 +62,7 @@ def unpacked(path: Path) -> Path:
             str(path),
         )
     try:
+        caching.writable("unpacked")
         return _inner(caching.entry("unpacked", digest, size, lambda folder: _unpack(path, folder)))
     except caching.NoRoom as error:
         raise refuse(

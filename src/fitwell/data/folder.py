@@ -15,6 +15,7 @@ from fitwell.spec import Kind, Spec
 
 # What is a source by itself.
 SOURCES = (".csv", ".tsv", ".parquet", ".npz", ".ts", ".zip", ".tar", ".tgz", ".gz")
+README = (".txt", ".md")
 KNOWN = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 # A text outside of class folders is a readme.
 STRAYS: dict[Kind, str] = {"images": "images_without_class", "audio": "recordings_without_class"}
@@ -38,6 +39,8 @@ def read_folder(
     def nothing(problems: list[Problem]) -> BadData:
         return _nothing(folder, name or str(folder), problems)
 
+    if not options["pattern"] and (inner := _wrapped(folder)) is not None:
+        folder, name = inner, name or folder.resolve().name
     if pattern := options["pattern"]:
         _, task = target_and_task(options, like)
         options = {**options, "task": "classification" if task == "auto" else task}
@@ -55,6 +58,16 @@ def read_folder(
     target = LABEL if pattern else "folder"
     found = Found(name or folder.resolve().name, items, target, nothing, problems=problems)
     return read_items(found, options, like)
+
+
+def _wrapped(folder: Path) -> Path | None:
+    """The only folder in it, where that holds the class folders: an archive unpacked beside its readme."""
+    below = _folders(folder)
+    known = [p for p in _files(folder) if p.suffix.lower() in KNOWN]
+    if len(below) != 1 or any(p.suffix.lower() not in README for p in known):
+        return None
+    inner = below[0]
+    return inner if len(_folders(inner)) > 1 and not _files(inner) else _wrapped(inner)
 
 
 def scan(folder: Path) -> tuple[list[Item], list[Problem]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fitwell.data.csv_file import read_text_table
 from fitwell.data.csv_text import duplicate_columns
-from fitwell.data.types import Problem, refuse, some
+from fitwell.data.types import Problem, listed, refuse, some
 from fitwell.errors import did_you_mean
 
 
@@ -58,6 +58,10 @@ def load_table(path: Path) -> Table:
     keys = [f"row {i + 1}" for i in range(frame.height)]
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
     if blank.any():
+        gone = [k for k, b in zip(keys, blank.to_list(), strict=True) if b]
+        what = ("row without any value left out", "rows without any value left out")
+        mend = "Nothing to do, unless something belongs there."
+        problems = [*problems, *listed("blank_rows", "note", what, mend, gone)]
         keys = [k for k, b in zip(keys, blank.to_list(), strict=True) if not b]
         frame = frame.filter(~blank)
     typed = path.suffix.lower() == ".parquet"

@@ -74,17 +74,25 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
 
 
 def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
-    """All of them, one after another; image files are decoded side by side, at the end."""
+    """All of them, in their order; image files that follow each other are decoded side by side."""
     found: list[Inputs] = []
     files: list[tuple[Path, str]] = []  # with what to call each
     lost: list[Problem] = []
+    readers = {"text": _from_texts, "audio": _from_recordings}
+
+    def add(*more: Inputs) -> None:
+        if files:
+            found.append(readers.get(spec.kind, _from_images)(files, spec))
+            files.clear()
+        found.extend(more)
+
     for source in sources:
         path = Path(source).expanduser()
         if not path.exists():
             if str(source) not in SOURCES:
                 raise missing(str(source))
             data = SOURCES[str(source)](fill({}))
-            found.append(_fitting(data.inputs, [str(k) for k in data.keys], spec, str(source)))
+            add(_fitting(data.inputs, [str(k) for k in data.keys], spec, str(source)))
             continue
         if path.is_file() and is_archive(path):
             path = unpacked(path)
@@ -92,12 +100,10 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
         if suffix == SUFFIX or (path.is_dir() and is_ts_folder(path)):
             if spec.kind != "series":
                 raise other_kind(str(source), "series", spec)
-            found.append(Inputs(*ts_inputs(path, spec, before=f"{source} ")))
+            add(Inputs(*ts_inputs(path, spec, before=f"{source} ")))
         elif path.is_dir() and is_idx_folder(path):
             data = read_idx(path, fill({}), like=spec)
-            found.append(
-                _fitting(data.inputs, [f"{source} {k}" for k in data.keys], spec, str(source))
-            )
+            add(_fitting(data.inputs, [f"{source} {k}" for k in data.keys], spec, str(source)))
         elif path.is_dir():
             called = Path(source).as_posix()
             files += [(p, f"{called}/{key_of(p, path)}") for p in _files_in(path, spec)]
@@ -107,7 +113,7 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
             read = npz_panels(arrays, parts, {}, spec, path.name) or list(parts.values())
             for part, array in zip(parts, read, strict=True):
                 before = f"{source} {part} " if part else f"{source} "
-                found.append(_from_array(array, spec, path.name, before=before))
+                add(_from_array(array, spec, path.name, before=before))
         elif suffix in TABLE_SUFFIXES and not (spec.kind == "text" and suffix in TEXT_SUFFIXES):
             table = load_table(path)
             column = file_column(table, path.parent) if spec.kind != "table" else ""
@@ -118,13 +124,11 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
                 unnamed = tuple(f"{source} {key}" for key in table.keys if key not in named)
                 lost += unnamed_files(unnamed)
             else:
-                found.append(_from_table(table, spec, before=f"{source} "))
+                add(_from_table(table, spec, before=f"{source} "))
             lost += table.problems
         else:
             files.append((path, str(source)))
-    if files:
-        readers = {"text": _from_texts, "audio": _from_recordings}
-        found.append(readers.get(spec.kind, _from_images)(files, spec))
+    add()
     return Inputs(
         np.concatenate([each.inputs for each in found]),
         [key for each in found for key in each.keys],

@@ -48,6 +48,8 @@ class Preprocess:
         clip: numbers of a table are bent so that none exceeds it: z / sqrt(1 + (z / clip)^2); 0: not.
         words: the vocabulary of texts.
         sound: how recordings are heard.
+        unseen: a column of a table: the categories, by number, that no training row has; they count as
+            missing.
         seen: (height, width) of the centre of images that the model sees; empty: all of them.
     """
 
@@ -63,6 +65,7 @@ class Preprocess:
     words: Words | None = None
     sound: Sound | None = None
     seen: tuple[int, ...] = ()
+    unseen: tuple[tuple[int, ...], ...] = ()
 
     def inputs(self, array: np.ndarray) -> np.ndarray:
         """Inputs of the model, [example, *spec.input_shape], from raw ones: float32, of texts int32."""
@@ -86,7 +89,9 @@ class Preprocess:
             values = array[:, i]
             if column.kind == "category":
                 codes = np.arange(len(column.categories), dtype=np.float32)
-                blocks.append((values[:, None] == codes).astype(np.float32))
+                block = (values[:, None] == codes).astype(np.float32)
+                block[:, list(self.unseen[i]) if self.unseen else []] = 0.0
+                blocks.append(block)
             else:
                 # float64 for the difference: a year or a timestamp has few float32 digits left.
                 known = np.where(np.isnan(values), self.fill[i], values.astype(np.float64))
@@ -149,6 +154,7 @@ class Preprocess:
         for name in ("mean", "scale", "fill"):
             known[name] = tuple(float(v) for v in data.get(name, ()))
         known["seen"] = tuple(data.get("seen", ()))
+        known["unseen"] = tuple(tuple(codes) for codes in data.get("unseen", ()))
         if words := data.get("words"):
             known["words"] = Words(tuple(words["vocabulary"]), words["length"])
         if sound := data.get("sound"):
@@ -187,8 +193,12 @@ def _fit_images(data: Data, rows: np.ndarray, moments: Moments | None) -> Prepro
 
 
 def _fit_table(data: Data, rows: np.ndarray, scaling: Scaling) -> Preprocess:
-    means, scales, fills = [], [], []
+    means, scales, fills, unseen = [], [], [], []
     for i, column in enumerate(data.spec.columns):
+        gone = range(0)
+        if column.kind == "category":
+            gone = set(range(len(column.categories))) - set(data.inputs[rows, i].tolist())
+        unseen.append(tuple(sorted(gone)))
         if column.kind == "category":
             means.append(0.0)
             scales.append(1.0)
@@ -203,7 +213,11 @@ def _fit_table(data: Data, rows: np.ndarray, scaling: Scaling) -> Preprocess:
         fills.append(float(np.median(values)))
     clip = CLIP if scaling == "robust" else 0.0
     columns = data.spec.columns
-    return Preprocess("table", tuple(means), tuple(scales), tuple(fills), columns, clip=clip)
+    return Preprocess(
+        *("table", tuple(means), tuple(scales), tuple(fills), columns),
+        clip=clip,
+        unseen=tuple(unseen) if any(unseen) else (),
+    )
 
 
 def _fit_texts(data: Data, rows: np.ndarray) -> Preprocess:

@@ -19,7 +19,7 @@ from fitwell.nn.modes import evaluating
 from fitwell.probes.loss_graph import LossReading
 from fitwell.record import Diagnosis, Row
 from fitwell.watching.checks import check_model, check_optimizer, optimizers_in
-from fitwell.watching.fitting import fit_of
+from fitwell.watching.fitting import OF_CLASSES, fit_of
 from fitwell.watching.sample import copied, numbers_kept, outputs_of
 from fitwell.watching.session import Watch
 from fitwell.watching.telling import diagnosis_of, print_diagnosis
@@ -249,6 +249,7 @@ def _one_batch(
 
 def _as_said(asked: np.ndarray, said: np.ndarray, name: str) -> np.ndarray | None:
     """Targets in the form of the outputs: classes as they are, numbers in their shape."""
-    if asked.dtype.kind in "iu" and name in ("cross_entropy", "nll"):
-        return asked.astype(np.int64)
+    if asked.dtype.kind in "iu" and name in OF_CLASSES:
+        classes = asked.astype(np.int64)
+        return classes if classes.max(initial=0) < said.shape[1] else None  # of another head
     return asked.reshape(said.shape).astype(np.float32) if asked.size == said.size else None
