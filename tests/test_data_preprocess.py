@@ -110,7 +110,7 @@ def test_missing_numbers_become_the_median_and_categories_one_hot() -> None:
         [1, 0, 0],
         [0, 0, 0],  # missing: none of them
         [0, 0, 1],
-        [0, 1, 0],
+        [0, 0, 0],  # a category that no training row has: likewise
         [1, 0, 0],
     ]
     assert (out[:, 4] == 0).all()  # constant: shifted to 0, never divided by 0

@@ -83,7 +83,7 @@ def test_other_tables_stay_tables(change: Any, options: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        (lambda f: f.with_row_index().filter(pl.col("index") != 7).drop("index"), "gaps_in_time"),
+        (lambda f: f.with_row_index().filter(pl.col("index") != 7).drop("index"), "gaps"),
         (lambda f: pl.concat([f[1:], f[:1]]), "unsorted_times"),
         (lambda f: f.reverse(), "newest_first"),
         (lambda f: pl.concat([f[:100], f[99:]]), "duplicate_times"),

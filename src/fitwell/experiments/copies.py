@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fitwell.data.duplicates import duplicate_groups, near_groups, same_target
+from fitwell.data.duplicates import by_target, duplicate_groups, near_groups
 from fitwell.data.types import Data
 from fitwell.metrics import METRICS
 from fitwell.record import Predictions, Row, Run
@@ -33,7 +33,8 @@ def held_out_copies(
     concerned = np.flatnonzero(np.isin(data.keys.astype(str), list(named)))
     few = replace(data, inputs=data.inputs[concerned], targets=data.targets[concerned])
     alike = duplicate_groups(few.inputs) + near_groups(few)
-    groups = [concerned[group] for group in alike if same_target(few, group)]
+    parts = [same for group in alike for same in by_target(few, group)]
+    groups = [concerned[part] for part in parts if len(part) > 1]
     rows: list[Row] = []
     for run in runs:
         part = run.studied
