@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -365,3 +367,37 @@ def test_a_row_without_any_value_is_named() -> None:
             "new.csv row 1",
             "new.csv row 3",
         ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+def test_output_that_cannot_be_written_is_no_fault_of_the_library() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fitwell", "list", "losses"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("The output could not be written: No space left on device.")
+    assert "fault" not in done.stderr
+
+
+def test_names_that_would_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    photos("photos", names=("cat", "do\x1b[31mg"))
+    assert command(["check", "photos"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_an_item_of_a_dataset_that_cannot_be_read() -> None:
+    class Broken:
+        def __len__(self) -> int:
+            return 20
+
+        def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
+            if i == 7:
+                raise RuntimeError("no such picture")
+            return np.zeros(4, np.float32), i % 2
+
+    problem = named(Broken())["unreadable_example"]
+    assert "Broken[7] of 20" in problem.message and "no such picture" in problem.message

@@ -4,9 +4,13 @@ The command line turns `exit_code` into the process's exit code: 2 for input or 
 (said before any training), 1 for a run that failed, 130 for one that was interrupted and can be resumed.
 """
 
+import errno
 import shlex
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+# Numbers of the errors that a full disk gives, a full quota, a file that may not grow.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FitwellError(Exception):

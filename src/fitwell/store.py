@@ -4,7 +4,6 @@ Every file but the `.jsonl` rows is written beside its place and then moved ther
 line at a time and a torn last line is left out on reading.
 """
 
-import errno
 import json
 import os
 import time
@@ -18,7 +17,7 @@ from uuid import uuid4
 import numpy as np
 
 from fitwell.caching import cache_folder
-from fitwell.errors import FitwellError, FolderError, going_on
+from fitwell.errors import NO_SPACE, FitwellError, FolderError, going_on
 from fitwell.recipe import Recipe
 from fitwell.record import Predictions, Row, Run, json_ready
 from fitwell.spec import Spec
@@ -58,12 +57,7 @@ def saying_no_space(
     try:
         yield
     except OSError as error:
-        full = error.errno in (
-            None,
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EFBIG,
-        )  # None: NumPy wrote a part
+        full = error.errno in (None, *NO_SPACE)  # None: NumPy wrote a part
         step = "Make room" if full else "See that the folder exists and may be written to"
         raise FolderError(
             f"{path} could not be written: {error.strerror or error}. What was saved before is "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fitwell.cli.options import UsageError, parse, parser_of
 from fitwell.cli.verbs import VERBS
-from fitwell.errors import FitwellError, did_you_mean
+from fitwell.errors import NO_SPACE, FitwellError, did_you_mean
 
 HELP = """Usage: fitwell VERB ... [options]
 
@@ -35,6 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     verbose = "--verbose" in arguments or "-v" in arguments
     try:
         _dispatch(arguments)
+        sys.stdout.flush()  # where what cannot be written fails
         return 0
     except FitwellError as error:
         if not getattr(error, "printed", False):
@@ -46,15 +47,27 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe is gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
-        if verbose:
-            raise
-        sentence = (
-            f"The run failed: {type(error).__name__}: {error}. This is a fault in fitwell or in a model "
-            "of your own; --verbose shows where."
+    except OSError as error:
+        if error.errno not in NO_SPACE or verbose:
+            return _failed(error, as_json=as_json, verbose=verbose)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the exit fails, too
+        _say(
+            f"The output could not be written: {error.strerror}. Make room, and run it again.", None
         )
-        _say(sentence, _document("failed", sentence) if as_json else None)
         return 1
+    except Exception as error:
+        return _failed(error, as_json=as_json, verbose=verbose)
+
+
+def _failed(error: Exception, *, as_json: bool, verbose: bool) -> int:
+    if verbose:
+        raise error
+    sentence = (
+        f"The run failed: {type(error).__name__}: {error}. This is a fault in fitwell or in a model "
+        "of your own; --verbose shows where."
+    )
+    _say(sentence, _document("failed", sentence) if as_json else None)
+    return 1
 
 
 def _dispatch(arguments: Sequence[str]) -> None:

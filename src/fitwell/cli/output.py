@@ -55,10 +55,10 @@ def checked(result: Any, given: Given) -> None:
     if given.json:
         document(result.to_json() | (failure.to_json() if failure else {}))
     else:
-        from fitwell.report.terminal import problems
+        from fitwell.report.terminal import printable, problems
 
         if result.data is not None:
-            print(textwrap.fill(described(result.spec), 80))
+            print(textwrap.fill(printable(described(result.spec)), 80))
         if result.split:
             print(_parted(result.split))
         _print(problems(result.problems))

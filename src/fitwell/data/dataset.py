@@ -38,7 +38,15 @@ def read_dataset(dataset: Any, options: dict[str, Any], *, like: Spec | None = N
         return read_arrays(*tensors, options, name=slug(name), where=name, like=like)
     inputs, targets = [], []
     for i in range(length):
-        item = dataset[i]
+        try:
+            item = dataset[i]
+        except Exception as error:  # of a class that is somebody else's
+            raise refuse(
+                "unreadable_example",
+                f"{name}[{i}] of {length:,} cannot be read: {type(error).__name__}: {error}.",
+                "Mend its __getitem__, or leave that index out (torch.utils.data.Subset).",
+                f"row {i}",
+            ) from error
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise refuse(
                 "not_a_pair",

@@ -70,7 +70,7 @@ def published_folder(name: str, root: str) -> Path:
             raise refuse(
                 "download_failed",
                 f"{name} could not be downloaded: {failures[0].rstrip('.')}.",
-                f"Check the connection, {otherwise}.",
+                f"Check the connection, {otherwise}: {', '.join(files)}.",
                 name,
             )
     (folder / WHOLE).write_text("MD5 sums compared after the download\n", encoding="utf-8")

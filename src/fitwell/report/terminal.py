@@ -221,6 +221,15 @@ def changes(edited: Mapping[str, tuple[Any, Any]]) -> RenderableType:
     return table
 
 
+def printable(text: str) -> str:
+    """A text without what would steer the terminal: names of files and classes may hold anything.
+
+    >>> printable("cat\x1b[31m")
+    'cat\\x1b[31m'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def problems(found: Iterable[Any], *, places: int = 8) -> RenderableType:
     """Problems of the data, errors first; `where` is cut to `places` names (`--json` has all)."""
     order = {"error": 0, "warning": 1, "note": 2}
@@ -230,8 +239,8 @@ def problems(found: Iterable[Any], *, places: int = 8) -> RenderableType:
     parts: list[RenderableType] = []
     for problem in rows:
         said = Text(f"{problem.severity}: ", SEVERITIES[problem.severity])
-        said.append(problem.message, "default not bold not dim")
-        where = ", ".join(problem.where[:places])
+        said.append(printable(problem.message), "default not bold not dim")
+        where = printable(", ".join(problem.where[:places]))
         more = len(problem.where) - places
         where += f" and {more} more" if more > 0 else ""
         below = [Text(f"in {where}", "dim")] if where else []
