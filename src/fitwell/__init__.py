@@ -8,6 +8,7 @@ Nothing heavy is imported until it is used.
 """
 
 import builtins
+import random
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -80,7 +81,11 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'fitwell' has no attribute {name!r}")
     module, attribute = _PUBLIC[name]
-    return getattr(import_module(module), attribute)
+    numbers = random.getstate()
+    try:
+        return getattr(import_module(module), attribute)
+    finally:
+        random.setstate(numbers)  # what is imported at the first use may draw some
 
 
 def __dir__() -> "builtins.list[str]":

@@ -20,7 +20,7 @@ from fitwell.watching.conclude import Seen, conclude
 from fitwell.watching.fitting import OF_CLASSES, mean_loss
 from fitwell.watching.passes import Pass, Passes
 from fitwell.watching.penalties import Penalties
-from fitwell.watching.sample import Sample
+from fitwell.watching.sample import Sample, numbers_kept
 from fitwell.watching.telling import diagnosis_of, number_of, print_diagnosis, scores_of
 
 PROBE_EVERY = 50  # steps; more often at first
@@ -348,9 +348,10 @@ class Watch:
             self._read()
             self._look()
             self.seen.outputs_training = self.sample.run_again(self._device_type, training=True)
-        return conclude(
-            self.run, self.seen, self.sample, self.inner, self.optimizers, measure=measure
-        )
+        with numbers_kept():  # the model is run once more, between two of its inputs
+            return conclude(
+                self.run, self.seen, self.sample, self.inner, self.optimizers, measure=measure
+            )
 
     @property
     def _device_type(self) -> str:

@@ -1,0 +1,280 @@
+"""Loops as people write them: what a review with a hundred of them found wrong in the watching."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from loops import digits, mlp, one_step
+from sklearn.datasets import load_diabetes
+from torch import Tensor, nn
+
+import fitwell as fw
+
+
+def names(found: Any) -> set[str]:
+    return {finding.name for finding in found}
+
+
+def weights(model: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def same_bits(build: Callable[[], nn.Module], x: Tensor, y: Tensor) -> None:
+    """A training of three epochs ends in the same weights with and without being watched."""
+    ends = []
+    for watched in (False, True):
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)
+        model = build()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        watch = fw.watch(model, optimizer) if watched else None
+        for _ in range(3):
+            for rows in torch.arange(len(x)).split(50):
+                loss = one_step(model, optimizer, x[rows], y[rows])
+                if watch:
+                    watch.step(loss)
+            if watch:
+                watch.epoch()
+        if watch:
+            watch.close()
+        ends.append(weights(model))
+    assert torch.equal(*ends)
+
+
+class Stateful(nn.Module):
+    """Adds the mean of what it saw last, which it keeps as no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+        self.last = torch.zeros(64)
+        self.seen: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.net(x + 0.1 * self.last)
+        self.last = x.detach().mean(0)
+        return out
+
+
+class InPlace(Stateful):
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.net(x + 0.1 * self.last)
+        self.last.mul_(0.5).add_(x.detach().mean(0))
+        return out
+
+
+class LayerDrop(nn.Module):
+    """Leaves a layer out at random, by the numbers of Python and of NumPy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu()
+        if random.random() < 0.5 or np.random.random() < 0.3:
+            x = self.second(x).relu()
+        return self.head(x)
+
+
+@pytest.mark.parametrize("build", [Stateful, InPlace, LayerDrop])
+def test_what_a_model_keeps_or_draws_by_itself_stays_as_it_is(build: Any) -> None:
+    x, y = digits()
+    same_bits(build, x[:300], y[:300])
+
+
+def test_sparse_gradients() -> None:
+    torch.manual_seed(0)
+    words = torch.randint(0, 300, (200, 12))
+    y = (words < 40).any(1).long()
+    model = nn.Sequential(nn.EmbeddingBag(300, 16, sparse=True), nn.Linear(16, 2))
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(3):
+            for rows in torch.arange(200).split(20):
+                watch.step(one_step(model, optimizer, words[rows], y[rows]))
+    steps = [row for row in watch.run.probes if row["kind"] == "step"]
+    assert all(row["grad_rms"] > 0 for row in steps) and watch.run.steps[0]["grad_norm"] > 0
+    assert "bad_init" not in names(watch.diagnose(show=False))
+
+
+def test_rows_of_an_embedding_that_no_batch_held_yet_are_no_twins() -> None:
+    torch.manual_seed(0)
+    words = torch.randint(0, 30, (64, 4))
+    table, head = nn.Embedding(3000, 8), nn.Linear(8, 2)
+    nn.init.zeros_(table.weight)
+
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = table, head
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.table(x).mean(1))
+
+    model = Bag()
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    with fw.watch(model, optimizer) as watch:
+        watch.step(one_step(model, optimizer, words, (words.sum(1) > 58).long()))
+    twins = {row["layer"]: row.get("twins") for row in watch.run.probes if row["kind"] == "step"}
+    assert (twins["table"] or 0.0) < 0.5
+
+
+def test_what_fails_in_looking_ends_no_loop() -> None:
+    x, y = digits()
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with fw.watch(model, optimizer) as watch:
+        watch._probes.after_backward = lambda: 1 / 0  # type: ignore[method-assign, assignment]
+        with pytest.warns(UserWarning, match="ZeroDivisionError"):
+            watch.step(one_step(model, optimizer, x[:64], y[:64]))
+        for _ in range(20):
+            watch.step(one_step(model, optimizer, x[:64], y[:64]))
+    assert len(watch.run.steps) == 21 and watch.run.steps[-1]["loss"] < watch.run.steps[0]["loss"]
+
+
+def test_layers_of_a_second_optimizer_move_too() -> None:
+    x, y = digits()
+    torch.manual_seed(0)
+    model = mlp()
+    optimizers = [
+        torch.optim.SGD(model[:2].parameters(), 0.1),  # type: ignore[index]
+        torch.optim.Adam(model[2:].parameters(), 0.01),  # type: ignore[index]
+    ]
+    with fw.watch(model, optimizers) as watch:
+        for _ in range(5):
+            for rows in torch.arange(600).split(60):
+                loss = F.cross_entropy(model(x[rows]), y[rows])
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
+                loss.backward()
+                for optimizer in optimizers:
+                    optimizer.step()
+                watch.step(loss)
+    moved = [row["update_ratio"] for row in watch.run.probes if row["kind"] == "step"]
+    assert len({row["layer"] for row in watch.run.probes}) > 1 and min(moved) > 0
+    assert "no_gradient" not in names(watch.diagnose(show=False))
+    found = fw.inspect(model, F.cross_entropy, optimizers, (x[:64], y[:64]), show=False)
+    assert "no_gradient" not in names(found)
+
+
+def test_a_loss_told_before_its_backward() -> None:
+    x, y = digits()
+    torch.manual_seed(0)
+    big = nn.Sequential(nn.Linear(64, 2000), nn.ReLU(), nn.Linear(2000, 2000), nn.Linear(2000, 10))
+    optimizer = torch.optim.SGD(big.parameters(), 0.05)
+    with fw.watch(big, optimizer) as watch:
+        for _ in range(2):
+            for rows in torch.arange(600).split(60):
+                loss = F.cross_entropy(big(x[rows]), y[rows])
+                watch.step(loss)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            watch.epoch()
+    assert "slow_pipeline" not in names(watch.diagnose(show=False))
+    assert {"sample", "first_loss"} <= {row["experiment"] for row in watch.run.evidence}
+
+
+def test_a_training_at_rest_has_no_rate_that_is_too_low() -> None:
+    table: Any = load_diabetes()
+    x, y = (torch.tensor(v).float() for v in (table.data, table.target[:, None]))
+    x, y = (x - x.mean(0)) / x.std(0), (y - y.mean()) / y.std()
+
+    def trained(rate: float) -> Any:
+        torch.manual_seed(0)
+        model = nn.Linear(10, 1)
+        optimizer = torch.optim.SGD(model.parameters(), rate, weight_decay=1e-2)
+        with fw.watch(model, optimizer) as watch:
+            for _ in range(600):
+                watch.step(one_step(model, optimizer, x, y, F.mse_loss))
+        return watch.diagnose(show=False)
+
+    assert "lr_too_low" not in names(trained(0.2))
+    slow = {finding.name: finding for finding in trained(1e-6)}
+    assert "times the rate" in slow["lr_too_low"].sentence
+
+
+def test_steps_that_are_a_part_of_the_loss_are_no_shift() -> None:
+    x, y = digits()
+    torch.manual_seed(0)
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), 0.2)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(6):
+            for place, rows in enumerate(torch.arange(800).split(25)):
+                loss = F.cross_entropy(model(x[rows]), y[rows]) / 8
+                loss.backward()
+                if place % 8 == 7:
+                    optimizer.step()
+                    optimizer.zero_grad()
+                watch.step(loss)
+            with torch.no_grad():
+                watch.epoch(train={"loss": float(F.cross_entropy(model(x[:800]), y[:800]))})
+    assert "shift" not in names(watch.diagnose(show=False))
+
+
+def test_inspect_leaves_gradients_and_random_numbers() -> None:
+    x, y = digits()
+    model = mlp()
+
+    def penalised(said: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(said, y) + 1e-4 * sum(p.square().sum() for p in model.parameters())
+
+    random.seed(3)
+    np.random.seed(3)
+    wanted = (random.random(), float(np.random.random()))
+    random.seed(3)
+    np.random.seed(3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    fw.inspect(model, penalised, optimizer, (x[:32], y[:32]), show=False)
+    assert all(p.grad is None for p in model.parameters())
+    assert (random.random(), float(np.random.random())) == wanted
+
+
+@pytest.mark.parametrize("start", [0.0, 1e-3])
+def test_inspect_looks_at_the_rate_that_a_warm_up_leads_to(start: float) -> None:
+    x, y = digits()
+    torch.manual_seed(0)
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(start, step / 100))
+    found = fw.inspect(model, F.cross_entropy, optimizer, (x[:32], y[:32]), show=False)
+    assert not {"no_gradient", "cannot_fit_one_batch", "lr_too_low"} & names(found)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-2 * start)
+
+
+def test_inspect_takes_lbfgs_soft_targets_and_several_heads() -> None:
+    x, y = digits()
+    torch.manual_seed(0)
+    model = mlp()
+    optimizer: torch.optim.Optimizer = torch.optim.LBFGS(model.parameters(), 0.5)
+    found = fw.inspect(model, F.cross_entropy, optimizer, (x[:32], y[:32]), show=False)
+    assert not names(found)
+    copier = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64))
+    optimizer = torch.optim.Adam(copier.parameters(), 3e-3)
+    shares = x[:32] / x.max()
+    batch = (shares, shares)
+    found = fw.inspect(copier, nn.BCEWithLogitsLoss(), optimizer, batch, show=False)
+    assert "cannot_fit_one_batch" not in names(found)
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.digit, self.odd = nn.Linear(64, 64), nn.Linear(64, 10), nn.Linear(64, 2)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            x = self.body(x).relu()
+            return self.digit(x), self.odd(x)
+
+    def both(said: tuple[Tensor, Tensor], y: Tensor) -> Tensor:
+        return F.cross_entropy(said[1], y % 2) + F.cross_entropy(said[0], y)
+
+    two = Two()
+    optimizer = torch.optim.Adam(two.parameters(), 3e-3)
+    assert not names(fw.inspect(two, both, optimizer, (x[:32], y[:32]), show=False))
