@@ -278,3 +278,34 @@ def test_inspect_takes_lbfgs_soft_targets_and_several_heads() -> None:
     two = Two()
     optimizer = torch.optim.Adam(two.parameters(), 3e-3)
     assert not names(fw.inspect(two, both, optimizer, (x[:32], y[:32]), show=False))
+
+
+class Scaled(nn.Module):
+    """Divides what it is given itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x / 255)
+
+
+@pytest.mark.parametrize(
+    ("build", "told"),
+    [
+        (mlp, True),
+        (Scaled, False),
+        (lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), mlp()), False),
+    ],
+)
+def test_inputs_that_the_model_scales_itself_are_not_unscaled(
+    build: Callable[[], nn.Module], told: bool
+) -> None:
+    x, y = digits()
+    model = build()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with fw.watch(model, optimizer) as watch:
+        for rows in torch.arange(600).split(60):
+            watch.step(one_step(model, optimizer, x[rows] * 255, y[rows]))
+    assert ("unscaled_inputs" in names(watch.diagnose(show=False))) == told

@@ -17,6 +17,8 @@ from fitwell.watching.checks import not_in_optimizer, unwrapped
 from fitwell.watching.fitting import OF_CLASSES, OF_ONE, fit_of, is_one_hot, references
 from fitwell.watching.sample import Sample, outputs_of
 
+_PASSING = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout)
+_OTHER_SIZE = 5.0  # times: batches differ by less
 _MOST_ROWS = 4096  # of outputs that have places as well as examples, over all kept calls
 _MOST_NUMBERS = 2**22  # likewise: of 50,000 words at each place 83 rows do
 
@@ -76,7 +78,8 @@ def conclude(
         }
     ]
     table = sample.table()
-    found = [None if table is None else describe_inputs(table), _linearity(sample)]
+    raw = None if table is None or scales_within(model, table, run.probes) else table
+    found = [None if raw is None else describe_inputs(raw), _linearity(sample)]
     evidence += [row for row in found if row is not None]
     reading = seen.reading or LossReading()
     said, asked = _paired(reading, sample, seen.outputs)
@@ -105,6 +108,17 @@ def conclude(
     status = "failed" if run.failure else run.status
     kept = {**run.scores, **({"train": scores} if scores else {})}
     return replace(run, evidence=evidence, epochs=epochs, scores=kept, status=status)
+
+
+def scales_within(model: nn.Module, table: np.ndarray, probes: Sequence[Row]) -> bool:
+    """Whether a model scales what it is given itself: by a normalisation before all else, or by whatever
+    makes its first layer see numbers of another size."""
+    leaves = (m for m in model.modules() if not isinstance(m, _PASSING) and not [*m.children()])
+    if (first := next(leaves, None)) is not None and is_norm(first):
+        return True
+    seen = next((r["input_rms"] for r in probes if r["kind"] == "step" and r["index"] == 0), None)
+    given = float(np.sqrt(np.square(table.astype(np.float64)).mean()))
+    return bool(seen) and not 1 / _OTHER_SIZE < given / seen < _OTHER_SIZE
 
 
 def _linearity(sample: Sample) -> Row | None:
