@@ -224,8 +224,8 @@ def changes(edited: Mapping[str, tuple[Any, Any]]) -> RenderableType:
 def printable(text: str) -> str:
     """A text without what would steer the terminal: names of files and classes may hold anything.
 
-    >>> printable("cat\x1b[31m")
-    'cat\\x1b[31m'
+    >>> print(printable("cat" + chr(27) + "[31m"))
+    cat\\x1b[31m
     """
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
