@@ -39,7 +39,7 @@ from fitwell.trials.statistics import confirm, default_min_effect
 
 MODELS = fault_models.__name__
 MNIST = {"model.name": f"{MODELS}:mnist", "optim.name": "adadelta", "train.batch_size": 32}
-_AS_IT_IS = {"optim.schedule": "constant", "optim.weight_decay": 0.0, "augment.policy": "none"}
+_AS_IT_IS = {"schedule.name": "constant", "optim.weight_decay": 0.0, "augment.policy": "none"}
 # What a fault is as a recipe.
 RECIPES: dict[str, dict[str, Any]] = {
     "M-zeros-init": {**MNIST, "optim.lr": 1.0, "train.epochs": 6, "model.init": "zeros"},
@@ -81,6 +81,8 @@ def main() -> None:
                 jobs.append((compared, (place, repeat, fold)))
     for place, row in common.side_by_side(jobs):
         common.add(result, {**keys[place], **row})
+        result["summary"] = summary(result["rows"])
+        common.save(result)
     for name in RECIPES:
         if not common.done(result, case=name, part="recipe"):
             common.add(result, {"case": name, "part": "recipe", **tried(name)})
@@ -149,7 +151,7 @@ def as_data(program: Program) -> Data:
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    named = 0
+    named = whole = 0
     for program in PROGRAMS:
         mine = [r for r in rows if r["case"] == program.name and r["part"] == "program"]
         if len(mine) < REPEATS * FOLDS:
@@ -160,7 +162,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         least = default_min_effect(faulty, bounded=program.score is accuracy)
         ((interval, decision),) = confirm([differences], FOLDS, REPEATS, min_effect=least)
         first_two = sum(bool({*row["faulty: findings"][:2]} & {*program.causes}) for row in mine)
-        named += first_two == len(mine)
+        named, whole = named + (first_two == len(mine)), whole + 1
         alarms = [{*row["mended: findings"]} - {"stopped_too_early"} for row in mine]
         found[program.name] = {
             "faulty": faulty,
@@ -171,7 +173,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "cause among the first two": f"{first_two} of {len(mine)}",
             "mended programs with a finding": f"{sum(map(bool, alarms))} of {len(mine)}",
         }
-    found["programs"] = {"among the first two": f"{named} of {len(PROGRAMS)} every time"}
+    if whole:
+        found["programs"] = {"among the first two": f"{named} of {whole} every time"}
     for row in rows:
         if row["part"] == "recipe":
             found[f"{row['case']}, recipe"] = {"verdict": row["decision"]}
