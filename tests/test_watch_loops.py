@@ -125,16 +125,17 @@ def test_rows_of_an_embedding_that_no_batch_held_yet_are_no_twins() -> None:
     assert (twins["table"] or 0.0) < 0.5
 
 
-def test_what_fails_in_looking_ends_no_loop() -> None:
+@pytest.mark.parametrize("part", ["before_step", "after_backward", "after_step"])
+def test_what_fails_in_looking_ends_no_loop(part: str) -> None:
     x, y = digits()
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with fw.watch(model, optimizer) as watch:
-        watch._probes.after_backward = lambda: 1 / 0  # type: ignore[method-assign, assignment]
-        with pytest.warns(UserWarning, match="ZeroDivisionError"):
-            watch.step(one_step(model, optimizer, x[:64], y[:64]))
-        for _ in range(20):
-            watch.step(one_step(model, optimizer, x[:64], y[:64]))
+        setattr(watch._probes, part, lambda *_: 1 / 0)
+        with pytest.warns(UserWarning, match="ZeroDivisionError") as warned:
+            for _ in range(21):
+                watch.step(one_step(model, optimizer, x[:64], y[:64]))
+        assert len(warned) == 1
     assert len(watch.run.steps) == 21 and watch.run.steps[-1]["loss"] < watch.run.steps[0]["loss"]
 
 

@@ -12,11 +12,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import EACCES
 from pathlib import Path
 from uuid import uuid4
 
-from fitwell.errors import FolderError, SettingError
+from fitwell.errors import SettingError
 
 MADE = ("decoded", "manifests", "unpacked")  # by this machine: bounded
 FETCHED = ("downloads", "weights")
@@ -31,6 +30,10 @@ _asked_for: set[Path] = set()  # by this process, which may be reading them
 
 class NoRoom(OSError):
     """What is to be kept does not fit below the limit, or on the disk."""
+
+
+class Unwritable(OSError):
+    """The folder of the cache cannot be written to."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,20 @@ def entry(kind: str, key: str, size: int, build: Callable[[Path], None]) -> Path
 
     Raises:
         NoRoom: it would not fit; nothing was built.
+        Unwritable: the cache's folder cannot be written to.
     """
     place = cache_folder() / kind / key
     if not place.is_dir():
-        if size:
-            _make_room(size)
         temporary = place.with_name(f".{key[:32]}.{uuid4().hex[:12]}")
-        temporary.mkdir(parents=True)
         try:
+            temporary.mkdir(parents=True)
+        except OSError as error:
+            raise Unwritable(
+                f"the cache {place.parent} cannot be written to ({error.strerror})"
+            ) from None
+        try:
+            if size:
+                _make_room(size)
             build(temporary)
             try:
                 temporary.rename(place)
@@ -105,25 +114,6 @@ def entry(kind: str, key: str, size: int, build: Callable[[Path], None]) -> Path
     with suppress(OSError):  # of another user, perhaps: it can be read all the same
         (place / USED).touch()
     return place
-
-
-def writable(kind: str) -> None:
-    """See that entries can be made.
-
-    Raises:
-        FolderError: the cache's folder cannot be written to.
-    """
-    folder = cache_folder() / kind
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(EACCES, os.strerror(EACCES))
-    except OSError as error:
-        raise FolderError(
-            f"The cache {folder} cannot be written to: {error.strerror or error}. Name another folder in "
-            "FITWELL_CACHE.",
-            where=str(folder),
-        ) from None
 
 
 def drop(kind: str, key: str) -> None:
@@ -156,7 +146,6 @@ def clean(*, fetched: bool = False) -> list[Entry]:
 def _make_room(size: int) -> None:
     """Take away old entries until `size` bytes more fit below the limit and on the disk."""
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     now = time.time()
     found = []
     for each in entries():

@@ -43,9 +43,9 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
     if spec.task == "detection":
         # No turns, since upright boxes around what was turned are too large for it, and nothing erased
         # or mixed, which would hide what the boxes say is there.
-        values: dict[str, Any] = {"hflip": 0.5, "crop": [0.25 if strong else 0.5, 1.0]}
-        if are_characters(spec.classes):
-            del values["hflip"]
+        values: dict[str, Any] = {"crop": [0.25 if strong else 0.5, 1.0]}
+        if not are_characters(spec.classes):
+            values["hflip"] = 0.5
     elif spec.task == "regression":
         values = {"translate": 0.08 if strong else 0.04}
     elif are_characters(spec.classes):

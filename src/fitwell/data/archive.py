@@ -62,8 +62,14 @@ def unpacked(path: Path) -> Path:
             str(path),
         )
     try:
-        caching.writable("unpacked")
         return _inner(caching.entry("unpacked", digest, size, lambda folder: _unpack(path, folder)))
+    except caching.Unwritable as error:
+        raise refuse(
+            "no_cache",
+            f"{path.name} cannot be unpacked: {error}.",
+            "Name another folder in FITWELL_CACHE, or unpack it and give the folder.",
+            str(path),
+        ) from None
     except caching.NoRoom as error:
         raise refuse(
             "no_room",

@@ -24,6 +24,7 @@ GROUP_WORDS = set(
 )
 ID_WORDS = set("id ids no nr num number code key name uuid guid hash idx index".split())
 NUMBERED_SHARE = 0.9  # of the texts hold a digit: names that were given out
+SIGNS_LOOKED_AT = 200  # texts of a column that are looked at for signs before all are
 NUMBER_SHARE = 0.9  # at least this share of the texts are numbers: the rest are mistakes
 
 
@@ -40,7 +41,7 @@ def convert(
     if numbers is None:
         dates = read_dates(dates_of(series), keys, order)
         if dates is None and order != "auto":
-            refuse_order(series, keys, order)
+            _refuse_order(series, keys, order)
         if dates is not None:
             days, spellings, problems = dates
             return Column(series.name, "date", spellings), _float32(days), problems
@@ -53,7 +54,7 @@ def convert(
     return Column(series.name, "category", categories), _codes(text, categories), []
 
 
-def refuse_order(series: Any, keys: list[str], order: str) -> None:
+def _refuse_order(series: Any, keys: list[str], order: str) -> None:
     """Refuse `data.dates` where these are dates, but not in that order.
 
     Raises:
@@ -136,19 +137,27 @@ def without_signs(text: Any, decimal_comma: bool) -> Any:
     >>> without_signs(pl.Series(["12%", "0.5"]), False).to_list()
     ['12%', '0.5']
     """
-    import polars as pl
-
     known = text.drop_nulls()
+    if not _signed(known.head(SIGNS_LOOKED_AT), decimal_comma)[1]:
+        return text  # of words: a long column is not searched
     percents = int(known.str.contains(r"%\s*$").sum())
     if percents not in (0, len(known)):
         return text
+    signed, mostly = _signed(text, decimal_comma)
+    return signed if mostly else text
+
+
+def _signed(text: Any, decimal_comma: bool) -> tuple[Any, bool]:
+    """(texts without signs, whether most of those that are there are numbers then)."""
+    import polars as pl
+
     signed = text.str.replace(r"^([+-]?)\s*[$€£¥]\s*", "${1}").str.replace(r"\s*[%€£¥]\s*$", "")
     if not decimal_comma:
         thousands = signed.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$").fill_null(False)
         signed = signed.zip_with(~thousands, signed.str.replace_all(",", ""))
-    numbers = signed.cast(pl.Float64, strict=False)
-    mostly = len(known) and len(numbers) - numbers.null_count() >= NUMBER_SHARE * len(known)
-    return signed if mostly else text
+    known = len(text) - text.null_count()
+    read = len(text) - signed.cast(pl.Float64, strict=False).null_count()
+    return signed, known > 0 and read >= NUMBER_SHARE * known
 
 
 def as_times(series: Any, keys: list[str], decimal_comma: bool, order: str) -> np.ndarray | None:

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from fitwell import caching
+from fitwell.data.changed import State, refuse_changed, state_of
 from fitwell.data.images import Unreadable, decode, in_threads
-from fitwell.data.types import Problem, many, refuse, some
+from fitwell.data.types import Problem
 from fitwell.spec import Resize
 
 PIECE, PIECES = 1 << 16, 64  # bytes, and how many, that the checksum is of
@@ -27,8 +28,6 @@ VERSION = 2  # of what `decode` makes of an image
 CHUNK_BYTES = 64 << 20  # decoded at once: bounds the memory
 KIND, MANIFESTS = "decoded", "manifests"
 FACTS, MANIFEST = "facts.json", "manifest.json"
-
-State = list[int]  # size and time of change of a file; empty where it is not there
 
 
 class Decoding(Protocol):
@@ -105,14 +104,14 @@ def decode_all(files: Sequence[Path], way: Decoding) -> Decoded:
     Raises:
         BadData: a file changed while it was read.
     """
-    before = [_state(path) for path in files]
+    before = [state_of(path) for path in files]
 
     def build(folder: Path) -> None:
         with (folder / way.file).open("wb") as file:
             failed = _decode(files, way, file.write, whole=True)
             file.flush()
             os.fsync(file.fileno())  # the entry gets its name when all of it is on the disk
-        _refuse_changed(files, before)
+        refuse_changed(files, before)
         facts = {"images": len(files) - len(failed), "failed": failed}
         facts["sum"] = _sum(folder / way.file)
         (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
@@ -134,7 +133,7 @@ def decode_all(files: Sequence[Path], way: Decoding) -> Decoded:
             next(empty)[...] = np.frombuffer(values, way.dtype).reshape(way.shape)
 
         failed = _decode(files, way, put, whole=False)
-        _refuse_changed(files, before)
+        refuse_changed(files, before)
         return Decoded(out[: len(files) - len(failed)], failed, (_uncached(error),))
 
 
@@ -232,25 +231,6 @@ def _content(path: Path) -> str:
 
 def _hashed(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _state(path: Path) -> State:
-    try:
-        found = path.stat()
-    except OSError:
-        return []
-    return [found.st_size, found.st_mtime_ns]
-
-
-def _refuse_changed(files: Sequence[Path], before: Sequence[State]) -> None:
-    changed = [str(p) for p, state in zip(files, before, strict=True) if _state(p) != state]
-    if changed:
-        raise refuse(
-            "changed_while_read",
-            f"{many(len(changed), 'file')} changed while the data was read: {some(changed)}.",
-            "Wait until nothing writes to them any more, then start again.",
-            changed,
-        )
 
 
 def _uncached(error: OSError) -> Problem:

@@ -13,9 +13,9 @@ from fitwell.data.pattern import LABEL, refuse_unnamed, scan_by_pattern
 from fitwell.data.types import BadData, Data, Problem, both, listed, some
 from fitwell.spec import Kind, Spec
 
-# What is a source by itself.
-SOURCES = (".csv", ".tsv", ".parquet", ".npz", ".ts", ".zip", ".tar", ".tgz", ".gz")
-README = (".txt", ".md")
+# Files that are sources by themselves.
+SINGLE = (".csv", ".tsv", ".parquet", ".npz", ".ts", ".zip", ".tar", ".tgz", ".gz")
+README = {".txt", ".md"}
 KNOWN = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 # A text outside of class folders is a readme.
 STRAYS: dict[Kind, str] = {"images": "images_without_class", "audio": "recordings_without_class"}
@@ -39,15 +39,13 @@ def read_folder(
     def nothing(problems: list[Problem]) -> BadData:
         return _nothing(folder, name or str(folder), problems)
 
-    if not options["pattern"] and (inner := _wrapped(folder)) is not None:
-        folder, name = inner, name or folder.resolve().name
     if pattern := options["pattern"]:
         _, task = target_and_task(options, like)
         options = {**options, "task": "classification" if task == "auto" else task}
         numbers = task == "regression"
         items, problems = scan_by_pattern(folder, pattern, KNOWN, numbers=numbers)
     else:
-        items, problems = scan(folder)
+        items, problems = scan(_class_folders_in(folder), folder)
         options = {**options, "task": "classification"}
         # All in one class folder, as archives have it, or in none: the label may stand in the names.
         if like is None and len({item.label for item in items}) < 2:
@@ -60,26 +58,32 @@ def read_folder(
     return read_items(found, options, like)
 
 
-def _wrapped(folder: Path) -> Path | None:
-    """The only folder in it, where that holds the class folders: an archive unpacked beside its readme."""
+def _class_folders_in(folder: Path) -> Path:
+    """The folder that holds the class folders: this one, or the only one in it, if several are in that and
+    nothing but a readme stands beside it."""
     below = _folders(folder)
-    known = [p for p in _files(folder) if p.suffix.lower() in KNOWN]
-    if len(below) != 1 or any(p.suffix.lower() not in README for p in known):
-        return None
-    inner = below[0]
-    return inner if len(_folders(inner)) > 1 and not _files(inner) else _wrapped(inner)
+    beside = {p.suffix.lower() for p in _files(folder)} & {*KNOWN}
+    if len(below) != 1 or below[0].name.lower() in PARTS or not beside <= README:
+        return folder
+    inner = _class_folders_in(below[0])
+    return inner if len(_folders(inner)) > 1 else folder
 
 
-def scan(folder: Path) -> tuple[list[Item], list[Problem]]:
-    """Every file of every class folder, sorted, and problems of the layout."""
+def scan(top: Path, folder: Path) -> tuple[list[Item], list[Problem]]:
+    """Every file of every class folder, sorted, and problems of the layout.
+
+    Args:
+        top: holds the class folders, or the parts.
+        folder: what the files are called from.
+    """
     problems: list[Problem] = []
-    below = _folders(folder)
+    below = _folders(top)
     named = {p: PARTS[p.name.lower()] for p in below if p.name.lower() in PARTS}
     split = "train" in named.values() and len(set(named.values())) > 1
     if not split and len(below) == 1 and set(named.values()) == {"train"}:
         split = True
-    roots = sorted(named.items()) if split else [(folder, "")]
-    loose = [p for root in ([folder] if split else []) for p in _files(root)]
+    roots = sorted(named.items()) if split else [(top, "")]
+    loose = [p for root in ([top] if split else []) for p in _files(root)]
     if split and len(below) > len(named):
         others = [p.name for p in below if p not in named]
         text = f"{some(others)} beside the parts {some(p.name for p in named)} was not read."
@@ -125,7 +129,7 @@ def _nothing(folder: Path, called: str, problems: list[Problem]) -> BadData:
         first = Problem(stray.name, "error", (called,), text, layout)
         problems = [p for p in problems if p.name != first.name]
     else:
-        others = [p.name for p in _files(folder) if p.suffix.lower() in SOURCES]
+        others = [p.name for p in _files(folder) if p.suffix.lower() in SINGLE]
         text = f"{called} holds no image that can be read" + (
             f" in its folders {some(p.name for p in inner)}." if inner else "."
         )

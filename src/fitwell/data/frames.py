@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fitwell.data.changed import refuse_changed, state_of
 from fitwell.data.csv_file import read_text_table
 from fitwell.data.csv_text import duplicate_columns
 from fitwell.data.types import Problem, listed, refuse, some
@@ -34,7 +35,7 @@ def load_table(path: Path) -> Table:
     """The file as a polars DataFrame, blank lines dropped."""
     import polars as pl
 
-    before = _state(path)
+    before = state_of(path)
     if path.suffix.lower() == ".parquet":
         try:
             frame, comma, problems = pl.read_parquet(path), False, []
@@ -47,13 +48,7 @@ def load_table(path: Path) -> Table:
             ) from None
     else:
         frame, comma, problems = read_text_table(path)
-    if _state(path) != before:
-        raise refuse(
-            "changed",
-            f"{path.name} changed while it was read.",
-            "Wait until nothing writes to it, and start again.",
-            path.name,
-        )
+    refuse_changed([path], [before])
     frame = _plain(frame, path.name)
     keys = [f"row {i + 1}" for i in range(frame.height)]
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
@@ -80,12 +75,6 @@ def load_frame(frame: Any) -> Table:
     frame = _plain(frame, "the DataFrame")
     keys = [f"row {i}" for i in range(frame.height)]
     return Table(frame, keys, "table", "the DataFrame", typed=True)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Size and time of change."""
-    facts = path.stat()
-    return facts.st_size, facts.st_mtime_ns
 
 
 def _plain(frame: Any, where: str) -> Any:

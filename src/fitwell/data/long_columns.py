@@ -20,10 +20,8 @@ from fitwell.data.types import BadData, Problem, refuse, some
 from fitwell.spec import Spec
 
 LEAST_STEPS = 12  # rows of a table that is taken for a series without being asked to
-FIRST_SHARE, STEADY_SHARE = (
-    0.8,
-    0.95,
-)  # of the first steps, of all, that are the usual ones in a series
+FIRST_SHARE = 0.8  # of the first steps are the usual ones in a series
+STEADY_SHARE = 0.95  # likewise of all
 LOOKED_AT = 50  # cells that say whether a column may hold dates or numbers
 
 

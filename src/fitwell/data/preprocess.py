@@ -89,9 +89,8 @@ class Preprocess:
             values = array[:, i]
             if column.kind == "category":
                 codes = np.arange(len(column.categories), dtype=np.float32)
-                block = (values[:, None] == codes).astype(np.float32)
-                block[:, list(self.unseen[i]) if self.unseen else []] = 0.0
-                blocks.append(block)
+                codes[list(self.unseen[i]) if self.unseen else []] = np.nan  # which equals none
+                blocks.append((values[:, None] == codes).astype(np.float32))
             else:
                 # float64 for the difference: a year or a timestamp has few float32 digits left.
                 known = np.where(np.isnan(values), self.fill[i], values.astype(np.float64))
@@ -195,10 +194,7 @@ def _fit_images(data: Data, rows: np.ndarray, moments: Moments | None) -> Prepro
 def _fit_table(data: Data, rows: np.ndarray, scaling: Scaling) -> Preprocess:
     means, scales, fills, unseen = [], [], [], []
     for i, column in enumerate(data.spec.columns):
-        gone = range(0)
-        if column.kind == "category":
-            gone = set(range(len(column.categories))) - set(data.inputs[rows, i].tolist())
-        unseen.append(tuple(sorted(gone)))
+        unseen.append(_unseen(column, data.inputs[rows, i]))
         if column.kind == "category":
             means.append(0.0)
             scales.append(1.0)
@@ -213,11 +209,15 @@ def _fit_table(data: Data, rows: np.ndarray, scaling: Scaling) -> Preprocess:
         fills.append(float(np.median(values)))
     clip = CLIP if scaling == "robust" else 0.0
     columns = data.spec.columns
-    return Preprocess(
-        *("table", tuple(means), tuple(scales), tuple(fills), columns),
-        clip=clip,
-        unseen=tuple(unseen) if any(unseen) else (),
-    )
+    fitted = (tuple(means), tuple(scales), tuple(fills))
+    return Preprocess("table", *fitted, columns, clip=clip, unseen=tuple(unseen))
+
+
+def _unseen(column: Column, codes: np.ndarray) -> tuple[int, ...]:
+    """The categories of a column that none of these rows has."""
+    if column.kind != "category":
+        return ()
+    return tuple(np.setdiff1d(np.arange(len(column.categories)), codes).tolist())
 
 
 def _fit_texts(data: Data, rows: np.ndarray) -> Preprocess:

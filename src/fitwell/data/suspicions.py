@@ -1,11 +1,11 @@
 """What looks too good, or bent, in a table: pure functions from `Data` to problems. No torch."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from fitwell.data.dates import as_text
+from fitwell.data.dates import YEAR, as_text
 from fitwell.data.types import Data, Options, Problem, some
 
 LOOKED_AT = 20_000  # rows, drawn at random, that one feature is tried on
@@ -108,48 +108,56 @@ def unusual_values(data: Data, options: Options) -> Iterator[Problem]:
         return
     missing, far = {}, {}
     for i, column in enumerate(data.spec.columns):
-        values = data.inputs[:, i].astype(np.float64)
+        values = data.inputs[:, i]
         values = values[np.isfinite(values)]
         if column.kind == "category" or len(values) < LEAST_ROWS:
             continue
-        low, middle, high = np.quantile(values, (0.01, 0.5, 0.99))
-        for extreme in {values.min(), values.max()}:
-            if column.kind == "numeric" and _stands_for_missing(extreme, values):
-                missing[column.name] = (
-                    f"{column.name} ({extreme:g}, {(values == extreme).sum():,} times)"
-                )
-        reach = (
-            max(FAR_DATES * 365.0, 10 * (high - low))
-            if column.kind == "date"
-            else FAR * (high - low)
-        )
-        outside = values[np.abs(values - middle) > reach]
-        if len(outside) and high > low and column.name not in missing:
+        # Of many rows some say where nearly all of them are.
+        low, middle, high = np.quantile(values[:: -(-len(values) // LOOKED_AT)], (0.01, 0.5, 0.99))
+        usual = float(high - low)
+        ends = [float(values.min()), float(values.max())]
+        nines = [v for v in ends if column.kind == "numeric" and _stands_for_missing(v, values)]
+        if nines:
+            missing[column.name] = ", ".join(
+                f"{v:g}, {int((values == v).sum()):,} times" for v in nines
+            )
+            continue
+        reach = FAR * usual
+        if column.kind == "date":
+            reach = max(FAR_DATES * YEAR, 10 * usual)
+        if usual > 0 and max(middle - ends[0], ends[1] - middle) > reach:
+            outside = np.unique(values[np.abs(values - np.float64(middle)) > reach]).tolist()
             shown = as_text if column.kind == "date" else "{:g}".format
-            far[column.name] = f"{column.name} ({some([shown(v) for v in np.unique(outside)])})"
-    for found, name, what, mend in (
-        (
-            missing,
+            far[column.name] = some([shown(value) for value in outside])
+    if missing:
+        yield Problem(
             "number_for_missing",
-            "Numbers that seem to stand for what is missing",
+            "warning",
+            tuple(missing),
+            f"Numbers that seem to stand for what is missing: {_each(missing)}.",
             "Leave such cells empty.",
-        ),
-        (
-            far,
+        )
+    if far:
+        yield Problem(
             "far_value",
-            "Values far beyond all others of their column",
+            "warning",
+            tuple(far),
+            f"Values far beyond all others of their column: {_each(far)}.",
             "Correct them, or leave those cells empty: they decide the column's scale.",
-        ),
-    ):
-        if found:
-            yield Problem(name, "warning", tuple(found), f"{what}: {some(found.values())}.", mend)
+        )
+
+
+def _each(found: Mapping[str, str]) -> str:
+    return some([f"{name} ({what})" for name, what in found.items()])
 
 
 def _stands_for_missing(value: float, values: np.ndarray) -> bool:
     """Whether it is written in nines, and far from all others."""
-    others = values[values != value]
     digits = f"{abs(value):.0f}"
-    if abs(value) != round(abs(value)) or len(digits) < 2 or {*digits} != {"9"} or not len(others):
+    if not value.is_integer() or len(digits) < 2 or {*digits} != {"9"}:
+        return False
+    others = values[values != value]
+    if not len(others):
         return False
     low, high = np.quantile(others, (0.01, 0.99))
     return bool(np.abs(others - value).min() > 3 * (high - low) > 0)

@@ -19,6 +19,7 @@ BURST_SIGN = "the loss leapt up at the first steps"
 _LOST = 0.3  # share of what was gained that the loss gave back; healthy runs reach 0.18
 _SPIKE = 3.0  # loss over the first losses, for at least three of five steps
 _BURST = 100.0  # first losses over the first
+_FALLEN, _RESTING = 0.1, 0.02  # of the first loss, of its fall
 _LARGE_UPDATE = 0.1  # of a layer's norm a step
 
 
@@ -79,6 +80,18 @@ def share_left(run: Run) -> float:
     if len(losses) < 10:
         return float("nan")
     return float(block_medians(losses)[-1] / max(abs(float(np.median(losses[:5]))), 1e-12))
+
+
+def at_rest(run: Run) -> bool:
+    """Whether the loss has fallen and then stood still: shorter or longer steps end there, too."""
+    losses = step_series(run)
+    losses = losses[np.isfinite(losses)]
+    blocks = block_medians(losses)
+    if len(blocks) < 6:
+        return False
+    first, late, last = np.median(losses[:5]), blocks[-1 - len(blocks) // 3], blocks[-1]
+    fall = first - last
+    return bool(fall > _FALLEN * abs(first) and abs(late - last) < _RESTING * fall)
 
 
 def half_fall(run: Run) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 from fitwell.findings.curves import (
     BURST_SIGN,
     LATE,
+    at_rest,
     half_fall,
     how_it_broke,
     median_update,
@@ -25,9 +26,9 @@ from fitwell.findings.reading import (
 from fitwell.record import Finding, NotAssessed, Run
 
 _SMALL_UPDATE = 2e-4  # of a layer's norm a step; healthy runs that still learn reach down to 4e-4
-_LATE_UPDATE = _USUAL_UPDATE = 1e-3
+_LATE_UPDATE = 1e-3
+_USUAL_UPDATE = 1e-3
 _UNFITTED = 0.2  # of the first loss that is left at the end
-_FALLEN, _RESTING = 0.1, 0.02  # of the first loss, of its fall
 _FAR_BELOW = 100  # times below the rate at which the range test broke
 
 
@@ -109,7 +110,7 @@ def lr_too_low(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     for run, update in zip(folds, updates, strict=True):
         unfitted = share_left(run) > _UNFITTED and not how_it_broke(run) and _has_gradient(run)
         late = update < _LATE_UPDATE and half_fall(run) >= LATE and len(run.steps) >= 200
-        slow = (update < _SMALL_UPDATE or late) and not _at_rest(run)
+        slow = (update < _SMALL_UPDATE or late) and not at_rest(run)
         flags.append(unfitted and (slow or far_below))
     if share(flags) < 0.5:
         return None
@@ -136,19 +137,6 @@ def lr_too_low(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         )
     level = confidence(folds, sum(flags), strong=update < _SMALL_UPDATE)
     return Finding("lr_too_low", level, evidence, sentence, ("optim.lr",))
-
-
-def _at_rest(run: Run) -> bool:
-    """Whether the loss has fallen and then stood still: shorter or longer steps end there, too."""
-    losses = step_series(run, "loss")
-    losses = losses[np.isfinite(losses)]
-    if len(losses) < 20:
-        return False
-    few, third = max(1, len(losses) // 20), len(losses) // 3
-    late, last = float(np.mean(losses[-third : few - third])), float(np.mean(losses[-few:]))
-    first = float(np.median(losses[:5]))
-    fall = first - last
-    return fall > _FALLEN * abs(first) and abs(late - last) < _RESTING * fall
 
 
 def _range_limit(runs: Sequence[Run]) -> float:

@@ -17,8 +17,7 @@ from fitwell.watching.checks import not_in_optimizer, unwrapped
 from fitwell.watching.fitting import OF_CLASSES, OF_ONE, fit_of, is_one_hot, references
 from fitwell.watching.sample import Sample, outputs_of
 
-_PASSING = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout)
-_OTHER_SIZE = 5.0  # times: batches differ by less
+_OTHER_SIZE = 1.5  # times: a dropout before all else changes less
 _MOST_ROWS = 4096  # of outputs that have places as well as examples, over all kept calls
 _MOST_NUMBERS = 2**22  # likewise: of 50,000 words at each place 83 rows do
 
@@ -78,7 +77,7 @@ def conclude(
         }
     ]
     table = sample.table()
-    raw = None if table is None or scales_within(model, table, run.probes) else table
+    raw = None if table is None or scales_within(sample, run.probes) else table
     found = [None if raw is None else describe_inputs(raw), _linearity(sample)]
     evidence += [row for row in found if row is not None]
     reading = seen.reading or LossReading()
@@ -110,15 +109,15 @@ def conclude(
     return replace(run, evidence=evidence, epochs=epochs, scores=kept, status=status)
 
 
-def scales_within(model: nn.Module, table: np.ndarray, probes: Sequence[Row]) -> bool:
-    """Whether a model scales what it is given itself: by a normalisation before all else, or by whatever
-    makes its first layer see numbers of another size."""
-    leaves = (m for m in model.modules() if not isinstance(m, _PASSING) and not [*m.children()])
-    if (first := next(leaves, None)) is not None and is_norm(first):
-        return True
-    seen = next((r["input_rms"] for r in probes if r["kind"] == "step" and r["index"] == 0), None)
-    given = float(np.sqrt(np.square(table.astype(np.float64)).mean()))
-    return bool(seen) and not 1 / _OTHER_SIZE < given / seen < _OTHER_SIZE
+def scales_within(sample: Sample, probes: Sequence[Row]) -> bool:
+    """Whether a model scales what it is given itself: its first layer saw numbers of another size than went
+    into the model, in the same call."""
+    given = sample.calls[0].inputs if sample.calls else None
+    first = [row for row in probes if row["kind"] == "step" and row["step"] == row["index"] == 0]
+    if given is None or not first or not first[0]["input_rms"]:
+        return False
+    size = float(given.float().square().mean().sqrt())
+    return not 1 / _OTHER_SIZE < size / first[0]["input_rms"] < _OTHER_SIZE
 
 
 def _linearity(sample: Sample) -> Row | None:

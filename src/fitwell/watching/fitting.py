@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 from fitwell.record import Row, Scores
 
@@ -68,7 +69,7 @@ def fit_of(name: str, said: np.ndarray, asked: np.ndarray | None) -> tuple[Score
         border = 0.0 if name == "binary_cross_entropy" else 0.5
         return _of_classes((said > border).astype(int)[:, 0], asked.round().astype(int)[:, 0])
     if name in OF_ONE and asked.shape == said.shape:  # several labels, or shares between 0 and 1
-        shares = 1 / (1 + np.exp(-said)) if name == "binary_cross_entropy" else said
+        shares = expit(said) if name == "binary_cross_entropy" else said
         spread = float(asked.var(0).mean())
         error = float(np.square(shares - asked).mean())
         return {}, 1 - error / spread if spread > 0 else None

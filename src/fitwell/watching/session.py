@@ -173,6 +173,7 @@ class Watch:
             handle.remove()
         self._probes.close()
         self._passes.forget()
+        self._unasked = None
         self.run.seconds = time.perf_counter() - self._started
         if self.run.status == "running":
             self.run.status = "done"
@@ -230,6 +231,11 @@ class Watch:
         self.seen.updates += 1
         self._passes.step_ends()
 
+    @torch.no_grad()
+    def _probe(self) -> None:
+        rows = self._probes.after_step(len(self.run.steps), self._epoch)
+        self.run.probes += self._penalties.told(rows)
+
     def _told(self, loss: Tensor | float) -> None:
         """Keep the loss, and what its graph says of the pass that it was computed from."""
         self.seen.losses += 1
@@ -273,9 +279,8 @@ class Watch:
 
     def _row(self) -> None:
         """The step that was just made, by the last of the optimizers too."""
-        if self._probing and not self._blind:
-            rows = self._probes.after_step(len(self.run.steps), self._epoch)
-            self.run.probes += self._penalties.told(rows)
+        if self._probing:
+            self._guarded(self._probe)
             self._probing = False
         values = [torch.as_tensor(value, dtype=torch.float32) for value in self._pending]
         row: Row = {
@@ -302,9 +307,9 @@ class Watch:
     def _probe_next(self) -> None:
         step = len(self.run.steps)
         due = step % PROBE_EVERY == 0 or (step < PROBE_EVERY and step & (step - 1) == 0)
-        if due and not (self._probing or self._closed or self._blind):
+        if due and not self._probing and not self._closed:
             self._probing = True
-            self._probes.before_step()
+            self._guarded(self._probes.before_step)
 
     def _read(self) -> None:
         """Turn losses and norms on the device into numbers."""
