@@ -1,5 +1,6 @@
 """Boxes move as their pictures do: against corners moved one by one, and against moved pictures."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,8 @@ def test_policies_of_boxes_hide_and_mix_nothing() -> None:
     strong = augmenting({"augment.policy": "strong"}, PHOTOS)
     assert strong["augment.crop"] == [0.25, 1.0] and strong["augment.rotate"] == 0
     assert not strong["augment.mixup"] and not strong["augment.erase"]
+    digits = replace(PHOTOS, classes=tuple("0123456789"))
+    assert policy("light", digits) == {"augment.crop": [0.5, 1.0]}  # a mirrored 2 is none
     for name in ("mixup", "cutmix", "erase"):
         with pytest.raises(SettingError, match=f"augment.{name}.*boxes would say"):
             augmenting({f"augment.{name}": 0.5}, PHOTOS)

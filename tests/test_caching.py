@@ -130,7 +130,7 @@ def test_leftovers_of_a_kill_are_taken_away_after_a_day(cache: Path) -> None:
     assert sorted(p.name for p in (cache / "decoded").iterdir()) == [".new.1", "k"]
 
 
-@pytest.mark.parametrize("limit", ["much", "-1", "nan"])
+@pytest.mark.parametrize("limit", ["much", "-1", "nan", "inf"])
 def test_a_limit_that_is_no_size_is_refused(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FITWELL_CACHE_LIMIT", limit)
     with pytest.raises(

@@ -143,7 +143,7 @@ def test_a_picture_whose_box_has_no_class_is_not_taught_as_background() -> None:
     Path("yolo/labels/5.txt").write_text("0 0.5 0.5 0.0 0.3\n")
     found = named("yolo")
     assert found["unknown_class"].severity == "error"
-    assert "images/3.jpg" not in str(found.get("picture_without_boxes"))
+    assert "images_without_boxes" not in found
     fixed = fw.check("yolo", fix=True, out="clean.json").fixed
     assert fixed is not None and fixed.kept == 6
     assert fixed.left_out["box_without_class"] == ("images/3.jpg",)
@@ -168,7 +168,8 @@ def test_numbers_with_signs_are_numbers() -> None:
     data = fitwell_data.read("t.csv")
     assert [c.kind for c in data.spec.columns] == ["numeric"] * 4
     assert data.inputs[3, 2:].tolist() == [1021.5, 3.0]
-    assert without_signs(pl.Series(["1,5", "2,25"]), True).to_list() == ["1,5", "2,25"]
+    assert without_signs(pl.Series(["1,500", "2,250"]), True).to_list() == ["1,500", "2,250"]
+    assert without_signs(pl.Series(["1,500", "2,250"]), False).to_list() == ["1500", "2250"]
 
 
 def test_a_column_of_parts_is_the_split_of_a_table() -> None:
@@ -241,6 +242,18 @@ def test_copies_are_counted_by_what_is_to_be_predicted() -> None:
     assert found["conflicting_labels"].message.startswith(f"{2 * (60 - same)} examples")
 
 
+def test_rows_of_a_list_that_name_one_file_twice_or_none() -> None:
+    files = [path.as_posix() for path in photos("photos").rglob("*.png")]
+    Path("photos/note.txt").write_text("by hand", encoding="utf-8")
+    files += [files[0], "photos/note.txt"]
+    pl.DataFrame({"file": files, "label": [f.split("/")[1] for f in files]}).write_csv("list.csv")
+    found = named("list.csv")
+    counts = [found[name] for name in found if name.startswith("duplicate")]
+    assert counts and counts[0].message.startswith("2 examples")
+    assert found["not_images"].severity == "warning"
+    assert "class folders" not in found["not_images"].message
+
+
 def test_numbers_that_stand_for_nothing_and_numbers_beyond_all_others() -> None:
     random = np.random.default_rng(1)
     missing = np.where(random.random(200) < 0.1, -999.0, random.normal(size=200))
@@ -248,10 +261,16 @@ def test_numbers_that_stand_for_nothing_and_numbers_beyond_all_others() -> None:
     far[7] = 1e12
     heavy = np.exp(2 * random.normal(size=200))  # a long tail is no mistake
     ages = random.integers(0, 99, 200).astype(float)
-    pl.DataFrame(table(missing=missing, far=far, heavy=heavy, ages=ages, y=Y)).write_csv("t.csv")
+    days = np.datetime64("2023-01-01") + random.integers(0, 300, 200)
+    late = days.copy()
+    late[5] = np.datetime64("2999-12-31")
+    columns = table(missing=missing, far=far, heavy=heavy, ages=ages, days=days, late=late, y=Y)
+    pl.DataFrame(columns).write_csv("t.csv")
     found = named("t.csv")
     assert found["number_for_missing"].where == ("missing",)
-    assert found["far_value"].where == ("far",)
+    assert f"-999, {int((missing == -999).sum())} times" in found["number_for_missing"].message
+    assert found["far_value"].where == ("far", "late")
+    assert "2999-12-31" in found["far_value"].message
     for name in ("wine", "breast-cancer", "diabetes"):
         assert not {"number_for_missing", "far_value"} & set(named(name))
 
@@ -260,6 +279,8 @@ def test_names_of_classes() -> None:
     pl.DataFrame(table(y=np.array(["yes", "no", "YES", "no "] * 50))).write_csv("t.csv")
     assert "yes" in str(named("t.csv")["classes_alike"].where)
     assert "classes_alike" not in named("digits")
+    pl.DataFrame(table(y=np.array(["-1", "1"] * 100))).write_csv("s.csv")
+    assert "classes_alike" not in named("s.csv", {"data.task": "classification"})
     several = np.array(["cat", "dog", "cat;dog", "cow", "cow;dog"] * 40)
     pl.DataFrame(table(y=several)).write_csv("m.csv")
     assert named("m.csv")["several_labels"].mend.endswith("data.task=multilabel.")
@@ -285,6 +306,10 @@ def test_data_beside_a_readme() -> None:
                     archive.write(path)
         spec = fw.check(source).spec
         assert spec is not None and spec.classes == ("cat", "dog")
+    # An image beside it says that the folder is a class.
+    Image.open("all/photos/cat/0.png").save("all/x.png")
+    assert "one_class" in named("all")
+    Path("all/x.png").unlink()
     # A copy of the list names files that are there, and one folder of a class is none to look into.
     assert fw.check("all", fix=True).usable
     spec = fw.check("all-clean.csv").spec

@@ -69,6 +69,7 @@ def test_a_column_of_dates_by_equal_steps_makes_a_series() -> None:
         (lambda f: f.rename({"heat": "target"}), {}),
         (lambda f: f.with_columns(where=pl.lit("north")), {}),
         (lambda f: f.sample(fraction=1, shuffle=True, seed=0), {}),
+        (lambda f: f[:30].sample(fraction=1, shuffle=True, seed=1), {}),
         (lambda f: f.sample(fraction=0.7, seed=0), {}),  # many gaps
         (lambda f: f[:8], {}),
         (lambda f: f.with_columns(ill=np.arange(200) % 2), {}),

@@ -40,6 +40,7 @@ def same_bits(build: Callable[[], nn.Module], x: Tensor, y: Tensor) -> None:
                     watch.step(loss)
             if watch:
                 watch.epoch()
+                watch.diagnose(show=False)
         if watch:
             watch.close()
         ends.append(weights(model))
@@ -164,19 +165,21 @@ def test_layers_of_a_second_optimizer_move_too() -> None:
     assert "no_gradient" not in names(found)
 
 
-def test_a_loss_told_before_its_backward() -> None:
+@pytest.mark.parametrize("every", [1, 5])  # batches a step
+def test_a_loss_told_before_its_backward(every: int) -> None:
     x, y = digits()
     torch.manual_seed(0)
     big = nn.Sequential(nn.Linear(64, 2000), nn.ReLU(), nn.Linear(2000, 2000), nn.Linear(2000, 10))
     optimizer = torch.optim.SGD(big.parameters(), 0.05)
     with fw.watch(big, optimizer) as watch:
         for _ in range(2):
-            for rows in torch.arange(600).split(60):
-                loss = F.cross_entropy(big(x[rows]), y[rows])
+            for place, rows in enumerate(torch.arange(600).split(60)):
+                loss = F.cross_entropy(big(x[rows]), y[rows]) / every
                 watch.step(loss)
-                optimizer.zero_grad()
                 loss.backward()
-                optimizer.step()
+                if place % every == every - 1:
+                    optimizer.step()
+                    optimizer.zero_grad()
             watch.epoch()
     assert "slow_pipeline" not in names(watch.diagnose(show=False))
     assert {"sample", "first_loss"} <= {row["experiment"] for row in watch.run.evidence}
@@ -236,6 +239,17 @@ def test_inspect_leaves_gradients_and_random_numbers() -> None:
     fw.inspect(model, penalised, optimizer, (x[:32], y[:32]), show=False)
     assert all(p.grad is None for p in model.parameters())
     assert (random.random(), float(np.random.random())) == wanted
+
+
+def test_inspect_counts_a_batch_once() -> None:
+    x, y = digits()
+    for rows, enough in ((12, False), (64, True)):
+        model = mlp()
+        nn.init.constant_(model[0].bias, -100.0)  # type: ignore[arg-type]
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        found = fw.inspect(model, F.cross_entropy, optimizer, (x[:rows], y[:rows]), show=False)
+        told = [f.sentence for f in found if f.name == "dying_relu"]
+        assert bool(told) == enough and all(f"{rows} training examples" in text for text in told)
 
 
 @pytest.mark.parametrize("start", [0.0, 1e-3])

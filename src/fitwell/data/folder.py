@@ -63,7 +63,7 @@ def _class_folders_in(folder: Path) -> Path:
     nothing but a readme stands beside it."""
     below = _folders(folder)
     beside = {p.suffix.lower() for p in _files(folder)} & {*KNOWN}
-    if len(below) != 1 or below[0].name.lower() in PARTS or not beside <= README:
+    if len(below) != 1 or not beside <= README:
         return folder
     inner = _class_folders_in(below[0])
     return inner if len(_folders(inner)) > 1 else folder
