@@ -333,6 +333,12 @@ def test_causes_come_before_what_they_explain() -> None:
     assert "may follow from vanishing_gradient" in found[1].sentence
 
 
+def test_a_network_without_activations_does_not_ask_for_longer_training_first() -> None:
+    runs = linear(folds(train=0.9, validation=0.9, end=0.5, tau=2.0, updates=(9e-3, 8e-3, 9e-3)))
+    found = {finding.name: finding.evidence for finding in diagnose(runs).findings}
+    assert found["stopped_too_early"]["explained_by"] == ["linear_network"]
+
+
 def test_a_low_guess_explains_nothing_and_stands_last() -> None:
     runs = [forgetful(0), *(a_run(s, dead=(0.1, 0.7)) for s in range(1, 5))]
     found = diagnose(runs).findings

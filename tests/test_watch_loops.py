@@ -69,6 +69,15 @@ class InPlace(Stateful):
         return out
 
 
+class Marked(Stateful):
+    """Notes that it was evaluated, and is another network from then on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            self.evaluated = True
+        return self.net(-x if hasattr(self, "evaluated") else x)
+
+
 class LayerDrop(nn.Module):
     """Leaves a layer out at random, by the numbers of Python and of NumPy."""
 
@@ -83,7 +92,7 @@ class LayerDrop(nn.Module):
         return self.head(x)
 
 
-@pytest.mark.parametrize("build", [Stateful, InPlace, LayerDrop])
+@pytest.mark.parametrize("build", [Stateful, InPlace, Marked, LayerDrop])
 def test_what_a_model_keeps_or_draws_by_itself_stays_as_it_is(build: Any) -> None:
     x, y = digits()
     same_bits(build, x[:300], y[:300])

@@ -19,7 +19,7 @@ BURST_SIGN = "the loss leapt up at the first steps"
 _LOST = 0.3  # share of what was gained that the loss gave back; healthy runs reach 0.18
 _SPIKE = 3.0  # loss over the first losses, for at least three of five steps
 _BURST = 100.0  # first losses over the first
-_FALLEN, _RESTING = 0.1, 0.02  # of the first loss, of its fall
+_RESTING = 0.02  # of its whole fall
 _LARGE_UPDATE = 0.1  # of a layer's norm a step
 
 
@@ -91,7 +91,7 @@ def at_rest(run: Run) -> bool:
         return False
     first, late, last = np.median(losses[:5]), blocks[-1 - len(blocks) // 3], blocks[-1]
     fall = first - last
-    return bool(fall > _FALLEN * abs(first) and abs(late - last) < _RESTING * fall)
+    return bool(abs(late - last) < _RESTING * fall)
 
 
 def half_fall(run: Run) -> float:

@@ -15,7 +15,7 @@ from fitwell.probes.loss_graph import LossReading
 from fitwell.record import Row, Run
 from fitwell.watching.checks import not_in_optimizer, unwrapped
 from fitwell.watching.fitting import OF_CLASSES, OF_ONE, fit_of, is_one_hot, references
-from fitwell.watching.sample import Sample, outputs_of
+from fitwell.watching.sample import Sample, outputs_of, untouched
 
 _OTHER_SIZE = 1.5  # times: a dropout before all else changes less
 _MOST_ROWS = 4096  # of outputs that have places as well as examples, over all kept calls
@@ -125,9 +125,12 @@ def _linearity(sample: Sample) -> Row | None:
     call, model = sample.calls[0] if sample.calls else None, sample.model
     if call is None or model is None or len(call.args) != 1 or call.kwargs:
         return None
-    x = call.args[0]
+    x, model = call.args[0], unwrapped(model)
+    if not isinstance(x, Tensor):
+        return None
     try:
-        return linearity(unwrapped(model), x) if isinstance(x, Tensor) else None
+        with untouched(model, x.device.type, {}):
+            return linearity(model, x)
     except Exception:  # a model of somebody else's may not like what lies between two inputs
         return None
 

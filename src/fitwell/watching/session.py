@@ -20,7 +20,7 @@ from fitwell.watching.conclude import Seen, conclude
 from fitwell.watching.fitting import OF_CLASSES, mean_loss
 from fitwell.watching.passes import Pass, Passes
 from fitwell.watching.penalties import Penalties
-from fitwell.watching.sample import Sample, numbers_kept
+from fitwell.watching.sample import Sample, untouched
 from fitwell.watching.telling import diagnosis_of, number_of, print_diagnosis, scores_of
 
 PROBE_EVERY = 50  # steps; more often at first
@@ -330,7 +330,9 @@ class Watch:
         if x is None or self.sample.model is None:
             return ""
         try:
-            return name_nonfinite(unwrapped(self.sample.model), x) or ""
+            model = unwrapped(self.sample.model)
+            with untouched(model, self._device_type, {}):
+                return name_nonfinite(model, x) or ""
         except Exception:  # a model that takes more than one tensor
             return ""
 
@@ -353,10 +355,9 @@ class Watch:
             self._read()
             self._look()
             self.seen.outputs_training = self.sample.run_again(self._device_type, training=True)
-        with numbers_kept():  # the model is run once more, between two of its inputs
-            return conclude(
-                self.run, self.seen, self.sample, self.inner, self.optimizers, measure=measure
-            )
+        return conclude(
+            self.run, self.seen, self.sample, self.inner, self.optimizers, measure=measure
+        )
 
     @property
     def _device_type(self) -> str:
