@@ -264,6 +264,15 @@ def test_cannot_tell_asks_for_what_the_recipe_asks_for() -> None:
     assert RULES["cannot_tell"](runs) is None
 
 
+def test_a_longer_training_is_no_way_down_where_the_validation_loss_rises() -> None:
+    runs = folds(end=0.5, tau=2.0, updates=(9e-3, 8e-3, 9e-3))
+    assert isinstance(RULES["stopped_too_early"](runs), Finding)
+    for run in runs:
+        for row in run.epochs:
+            row["validation"]["loss"] = 2.3 + 0.01 * row["epoch"]
+    assert RULES["stopped_too_early"](runs) is None
+
+
 def test_one_layer_may_be_linear_and_a_linear_end_may_fit_better() -> None:
     assert RULES["linear_network"](linear(folds(train=0.9), layers=1)) is None
     assert RULES["linear_network"](linear(folds(train=0.99))) is None

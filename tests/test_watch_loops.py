@@ -204,7 +204,7 @@ def test_a_training_at_rest_has_no_rate_that_is_too_low() -> None:
         model = nn.Linear(10, 1)
         optimizer = torch.optim.SGD(model.parameters(), rate, weight_decay=1e-2)
         with fw.watch(model, optimizer) as watch:
-            for _ in range(600):
+            for _ in range(1500):
                 watch.step(one_step(model, optimizer, x, y, F.mse_loss))
         return watch.diagnose(show=False)
 

@@ -33,8 +33,7 @@ def held_out_copies(
     concerned = np.flatnonzero(np.isin(data.keys.astype(str), list(named)))
     few = replace(data, inputs=data.inputs[concerned], targets=data.targets[concerned])
     alike = duplicate_groups(few.inputs) + near_groups(few)
-    parts = [same for group in alike for same in by_target(few, group)]
-    groups = [concerned[part] for part in parts if len(part) > 1]
+    groups = [concerned[same] for group in alike for same in by_target(few, group)]
     rows: list[Row] = []
     for run in runs:
         part = run.studied
