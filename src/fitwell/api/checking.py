@@ -9,6 +9,7 @@ from fitwell.api.start import given
 from fitwell.data import Data, Problem
 from fitwell.data.cleaning import Cleaned, clean, place_of
 from fitwell.data.options import fill
+from fitwell.data.ranges import Range, ranges
 from fitwell.errors import SettingError
 from fitwell.spec import Spec
 
@@ -22,12 +23,14 @@ class Checked:
         split: how a `fit` would part it: "reason", and examples in "train", "validation" and "test";
             empty where it cannot be parted.
         fixed: the cleaned copy that was asked for.
+        ranges: what the values of the data are, by column or by what is measured.
     """
 
     data: Data | None
     problems: tuple[Problem, ...]
     fixed: Cleaned | None = None
     split: Mapping[str, Any] = field(default_factory=dict)
+    ranges: tuple[Range, ...] = ()
 
     @property
     def spec(self) -> Spec | None:
@@ -45,6 +48,7 @@ class Checked:
             "spec": spec.to_json() if spec else None,
             "problems": [p.to_json() for p in self.problems],
             "split": dict(self.split),
+            "ranges": [one.to_json() for one in self.ranges],
         }
         if self.fixed is not None:
             left_out = {why: list(names) for why, names in self.fixed.left_out.items()}
@@ -77,9 +81,9 @@ def check(
     place = place_of(source, fill(options), Path(out) if out else None) if fix else None
     data, problems = check_data(source, options)
     fixed = clean(source, place, data, problems, fill(options)) if place else None
-    return Checked(
-        data, tuple(problems), fixed, _parted(data, options, values.get("train.seed", 0))
-    )
+    split = _parted(data, options, values.get("train.seed", 0))
+    found = tuple(ranges(data)) if data is not None else ()
+    return Checked(data, tuple(problems), fixed, split, found)
 
 
 def _parted(data: Data | None, options: Mapping[str, Any], seed: int) -> dict[str, Any]:

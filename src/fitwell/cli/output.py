@@ -55,12 +55,16 @@ def checked(result: Any, given: Given) -> None:
     if given.json:
         document(result.to_json() | (failure.to_json() if failure else {}))
     else:
-        from fitwell.report.terminal import printable, problems
+        from fitwell.report.terminal import printable, problems, ranges
 
         if result.data is not None:
             print(textwrap.fill(printable(described(result.spec)), 80))
+            if counts := _class_counts(result.spec):
+                print(textwrap.fill(printable(counts), 80))
         if result.split:
             print(_parted(result.split))
+        if result.ranges:
+            _print(ranges(result.ranges))
         _print(problems(result.problems))
         if result.fixed is not None:
             print(textwrap.fill(_fixed(result.fixed, errors), 80))
@@ -109,6 +113,18 @@ def described(spec: Any) -> str:
     if spec.targets:
         return f"{spec.num_examples:,} {what}, to predict the numbers {', '.join(spec.targets)}"
     return f"{spec.num_examples:,} {what}, to predict the number {spec.target}"
+
+
+def _class_counts(spec: Any, most: int = 20) -> str:
+    """How many examples each class has; of many classes the ones that have most and fewest."""
+    what = "Boxes" if spec.kind == "boxes" else "Examples"
+    pairs = [f"{name} {n:,}" for name, n in zip(spec.classes, spec.class_counts, strict=False)]
+    if not pairs:
+        return ""
+    if len(pairs) <= most:
+        return f"{what} of each class: {', '.join(pairs)}"
+    order = sorted(range(len(pairs)), key=lambda i: -spec.class_counts[i])
+    return f"{what} of a class: from {pairs[order[-1]]} to {pairs[order[0]]}"
 
 
 def _counted(names: Sequence[str], one: str = "class", several: str = "classes") -> str:

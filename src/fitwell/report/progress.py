@@ -255,7 +255,9 @@ class LiveProgress:
                 said.append(f"{now.waiting:.0%} waiting for data".replace("%", " %"))
             lines: list[Any] = [head, Text("   ".join(said), "dim")]
             if now.epoch:
-                lines.append(Text(epoch_line(now.epoch)))
+                # Time left and waiting stand above it.
+                here = {k: v for k, v in now.epoch.items() if k not in ("seconds_left", "waiting")}
+                lines.append(Text(epoch_line(here), overflow="ellipsis", no_wrap=True))
             if now.running:
                 lines.append(
                     Text(f"runs   {'; '.join(now.running)}", overflow="ellipsis", no_wrap=True)

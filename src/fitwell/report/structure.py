@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from fitwell.report.wording import setting
+from fitwell.report.wording import cut, setting
 
 Row: TypeAlias = Mapping[str, Any]
 # Cells of a line, or one text that goes across.
@@ -120,7 +120,7 @@ def _table(head: list[str], lines: Sequence[Line], *, left: int) -> str:
     widths[0] = min(widths[0], spare - widths[1])
 
     def line(row: list[str]) -> str:
-        cells = [_cut(row[0], widths[0], end=True), _cut(row[1], widths[1]), *row[2:]]
+        cells = [cut(row[0], widths[0], end=True), cut(row[1], widths[1]), *row[2:]]
         padded = [
             f"{c:<{w}}" if i < left else f"{c:>{w}}"
             for i, (c, w) in enumerate(zip(cells, widths, strict=True))
@@ -128,19 +128,8 @@ def _table(head: list[str], lines: Sequence[Line], *, left: int) -> str:
         return (" " * gap).join(padded).rstrip()
 
     rule = "─" * (sum(widths) + gap * (len(head) - 1))
-    body = [line(each) if isinstance(each, list) else _cut(each, WIDTH, end=True) for each in lines]
+    body = [line(each) if isinstance(each, list) else cut(each, WIDTH, end=True) for each in lines]
     return "\n".join([line(head), rule, *body])
-
-
-def _cut(text: str, width: int, *, end: bool = False) -> str:
-    """The text, or as much of its beginning (or its end) as there is room for.
-
-    >>> _cut("BatchNorm2d", 8), _cut("encoder.norm", 8, end=True)
-    ('BatchNo…', '…er.norm')
-    """
-    if len(text) <= width:
-        return text
-    return "…" + text[len(text) - width + 1 :] if end else text[: width - 1] + "…"
 
 
 def _short(value: int) -> str:

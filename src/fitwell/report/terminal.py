@@ -5,6 +5,7 @@ called `[red]` is printed as it is.
 """
 
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from fitwell.report.headline import ARROW, Headline, headline
 from fitwell.report.varying import Varied, varied
 from fitwell.report.wording import (
     advised,
+    cut,
     duration,
     edits,
     evidence,
@@ -111,13 +113,14 @@ def scores(arms: Mapping[str, Mapping[str, Scores]]) -> RenderableType:
 def folds(runs: Sequence[Run], metric: str) -> RenderableType:
     """A row a fold: its held-out scores, and `metric` on the examples it was trained on."""
     table = _table()
+    table.collapse_padding = True
     present = [n for r in runs for n in r.scores.get("held_out", {})]
     names = sorted(dict.fromkeys(present), key=lambda name: name != metric)
     table.add_column("fold", justify="right")
     for name in names:
         table.add_column(metric_word(name), justify="right")
     table.add_column(f"{metric_word(metric)}, train", justify="right")
-    table.add_column("time", justify="right", style="dim")
+    table.add_column("time", justify="right", style="dim", no_wrap=True)
     for number_, one in enumerate(runs):
         held_out, train = one.scores.get("held_out", {}), one.scores.get("train", {})
         table.add_row(
@@ -197,16 +200,16 @@ def findings(diagnosis: Diagnosis, *, full: bool = True) -> RenderableType:
         name.append(f"  {finding.name}, {finding.confidence} confidence", "dim")
         known = {k: v for k, v in finding.evidence.items() if v is not None}
         numbers = ", ".join(f"{k} {evidence(v)}" for k, v in known.items())
-        below: list[RenderableType] = [Text(finding.sentence)]
+        below = [_indented(finding.sentence)]
         if numbers and full:
-            below.append(Text(numbers, "dim"))
+            below.append(_indented(numbers, "dim"))
         for remedy in (r for r in finding.remedies if full or not r.settings):
-            below.append(Text(f"{ARROW} {advised(remedy)}"))
-        parts += [name, Padding(Group(*below), (0, 0, 0, 2))]
+            below.append(_indented(f"{ARROW} {advised(remedy)}"))
+        parts += [name, *below]
     if full and diagnosis.not_assessed:
         parts.append(Text("Not assessed", "bold"))
         for entry in diagnosis.not_assessed:
-            parts.append(Padding(Text(f"{entry.name}: {entry.missing}", "dim"), (0, 0, 0, 2)))
+            parts.append(_indented(f"{entry.name}: {entry.missing}", "dim"))
     return Group(*parts)
 
 
@@ -238,15 +241,52 @@ def problems(found: Iterable[Any], *, places: int = 8) -> RenderableType:
         return Text("Nothing wrong with the data was found.", "bold green")
     parts: list[RenderableType] = []
     for problem in rows:
-        said = Text(f"{problem.severity}: ", SEVERITIES[problem.severity])
-        said.append(printable(problem.message), "default not bold not dim")
+        said = _wrapped(f"{problem.severity}: {printable(problem.message)}")
+        said.stylize(SEVERITIES[problem.severity], 0, len(problem.severity) + 1)
         where = printable(", ".join(problem.where[:places]))
         more = len(problem.where) - places
         where += f" and {more} more" if more > 0 else ""
-        below = [Text(f"in {where}", "dim")] if where else []
-        below.append(Text(f"{ARROW} {problem.mend}"))
-        parts += [said, Padding(Group(*below), (0, 0, 0, 2))]
+        below = [_indented(f"in {where}", "dim")] if where else []
+        parts += [said, *below, _indented(f"{ARROW} {problem.mend}")]
     return Group(*parts)
+
+
+def _wrapped(text: str, style: str = "", indent: str = "") -> Text:
+    """Lines without the blanks that rich leaves behind them."""
+    width = console().width
+    lines = textwrap.fill(
+        text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+    return Text(lines, style)
+
+
+def _indented(text: str, style: str = "") -> Text:
+    return _wrapped(text, style, "  ")
+
+
+def ranges(found: Sequence[Any], *, most: int = 12) -> RenderableType:
+    """Smallest, median and largest of each column (`--json` has those that are more than `most`); the last
+    one is the target."""
+    more = len(found) - most
+    shown = [*found[: most - 1], found[-1]] if more > 0 else found
+    gaps = any(one.missing for one in shown)
+    table = _table()
+    table.add_column("values of", max_width=30, overflow="fold")
+    for head in ("smallest", "median", "largest", "missing")[: 4 if gaps else 3]:
+        table.add_column(head, justify="right", no_wrap=True)
+    for one in shown:
+        values = [_value(v) for v in (one.low, one.middle, one.high)]
+        if one.different:
+            values = [f"{one.different:,} kinds", "most often", cut(one.usual, 16)]
+        missing = [f"{one.missing:,}" if one.missing else ""] if gaps else []
+        table.add_row(Text(printable(one.name)), *(Text(printable(v)) for v in values), *missing)
+    return Group(table, Text(f"and {more:,} more (--json names all)", "dim")) if more > 0 else table
+
+
+def _value(value: float | str | None) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else f"{value:.6g}"
 
 
 def _table() -> Table:

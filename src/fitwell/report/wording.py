@@ -24,13 +24,27 @@ METRIC_WORDS = {
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
+def cut(text: str, width: int, *, end: bool = False) -> str:
+    """The text, or as much of its beginning (or its end) as there is room for.
+
+    >>> cut("BatchNorm2d", 8), cut("encoder.norm", 8, end=True)
+    ('BatchNo…', '…er.norm')
+    """
+    if len(text) <= width:
+        return text
+    return "…" + text[len(text) - width + 1 :] if end else text[: width - 1] + "…"
+
+
 def number(value: float | int | None, *, signed: bool = False) -> str:
-    """A score or another number at three decimals, or four digits where it is large.
+    """A score or another number at three decimals, or four digits where it is large; without all its
+    digits from ten millions on.
 
     >>> number(0.96666), number(0.0123, signed=True), number(54321.7), number(None)
     ('0.967', '+0.012', '54,322', '–')
     >>> number(0.00012), number(-0.0001, signed=True), number(12.345)
     ('0.00012', '-0.0001', '12.35')
+    >>> number(2487645123.3), number(1_234_567.8)
+    ('2.49e+09', '1,234,568')
     >>> number(-1e-17, signed=True)  # a difference that is zero but for rounding
     '+0.000'
     """
@@ -42,6 +56,8 @@ def number(value: float | int | None, *, signed: bool = False) -> str:
     size = abs(value)
     if signed and size < 0.00005:
         return "+0.000"
+    if size >= 1e7:
+        return f"{value:{sign}.3g}"
     if size >= 1000:
         return f"{value:{sign},.0f}"
     if size >= 10:
