@@ -506,3 +506,14 @@ def test_repeats_do_not_count_an_example_twice() -> None:
     many = RULES["no_better_than_trivial"](runs)
     assert isinstance(single, Finding) and isinstance(many, Finding)
     assert many.evidence["examples"] == 60
+
+
+def test_a_little_better_than_trivial_beyond_doubt_is_no_sign() -> None:
+    """540 rows, 70 % of one class, accuracy 0.74: McNemar's test would not show it better."""
+    rule, random = RULES["no_better_than_trivial"], np.random.default_rng(1)
+    target = (np.arange(540) % 10 < 3).astype(int)
+    said = np.where(target == 1, random.random(540) < 0.42, random.random(540) < 0.12).astype(int)
+    assert 0.7 < np.mean(said == target) < 0.76
+    assert rule([trivial_run(target, said, "accuracy")]) is None
+    apart = random.permutation(said)
+    assert isinstance(rule([trivial_run(target, apart, "accuracy")]), Finding)
