@@ -31,22 +31,22 @@ class Case:
         return f"{self.source} {self.family}"
 
 
-# No data set is in both halves; of the families only the multilayer perceptron, with which each half has
-# data of its own.
-_SMALL = {"model.depth": 20, "model.width": 8, "train.epochs": 30}
+# No data set is in both halves; a family that is has data of its own in each. A case must have the power to show a remedy that helps: where the folds cannot tell,
+# every recipe would be healthy.
+_SHARE = {"score.name": "r2"}
 CASES = (
-    Case("breast-cancer", "mlp", "fit", 400),
-    Case("breast-cancer", "linear", "fit", 400),
-    Case("fashion", "lenet", "fit", 600),
-    Case("fashion", "mlp", "fit", 900),
-    Case("airfoil", "mlp", "fit", 600),
-    Case("vowels", "mlp", "fit", 400),
+    Case("breast-cancer", "mlp", "fit", 500),
+    Case("breast-cancer", "linear", "fit", 500),
+    Case("fashion", "lenet", "fit", 1500),
+    Case("fashion", "mlp", "fit", 1500),
+    Case("airfoil", "mlp", "fit", 1300, _SHARE),
+    Case("vowels", "mlp", "fit", 500),
     Case("digits", "mlp", "report", 900),
     Case("digits", "convnet", "report", 900),
-    Case("digits", "resnet", "report", 400, _SMALL),
-    Case("california", "mlp", "report", 600),
-    Case("german", "mlp", "report", 600),
-    Case("diabetes", "mlp", "report", 400),
+    Case("digits", "lenet", "report", 900),
+    Case("wine", "mlp", "report", 160),
+    Case("german", "linear", "report", 900),
+    Case("california", "mlp", "report", 2000, {**_SHARE, "train.epochs": 60}),
 )
 
 

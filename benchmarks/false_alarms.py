@@ -136,6 +136,10 @@ def healed(case: Case) -> dict[str, Any]:
         "tried": len(variants),
         "metric": metric,
         "score": sum(scores) / len(scores),
+        "half_width": max(
+            ((v.high - v.low) / 2 for v in verdicts if v.low is not None and v.high is not None),
+            default=None,
+        ),
         "seconds": time.perf_counter() - began,
         "recipe": dict(current.recipe),
     }
