@@ -201,6 +201,18 @@ def test_a_batch_that_is_learned_at_one_rate_is_learned() -> None:
     assert isinstance(few, Finding) and few.confidence == "low"
 
 
+def test_a_linear_model_need_not_learn_a_batch_by_heart() -> None:
+    rule = RULES["cannot_fit_one_batch"]
+    for layers, deviation, fit, told in (
+        (1, 1e-6, 0.6, False),
+        (1, 1e-6, 0.1, True),  # it learns nothing at all
+        (3, 1e-6, 0.6, True),
+        (1, 0.2, 0.6, True),
+    ):
+        runs = with_rows(unfitted(folds(train=0.3), fit), linearity(deviation, layers))
+        assert isinstance(rule(runs), Finding) == told
+
+
 def test_what_check_merely_notes_is_no_leak() -> None:
     rule = RULES["leakage"]
     assert rule(with_rows(folds(), problem("files_across_split", "note"))) is None

@@ -153,6 +153,7 @@ def test_copies_on_both_sides_of_the_split_are_a_leak(tmp_path: Path) -> None:
             assert "instead of" in found["leakage"].sentence
 
 
+@pytest.mark.slow
 def test_dropout_that_leaves_too_little_is_the_first_finding(tmp_path: Path) -> None:
     strong = {"model.dropout": 0.9, "data.limit": 400, "train.epochs": 10, "data.folds": 3}
     run = fw.cv("digits", model="mlp", settings=strong, out=tmp_path / "cv", examples=False)

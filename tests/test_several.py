@@ -300,6 +300,7 @@ def test_reference_models_of_several_targets(source: str) -> None:
     assert found["boosted_trees"] > max(0.5, found["trivial"])
 
 
+@pytest.mark.slow
 def test_improve_proves_a_remedy_for_labels(tmp_path: Path) -> None:
     """A rate at which nothing is learned in four epochs: what helps is proved on the folds."""
     sick = {**QUICK, "optim.lr": 1e-4, "train.epochs": 4, "data.folds": 3, "data.limit": 600}

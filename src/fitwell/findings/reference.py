@@ -27,7 +27,7 @@ _BEYOND = (
     0.05  # likewise, of a linear network over the linear model, which is held back by its penalty
 )
 _MARGIN = 0.01  # in a score up to 1, or share of the reference's error
-_LINEAR = 1e-3  # of the difference between two outputs; rounding in float32 stays far below
+LINEAR = 1e-3  # of the difference between two outputs; rounding in float32 stays far below
 
 
 def underfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -142,7 +142,7 @@ def linear_network(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     rows = evidence_of(runs, "linearity")
     if not rows:
         return NotAssessed("linear_network", "a measurement of linearity (experiment linearity)")
-    if any(row["layers"] < 2 or row["deviation"] > _LINEAR for row in rows):
+    if any(row["layers"] < 2 or row["deviation"] > LINEAR for row in rows):
         return _joined(runs, rows)
     folds = [run for run in folds_of(runs) if run.epochs or run.scores.get("train")]
     metric = metric_of(folds)
