@@ -31,8 +31,8 @@ class Case:
         return f"{self.source} {self.family}"
 
 
-# No data set is in both halves; a family that is has data of its own in each. A case must have the power to show a remedy that helps: where the folds cannot tell,
-# every recipe would be healthy.
+# No data set is in both halves; a family that is has data of its own in each. A case must have the power
+# to show a remedy that helps: where the folds cannot tell, every recipe would be healthy.
 _SHARE = {"score.name": "r2"}
 CASES = (
     Case("breast-cancer", "mlp", "fit", 500),

@@ -37,7 +37,7 @@ def underfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Mechanism: too little capacity, too much regularisation, or a training that did not get there.
     Threshold: with 95 % confidence over the runs (or in each of at least 3, by 0.05 on average)
         the training score lies more than 0.01 (1 % of its error) below the best reference model's
-        score on held-out examples: nearest neighbour, linear, boosted trees.
+        score on held-out examples: nearest neighbour, linear, lasso, boosted trees.
     Source: Geman, Bienenstock and Doursat 1992 (bias); reference models as in Olson et al. 2017,
         PMLB. Comparing with held-out scores keeps models that learn by heart from setting the mark
     """
