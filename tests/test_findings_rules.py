@@ -529,3 +529,14 @@ def test_a_little_better_than_trivial_beyond_doubt_is_no_sign() -> None:
     assert rule([trivial_run(target, said, "accuracy")]) is None
     apart = random.permutation(said)
     assert isinstance(rule([trivial_run(target, apart, "accuracy")]), Finding)
+
+
+def test_accuracies_in_percent_are_read_as_such() -> None:
+    runs = folds(train=0.99, validation=0.8, rise=0.5)
+    told = [finding.sentence for finding in diagnose(runs).findings]
+    assert any(f.name == "overfitting" for f in diagnose(runs).findings)
+    for run in runs:
+        for row in run.epochs:
+            for part in ("train", "validation"):
+                row[part]["accuracy"] *= 100
+    assert [finding.sentence for finding in diagnose(runs).findings] == told

@@ -67,8 +67,14 @@ def is_bounded(metric: str) -> bool:
 
 
 def epoch_series(run: Run, part: str, key: str = _LOSS) -> np.ndarray:
-    """[epoch] a score of a part by epoch; nan where it is absent."""
-    return np.array([_number((row.get(part) or {}).get(key)) for row in run.epochs], dtype=float)
+    """[epoch] a score of a part by epoch; nan where it is absent.
+
+    Loops and records of others tell accuracies in percent, too: where a score that runs up to 1 exceeds it,
+    it is taken as such.
+    """
+    found = np.array([_number((row.get(part) or {}).get(key)) for row in run.epochs], dtype=float)
+    percent = key in METRICS and METRICS[key].bounded and bool((found > 1).any())
+    return found / 100 if percent else found
 
 
 def step_series(run: Run, key: str = _LOSS) -> np.ndarray:

@@ -114,8 +114,8 @@ class Watch:
         """Tell that an epoch has ended, and its scores.
 
         Args:
-            train, validation: scores by name, "loss" among them, and such as "accuracy". Without `train`
-                the mean of the losses that were told stands for its loss.
+            train, validation: scores by name, "loss" among them, and such as "accuracy", up to 1 or in
+                percent. Without `train` the mean of the losses that were told stands for its loss.
         """
         if self._closed:
             return

@@ -9,6 +9,8 @@ from torch import Tensor
 from fitwell.errors import SettingError
 from fitwell.record import Diagnosis, Run, Scores
 
+_SHORT = {"acc": "accuracy", "top1": "accuracy", "loss": "loss"}
+
 
 def diagnosis_of(run: Run) -> Diagnosis:
     """Findings with advice: of somebody else's loop there is no recipe to edit, nor settings of one."""
@@ -53,10 +55,15 @@ def number_of(loss: Any) -> Tensor | float:
 
 
 def scores_of(scores: Mapping[str, float] | None, part: str) -> Scores:
+    """The scores that a loop tells, an accuracy by its usual short name among them.
+
+    >>> scores_of({"loss": 0.5, "acc": 0.9}, "validation")
+    {'loss': 0.5, 'accuracy': 0.9}
+    """
     found: Scores = {}
     for name, value in (scores or {}).items():
         try:
-            found[name] = float(value)
+            found[_SHORT.get(name.lower(), name)] = float(value)
         except (TypeError, ValueError):
             raise SettingError(
                 f"watch.epoch({part}=...): {name} is {value!r}, and a number is asked for.",
