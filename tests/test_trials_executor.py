@@ -1,17 +1,16 @@
 """Worker processes: what they give, what they survive, and that none is left behind."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import alive, left_of
 
 from fitwell.data import read
 from fitwell.data.types import Data
@@ -66,14 +65,6 @@ def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "crashing_nets.py").write_text(CRASHING)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("FITWELL_TRUST", "crashing_nets,made_in_this_process")
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def test_handed_over_data_is_the_same(data: Data, tmp_path: Path) -> None:
@@ -243,13 +234,7 @@ def test_workers_of_a_killed_parent_end(tmp_path: Path) -> None:
     assert all(alive(pid) for pid in pids)
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 30  # a worker still importing torch hears of it a little later
-    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    left = [pid for pid in pids if alive(pid)]
-    for pid in left:
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+    left = left_of(pids)  # a worker still importing torch hears of it a little later
     process.stdout.close()
     assert not left
     assert not list((tmp_path / "temporary").glob("fitwell-*"))

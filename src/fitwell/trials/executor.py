@@ -1,8 +1,9 @@
 """Who runs the trials: warm worker processes side by side, or this process where those cannot.
 
 Importing torch costs seconds and hundreds of megabytes, so workers are started once, while the
-parent still prepares, and stay for all trials. All of them have the same number of threads at all
-times: the two arms of a pair then run under equal conditions, wherever each of them lands.
+parent still prepares, and stay for all trials; on Linux they share one import. All of them have the
+same number of threads at all times: the two arms of a pair then run under equal conditions, wherever
+each of them lands.
 """
 
 import os

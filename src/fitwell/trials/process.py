@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -12,7 +11,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fitwell.trials.forking import environment, forked
+
 Message = dict[str, Any]
+
+
+def _started(threads: int, log: int) -> "subprocess.Popen[str]":
+    """A worker that imports all by itself."""
+    # A group of its own: Ctrl-C in the terminal then reaches the parent alone.
+    own_group: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return subprocess.Popen(
+        # -P: the current folder is searched only where the parent searches it.
+        [sys.executable, "-P", "-m", "fitwell.trials.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=environment(threads),
+        encoding="utf-8",
+        **own_group,
+    )
 
 
 class Worker:
@@ -31,21 +50,8 @@ class Worker:
         self.ready = False
         self.restarts = 0
         self.log = folder / f"worker-{time.monotonic_ns()}.log"
-        # A group of its own: Ctrl-C in the terminal then reaches the parent alone.
-        own_group: dict[str, Any] = {"start_new_session": True}
-        if sys.platform == "win32":
-            own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                # -P: the current folder is searched only where the parent searches it.
-                [sys.executable, "-P", "-m", "fitwell.trials.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=_environment(threads),
-                encoding="utf-8",
-                **own_group,
-            )
+            self.process = forked(threads, log.fileno()) or _started(threads, log.fileno())
         threading.Thread(target=self._listen, args=(messages,), daemon=True).start()
 
     def _listen(self, messages: "queue.Queue[tuple[Worker, Message | None]]") -> None:
@@ -90,20 +96,3 @@ def stop(workers: Sequence[Worker]) -> None:
         except subprocess.TimeoutExpired:
             worker.process.kill()
             worker.process.wait()
-
-
-def _environment(threads: int) -> dict[str, str]:
-    environment = dict(os.environ)
-    path = [entry or str(Path.cwd()) for entry in sys.path]
-    environment["PYTHONPATH"] = os.pathsep.join(path)
-    for name in (
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "POLARS_MAX_THREADS",
-    ):
-        environment[name] = str(threads)
-    if sys.platform == "linux":  # huge pages for tensors: processes that share cores lose less
-        tunables = [environment.get("GLIBC_TUNABLES", ""), "glibc.malloc.hugetlb=1"]
-        environment["GLIBC_TUNABLES"] = ":".join(filter(None, tunables))
-    return environment

@@ -2,7 +2,7 @@
 
 It is started as a program of its own, not by multiprocessing: nothing of the parent's `__main__` is
 imported again, so scripts without a guard and notebook kernels work, and Windows needs nothing
-else.
+else. On Linux it is forked from a process that was started so (`fitwell.trials.lead`).
 
 In:  {"data": folder, "threads": n}, then {"id", "task", "folder"} a trial.
 Out: {"ready": true}, then {"id", "done": true}, {"id", "unimportable": why}, {"id", "failed": why} or
