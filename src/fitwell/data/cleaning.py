@@ -20,6 +20,7 @@ from fitwell.data.frames import Table, load_table
 from fitwell.data.idx import is_idx_folder
 from fitwell.data.listed import file_column, read_listed
 from fitwell.data.names import TABLE_SUFFIXES
+from fitwell.data.parquet_pictures import has_pictures, write_rows
 from fitwell.data.pattern import GROUP, fields_of
 from fitwell.data.table import table_data
 from fitwell.data.types import BadData, Data, Problem, refuse
@@ -67,14 +68,17 @@ def place_of(source: Any, options: dict[str, Any], out: Path | None = None) -> P
     """
     path = Path(str(source)).expanduser()
     tabular = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
-    images = path.is_dir() and not (is_idx_folder(path) or is_cifar_folder(path))
+    images = path.is_dir() and not (
+        is_idx_folder(path) or is_cifar_folder(path) or has_pictures(path)
+    )
     boxes = isinstance(source, str | Path) and path.exists() and has_boxes(path, options)
     if not isinstance(source, str | Path) or not (tabular or images or boxes):
         raise refuse(
             "nothing_to_fix",
             "fix: a cleaned copy is written of a folder of images, texts, recordings or pictures with "
             "boxes, of a file of COCO, of a table, or of a table that lists files.",
-            "Unpack an archive and give the folder; arrays and data sets by name have no list of files.",
+            "Unpack an archive and give the folder; of a folder of Parquet files give each; arrays and "
+            "data sets by name have no list of files.",
             str(source)[:80],
         )
     suffix = ".json" if boxes else ".parquet" if path.suffix.lower() == ".parquet" else ".csv"
@@ -136,6 +140,8 @@ def clean(
         return Cleaned(out, kept, left_out | more)
     if data is not None and not tabular:
         return _clean_files(path, None, out, data, problems, options)
+    if data is not None and data.spec.kind == "images" and has_pictures(path):
+        return _clean_pictures(path, out, data, problems)
     table = load_table(path)
     column = file_column(table, path.parent)
     if not column:
@@ -177,6 +183,17 @@ def _clean_files(
     with replacing(out) as temporary:
         pl.DataFrame(columns).write_csv(temporary)
     return Cleaned(out, len(rows), left_out | more)
+
+
+def _clean_pictures(path: Path, out: Path, data: Data, problems: Sequence[Problem]) -> Cleaned:
+    """A Parquet file of pictures, without some of its rows."""
+    rows, more = _kept(data)
+    left_out = {p.name: p.where for p in problems if p.name in (*FILES, *ROWS, "missing_image")}
+    left_out |= more
+    gone = {name for where in left_out.values() for name in where}
+    with replacing(out) as temporary:
+        write_rows(path, temporary, lambda key: key not in gone)
+    return Cleaned(out, len(rows), left_out)
 
 
 def _said_targets(data: Data, rows: np.ndarray) -> dict[str, np.ndarray]:

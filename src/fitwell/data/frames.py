@@ -37,18 +37,10 @@ def load_table(path: Path) -> Table:
 
     before = state_of(path)
     if path.suffix.lower() == ".parquet":
-        try:
-            frame, comma, problems = pl.read_parquet(path), False, []
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise refuse(
-                "unreadable_file",
-                f"{path.name} is not a Parquet file: {str(error).splitlines()[0]}.",
-                "Save it again.",
-                path.name,
-            ) from None
+        frame, comma, problems = read_parquet(path), False, []
     else:
         frame, comma, problems = read_text_table(path)
-    refuse_changed([path], [before])
+        refuse_changed([path], [before])
     frame = _plain(frame, path.name)
     keys = [f"row {i + 1}" for i in range(frame.height)]
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
@@ -61,6 +53,24 @@ def load_table(path: Path) -> Table:
         frame = frame.filter(~blank)
     typed = path.suffix.lower() == ".parquet"
     return Table(frame, keys, path.stem, path.name, comma, typed, tuple(problems))
+
+
+def read_parquet(path: Path) -> Any:
+    """A polars DataFrame of a Parquet file, whatever its cells hold."""
+    import polars as pl
+
+    before = state_of(path)
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise refuse(
+            "unreadable_file",
+            f"{path.name} is not a Parquet file: {str(error).splitlines()[0]}.",
+            "Save it again.",
+            path.name,
+        ) from None
+    refuse_changed([path], [before])
+    return frame
 
 
 def load_frame(frame: Any) -> Table:

@@ -31,7 +31,8 @@ class Part:
 
     @property
     def keys(self) -> list[str]:
-        return [f"{self.before}row {i}" for i in range(len(self.rows))]
+        first = getattr(self.rows, "first_row", 0)
+        return [f"{self.before}row {first + i}" for i in range(len(self.rows))]
 
 
 def parts_of(source: Any, *, every: bool = False) -> tuple[list[Part], list[Problem]]:

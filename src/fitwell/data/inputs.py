@@ -22,6 +22,7 @@ from fitwell.data.npz import inputs_names, load_npz
 from fitwell.data.options import fill
 from fitwell.data.panel_inputs import series_inputs, table_inputs, ts_inputs
 from fitwell.data.panel_npz import npz_panels
+from fitwell.data.parquet_pictures import has_pictures, parquet_pictures
 from fitwell.data.prose import cells_of, text_column
 from fitwell.data.source import is_frame, missing
 from fitwell.data.sources import SOURCES
@@ -66,8 +67,7 @@ def read_inputs(source: Any, spec: Spec) -> Inputs:
             return _from_array([str(text) for text in source], spec, "X")
         return _from_paths(source, spec)
     if is_hugging_face(source):
-        found = inputs_of(source, spec)
-        return _from_table(found, spec) if isinstance(found, Table) else Inputs(*found)
+        return _of_data_set(source, spec)
     if is_frame(source) and spec.kind in ("table", "text", "series"):
         return _from_table(load_frame(source), spec)
     return _from_array(source, spec, "X")
@@ -104,6 +104,8 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
         elif path.is_dir() and is_idx_folder(path):
             data = read_idx(path, fill({}), like=spec)
             add(_fitting(data.inputs, [f"{source} {k}" for k in data.keys], spec, str(source)))
+        elif spec.kind == "images" and has_pictures(path):
+            add(_of_data_set(parquet_pictures(path, path.stem), spec, before=f"{source} "))
         elif path.is_dir():
             called = Path(source).as_posix()
             files += [(p, f"{called}/{key_of(p, path)}") for p in _files_in(path, spec)]
@@ -134,6 +136,15 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
         [key for each in found for key in each.keys],
         (*lost, *(problem for each in found for problem in each.problems)),
     )
+
+
+def _of_data_set(source: Any, spec: Spec, *, before: str = "") -> Inputs:
+    """Of a data set of Hugging Face, or of what looks like one."""
+    found = inputs_of(source, spec)
+    if isinstance(found, Table):
+        return _from_table(found, spec, before=before)
+    images, keys, problems = found
+    return Inputs(images, [f"{before}{key}" for key in keys], problems)
 
 
 def _is_source(text: str | Path) -> bool:

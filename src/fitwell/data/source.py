@@ -16,6 +16,7 @@ from fitwell.data.items import other_kind
 from fitwell.data.long_series import NOT_YET as NO_FORECAST
 from fitwell.data.names import TABLE_SUFFIXES
 from fitwell.data.options import fill, refuse_of_other_kinds
+from fitwell.data.parquet_pictures import has_pictures, parquet_pictures
 from fitwell.data.sources import SOURCES
 from fitwell.data.ts import SUFFIX, is_ts_folder
 from fitwell.data.types import BadData, Data, Options, Problem, refuse
@@ -198,6 +199,10 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
             called = name or path.resolve().name
             _refuse_pattern(options, f"{called}, pictures with boxes,")
             return read_boxes(path, kind, options, name=called, like=like)
+        if has_pictures(path):
+            _refuse_pattern(options, f"{path.name}, Parquet files,")
+            pictures = parquet_pictures(path, name or path.resolve().name)
+            return read_hugging_face(pictures, options, like=like)
         reader = read_idx if is_idx_folder(path) else read_folder
         reader = read_cifar if is_cifar_folder(path) else reader
         if reader is not read_folder:
@@ -222,6 +227,8 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         return read_npz(path, options, like=like)
     if like is None and is_corpus(path, options):
         return read_corpus(path, options)
+    if has_pictures(path):
+        return read_hugging_face(parquet_pictures(path, path.stem), options, like=like)
     if suffix in TABLE_SUFFIXES:
         from fitwell.data.table import read_table
 
