@@ -12,6 +12,7 @@ from fitwell.data.types import Data, fingerprint
 from fitwell.errors import SettingError
 from fitwell.recipe import Recipe
 from fitwell.resolve import complete
+from fitwell.spec import Column
 
 Made = tuple[Data, Recipe]
 MODELS = "benchmarks.alarm_models"
@@ -138,19 +139,25 @@ def few(data: Data, recipe: Recipe, random: Generator) -> Made:
 
 
 def memorised(data: Data, recipe: Recipe, random: Generator) -> Made:
-    """Few examples, a wide network, many epochs and nothing that holds it back."""
-    count = max(60, round(len(data) * random.uniform(0.1, 0.2)))
-    less = taken(data, np.sort(random.permutation(len(data))[:count]))
+    """Columns of noise, almost as many as examples, and nothing that holds the network back."""
+    count = min(600, round(len(data) * random.uniform(0.4, 1.0)))
+    noise = random.normal(size=(len(data), count)).astype(np.float32)
+    inputs = np.concatenate([data.inputs, noise], axis=1)
+    columns = (*data.spec.columns, *(Column(f"noise {i + 1}") for i in range(count)))
+    shape = (data.spec.input_shape[0] + count,)
+    more = replace(
+        data,
+        spec=replace(data.spec, columns=columns, input_shape=shape),
+        inputs=inputs,
+        fingerprint=fingerprint(inputs, data.targets),
+    )
     changes = {
-        "train.epochs": 5 * int(recipe["train.epochs"]),  # type: ignore[arg-type]
         "optim.weight_decay": 0.0,
         "model.dropout": 0.0,
         "loss.label_smoothing": 0.0,
-        "model.width": 512,
-        "augment.policy": "none",
         "train.patience": 0,
     }
-    return less, recipe.edit({name: v for name, v in changes.items() if name in recipe})
+    return more, recipe.edit({name: v for name, v in changes.items() if name in recipe})
 
 
 def _told(data: Data, **changes: np.ndarray) -> Data:
@@ -198,7 +205,7 @@ FAULTS: dict[str, Fault] = {
         _any,
         edited(optim__weight_decay=lambda _, random: float(10 ** random.uniform(-0.7, 0.5))),
     ),
-    "learned by heart": Fault(("overfitting",), _mlp, memorised),
+    "learned by heart": Fault(("overfitting",), _table, memorised),
     "flipped labels": Fault(("label_noise",), _classes, flipped, harms=False),
     "rare class": Fault(("class_imbalance",), _classes, rare, harms=False),
     "copies": Fault(("leakage",), _any, copied, harms=False),

@@ -3,7 +3,8 @@
 A run is *healthy* when no remedy of the catalogue helps it: each case (a family on a data set) is
 improved by every remedy there is, but for another family, until a screen over all of them and a
 confirmation of the best two give no `helps`. That is its healthy recipe. Each fresh sample of the data
-that is cross-validated by it is a healthy run, and every finding of it a false alarm.
+that is cross-validated by it is a healthy run, and every finding of it of medium or high confidence a false
+alarm; those of low confidence are counted beside them.
 
 A run is *sick* when a fault of `alarm_faults` was put into it, its severity drawn at random, and, where the
 fault must harm, its score is worse than the healthy runs' by more than they differ: the fault is detected
@@ -223,10 +224,8 @@ def summarise(result: dict[str, Any]) -> None:
         rows = [r for r in result["rows"] if r["stage"] == "healthy" and r["half"] == half]
         if not rows:
             continue
-        told = {
-            name: sum(any(f["name"] == name for f in row["findings"]) for row in rows)
-            for name in RULES
-        }
+        told = {name: sum(is_told(row, name) for row in rows) for name in RULES}
+        remarked = {name: sum(is_told(row, name, "low") for row in rows) for name in RULES}
         assessed = {name: sum(name not in row["not_assessed"] for row in rows) for name in RULES}
         summary[f"healthy runs, {half}"] = {
             "runs": len(rows),
@@ -237,12 +236,21 @@ def summarise(result: dict[str, Any]) -> None:
             ),
         }
         summary[f"false alarms, {half}"] = {
-            name: f"{told[name]} of {assessed[name]}" for name in RULES if assessed[name]
+            name: f"{told[name]} of {assessed[name]}"
+            + f", and {remarked[name]} of low confidence" * bool(remarked[name])
+            for name in RULES
+            if assessed[name]
         }
     named = {name: told_of(result["rows"], name, fault) for name, fault in FAULTS.items()}
     summary["sick, report"] = {name: text for name, text in named.items() if text}
     result["summary"] = {case: figures for case, figures in summary.items() if figures}
     common.save(result)
+
+
+def is_told(row: dict[str, Any], name: str, *confidences: str) -> bool:
+    """Whether a finding is there, of medium or high confidence unless others are asked for."""
+    wanted = confidences or ("medium", "high")
+    return any(f["name"] == name and f["confidence"] in wanted for f in row["findings"])
 
 
 def told_of(rows: list[dict[str, Any]], name: str, fault: Fault) -> str:

@@ -540,3 +540,25 @@ def test_accuracies_in_percent_are_read_as_such() -> None:
             for part in ("train", "validation"):
                 row[part]["accuracy"] *= 100
     assert [finding.sentence for finding in diagnose(runs).findings] == told
+
+
+@pytest.mark.parametrize(
+    ("simple", "level", "said"),
+    [
+        (0.80, "low", "all that so few examples"),
+        (0.95, "high", "a simple model"),
+        (0.6, "high", ""),
+    ],
+)
+def test_overfitting_is_seen_beside_simple_models(simple: float, level: str, said: str) -> None:
+    runs = folds(train=0.99, validation=0.8, rise=0.5)
+    for run, score in zip(runs, (0.79, 0.8, 0.81, 0.8, 0.8), strict=True):
+        run.scores["held_out"] = {"accuracy": score}
+    runs[0].evidence = []
+    alone = RULES["overfitting"](runs)
+    assert isinstance(alone, Finding) and alone.confidence == "high"
+    runs[0].evidence = reference(simple)
+    found = RULES["overfitting"](runs)
+    assert isinstance(found, Finding) and found.confidence == level
+    assert said in found.sentence and bool(said) == (len(found.sentence) > len(alone.sentence))
+    assert found.evidence["of_simple_model"] == simple

@@ -17,6 +17,7 @@ from fitwell.findings.reading import (
     metric_of,
     rounded,
 )
+from fitwell.findings.reference import best_reference
 from fitwell.record import STUDIED, Finding, NotAssessed, Run
 
 _GAP = 0.03  # in a score up to 1
@@ -24,6 +25,12 @@ _RELATIVE_GAP = 0.1  # of the validation score, for errors in the target's own u
 _RISE = 0.1  # of the lowest validation loss
 _FEWEST, _MOST = 20, 20_000  # held-out examples that a comparison takes
 _LEVEL = 0.01
+_STANDING = {
+    "worse": " On held-out examples it reaches {held_out:.4g}, a simple model ({simple_model}) "
+    "{of_simple_model:.4g}.",
+    "alike": " But on held-out examples it reaches {held_out:.4g}, and the best simple model "
+    "({simple_model}) no more, {of_simple_model:.4g}: it may be all that so few examples allow.",
+}
 
 
 def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -36,7 +43,9 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: with 95 % confidence over the runs, the gap between training and validation score at
         the end is above 0.03 (10 % for errors in the target's unit) and the validation loss has
         risen over its smoothed minimum, by 10 % on average; with fewer than 3 runs, by more than
-        two standard errors of the validation part.
+        two standard errors of the validation part. It is of low confidence where the best reference
+        model does as well on held-out examples (by 0.03, 10 % or two standard errors): what so few
+        examples leave to any model is no fault of this one.
     Source: Geman, Bienenstock and Doursat 1992; Prechelt 1998; SageMaker Debugger uses a gap of
         10 % alone, which healthy runs have
     """
@@ -56,6 +65,7 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     if not (gap_low > limit and rise_low > 0 and np.mean(rises) >= _RISE):
         return None
     flags = [gap > limit and rise >= _RISE for gap, rise in zip(gaps, rises, strict=True)]
+    standing, facts = _beside_simple_models(runs, folds, metric, limit)
     kept = median(_kept_gap(run, metric) for run in folds)
     best = median(int(np.argmin(_smooth(epoch_series(run, "validation")))) + 1 for run in folds)
     evidence = rounded(
@@ -69,6 +79,7 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             "validation_loss_rise": median(rises),
             "best_epoch": best,
             "epochs": median(len(run.epochs) for run in folds),
+            **facts,
         }
     )
     unit = "" if is_bounded(metric) else " (share of the validation score)"
@@ -76,12 +87,38 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"At the end the training {metric} is {median(gaps):.3g} better than validation{unit}, and "
         f"the validation loss has risen by {median(rises):.0%} since epoch {best:.0f}."
     )
+    if standing:
+        sentence += _STANDING[standing].format(**evidence)
     settings = (
         *("augment.policy", "optim.weight_decay", "model.dropout", "loss.label_smoothing"),
         "model.width",
     )
     level = confidence(folds, sum(flags), strong=not kept <= limit)
-    return Finding("overfitting", level, evidence, sentence, settings)
+    return Finding(
+        "overfitting", "low" if standing == "alike" else level, evidence, sentence, settings
+    )
+
+
+def _beside_simple_models(
+    runs: Sequence[Run], folds: Sequence[Run], metric: str, limit: float
+) -> tuple[str, dict[str, Any]]:
+    """Whether the network does "worse" on new examples than the best simple model, or "alike"; "" where it
+    does better, or nobody knows. What so few examples leave to any model is no fault of this one."""
+    parts = [next((run.scores[p] for p in STUDIED if p in run.scores), {}) for run in folds]
+    scores = [part[metric] for part in parts if metric in part]
+    named = best_reference(runs, metric)
+    if named is None or len(scores) < 3:
+        return "", {}
+    own = float(np.mean(scores))
+    facts = {
+        "held_out": own,
+        "simple_model": named[0].replace("_", " "),
+        "of_simple_model": named[1],
+    }
+    band = limit if is_bounded(metric) else limit * abs(named[1])
+    band = max(band, 2 * float(np.std(scores, ddof=1)) / len(scores) ** 0.5)
+    lead = float(goodness(metric, own) - goodness(metric, named[1]))
+    return "worse" if lead < -band else "alike" if lead <= band else "", facts
 
 
 def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:

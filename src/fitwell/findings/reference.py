@@ -73,20 +73,13 @@ def short_of_reference(runs: Sequence[Run]) -> "Short | str":
     """The comparison that `underfitting` and `over_regularised` make; a text says what is missing."""
     folds = [run for run in folds_of(runs) if run.epochs or run.scores.get("train")]
     metric = metric_of(folds)
-    rows = [
-        row
-        for row in evidence_of(runs, "reference")
-        if row.get("metric", metric) == metric and row["model"] != "trivial"
-    ]
-    if not rows:
+    named = best_reference(runs, metric)
+    if named is None:
         return "the scores of reference models"
     trained = [_best_train(run, metric) for run in folds]
     if not np.isfinite(trained).any():
         return "the training score of at least one run"
-    names = sorted({row["model"] for row in rows})
-    by_model = {n: median(row["held_out"] for row in rows if row["model"] == n) for n in names}
-    best = max(names, key=lambda name: float(goodness(metric, by_model[name])))
-    reference = by_model[best]
+    best, reference = named
     good = goodness(metric, trained)
     mark = float(goodness(metric, reference))
     margin = _MARGIN if is_bounded(metric) else _MARGIN * abs(mark)
@@ -109,6 +102,19 @@ def short_of_reference(runs: Sequence[Run]) -> "Short | str":
     )
     strong = gap > (0.05 if is_bounded(metric) else 0.1 * abs(mark))
     return Short(folds, flags, bool(high < mark - margin or far), strong, facts, sentence)
+
+
+def best_reference(runs: Sequence[Run], metric: str) -> tuple[str, float] | None:
+    """The simple model that does best on held-out examples, and its score; None where none was trained."""
+    rows = [
+        row
+        for row in evidence_of(runs, "reference")
+        if row.get("metric", metric) == metric and row["model"] != "trivial"
+    ]
+    names = sorted({row["model"] for row in rows})
+    by_model = {n: median(row["held_out"] for row in rows if row["model"] == n) for n in names}
+    best = max(names, key=lambda name: float(goodness(metric, by_model[name])), default=None)
+    return None if best is None else (best, by_model[best])
 
 
 def makes_good(short: "Short | str", rows: Sequence[Row]) -> bool:
