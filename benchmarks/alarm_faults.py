@@ -134,7 +134,7 @@ def constant(data: Data, recipe: Recipe, random: Generator) -> Made:
 
 def few(data: Data, recipe: Recipe, random: Generator) -> Made:
     """Too few examples for anything to be seen."""
-    count = max(int(random.integers(40, 80)), 12 * len(data.spec.classes))
+    count = max(int(random.integers(30, 60)), 6 * len(data.spec.classes))
     return taken(data, np.sort(random.permutation(len(data))[:count])), recipe
 
 

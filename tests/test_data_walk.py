@@ -264,7 +264,10 @@ def test_numbers_that_stand_for_nothing_and_numbers_beyond_all_others() -> None:
     days = np.datetime64("2023-01-01") + random.integers(0, 300, 200)
     late = days.copy()
     late[5] = np.datetime64("2999-12-31")
+    hour = np.datetime64("2023-01-01T00:00") + random.integers(0, 60, 200)
+    hour[9] += np.timedelta64(60, "D")  # all others are of one hour, and yet it is no mistake
     columns = table(missing=missing, far=far, heavy=heavy, ages=ages, days=days, late=late, y=Y)
+    columns |= {"hour": hour.astype(str)}
     pl.DataFrame(columns).write_csv("t.csv")
     found = named("t.csv")
     assert found["number_for_missing"].where == ("missing",)

@@ -529,6 +529,10 @@ def test_a_little_better_than_trivial_beyond_doubt_is_no_sign() -> None:
     assert rule([trivial_run(target, said, "accuracy")]) is None
     apart = random.permutation(said)
     assert isinstance(rule([trivial_run(target, apart, "accuracy")]), Finding)
+    # A better score alone, which chance gives as often.
+    few = np.arange(40) % 2
+    lucky = np.where(np.arange(40) < 22, few, 1 - few)
+    assert isinstance(rule([trivial_run(few, lucky, "accuracy")]), Finding)
 
 
 def test_accuracies_in_percent_are_read_as_such() -> None:
@@ -562,3 +566,29 @@ def test_overfitting_is_seen_beside_simple_models(simple: float, level: str, sai
     assert isinstance(found, Finding) and found.confidence == level
     assert said in found.sentence and bool(said) == (len(found.sentence) > len(alone.sentence))
     assert found.evidence["of_simple_model"] == simple
+
+
+def test_weights_that_a_penalty_took_away_pass_no_gradient_on() -> None:
+    """L1 under plain SGD to the last weight: what vanished is the network, and not a gradient."""
+    runs = folds(train=0.1, validation=0.1)
+    for run in runs:
+        run.recipe = Recipe({**(run.recipe or {}), "optim.l1": 0.01})
+        last = max(row["step"] for row in run.probes if row["kind"] == "step")
+        for row in run.probes:
+            if row["kind"] == "step" and row["step"] >= last / 4:
+                row |= {"weight_rms": 0.0, "grad_rms": 0.0, "update_ratio": None}
+    found = names(runs)
+    assert found and found[0] == "over_regularised" and "vanishing_gradient" not in found
+
+
+def test_a_spread_that_five_folds_may_have_by_chance_is_no_reason_to_say_that_they_cannot_tell() -> (
+    None
+):
+    rule = RULES["cannot_tell"]
+    for width, told in ((0.045, False), (0.07, True)):  # 1.21 of it can be shown, 0.05 is asked for
+        runs = folds()
+        scores = np.array([-1.0, -1.0, 0.0, 1.0, 1.0]) * width + 0.8
+        assert np.isclose(scores.std(ddof=1), width)
+        for run, score in zip(runs, scores, strict=True):
+            run.scores["held_out"] = {"accuracy": float(score)}
+        assert isinstance(rule(runs), Finding) == told

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
 from fitwell.data import steps
-from fitwell.data.dates import ORIGIN
+from fitwell.data.dates import as_text
 from fitwell.data.types import Data
 from fitwell.data.words import words_of
 from fitwell.spec import Column
@@ -106,18 +105,8 @@ def _column(column: Column, values: np.ndarray) -> Range:
     found = _numbers(column.name, values)
     if column.kind != "date" or found.low is None:
         return found
-    low, middle, high = (_day(days) for days in (found.low, found.middle, found.high))
+    low, middle, high = (as_text(float(v or 0)) for v in (found.low, found.middle, found.high))
     return Range(column.name, low, middle, high, found.missing, of=found.of)
-
-
-def _day(days: Any) -> str:
-    """
-    >>> _day(0.0), _day(366.25)
-    ('2000-01-01', '2001-01-01 06:00')
-    """
-    when = ORIGIN + timedelta(days=float(days))
-    when = when.replace(second=0, microsecond=0)
-    return when.isoformat(" ", "minutes") if when.hour or when.minute else when.date().isoformat()
 
 
 def _numbers(name: str, values: np.ndarray, of: int = 0, missing: int | None = None) -> Range:

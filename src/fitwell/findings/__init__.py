@@ -122,6 +122,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "no_better_than_trivial",
     ),
     "over_regularised": (
+        "class_imbalance",
         "dying_relu",
         "cannot_fit_one_batch",
         "underfitting",

@@ -46,9 +46,9 @@ def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     if not short.clear:
         return None
     pulls = [_pull(run) for run in short.folds]
-    # At last both pull alike on what is left of the weights.
+    # At last both pull alike on what is left of the weights, and on none of them nothing does.
     shrunk = [
-        weights_left(run) < COLLAPSED and pull > 0
+        weights_left(run) < COLLAPSED and pull != 0
         for run, pull in zip(short.folds, pulls, strict=True)
     ]
     pulled = [pull > _PULL or gone for pull, gone in zip(pulls, shrunk, strict=True)]

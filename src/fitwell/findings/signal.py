@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fitwell.findings.reading import (
+    COLLAPSED,
     by_layer,
     confidence,
     folds_of,
@@ -14,6 +15,7 @@ from fitwell.findings.reading import (
     median,
     rounded,
     share,
+    weights_left,
 )
 from fitwell.record import Finding, NotAssessed, Row, Run
 
@@ -38,7 +40,7 @@ def vanishing_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: in at least half of the runs: RMS gradient of the first layer below 2 % of the last
         one's, falling towards the input (slope of its logarithm over depth above 0, with 95 %
         confidence over the sampled steps), and the first layer's update below 1e-3 of its norm and
-        below 0.3 of the last layer's.
+        below 0.3 of the last layer's; not where a penalty has taken the weights away.
     Source: Hochreiter 1991; Glorot and Bengio 2010, AISTATS; 2 % calibrated on digits,
         Fashion-MNIST and small tables, where healthy runs lie above 15 %, sick ones below 0.4 %
     """
@@ -57,7 +59,9 @@ def vanishing_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         slope = _slope_by_depth(run)
         low, _ = mean_interval(slope)
         still = first < _SMALL_UPDATE and first < 0.3 * last
-        flags.append(bool(ratio < _VANISHED and low > 0 and still))
+        # Where a penalty has taken the weights away, nothing is left to pass a gradient on.
+        gone = weights_left(run) < COLLAPSED
+        flags.append(bool(ratio < _VANISHED and low > 0 and still and not gone))
         ratios.append(ratio)
         firsts.append(first)
         lasts.append(last)

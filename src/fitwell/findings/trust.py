@@ -39,6 +39,7 @@ _EVALUATED = 2.0  # loss in evaluation over that of training steps, on training 
 _NOTABLE = 0.05  # of the first loss that the difference must be
 _ASKED = 0.05  # what the folds should be able to show, where nothing else was asked for
 _REPEATS = 3  # of a confirmation
+_SURE = 0.9
 
 
 def leakage(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -196,9 +197,9 @@ def cannot_tell(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Symptom: every remedy ends in "no evidence".
     Mechanism: the interval of a paired difference shrinks with the number of folds and repeats, and not
         below what the folds' overlap leaves.
-    Threshold: the half-width of the corrected resampled t interval of 3 repeats, at the spread of the
-        folds' scores, above `score.min_effect` where that was set, else above 0.05 (5 % of the mean for
-        errors).
+    Threshold: the half-width of the corrected resampled t interval of 3 repeats above `score.min_effect`
+        where that was set, else above 0.05 (5 % of the mean for errors), at the least spread of the folds'
+        scores that can be meant with 90 % confidence (so few tell their own spread badly, too).
     Source: Nadeau and Bengio 2003, Machine Learning 52
     """
     folds = [run for run in folds_of(runs) if run.fold is not None and "held_out" in run.scores]
@@ -213,7 +214,7 @@ def cannot_tell(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     wanted = recipe.get("score.min_effect") if recipe is not None else None
     usual = _ASKED if is_bounded(metric) else _ASKED * abs(float(scores.mean()))
     asked = float(wanted) if isinstance(wanted, int | float) and wanted > usual else usual
-    if not reach > asked:
+    if not reach * _least_spread(len(scores)) > asked:
         return None
     evidence = rounded(
         {
@@ -229,6 +230,17 @@ def cannot_tell(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"told from chance; {asked:.2g} was asked for."
     )
     return Finding("cannot_tell", "medium", evidence, sentence, ("data.folds", "score.min_effect"))
+
+
+def _least_spread(count: int) -> float:
+    """Lower 90 % bound of a standard deviation, over that of so many normal values.
+
+    >>> round(_least_spread(5), 3), round(_least_spread(15), 3)
+    (0.717, 0.815)
+    """
+    from scipy import stats
+
+    return math.sqrt((count - 1) / float(stats.chi2.ppf(_SURE, count - 1)))
 
 
 def _evaluated(run: Run) -> float:

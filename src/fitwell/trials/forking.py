@@ -42,10 +42,7 @@ def forked(threads: int, log: int) -> "Forked | None":
             if key not in _leads:
                 _leads[key] = Lead(given)
             lead = _leads[key]
-            if lead is None or lead.process.poll() is not None:
-                _leads[key] = None
-                return None
-            return lead.fork(given, log)
+            return None if lead is None else lead.fork(given, log)
         except OSError:
             _leads[key] = None
             return None
