@@ -333,3 +333,23 @@ def test_inputs_that_the_model_scales_itself_are_not_unscaled(
         for rows in torch.arange(600).split(60):
             watch.step(one_step(model, optimizer, x[rows] * 255, y[rows]))
     assert ("unscaled_inputs" in names(watch.diagnose(show=False))) == told
+
+
+@pytest.mark.parametrize(("rate", "told"), [(0.01, False), (0.1, True)])
+def test_a_first_step_larger_than_the_weights(rate: float, told: bool) -> None:
+    """Adam's first step is the rate itself; units that die of it are its effect."""
+    x, y = digits()
+    torch.manual_seed(0)
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+    with fw.watch(model, optimizer) as watch:
+        for step in range(200):
+            rows = slice(step * 32 % 1400, step * 32 % 1400 + 32)
+            loss = F.cross_entropy(model(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            watch.step(loss)
+    found = watch.diagnose(show=False).findings
+    assert bool(found and found[0].name == "lr_too_high") == told
+    assert not told or "larger than the weights" in found[0].sentence

@@ -16,9 +16,11 @@ from fitwell.record import Run
 LEARNED = 0.02  # of the first loss that must be gained to speak of a fall
 LATE = 0.35  # share of the training until half of the fall; healthy runs reach 0.2
 BURST_SIGN = "the loss leapt up at the first steps"
+STEP_SIGN = "the first step was larger than the weights, and the loss leapt up"
 _LOST = 0.3  # share of what was gained that the loss gave back; healthy runs reach 0.18
 _SPIKE = 3.0  # loss over the first losses, for at least three of five steps
 _BURST = 100.0  # first losses over the first
+_LEAPT = 1.5  # likewise, where the first step was larger than the weights
 _RESTING = 0.02  # of its whole fall
 _LARGE_UPDATE = 0.1  # of a layer's norm a step
 
@@ -36,6 +38,8 @@ def how_it_broke(run: Run) -> str:
         return ""
     if np.max(known[1:5]) > _BURST * abs(known[0]):
         return BURST_SIGN
+    if first_update(run) > 1 and np.max(known[1:5]) > _LEAPT * abs(known[0]):
+        return STEP_SIGN
     first = float(np.median(known[:5]))
     blocks = block_medians(known)
     best = np.minimum.accumulate(blocks)[:-1]
@@ -71,6 +75,12 @@ def _most_dead(run: Run) -> float:
 def median_update(run: Run) -> float:
     """Median over layers of the real update a step, relative to the weights."""
     return median(layer_medians(run, "update_ratio").values())
+
+
+def first_update(run: Run) -> float:
+    """The same of the very first step, where it was measured."""
+    rows = [r for r in run.probes if r.get("kind") == "step" and r.get("step") == 0]
+    return median(r["update_ratio"] for r in rows if r.get("update_ratio") is not None)
 
 
 def share_left(run: Run) -> float:

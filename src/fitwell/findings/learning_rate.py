@@ -7,6 +7,7 @@ import numpy as np
 from fitwell.findings.curves import (
     BURST_SIGN,
     LATE,
+    STEP_SIGN,
     at_rest,
     half_fall,
     how_it_broke,
@@ -39,8 +40,9 @@ def lr_too_high(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Mechanism: a step beyond 2 / curvature overshoots further each time; ReLU units are thrown to
         where they never fire again.
     Threshold: in at least 2/3 of the runs: not-a-number; 30 % of the gain lost again (median of
-        5 % of the steps); three times the first loss; or steps of more than 0.1 of the weights'
-        norm in the median layer. Or optim.lr above the rate at which the range test broke (half
+        5 % of the steps); three times the first loss; steps of more than 0.1 of the weights' norm in the
+        median layer; or a first step larger than the weights, and half the first loss more after it. Or
+        optim.lr above the rate at which the range test broke (half
         of it where a run broke).
     Source: Smith 2017, WACV; 0.1 as in DeepLocalize; 30 % calibrated on digits and Fashion-MNIST,
         where healthy runs lose at most 18 %
@@ -76,7 +78,7 @@ def lr_too_high(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         sentence = (
             f"The learning rate {rate:.3g} lies above {limit:.3g}, where the range test broke."
         )
-    strong = any(collapsed) or BURST_SIGN in signs
+    strong = any(collapsed) or bool({BURST_SIGN, STEP_SIGN} & set(signs))
     level = confidence(folds, sum(broken), strong=strong) if enough else "low"
     if beyond and sum(broken) and level == "low":
         level = "medium"
