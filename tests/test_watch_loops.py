@@ -353,3 +353,26 @@ def test_a_first_step_larger_than_the_weights(rate: float, told: bool) -> None:
     found = watch.diagnose(show=False).findings
     assert bool(found and found[0].name == "lr_too_high") == told
     assert not told or "larger than the weights" in found[0].sentence
+
+
+@pytest.mark.parametrize(("dropped", "told"), [(0.5, False), (0.9, True)])
+def test_dropout_that_leaves_too_little(dropped: float, told: bool) -> None:
+    x, y = digits()
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Linear(64, 64), nn.ReLU(), nn.Dropout(dropped)),
+        *(nn.Linear(64, 64), nn.ReLU(), nn.Dropout(dropped)),
+        nn.Linear(64, 10),
+    )
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(12):
+            for rows in torch.randperm(1500).split(50):
+                loss = F.cross_entropy(model(x[rows]), y[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                watch.step(loss)
+            watch.epoch()
+    found = watch.diagnose(show=False).findings
+    assert bool(found and found[0].name == "over_regularised") == told

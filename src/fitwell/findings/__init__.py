@@ -124,6 +124,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "over_regularised": (
         "class_imbalance",
         "dying_relu",
+        "stopped_too_early",
         "cannot_fit_one_batch",
         "underfitting",
         "no_better_than_trivial",

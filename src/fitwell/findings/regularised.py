@@ -17,10 +17,11 @@ from fitwell.findings.reading import (
     weights_left,
 )
 from fitwell.findings.reference import makes_good, short_of_reference
-from fitwell.record import Finding, NotAssessed, Run
+from fitwell.record import Finding, NotAssessed, Row, Run
 from fitwell.restraints import restraints
 
 _PULL = 1.0  # of the penalty's gradient over the data's
+_LEFT = 0.5  # of what is fitted: so much dropout must leave to a network that trains
 _NONE = 0.1  # below it a layer of a watched loop is taken to have no penalty: chance gives as much
 # Decoupled decay pulls beside the gradient, not through it: there the step itself is compared with.
 _DECOUPLED = frozenset({"adamw"})
@@ -37,7 +38,8 @@ def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         second half of the measured steps, or a tenth of the weights' size is left at the end; or a run
         again without any of it (experiment "unrestrained") makes good half of what is missing. Of a loop
         that was watched, and without reference models: less than 0.9 of what there is to fit in the kept
-        examples is fitted; its dropout is not seen.
+        examples is fitted, and penalties pull so hard, or in training mode, with dropout, less than half of
+        that.
     Source: Krogh and Hertz 1991, NeurIPS; Goodfellow, Bengio and Courville 2016, chapter 7
     """
     short = short_of_reference(runs)
@@ -95,7 +97,10 @@ def _has_others(folds: Sequence[Run]) -> bool:
 def _watched(runs: Sequence[Run]) -> Finding | None:
     """Of loops that were watched, whose fit of the kept examples stands for that of the training part."""
     folds = folds_of(runs)
-    fits = [row["fit"] for row in evidence_of(runs, "sample")]
+    rows = evidence_of(runs, "sample")
+    fits = [row["fit"] for row in rows]
+    if (found := _dropped(runs, rows)) is not None:
+        return found
     pulls = [_pull(run) for run in folds]
     pulled = [pull > _PULL for pull in pulls]
     if not fits or median(fits) >= FITTED or share(pulled) < 0.5:
@@ -116,6 +121,21 @@ def _watched(runs: Sequence[Run]) -> Finding | None:
     return Finding(
         "over_regularised", level, evidence, sentence, ("optim.weight_decay", "optim.l1")
     )
+
+
+def _dropped(runs: Sequence[Run], rows: Sequence[Row]) -> Finding | None:
+    """Of the kept examples hardly anything is left to a network that trains: dropout takes it away."""
+    fit = median(row["fit"] for row in rows)
+    training = median(row["fit_training"] for row in rows if row.get("fit_training") is not None)
+    if not (_LEFT * FITTED < fit < FITTED and training < _LEFT * fit):
+        return None
+    evidence = {"runs": len(folds_of(runs)), "fit": fit, "fit_in_training": training}
+    sentence = (
+        f"Of what there is to fit in the training examples {fit:.0%} is fitted, and in training mode, with "
+        f"what it drops at random, {max(training, 0):.0%}."
+    )
+    level = confidence(folds_of(runs), len(rows))
+    return Finding("over_regularised", level, rounded(evidence), sentence, ("model.dropout",))
 
 
 def _pull(run: Run) -> float:

@@ -116,7 +116,7 @@ ADVICE: dict[str, str] = {
         "Look at the batch's inputs and targets as the network gets them, and at its head and loss."
     ),
     "linear_network": "Put an activation, such as ReLU, between each two layers.",
-    "over_regularised": "Lower the weight decay or the L1 penalty.",
+    "over_regularised": "Lower the weight decay, the L1 penalty or the share that is dropped.",
     "underfitting": "Use a wider, deeper or other network, or regularise less.",
     "overfitting": "Get more examples, augment them, or regularise more.",
     "class_imbalance": (
