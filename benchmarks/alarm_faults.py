@@ -113,7 +113,7 @@ def rare(data: Data, recipe: Recipe, random: Generator) -> Made:
     own = np.flatnonzero(data.targets == chosen)
     kept = random.permutation(own)[: max(8, round(len(own) * random.uniform(0.05, 0.12)))]
     rows = np.sort(np.concatenate([np.flatnonzero(data.targets != chosen), kept]))
-    return taken(data, rows), recipe
+    return taken(data, rows), recipe.edit({"score.name": "balanced_accuracy"})
 
 
 def copied(data: Data, recipe: Recipe, random: Generator) -> Made:
@@ -135,7 +135,9 @@ def constant(data: Data, recipe: Recipe, random: Generator) -> Made:
 def few(data: Data, recipe: Recipe, random: Generator) -> Made:
     """Too few examples for anything to be seen."""
     count = max(int(random.integers(30, 60)), 6 * len(data.spec.classes))
-    return taken(data, np.sort(random.permutation(len(data))[:count])), recipe
+    batch = min(int(recipe["train.batch_size"]), count // 2)  # type: ignore[arg-type]
+    kept = np.sort(random.permutation(len(data))[:count])
+    return taken(data, kept), recipe.edit({"train.batch_size": batch})
 
 
 def memorised(data: Data, recipe: Recipe, random: Generator) -> Made:
@@ -207,7 +209,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "learned by heart": Fault(("overfitting",), _table, memorised),
     "flipped labels": Fault(("label_noise",), _classes, flipped, harms=False),
-    "rare class": Fault(("class_imbalance",), _classes, rare, harms=False),
+    "rare class": Fault(("class_imbalance",), _classes, rare),
     "copies": Fault(("leakage",), _any, copied, harms=False),
     "constant target": Fault(("bad_target",), _numbers, constant, harms=False),
     "shuffled targets": Fault(("no_better_than_trivial",), _any, shuffled),
@@ -219,7 +221,7 @@ FAULTS: dict[str, Fault] = {
         ("unreachable_targets",), _both(_mlp, _numbers), built("sigmoid_head")
     ),
     "body detached": Fault(("no_gradient",), _mlp, built("detached")),
-    "dead units": Fault(("dying_relu",), _mlp, built("dead_units")),
+    "dead units": Fault(("dying_relu", "bad_init"), _mlp, built("dead_units")),
     "saturated units": Fault(("saturated_activation",), _mlp, built("saturated_units")),
     "one number": Fault(
         ("cannot_fit_one_batch", "underfitting"), _both(_mlp, _classes), built("one_number")

@@ -377,3 +377,11 @@ def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:
         fw.diagnose(tmp_path / "run", measure=True)
     with pytest.raises(FolderError, match="has no recipe"):
         fw.diagnose(Run(steps=[{"step": 0, "loss": 1.0}]), measure=True)
+
+
+def test_what_eight_steps_lack_is_not_looked_for_in_sixteen() -> None:
+    settings = {"data.limit": 400, "train.epochs": 1, "data.folds": 3}
+    run = fw.cv("digits", model="lenet", settings=settings, examples=False)
+    found = fw.diagnose(run, measure=True)
+    assert found.findings[0].name == "stopped_too_early"
+    assert found.findings[0].evidence["train_longer"] > 0.9

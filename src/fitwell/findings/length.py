@@ -37,7 +37,7 @@ def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         95 %) and that third brought 8 % of the whole fall. Of fewer than 8 epochs the loss of the steps is
         read so, where the learning rate had not begun to fall: the second half of at least 40, and 12 %. Or
         the training score is below the reference models' (as for underfitting), and a run again of twice
-        the epochs (experiment "longer") makes good half of what is missing.
+        the epochs, and of 300 steps (experiment "longer"), makes good half of what is missing.
     Source: Prechelt 1998, Early stopping, but when?; cut-offs calibrated on digits and
         Fashion-MNIST, where healthy runs are half down after 5 to 20 %
     """

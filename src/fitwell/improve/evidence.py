@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 REFERENCE_FOLDS = 1  # a reference costs a second or two a fold, and varies less than a network
 RANGE_STEPS = 100
+_STEPS = 300  # at least, in which a run again may learn what it had no time for
 MOST_PLACES = 20  # of a problem that are kept
 OF_DATA = ("check", "copies", "reference", "domain")  # experiments that serve every round
 BATCH = 32  # examples that must be learned by heart
@@ -40,7 +41,7 @@ def gather(
     """Evidence rows for a recipe: a check of the data, what the runs owe to copies in it, reference
     models, a classifier of the parts, learning-rate range test; where it fits even its training examples
     poorly, whether it can learn one batch by heart, and how well it fits them without what holds it back
-    and in twice the epochs.
+    and in twice the epochs, or in those of 300 steps where that is more.
 
     Args:
         runs: the trials of the recipe.
@@ -93,9 +94,13 @@ def gather(
                 lr = float(recipe["optim.lr"])  # type: ignore[arg-type]
                 rows += one_batch(start, lr=lr)
             epochs = int(recipe["train.epochs"])  # type: ignore[arg-type]
+            batches = math.ceil(len(parts.train) / int(recipe["train.batch_size"]))  # type: ignore[arg-type]
+            longer = max(2 * epochs, math.ceil(_STEPS / batches))
+            if longer / epochs * runs[0].seconds > seconds:
+                longer = 2 * epochs
             for name, edit, times in (
                 ("unrestrained", restraints(recipe), 1),
-                ("longer", {"train.epochs": 2 * epochs}, 2),
+                ("longer", {"train.epochs": longer}, longer / epochs),
             ):
                 if name not in have and poor and times * runs[0].seconds <= seconds:
                     rows += again(name, edit, data, recipe, runs, threads)
