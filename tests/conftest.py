@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from fitwell.data import read
+from fitwell.data.types import Data
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -12,3 +15,9 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the folder shared/data beside the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def wine() -> Data:
+    """A small table that comes with scikit-learn: 178 rows, three classes."""
+    return read("wine", {})

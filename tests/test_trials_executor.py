@@ -45,18 +45,13 @@ def slow(spec):
 
 
 @pytest.fixture(scope="module")
-def data() -> Data:
-    return read("wine", {})
+def recipe(wine: Data) -> Recipe:
+    return complete({"source": "wine", "model.name": "linear", "train.epochs": 1}, wine.spec)
 
 
 @pytest.fixture(scope="module")
-def recipe(data: Data) -> Recipe:
-    return complete({"source": "wine", "model.name": "linear", "train.epochs": 1}, data.spec)
-
-
-@pytest.fixture(scope="module")
-def executor(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor]:
-    with LocalExecutor(data, tmp_path_factory.mktemp("out"), workers=2, threads=1) as executor:
+def executor(wine: Data, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor]:
+    with LocalExecutor(wine, tmp_path_factory.mktemp("out"), workers=2, threads=1) as executor:
         yield executor
 
 
@@ -67,24 +62,24 @@ def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FITWELL_TRUST", "crashing_nets,made_in_this_process")
 
 
-def test_handed_over_data_is_the_same(data: Data, tmp_path: Path) -> None:
-    write_data(data, tmp_path)
+def test_handed_over_data_is_the_same(wine: Data, tmp_path: Path) -> None:
+    write_data(wine, tmp_path)
     again = read_data(tmp_path)
     for name in ("inputs", "targets", "keys", "part"):
-        assert np.array_equal(getattr(again, name), getattr(data, name), equal_nan=name == "inputs")
-    assert again.spec == data.spec and again.fingerprint == data.fingerprint
+        assert np.array_equal(getattr(again, name), getattr(wine, name), equal_nan=name == "inputs")
+    assert again.spec == wine.spec and again.fingerprint == wine.fingerprint
 
 
 def test_workers_give_what_this_process_gives(
-    data: Data, recipe: Recipe, executor: LocalExecutor, tmp_path: Path
+    wine: Data, recipe: Recipe, executor: LocalExecutor, tmp_path: Path
 ) -> None:
-    there = cross_validate(data, recipe, executor)
-    here = cross_validate(data, recipe, LocalExecutor(data, tmp_path, threads=1, in_process=True))
+    there = cross_validate(wine, recipe, executor)
+    here = cross_validate(wine, recipe, LocalExecutor(wine, tmp_path, threads=1, in_process=True))
     assert [r.fold for r in there] == [0, 1, 2, 3, 4]
     assert [r.scores for r in there] == [r.scores for r in here]
     assert [r.steps for r in there] == [r.steps for r in here]
     covered = np.concatenate([r.predictions["held_out"].index for r in there])
-    assert len(covered) == len(set(covered.tolist())) > 0.85 * len(data)
+    assert len(covered) == len(set(covered.tolist())) > 0.85 * len(wine)
     table = summary(there)
     scores = [f["validation"]["accuracy"] for f in table["folds"]]
     assert table["mean"]["validation"]["accuracy"] == pytest.approx(np.mean(scores))
@@ -108,7 +103,7 @@ def test_finished_trials_are_reused_and_others_are_not(
 
 
 def test_a_trial_that_fails_is_a_failed_run(
-    data: Data, recipe: Recipe, executor: LocalExecutor
+    wine: Data, recipe: Recipe, executor: LocalExecutor
 ) -> None:
     task = Task(recipe.edit({"train.batch_size": 100_000}), variant="too large")
     (run,) = executor.run([task])
@@ -117,22 +112,22 @@ def test_a_trial_that_fails_is_a_failed_run(
 
 
 def test_a_worker_that_dies_is_replaced_and_its_trial_repeated(
-    data: Data, nets: None, tmp_path: Path
+    wine: Data, nets: None, tmp_path: Path
 ) -> None:
     settings = {"model.name": "crashing_nets:once", "model.marker": str(tmp_path / "marker")}
-    recipe = complete({"train.epochs": 1, **settings}, data.spec)
-    with LocalExecutor(data, tmp_path / "out", workers=1) as executor:
-        runs = cross_validate(data, recipe, executor)
+    recipe = complete({"train.epochs": 1, **settings}, wine.spec)
+    with LocalExecutor(wine, tmp_path / "out", workers=1) as executor:
+        runs = cross_validate(wine, recipe, executor)
     assert (tmp_path / "marker").exists()
     assert [r.status for r in runs] == ["done"] * 5
 
 
 def test_a_trial_that_kills_its_worker_twice_fails_alone(
-    data: Data, recipe: Recipe, nets: None, tmp_path: Path
+    wine: Data, recipe: Recipe, nets: None, tmp_path: Path
 ) -> None:
-    deadly = complete({"train.epochs": 1, "model.name": "crashing_nets:always"}, data.spec)
+    deadly = complete({"train.epochs": 1, "model.name": "crashing_nets:always"}, wine.spec)
     tasks = [Task(deadly, variant="deadly"), Task(recipe, variant="good")]
-    with LocalExecutor(data, tmp_path / "out", workers=1) as executor:
+    with LocalExecutor(wine, tmp_path / "out", workers=1) as executor:
         bad, good = executor.run(tasks)
         pids = [w.process.pid for w in executor._pool]
         # Taken up again, it is tried again: the machine may have been short of memory.
@@ -143,7 +138,7 @@ def test_a_trial_that_kills_its_worker_twice_fails_alone(
 
 
 def test_a_model_that_workers_cannot_import_runs_here_with_one_warning(
-    data: Data, nets: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wine: Data, nets: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import types
 
@@ -155,19 +150,19 @@ def test_a_model_that_workers_cannot_import_runs_here_with_one_warning(
     module = types.ModuleType("made_in_this_process")
     module.net = net  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "made_in_this_process", module)
-    recipe = complete({"train.epochs": 1, "model.name": "made_in_this_process:net"}, data.spec)
-    with LocalExecutor(data, tmp_path / "out", workers=2) as executor:
+    recipe = complete({"train.epochs": 1, "model.name": "made_in_this_process:net"}, wine.spec)
+    with LocalExecutor(wine, tmp_path / "out", workers=2) as executor:
         with pytest.warns(UserWarning, match="in this process") as warned:
-            runs = cross_validate(data, recipe, executor)
-            cross_validate(data, recipe, executor, repeat=1)
+            runs = cross_validate(wine, recipe, executor)
+            cross_validate(wine, recipe, executor, repeat=1)
     assert len(warned) == 1
     assert [r.status for r in runs] == ["done"] * 5
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="interrupts itself by an alarm")
-def test_ctrl_c_stops_the_workers(data: Data, nets: None, tmp_path: Path) -> None:
-    recipe = complete({"train.epochs": 1, "model.name": "crashing_nets:slow"}, data.spec)
-    executor = LocalExecutor(data, tmp_path / "out", workers=1)
+def test_ctrl_c_stops_the_workers(wine: Data, nets: None, tmp_path: Path) -> None:
+    recipe = complete({"train.epochs": 1, "model.name": "crashing_nets:slow"}, wine.spec)
+    executor = LocalExecutor(wine, tmp_path / "out", workers=1)
     pids = [w.process.pid for w in executor._pool]
 
     def interrupt(*_: object) -> None:
@@ -192,11 +187,11 @@ from fitwell.trials.crossval import cross_validate
 from fitwell.trials.executor import LocalExecutor
 
 print("started")
-data = read("wine", {})
-recipe = complete({"model.name": MODEL, "train.epochs": 1}, data.spec)
-executor = LocalExecutor(data, Path("out"), workers=2)
+wine = read("wine", {})
+recipe = complete({"model.name": MODEL, "train.epochs": 1}, wine.spec)
+executor = LocalExecutor(wine, Path("out"), workers=2)
 print("workers", *[w.process.pid for w in executor._pool], flush=True)
-runs = cross_validate(data, recipe, executor)
+runs = cross_validate(wine, recipe, executor)
 print("statuses", *[r.status for r in runs])
 """
 
@@ -241,9 +236,9 @@ def test_workers_of_a_killed_parent_end(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_not_taken_for_a_failed_trial(
-    data: Data, recipe: Recipe, tmp_path: Path
+    wine: Data, recipe: Recipe, tmp_path: Path
 ) -> None:
-    with LocalExecutor(data, tmp_path, workers=1, threads=1) as executor:
+    with LocalExecutor(wine, tmp_path, workers=1, threads=1) as executor:
         (tmp_path / "trials").write_text("in the way")
         with pytest.raises(FolderError, match="could not be written"):
             executor.run([Task(recipe)])
@@ -251,21 +246,21 @@ def test_a_full_disk_is_not_taken_for_a_failed_trial(
 
 
 def test_both_arms_of_a_pair_compute_in_the_precision_of_the_baseline(tmp_path: Path) -> None:
-    data = read("digits", {"limit": 200})
+    wine = read("digits", {"limit": 200})
     settings = {"source": "digits", "data.limit": 200, "train.epochs": 1}
     for given, used in (("", "float32"), ("bfloat16", "bfloat16")):
-        task = Task(complete(settings, data.spec), precision=given, variant=f"arm {given}")
-        run = run_trial(data, task, tmp_path / f"arm{given}", threads=1)
+        task = Task(complete(settings, wine.spec), precision=given, variant=f"arm {given}")
+        run = run_trial(wine, task, tmp_path / f"arm{given}", threads=1)
         assert run.environment["precision"] == used
         assert run.recipe is not None and run.recipe["train.precision"] == "auto"
 
 
 def test_a_final_model_trains_on_all_but_the_test_part(tmp_path: Path) -> None:
-    data = read("wine", {})
-    recipe = complete({"source": "wine", "train.epochs": 1, "model.name": "linear"}, data.spec)
-    run = run_trial(data, Task(recipe, kind="final"), tmp_path / "final", threads=1)
+    wine = read("wine", {})
+    recipe = complete({"source": "wine", "train.epochs": 1, "model.name": "linear"}, wine.spec)
+    run = run_trial(wine, Task(recipe, kind="final"), tmp_path / "final", threads=1)
     tested = len(run.predictions["test"].target)
-    assert run.epochs[0]["examples"] == len(data) - tested and "validation" not in run.scores
+    assert run.epochs[0]["examples"] == len(wine) - tested and "validation" not in run.scores
 
 
 def test_spread_of_a_single_fold_is_not_zero() -> None:

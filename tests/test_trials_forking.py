@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from processes import left_of
 
-from fitwell.data import read
 from fitwell.data.types import Data
 from fitwell.recipe import Recipe
 from fitwell.resolve import complete
@@ -49,19 +48,14 @@ def _leads_of_its_own() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def data() -> Data:
-    return read("wine", {})
+def recipe(wine: Data) -> Recipe:
+    return complete({"source": "wine", "model.name": "linear", "train.epochs": 1}, wine.spec)
 
 
-@pytest.fixture(scope="module")
-def recipe(data: Data) -> Recipe:
-    return complete({"source": "wine", "model.name": "linear", "train.epochs": 1}, data.spec)
-
-
-def told(data: Data, folder: Path) -> dict[str, object]:
+def told(wine: Data, folder: Path) -> dict[str, object]:
     settings = {"model.name": "telling_nets:net", "model.marker": str(folder / "told.json")}
-    recipe = complete({"train.epochs": 1, **settings}, data.spec)
-    with LocalExecutor(data, folder / "out", workers=1, threads=1) as executor:
+    recipe = complete({"train.epochs": 1, **settings}, wine.spec)
+    with LocalExecutor(wine, folder / "out", workers=1, threads=1) as executor:
         assert isinstance(executor._pool[0].process, Forked)
         (run,) = executor.run([Task(recipe, 0)])
     assert run.status == "done"
@@ -69,7 +63,7 @@ def told(data: Data, folder: Path) -> dict[str, object]:
 
 
 def test_a_worker_has_the_environment_path_and_folder_of_its_moment(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wine: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FITWELL_TRUST", "telling_nets")
     parents = set()
@@ -82,7 +76,7 @@ def test_a_worker_has_the_environment_path_and_folder_of_its_moment(
             patch.setenv("FITWELL_TOLD", word)
             patch.chdir(folder)
             patch.delitem(sys.modules, "telling_nets", raising=False)
-            found = told(data, folder)
+            found = told(wine, folder)
         assert found["folder"] == str(folder) and found["path"] == str(folder)
         assert found["word"] == word and found["threads"] == 1 and not found["forked_badly"]
         parents.add(found["parent"])
@@ -90,42 +84,42 @@ def test_a_worker_has_the_environment_path_and_folder_of_its_moment(
 
 
 def test_another_variable_that_libraries_read_early_is_another_lead(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wine: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for value in ("1", "2"):
         monkeypatch.setenv("TORCH_FITWELL_TEST", value)
-        LocalExecutor(data, tmp_path, workers=1, threads=1).close()
-    LocalExecutor(data, tmp_path, workers=1, threads=2).close()
+        LocalExecutor(wine, tmp_path, workers=1, threads=1).close()
+    LocalExecutor(wine, tmp_path, workers=1, threads=2).close()
     assert len(forking._leads) == 3
 
 
 def test_without_a_lead_workers_start_by_themselves(
-    data: Data, recipe: Recipe, tmp_path: Path
+    wine: Data, recipe: Recipe, tmp_path: Path
 ) -> None:
-    with LocalExecutor(data, tmp_path / "a", workers=2, threads=1) as executor:
-        first = cross_validate(data, recipe, executor)
+    with LocalExecutor(wine, tmp_path / "a", workers=2, threads=1) as executor:
+        first = cross_validate(wine, recipe, executor)
         (lead,) = forking._leads.values()
         assert lead is not None
         pids = [worker.process.pid for worker in executor._pool]
         lead.process.kill()
         lead.process.wait()
-        again = cross_validate(data, recipe, executor, repeat=1)  # its workers are still there
+        again = cross_validate(wine, recipe, executor, repeat=1)  # its workers are still there
     assert [run.status for run in [*first, *again]] == ["done"] * 10
     assert not left_of(pids)
-    with LocalExecutor(data, tmp_path / "b", workers=1, threads=1) as executor:
+    with LocalExecutor(wine, tmp_path / "b", workers=1, threads=1) as executor:
         assert not isinstance(executor._pool[0].process, Forked)
-        runs = cross_validate(data, recipe, executor)
+        runs = cross_validate(wine, recipe, executor)
     assert [run.scores for run in runs] == [run.scores for run in first]
 
 
 def test_how_a_forked_worker_ended_is_told(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wine: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "telling_nets.py").write_text(TELLING)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("FITWELL_TRUST", "telling_nets")
-    deadly = complete({"train.epochs": 1, "model.name": "telling_nets:killed"}, data.spec)
-    with LocalExecutor(data, tmp_path / "out", workers=1, threads=1) as executor:
+    deadly = complete({"train.epochs": 1, "model.name": "telling_nets:killed"}, wine.spec)
+    with LocalExecutor(wine, tmp_path / "out", workers=1, threads=1) as executor:
         (run,) = executor.run([Task(deadly)])
     assert run.status == "failed" and "killed by signal 9" in run.failure
 
