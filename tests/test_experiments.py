@@ -33,6 +33,7 @@ from fitwell.improve.state import rows_of_round
 from fitwell.recipe import Recipe
 from fitwell.record import Finding, Predictions, Run
 from fitwell.resolve import complete
+from fitwell.train import train_once
 
 RATES = np.geomspace(1e-5, 10, 100)
 
@@ -287,6 +288,22 @@ def test_a_training_for_evidence_is_left_out_where_it_fails_or_takes_too_long() 
     for seconds, told in ((10.0, True), (9.0, False)):
         rows = gather(data, recipe, [run], repeat=0, seed=0, seconds=seconds)
         assert any(row["experiment"] == "longer" for row in rows) == told
+
+
+def test_few_steps_are_tried_again_and_read_on_examples_that_neither_saw() -> None:
+    data = read("digits", {"limit": 300})
+    base = {"source": "digits", "model.name": "linear", "data.limit": 300, "train.batch_size": 16}
+    for epochs, told in ((3, True), (40, False)):  # of 12 steps: 36 and 480
+        recipe = complete({**base, "train.epochs": epochs}, data.spec)
+        rows = fold_rows(data, recipe.section("data"), fold=0, repeat=0, seed=0)
+        run = train_once(data, rows, recipe, fold=0)
+        found = gather(data, recipe, [run], repeat=0, seed=0, have=("reference", "check"))
+        assert any(row["experiment"] == "longer" for row in found) == told
+        if told:
+            [row] = [row for row in found if row["experiment"] == "longer"]
+            assert row["loss"] == pytest.approx(np.mean(run.predictions["held_out"].loss))
+            assert row["fall_low"] < row["loss"] - row["loss_again"] < row["loss"]
+            assert row["fall_low"] > 0.1 * row["loss"]
 
 
 def test_what_is_of_the_data_serves_every_round() -> None:

@@ -326,6 +326,18 @@ def test_what_twice_the_epochs_fit_far_better_was_stopped_too_early() -> None:
     assert rule(with_rows(folds(), run_again("longer", 0.9, "train.epochs"))) is None  # it fits
 
 
+def test_what_new_examples_gain_by_more_steps_was_stopped_too_early() -> None:
+    """Few steps, at the level of the simple models: nothing but a run again can tell."""
+    rule = RULES["stopped_too_early"]
+    row = {**run_again("longer", 0.9, "train.epochs"), "loss": 0.5, "loss_again": 0.3}
+    found = rule(with_rows(folds(), {**row, "fall_low": 0.1}))
+    assert isinstance(found, Finding) and found.confidence == "high"
+    assert "40 epochs bring the training accuracy from 0.8 to 0.9" in found.sentence
+    assert rule(with_rows(folds(), {**row, "fall_low": 0.04})) is None  # less than a tenth, perhaps
+    same = {**row, "train_again": 0.805, "fall_low": 0.1}
+    assert rule(with_rows(folds(), same)) is None
+
+
 def test_a_poor_fit_without_penalties_is_not_over_regularised() -> None:
     rule, sick = RULES["over_regularised"], {"train": 0.8, "validation": 0.79, "end": 0.6}
     assert rule(folds(**sick)) is None
@@ -550,6 +562,7 @@ def test_accuracies_in_percent_are_read_as_such() -> None:
     ("simple", "level", "said"),
     [
         (0.80, "low", "all that so few examples"),
+        (0.85, "low", "all that so few examples"),  # 0.15 of error for 0.2: little more
         (0.95, "high", "a simple model"),
         (0.6, "high", ""),
     ],
@@ -566,6 +579,33 @@ def test_overfitting_is_seen_beside_simple_models(simple: float, level: str, sai
     assert isinstance(found, Finding) and found.confidence == level
     assert said in found.sentence and bool(said) == (len(found.sentence) > len(alone.sentence))
     assert found.evidence["of_simple_model"] == simple
+
+
+def test_what_a_simple_model_tells_far_better_was_learned_by_heart() -> None:
+    """The validation loss stays flat where the network is sure of everything from the start."""
+    rule = RULES["overfitting"]
+    for metric, simple, told in (
+        ("accuracy", 0.95, True),
+        ("accuracy", 0.85, False),
+        ("accuracy", 0.6, False),
+        ("rmse", 60.0, True),
+        ("rmse", 85.0, False),
+    ):
+        train, end = (0.99, 0.8) if metric == "accuracy" else (20.0, 100.0)
+        runs = folds(metric=metric, train=train, validation=end)
+        for run in runs:
+            for row in run.epochs:
+                row["train"][metric], row["validation"][metric] = train, end
+            run.scores["held_out"] = {metric: end}
+        assert rule([replace(run, evidence=[]) for run in runs]) is None
+        runs[0].evidence = reference(simple, metric)
+        for row in runs[0].evidence:
+            row["held_out"] = simple
+        found = rule(runs)
+        assert isinstance(found, Finding) == told, (metric, simple)
+        if isinstance(found, Finding):
+            assert found.confidence == "high" and "has risen" not in found.sentence
+            assert "can be told better" in found.sentence
 
 
 def test_weights_that_a_penalty_took_away_pass_no_gradient_on() -> None:

@@ -23,13 +23,14 @@ from fitwell.record import STUDIED, Finding, NotAssessed, Run
 _GAP = 0.03  # in a score up to 1
 _RELATIVE_GAP = 0.1  # of the validation score, for errors in the target's own unit
 _RISE = 0.1  # of the lowest validation loss
+_FAR, _FAR_IN_UNITS = 1.5, 1.2  # times a simple model's error: 1 - score, or in the target's unit
 _FEWEST, _MOST = 20, 20_000  # held-out examples that a comparison takes
 _LEVEL = 0.01
 _STANDING = {
     "worse": " On held-out examples it reaches {held_out:.4g}, a simple model ({simple_model}) "
-    "{of_simple_model:.4g}.",
+    "{of_simple_model:.4g}: new examples can be told better.",
     "alike": " But on held-out examples it reaches {held_out:.4g}, and the best simple model "
-    "({simple_model}) no more, {of_simple_model:.4g}: it may be all that so few examples allow.",
+    "({simple_model}) little more, {of_simple_model:.4g}: it may be all that so few examples allow.",
 }
 
 
@@ -37,15 +38,16 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     """The network learns its training examples by heart, and new ones get worse.
 
     Symptom: the training score runs away from the validation score, and the validation loss rises
-        after a minimum.
+        after a minimum; or a simple model does far better on new examples.
     Mechanism: more capacity or more steps than the examples can pin down; what is fitted last is
         their noise.
     Threshold: with 95 % confidence over the runs, the gap between training and validation score at
-        the end is above 0.03 (10 % for errors in the target's unit) and the validation loss has
-        risen over its smoothed minimum, by 10 % on average; with fewer than 3 runs, by more than
-        two standard errors of the validation part. It is of low confidence where the best reference
-        model does as well on held-out examples (by 0.03, 10 % or two standard errors): what so few
-        examples leave to any model is no fault of this one.
+        the end is above 0.03 (10 % for errors in the target's unit); and the validation loss has
+        risen over its smoothed minimum, by 10 % on average (with fewer than 3 runs, both by more than
+        two standard errors of the validation part), or on held-out examples the best reference model
+        does far better: by 0.03 (10 %), by two standard errors, and with two thirds of the error
+        (1 - score; five sixths for errors in the target's unit). It is of low confidence where that
+        model does about as well: what so few examples leave to any model is no fault of this one.
     Source: Geman, Bienenstock and Doursat 1992; Prechelt 1998; SageMaker Debugger uses a gap of
         10 % alone, which healthy runs have
     """
@@ -62,10 +64,12 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         # Too few runs to show their spread: what so few examples leave open stands for it.
         gap_low = min(g - _noise(r, metric)[0] for g, r in zip(gaps, folds, strict=True))
         rise_low = min(v - _noise(r, metric)[1] for v, r in zip(rises, folds, strict=True))
-    if not (gap_low > limit and rise_low > 0 and np.mean(rises) >= _RISE):
-        return None
-    flags = [gap > limit and rise >= _RISE for gap, rise in zip(gaps, rises, strict=True)]
+    risen = rise_low > 0 and np.mean(rises) >= _RISE
     standing, facts = _beside_simple_models(runs, folds, metric, limit)
+    if not (gap_low > limit and (risen or standing == "worse")):
+        return None
+    pairs = zip(gaps, rises, strict=True)
+    flags = [gap > limit and (rise >= _RISE or standing == "worse") for gap, rise in pairs]
     kept = median(_kept_gap(run, metric) for run in folds)
     best = median(int(np.argmin(_smooth(epoch_series(run, "validation")))) + 1 for run in folds)
     evidence = rounded(
@@ -84,9 +88,13 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     )
     unit = "" if is_bounded(metric) else " (share of the validation score)"
     sentence = (
-        f"At the end the training {metric} is {median(gaps):.3g} better than validation{unit}, and "
-        f"the validation loss has risen by {median(rises):.0%} since epoch {best:.0f}."
+        f"At the end the training {metric} is {median(gaps):.3g} better than validation{unit}"
     )
+    if risen:
+        sentence += (
+            f", and the validation loss has risen by {median(rises):.0%} since epoch {best:.0f}"
+        )
+    sentence += "."
     if standing:
         sentence += _STANDING[standing].format(**evidence)
     settings = (
@@ -102,8 +110,8 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
 def _beside_simple_models(
     runs: Sequence[Run], folds: Sequence[Run], metric: str, limit: float
 ) -> tuple[str, dict[str, Any]]:
-    """Whether the network does "worse" on new examples than the best simple model, or "alike"; "" where it
-    does better, or nobody knows. What so few examples leave to any model is no fault of this one."""
+    """Whether the network does far "worse" on new examples than the best simple model, or "alike"; "" where
+    it does better, or nobody knows."""
     parts = [next((run.scores[p] for p in STUDIED if p in run.scores), {}) for run in folds]
     scores = [part[metric] for part in parts if metric in part]
     named = best_reference(runs, metric)
@@ -118,7 +126,9 @@ def _beside_simple_models(
     band = limit if is_bounded(metric) else limit * abs(named[1])
     band = max(band, 2 * float(np.std(scores, ddof=1)) / len(scores) ** 0.5)
     lead = float(goodness(metric, own) - goodness(metric, named[1]))
-    return "worse" if lead < -band else "alike" if lead <= band else "", facts
+    errors = [v if goodness(metric, 1.0) < 0 else 1 - v for v in (own, named[1])]
+    far = errors[0] > (_FAR if is_bounded(metric) else _FAR_IN_UNITS) * errors[1]
+    return "worse" if lead < -band and far else "alike" if lead <= band else "", facts
 
 
 def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:

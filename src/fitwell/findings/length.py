@@ -17,13 +17,14 @@ from fitwell.findings.reading import (
     step_series,
     theil_sen,
 )
-from fitwell.findings.reference import makes_good, short_of_reference
-from fitwell.record import Finding, NotAssessed, Run
+from fitwell.findings.reference import gain_of, makes_good, margin_of, short_of_reference
+from fitwell.record import Finding, NotAssessed, Row, Run
 
 _STILL_FALLING = 0.08  # share of the whole fall that came in the last third
 _HALF_FALLING = 0.12  # likewise in the second half of the steps
 _FEWEST_LOSSES = 40  # steps
 _POINTS = 100
+_FALL = 0.1  # of the loss of new examples, which a longer training must bring
 
 
 def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -36,8 +37,9 @@ def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         training; or the slope of the validation loss over the last third is negative (Theil-Sen,
         95 %) and that third brought 8 % of the whole fall. Of fewer than 8 epochs the loss of the steps is
         read so, where the learning rate had not begun to fall: the second half of at least 40, and 12 %. Or
-        the training score is below the reference models' (as for underfitting), and a run again of twice
-        the epochs, and of 300 steps (experiment "longer"), makes good half of what is missing.
+        a run again of twice the epochs, and of 300 steps (experiment "longer"), makes good half of what the
+        training score is below the reference models' (as for underfitting), or brings it 0.01 (1 % of the
+        error) and the loss of examples that neither saw down by a tenth, with 95 % confidence over them.
     Source: Prechelt 1998, Early stopping, but when?; cut-offs calibrated on digits and
         Fashion-MNIST, where healthy runs are half down after 5 to 20 %
     """
@@ -48,7 +50,7 @@ def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     falls = [_last_third(run) for run in folds]
     steps = [_last_steps(run) for run in folds]
     longer = evidence_of(runs, "longer")
-    gains = makes_good(short_of_reference(runs), longer)
+    gains = makes_good(short_of_reference(runs), longer) or _brings(longer)
     flags = [
         run.status != "failed"
         and not how_it_broke(run)
@@ -98,6 +100,16 @@ def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     )
     return Finding(
         "stopped_too_early", level, evidence, sentence, ("train.epochs", "train.patience")
+    )
+
+
+def _brings(rows: Sequence[Row]) -> bool:
+    """Whether a longer training fits its own examples better, and those that it did not see much better."""
+    seen = [row for row in rows if "fall_low" in row]
+    return bool(seen) and all(
+        gain_of(row) > margin_of(row["metric"], row["train"])
+        and row["fall_low"] > _FALL * abs(row["loss"])
+        for row in seen
     )
 
 

@@ -82,7 +82,7 @@ def short_of_reference(runs: Sequence[Run]) -> "Short | str":
     best, reference = named
     good = goodness(metric, trained)
     mark = float(goodness(metric, reference))
-    margin = _MARGIN if is_bounded(metric) else _MARGIN * abs(mark)
+    margin = margin_of(metric, mark)
     _, high = mean_interval(list(good))
     flags = [bool(value < mark - margin) for value in good]
     gap = mark - float(np.nanmean(good))
@@ -125,11 +125,18 @@ def makes_good(short: "Short | str", rows: Sequence[Row]) -> bool:
     """
     if isinstance(short, str) or not short.clear or not rows:
         return False
-    gains = [
-        float(goodness(row["metric"], row["train_again"]) - goodness(row["metric"], row["train"]))
-        for row in rows
-    ]
-    return median(gains) >= _MADE_GOOD * short.facts["short_of_reference"]
+    return median(map(gain_of, rows)) >= _MADE_GOOD * short.facts["short_of_reference"]
+
+
+def gain_of(row: Row) -> float:
+    """How much better a run again fits its training examples."""
+    metric = row["metric"]
+    return float(goodness(metric, row["train_again"]) - goodness(metric, row["train"]))
+
+
+def margin_of(metric: str, score: float) -> float:
+    """By how much a score must be better to count: 0.01, or 1 % of an error in the target's own unit."""
+    return _MARGIN if is_bounded(metric) else _MARGIN * abs(score)
 
 
 def linear_network(runs: Sequence[Run]) -> Finding | NotAssessed | None:
