@@ -17,16 +17,18 @@ from fitwell.findings.examples import (
     unreachable_targets,
     unscaled_inputs,
 )
-from fitwell.findings.fit import no_better_than_trivial, overfitting
+from fitwell.findings.fit import overfitting
 from fitwell.findings.labels import label_noise
 from fitwell.findings.learning_rate import lr_too_high, lr_too_low
 from fitwell.findings.length import stopped_too_early
 from fitwell.findings.reference import linear_network, underfitting
 from fitwell.findings.regularised import over_regularised
+from fitwell.findings.shift import shift
 from fitwell.findings.signal import dying_relu, saturated_activation, vanishing_gradient
 from fitwell.findings.start import bad_init, cannot_fit_one_batch, no_gradient
 from fitwell.findings.steadiness import exploding_gradient, oscillating, slow_pipeline
-from fitwell.findings.trust import cannot_tell, leakage, shift
+from fitwell.findings.trivial import no_better_than_trivial
+from fitwell.findings.trust import cannot_tell, leakage
 from fitwell.record import Diagnosis, Finding, NotAssessed, Run
 
 Rule: TypeAlias = Callable[[Sequence[Run]], Finding | NotAssessed | None]

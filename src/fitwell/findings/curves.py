@@ -22,6 +22,8 @@ _SPIKE = 3.0  # loss over the first losses, for at least three of five steps
 _BURST = 100.0  # first losses over the first
 _LEAPT = 1.5  # likewise, where the first step was larger than the weights
 _RESTING = 0.02  # of its whole fall
+_WANING = 0.1
+_GONE = 0.01  # of the peak of the learning rate
 _LARGE_UPDATE = 0.1  # of a layer's norm a step
 
 
@@ -94,14 +96,33 @@ def share_left(run: Run) -> float:
 
 def at_rest(run: Run) -> bool:
     """Whether the loss has fallen and then stood still: shorter or longer steps end there, too."""
-    losses = step_series(run)
+    return _rested(step_series(run), _RESTING)
+
+
+def _rested(losses: np.ndarray, most: float) -> bool:
+    """Whether the last third brought less than a share of the whole fall."""
     losses = losses[np.isfinite(losses)]
     blocks = block_medians(losses)
     if len(blocks) < 6:
         return False
     first, late, last = np.median(losses[:5]), blocks[-1 - len(blocks) // 3], blocks[-1]
     fall = first - last
-    return bool(abs(late - last) < _RESTING * fall)
+    return bool(abs(late - last) < most * fall)
+
+
+def rate_gone_at(run: Run) -> float:
+    """Share of the training after which the learning rate stayed below a hundredth of its peak; nan where
+    it did not, or where the loss had hardly fallen any more before the rate was halved, as a schedule for
+    plateaus waits for."""
+    rates, losses = step_series(run, "lr"), step_series(run)
+    if len(rates) < 20 or not np.isfinite(rates).all():
+        return float("nan")
+    gone = int(np.flatnonzero(rates >= _GONE * rates.max())[-1]) + 1
+    if gone == len(rates):
+        return float("nan")
+    peak = int(np.argmax(rates))
+    halved = peak + int(np.argmax(rates[peak:] < rates.max() / 2))
+    return float("nan") if _rested(losses[:halved], _WANING) else gone / len(rates)
 
 
 def half_fall(run: Run) -> float:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from fitwell.findings.curves import at_rest
 from fitwell.findings.reading import confidence, evidence_of, folds_of, median, rounded
 from fitwell.record import Finding, NotAssessed, Row, Run
 
@@ -12,6 +13,7 @@ _SUMS = 1e-3
 _ENDS = 0.1  # of [0, 1], that a sigmoid comes near: logits of a network that learned nothing do not
 _UNFITTED = 0.5  # R squared
 _BEYOND = 0.1  # share of the targets
+_SPREAD_IN_MOTION = 10.0  # of targets, where the loss is still falling
 _AT_THE_ENDS = 0.1  # share of the outputs
 _CONSTANT = 0.99  # share of the targets that are one number
 _TIMES = 3.0  # by which a scale differs, and spreads by which a mean does
@@ -40,10 +42,12 @@ def head_loss_mismatch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         same for all. Where the loss's graph is known: a softmax, sigmoid, tanh or ReLU before a loss of
         logits; no log-softmax before one of log-probabilities; a squared or absolute error of classes coded
         as 0 and 1; or a loss that pushes probabilities with the same force whether right or wrong (a hinge
-        or absolute error after a softmax; the forces' spread is below 1e-3 of their mean).
+        or absolute error after a softmax; the forces' spread is below 1e-3 of their mean); or one that
+        compares each of N outputs with each of N targets, for their shapes [N, 1] and [N] are broadcast.
     Source: the documentation of torch.nn.CrossEntropyLoss; UMLAUT (Schoop, Huang and Hartmann 2021, CHI)
     """
-    rows = [row for row in evidence_of(runs, "outputs") if row.get("loss") or row.get("before")]
+    known = ("loss", "before", "pairs")
+    rows = [row for row in evidence_of(runs, "outputs") if any(map(row.get, known))]
     if not rows:
         return NotAssessed("head_loss_mismatch", "the outputs of a sample and the loss (outputs)")
     signs = [_mismatch(row) for row in rows]
@@ -65,6 +69,11 @@ def head_loss_mismatch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
 def _mismatch(row: Row) -> str:
     """What is wrong with the outputs for this loss, in words; nothing where they may be what it takes."""
     loss, units, before = str(row["loss"]).lower(), int(row["units"]), row.get("before") or ""
+    if row.get("pairs"):
+        return (
+            "are each compared with the targets of all examples: shapes such as [N, 1] and [N] are "
+            "broadcast to [N, N], and the best answer is then one number for all"
+        )
     if (
         units == 1
         and row["low"] == row["high"]
@@ -148,7 +157,7 @@ def unreachable_targets(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: on a sample of training examples, where the fit is below an R squared of 0.5: more than 10 %
         of the targets outside of the range of the outputs and more than 10 % of the outputs at one end of
         it (within 1e-3 of the targets' spread); or targets whose spread is above 100 or whose mean is
-        more than 100 of their spreads from zero.
+        more than 100 of their spreads from zero (10 where the loss has not come to rest).
     Source: Bishop 1995, Neural Networks for Pattern Recognition, section 6.6 and 8.2
     """
     rows = evidence_of(runs, "targets")
@@ -162,7 +171,8 @@ def unreachable_targets(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     # Where the loss's graph is known, only a function at the end sets bounds.
     free = any(row.get("before") == "" for row in rows)
     bounded = beyond > _BEYOND and ends > _AT_THE_ENDS and not free
-    unscaled = std > _SPREAD or (std > 0 and abs(mean) > _SPREAD * std)
+    most = _SPREAD if any(map(at_rest, runs)) else _SPREAD_IN_MOTION
+    unscaled = std > most or (std > 0 and abs(mean) > most * std)
     if fit >= _UNFITTED or not (bounded or unscaled):
         return None
     evidence = rounded(

@@ -1,6 +1,6 @@
-"""How well the network fits: too closely, not enough, or not at all."""
+"""Whether the network fits its training examples too closely."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from fitwell.findings.reading import (
     confidence,
     epoch_series,
-    first_repeat,
+    evidence_of,
     folds_of,
     goodness,
     is_bounded,
@@ -23,9 +23,8 @@ from fitwell.record import STUDIED, Finding, NotAssessed, Run
 _GAP = 0.03  # in a score up to 1
 _RELATIVE_GAP = 0.1  # of the validation score, for errors in the target's own unit
 _RISE = 0.1  # of the lowest validation loss
+_UNKNOWN = (0.05, 0.1)  # taken for twice their standard errors where nobody knows how many examples
 _FAR, _FAR_IN_UNITS = 1.5, 1.2  # times a simple model's error: 1 - score, or in the target's unit
-_FEWEST, _MOST = 20, 20_000  # held-out examples that a comparison takes
-_LEVEL = 0.01
 _STANDING = {
     "worse": " On held-out examples it reaches {held_out:.4g}, a simple model ({simple_model}) "
     "{of_simple_model:.4g}: new examples can be told better.",
@@ -44,10 +43,11 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: with 95 % confidence over the runs, the gap between training and validation score at
         the end is above 0.03 (10 % for errors in the target's unit); and the validation loss has
         risen over its smoothed minimum, by 10 % on average (with fewer than 3 runs, both by more than
-        two standard errors of the validation part), or on held-out examples the best reference model
-        does far better: by 0.03 (10 %), by two standard errors, and with two thirds of the error
-        (1 - score; five sixths for errors in the target's unit). It is of low confidence where that
-        model does about as well: what so few examples leave to any model is no fault of this one.
+        two standard errors of the validation part, or 0.05 and 10 % where it is not known); or on
+        held-out examples the best reference model does far better: by 0.03 (10 %), by two standard
+        errors, and with two thirds of the error (1 - score; five sixths for errors in the target's
+        unit). It is of low confidence where that model does about as well: what so few examples leave
+        to any model is no fault of this one.
     Source: Geman, Bienenstock and Doursat 1992; Prechelt 1998; SageMaker Debugger uses a gap of
         10 % alone, which healthy runs have
     """
@@ -115,7 +115,10 @@ def _beside_simple_models(
     parts = [next((run.scores[p] for p in STUDIED if p in run.scores), {}) for run in folds]
     scores = [part[metric] for part in parts if metric in part]
     named = best_reference(runs, metric)
-    if named is None or len(scores) < 3:
+    watched = not scores and bool(evidence_of(runs, "loop"))
+    if watched:
+        scores = [float(_ends(run, "validation", metric)[-1]) for run in folds]
+    if named is None or not (len(scores) >= 3 or watched):
         return "", {}
     own = float(np.mean(scores))
     facts = {
@@ -124,108 +127,12 @@ def _beside_simple_models(
         "of_simple_model": named[1],
     }
     band = limit if is_bounded(metric) else limit * abs(named[1])
-    band = max(band, 2 * float(np.std(scores, ddof=1)) / len(scores) ** 0.5)
+    error = float(np.std(scores, ddof=1)) / len(scores) ** 0.5 if len(scores) >= 3 else band
+    band = max(band, 2 * error)
     lead = float(goodness(metric, own) - goodness(metric, named[1]))
     errors = [v if goodness(metric, 1.0) < 0 else 1 - v for v in (own, named[1])]
     far = errors[0] > (_FAR if is_bounded(metric) else _FAR_IN_UNITS) * errors[1]
     return "worse" if lead < -band and far else "alike" if lead <= band else "", facts
-
-
-def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
-    """The network predicts new examples no better than always saying the same.
-
-    Symptom: accuracy at the share of the largest class, error at the spread of the target.
-    Mechanism: nothing was learned (steps, signal), or inputs and targets do not belong together.
-    Threshold: over all held-out examples its score is no better than the trivial one, or a one-sided
-        permutation test at 1 % does not show that predictions and targets belong together. A score
-        that is a little better on few examples, with predictions that go with the targets beyond
-        doubt, is no sign.
-    Source: Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers)
-    """
-    folds = [run for run in folds_of(runs) if run.studied is not None]
-    if not folds:
-        return NotAssessed("no_better_than_trivial", "held-out predictions")
-    folds = first_repeat(folds)
-    parts = [part for run in folds if (part := run.studied) is not None]
-    target = np.concatenate([np.asarray(part.target) for part in parts])
-    prediction = np.concatenate([np.asarray(part.prediction) for part in parts])
-    if len(target) < _FEWEST:
-        return NotAssessed("no_better_than_trivial", f"at least {_FEWEST} held-out examples")
-    if len(target) > _MOST:
-        drawn = np.sort(np.random.default_rng(0).permutation(len(target))[:_MOST])
-        target, prediction = target[drawn], prediction[drawn]
-    facts = _against_trivial(target, prediction, metric_of(folds), folds[0])
-    if facts is None or (facts.pop("better") and facts["p"] < _LEVEL):
-        return None
-    evidence = rounded({"runs": len(folds), "examples": len(target), **facts})
-    sentence = (
-        f"On {len(target)} held-out examples {facts['metric']} is {facts['score']:.4g}; always "
-        f"saying the same gives {facts['trivial']:.4g} (p = {facts['p']:.2g} that chance does as well)."
-    )
-    settings = ("optim.lr", "model.activation", "model.init", "model.name")
-    level = confidence(folds, len(folds))
-    return Finding("no_better_than_trivial", level, evidence, sentence, settings)
-
-
-def _against_trivial(
-    target: np.ndarray, prediction: np.ndarray, metric: str, run: Run
-) -> dict[str, Any] | None:
-    """Score, trivial score, whether it is better, and how often predictions that are dealt out anew do as
-    well; None where all are one class."""
-    regression = target.dtype.kind == "f" if run.spec is None else run.spec.task == "regression"
-    if regression:
-        return _errors_against_mean(target, prediction)
-    if target.ndim == 2:
-        usual = 2 * target.mean(0) > 1
-        facts = {
-            "metric": "hamming_loss",
-            "score": float(np.mean(target != prediction)),
-            "trivial": float(np.mean(target != usual)),
-        }
-        better = facts["score"] < facts["trivial"]
-        p = _dealt(len(target), lambda order: float(np.mean(target != prediction[order])))
-        return {**facts, "better": better, "p": p}
-    classes, codes = np.unique(target, return_inverse=True)
-    if len(classes) < 2:
-        return None
-    counts = np.bincount(codes)
-    if metric == "balanced_accuracy":
-        weight, trivial = (1 / counts / len(classes))[codes], 1 / len(classes)
-    else:
-        metric, weight = "accuracy", np.full(len(codes), 1 / len(codes))
-        trivial = float(counts.max() / len(codes))
-    score = float(weight[prediction == target].sum())
-    p = _dealt(len(target), lambda order: -float(weight[prediction[order] == target].sum()))
-    better = score > trivial + 1e-12
-    return {"metric": metric, "score": score, "trivial": trivial, "better": better, "p": p}
-
-
-def _errors_against_mean(target: np.ndarray, prediction: np.ndarray) -> dict[str, Any]:
-    """The same for numbers; of several targets in standard deviations, as each has its own unit."""
-    name = "rmse"
-    if target.ndim == 2:
-        name = "rmse in standard deviations"
-        spread = np.where(target.std(0) > 0, target.std(0), 1.0)
-        target, prediction = target / spread, prediction / spread
-
-    def rmse(said: np.ndarray) -> float:
-        squares = ((target - said) ** 2).reshape(len(target), -1).mean(1)
-        return float(np.sqrt(np.mean(np.where(np.isfinite(squares), squares, 1e12))))
-
-    score, trivial = rmse(prediction), rmse(target.mean(0))
-    p = _dealt(len(target), lambda order: rmse(prediction[order]))
-    return {"metric": name, "score": score, "trivial": trivial, "better": score < trivial, "p": p}
-
-
-def _dealt(count: int, loss: Callable[[np.ndarray], float]) -> float:
-    """One-sided p of a loss: its place among those of predictions dealt out to the examples anew.
-
-    Args:
-        loss: of predictions in an order [example].
-    """
-    random = np.random.default_rng(0)
-    own = loss(np.arange(count)) + 1e-12
-    return (sum(loss(random.permutation(count)) <= own for _ in range(999)) + 1) / 1000
 
 
 def _ends(run: Run, part: str, key: str) -> np.ndarray:
@@ -234,7 +141,8 @@ def _ends(run: Run, part: str, key: str) -> np.ndarray:
 
 
 def _gap(run: Run, metric: str) -> float:
-    """Training minus validation score over the last tenth of the epochs, positive: train is better.
+    """Training minus validation score over the last tenth of the epochs, positive: train is better. Where
+    the epochs hold no training score that of the end stands for it.
 
     For errors in the target's own unit, as a share of the validation score.
     """
@@ -242,6 +150,8 @@ def _gap(run: Run, metric: str) -> float:
         goodness(metric, epoch_series(run, part, metric)) for part in ("train", "validation")
     )
     last = max(1, len(run.epochs) // 10)
+    if not np.isfinite(train[-last:]).any():
+        train = goodness(metric, [run.scores.get("train", {}).get(metric, np.nan)])
     gap = float(np.nanmean(train[-last:]) - np.nanmean(validation[-last:]))
     return gap if is_bounded(metric) else gap / max(abs(float(validation[-1])), 1e-12)
 
@@ -268,7 +178,7 @@ def _noise(run: Run, metric: str) -> tuple[float, float]:
     """Two standard errors of the validation score and, relative to its minimum, of its loss."""
     part = run.predictions.get("validation")
     if part is None or len(part.loss) < 2:
-        return 0.0, 0.0
+        return _UNKNOWN
     examples = len(part.loss)
     loss = float(np.std(part.loss)) / np.sqrt(examples)
     lowest = max(abs(float(_smooth(_ends(run, "validation", "loss")).min())), 1e-12)

@@ -12,6 +12,7 @@ from fitwell.findings.curves import (
     half_fall,
     how_it_broke,
     median_update,
+    rate_gone_at,
     share_left,
 )
 from fitwell.findings.reading import (
@@ -26,10 +27,13 @@ from fitwell.findings.reading import (
 )
 from fitwell.record import Finding, NotAssessed, Run
 
+_CARRIED = "gradients are not cleared between steps, each of which repeats all before it"
 _SMALL_UPDATE = 2e-4  # of a layer's norm a step; healthy runs that still learn reach down to 4e-4
 _LATE_UPDATE = 1e-3
 _USUAL_UPDATE = 1e-3
 _UNFITTED = 0.2  # of the first loss that is left at the end
+_GONE_EARLY = 0.5  # of the training after which the rate is gone
+_GONE_UNFITTED = 0.02  # of the first loss that is left then
 _FAR_BELOW = 100  # times below the rate at which the range test broke
 
 
@@ -42,8 +46,8 @@ def lr_too_high(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: in at least 2/3 of the runs: not-a-number; 30 % of the gain lost again (median of
         5 % of the steps); three times the first loss; steps of more than 0.1 of the weights' norm in the
         median layer; or a first step larger than the weights, and half the first loss more after it. Or
-        optim.lr above the rate at which the range test broke (half
-        of it where a run broke).
+        optim.lr above the rate at which the range test broke (half of it where a run broke). Or a loop
+        that does not clear its gradients between steps, each of which then repeats all before it.
     Source: Smith 2017, WACV; 0.1 as in DeepLocalize; 30 % calibrated on digits and Fashion-MNIST,
         where healthy runs lose at most 18 %
     """
@@ -55,7 +59,9 @@ def lr_too_high(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     collapsed = [_collapsed(run, sign) for run, sign in zip(folds, signs, strict=True)]
     rate = median(_rate(run) for run in folds)
     limit = _range_limit(runs)
-    enough = share(broken) >= 2 / 3
+    loops = evidence_of(runs, "loop")
+    carried = bool(loops) and all(row.get("carried") for row in loops)
+    enough = share(broken) >= 2 / 3 or carried
     # Half of it with a broken run: a schedule that decays forgives more than the test does.
     beyond = rate > limit or (any(broken) and rate > limit / 2)
     # One collapsed fold in five is not a matter of taste: the mean score has lost a fifth.
@@ -71,15 +77,21 @@ def lr_too_high(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             "divergence_lr": limit,
         }
     )
-    if sum(broken):
+    if carried:
+        evidence["signs"].append(_CARRIED)
+    if sum(broken) or carried:
         what = "; ".join(evidence["signs"])
-        sentence = f"In {sum(broken)} of {len(folds)} runs training broke at lr {rate:.3g}: {what}."
+        broke = (
+            f"In {sum(broken)} of {len(folds)} runs training broke" if sum(broken) else "It runs"
+        )
+        sentence = f"{broke} at lr {rate:.3g}: {what}."
     else:
         sentence = (
             f"The learning rate {rate:.3g} lies above {limit:.3g}, where the range test broke."
         )
     strong = any(collapsed) or bool({BURST_SIGN, STEP_SIGN} & set(signs))
-    level = confidence(folds, sum(broken), strong=strong) if enough else "low"
+    told = len(folds) if carried else sum(broken)
+    level = confidence(folds, told, strong=strong or carried) if enough else "low"
     if beyond and sum(broken) and level == "low":
         level = "medium"
     return Finding("lr_too_high", level, evidence, sentence, ("optim.lr",))
@@ -95,7 +107,9 @@ def lr_too_low(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         high (or below 1e-3, with half of the fall after 35 % of the training), and more than 20 %
         of the first loss left at the end; unless the loss had fallen and come to rest, the last third
         bringing less than 2 % of its fall. Or optim.lr 100 times below where the range test
-        broke, with such an end.
+        broke, with such an end. Or a schedule that leaves less than 1 % of the rate for more than half of
+        the training, while 2 % of the first loss is left, unless the loss stood still before the rate was
+        halved.
     Source: 1e-3 as the rule of thumb of Karpathy (CS231n); 2e-4 calibrated on digits,
         Fashion-MNIST and small tables, where healthy runs that still learn reach down to 4e-4
     """
@@ -115,7 +129,7 @@ def lr_too_low(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         slow = (update < _SMALL_UPDATE or late) and not at_rest(run)
         flags.append(unfitted and (slow or far_below))
     if share(flags) < 0.5:
-        return None
+        return _rate_gone(folds, rate)
     update, left = median(updates), median(share_left(run) for run in folds)
     evidence = rounded(
         {
@@ -139,6 +153,33 @@ def lr_too_low(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         )
     level = confidence(folds, sum(flags), strong=update < _SMALL_UPDATE)
     return Finding("lr_too_low", level, evidence, sentence, ("optim.lr",))
+
+
+def _rate_gone(folds: Sequence[Run], rate: float) -> Finding | None:
+    """A schedule that ends the training in its first half."""
+    ends = [rate_gone_at(run) for run in folds]
+    flags = [
+        end < _GONE_EARLY and share_left(run) > _GONE_UNFITTED and not how_it_broke(run)
+        for run, end in zip(folds, ends, strict=True)
+    ]
+    if share(flags) < 0.5:
+        return None
+    left = median(share_left(run) for run in folds)
+    evidence = rounded(
+        {
+            "runs_slow": sum(flags),
+            "runs": len(folds),
+            "lr": rate,
+            "rate_gone_at": median(ends),
+            "loss_left": left,
+        }
+    )
+    sentence = (
+        f"After {median(ends):.0%} of the training less than a hundredth of the learning rate is left, and "
+        f"{left:.0%} of the first loss."
+    )
+    level = confidence(folds, sum(flags))
+    return Finding("lr_too_low", level, evidence, sentence, ("optim.schedule", "optim.lr"))
 
 
 def _range_limit(runs: Sequence[Run]) -> float:

@@ -36,7 +36,8 @@ def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: in at least half of the runs: half of the fall of the loss came after 35 % of the
         training; or the slope of the validation loss over the last third is negative (Theil-Sen,
         95 %) and that third brought 8 % of the whole fall. Of fewer than 8 epochs the loss of the steps is
-        read so, where the learning rate had not begun to fall: the second half of at least 40, and 12 %. Or
+        read so, where the learning rate had not begun to fall: the second half of at least 40, and 12 %.
+        The steps say nothing where a validation loss of 3 epochs and more never fell by 2 %. Or
         a run again of twice the epochs, and of 300 steps (experiment "longer"), makes good half of what the
         training score is below the reference models' (as for underfitting), or brings it 0.01 (1 % of the
         error) and the loss of examples that neither saw down by a tenth, with 95 % confidence over them.
@@ -56,9 +57,9 @@ def stopped_too_early(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         and not how_it_broke(run)
         and not _rises(run)
         and (
-            begun >= LATE
+            (begun >= LATE and not _stands(run))
             or (fall >= _STILL_FALLING and high < 0)
-            or (half >= _HALF_FALLING and half_high < 0)
+            or (half >= _HALF_FALLING and half_high < 0 and not _stands(run))
             or gains
         )
         for run, begun, (fall, high), (half, half_high) in zip(
@@ -118,6 +119,13 @@ def _rises(run: Run) -> bool:
     losses = epoch_series(run, "validation")
     losses = losses[np.isfinite(losses)]
     return len(losses) > 1 and float(losses[-1]) > float(losses[0])
+
+
+def _stands(run: Run) -> bool:
+    """Whether the validation loss never fell, in at least 3 epochs: what is still learned is of no use."""
+    losses = epoch_series(run, "validation")
+    losses = losses[np.isfinite(losses)]
+    return len(losses) >= 3 and float(losses[0] - losses.min()) < LEARNED * abs(float(losses[0]))
 
 
 def _last_third(run: Run) -> tuple[float, float]:

@@ -47,11 +47,13 @@ def first_repeat(runs: Sequence[Run]) -> list[Run]:
 
 
 def metric_of(runs: Sequence[Run]) -> str:
-    """The score that counts: the recipe's, else the first metric that the epochs hold."""
+    """The score that counts: the recipe's, else the first metric that the epochs or the end of the training
+    examples hold."""
     for run in runs:
         if run.recipe is not None and run.recipe.get("score.name"):
             return str(run.recipe["score.name"])
     held = {key for run in runs for row in run.epochs for key in row.get("train") or {}}
+    held |= {key for run in runs for key in run.scores.get("train") or {}}
     return next((name for name in METRICS if name in held), "")
 
 

@@ -22,6 +22,7 @@ from fitwell.restraints import restraints
 
 _PULL = 1.0  # of the penalty's gradient over the data's
 _LEFT = 0.5  # of what is fitted: so much dropout must leave to a network that trains
+_MOST_DROPPED = 0.9
 _NONE = 0.1  # below it a layer of a watched loop is taken to have no penalty: chance gives as much
 # Decoupled decay pulls beside the gradient, not through it: there the step itself is compared with.
 _DECOUPLED = frozenset({"adamw"})
@@ -39,14 +40,14 @@ def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         again without any of it (experiment "unrestrained") makes good half of what is missing. Of a loop
         that was watched, and without reference models: less than 0.9 of what there is to fit in the kept
         examples is fitted, and penalties pull so hard, or in training mode, with dropout, less than half of
-        that.
+        that, or dropout takes 90 % and more away.
     Source: Krogh and Hertz 1991, NeurIPS; Goodfellow, Bengio and Courville 2016, chapter 7
     """
     short = short_of_reference(runs)
     if isinstance(short, str):
         return _watched(runs) or NotAssessed("over_regularised", short)
-    if not short.clear:
-        return None
+    if (found := _watched(runs)) is not None or not short.clear:
+        return found
     pulls = [_pull(run) for run in short.folds]
     # At last both pull alike on what is left of the weights, and on none of them nothing does.
     shrunk = [
@@ -114,8 +115,8 @@ def _watched(runs: Sequence[Run]) -> Finding | None:
         }
     )
     sentence = (
-        f"Of what there is to fit in the training examples {median(fits):.0%} is fitted, and the penalties "
-        f"pull {median(pulls):.2g} times as hard as the data."
+        f"Of what there is to fit in the training examples {max(median(fits), 0):.0%} is fitted, and the "
+        f"penalties pull {median(pulls):.2g} times as hard as the data."
     )
     level = confidence(folds, sum(pulled))
     return Finding(
@@ -127,12 +128,16 @@ def _dropped(runs: Sequence[Run], rows: Sequence[Row]) -> Finding | None:
     """Of the kept examples hardly anything is left to a network that trains: dropout takes it away."""
     fit = median(row["fit"] for row in rows)
     training = median(row["fit_training"] for row in rows if row.get("fit_training") is not None)
-    if not (_LEFT * FITTED < fit < FITTED and training < _LEFT * fit):
+    dropped = median(row.get("dropout", 0.0) for row in evidence_of(runs, "loop"))
+    shown = _LEFT * FITTED < fit < FITTED and training < _LEFT * fit
+    if not (shown or (fit < FITTED and dropped >= _MOST_DROPPED)):
         return None
     evidence = {"runs": len(folds_of(runs)), "fit": fit, "fit_in_training": training}
+    evidence["dropout"] = dropped
+    taken = f"Dropout takes up to {dropped:.0%} of a layer away: of" if not shown else "Of"
     sentence = (
-        f"Of what there is to fit in the training examples {fit:.0%} is fitted, and in training mode, with "
-        f"what it drops at random, {max(training, 0):.0%}."
+        f"{taken} what there is to fit in the training examples {max(fit, 0):.0%} is fitted, and in "
+        f"training mode, with what it drops at random, {max(training, 0):.0%}."
     )
     level = confidence(folds_of(runs), len(rows))
     return Finding("over_regularised", level, rounded(evidence), sentence, ("model.dropout",))

@@ -12,6 +12,7 @@ from fitwell.probes.examples import describe_inputs, describe_outputs
 from fitwell.probes.feature_maps import feature_maps
 from fitwell.probes.gradcam import gradcam
 from fitwell.probes.linearity import linearity
+from fitwell.probes.mixing import mixing
 from fitwell.probes.nonfinite import name_nonfinite
 from fitwell.probes.steps import Probes, dense, weight_layers
 
@@ -25,6 +26,7 @@ __all__ = [
     "gradcam",
     "is_activation",
     "linearity",
+    "mixing",
     "name_nonfinite",
     "weight_layers",
 ]

@@ -53,12 +53,15 @@ class LossReading:
         before: the last function before the loss ("softmax", "sigmoid", "relu", "tanh", ...), in the model
             or after it; empty: none.
         penalty: whether weights reach the loss beside what the model says.
+        pairs: whether each output is compared with each target: of shapes [N, 1] and [N] torch makes
+            [N, N].
     """
 
     output: int | None = None
     name: str = ""
     before: str = ""
     penalty: bool = False
+    pairs: bool = False
 
 
 def read_loss(
@@ -74,7 +77,7 @@ def read_loss(
     >>> x, y = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
     >>> said = nn.Linear(3, 3)(x).softmax(1)
     >>> read_loss(nn.functional.cross_entropy(said, y), [said])
-    LossReading(output=0, name='cross_entropy', before='softmax', penalty=False)
+    LossReading(output=0, name='cross_entropy', before='softmax', penalty=False, pairs=False)
     """
     if loss.grad_fn is None:
         return LossReading()
@@ -83,8 +86,9 @@ def read_loss(
     penalty = _penalised(loss.grad_fn, ends, {id(p) for p in parameters})
     if place is None:
         return LossReading(penalty=penalty)
-    name, rest = _named([*path, *_down(outputs[place].grad_fn)])
-    return LossReading(place, name, _function(rest), penalty)
+    name, rest = _named([*map(_name, path), *_down(outputs[place].grad_fn)])
+    pairs = any(_pairs(node, outputs[place].numel()) for node in path)
+    return LossReading(place, name, _function(rest), penalty, pairs)
 
 
 def last_function(output: Tensor) -> str:
@@ -101,23 +105,37 @@ def _name(node: Any) -> str:
     return str(node.name()).rpartition("::")[2].partition("Backward")[0].lower()
 
 
-def _way(start: Any, ends: dict[Any, int]) -> tuple[list[str], int | None]:
-    """Names of the operations from the loss to the nearest of the outputs, without it, and its place."""
+def _way(start: Any, ends: dict[Any, int]) -> tuple[list[Any], int | None]:
+    """The operations from the loss to the nearest of the outputs, without it, and its place."""
     before: dict[Any, Any] = {start: None}
     queue = deque([start])
     while queue and len(before) < _MOST:
         node = queue.popleft()
         if node in ends:
-            names, at = [], before[node]
+            path, at = [], before[node]
             while at is not None:
-                names.append(_name(at))
+                path.append(at)
                 at = before[at]
-            return names[::-1], ends[node]
+            return path[::-1], ends[node]
         for following, _ in node.next_functions:
             if following is not None and following not in before:
                 before[following] = node
                 queue.append(following)
     return [], None
+
+
+def _pairs(node: Any, outputs: int) -> bool:
+    """Whether an operation spreads so many outputs over as many constants each; where outputs are compared
+    with one another, as in a loss of ranks, that is meant."""
+    follows = [following for following, _ in node.next_functions if following is not None]
+    square = [(outputs, outputs)]
+    spreads = _shapes(node) == square and len(follows) == 1 and _shapes(follows[0]) != square
+    return outputs > 1 and spreads
+
+
+def _shapes(node: Any) -> list[tuple[int, ...]]:
+    """Of what an operation gave."""
+    return [tuple(each.shape) for each in getattr(node, "_input_metadata", ())]
 
 
 def _down(node: Any) -> list[str]:

@@ -76,13 +76,16 @@ GENERIC_LIMIT = 4
 ADVICE: dict[str, str] = {
     "leakage": (
         "Split by group or by time (data.group, data.time), leave out copies and columns that are "
-        "known only afterwards; the score is expected to fall, and to be true then."
+        "known only afterwards; the score is expected to fall, and to be true then. Where examples of "
+        "a batch see one another, look for the axis that is taken for the batch's (batch_first, view, "
+        "softmax, batch statistics in evaluation)."
     ),
     "bad_target": "Look where the target is made: a step of the pipeline is missing or applied twice.",
     "cannot_tell": "Get more examples or repeats, or ask for a larger effect (score.min_effect).",
     "head_loss_mismatch": (
         "For classes end in a linear layer and use the cross-entropy of logits (for two, or for several "
-        "labels, the binary one with logits): it applies softmax or sigmoid itself."
+        "labels, the binary one with logits): it applies softmax or sigmoid itself. Give outputs and "
+        "targets of numbers one shape."
     ),
     "unreachable_targets": (
         "End in a linear layer, and standardise the targets (subtract their mean, divide by their "
@@ -102,11 +105,15 @@ ADVICE: dict[str, str] = {
         "where the layer's output leaves the graph (.data, .detach(), .item(), argmax, a round trip "
         "through NumPy)."
     ),
-    "lr_too_high": "Lower the learning rate 3 to 10 times, or raise it slowly at the start.",
+    "lr_too_high": (
+        "Lower the learning rate 3 to 10 times, or raise it slowly at the start; clear the gradients "
+        "before each backward pass (optimizer.zero_grad())."
+    ),
     "exploding_gradient": "Clip the gradient's norm at its 90th percentile, or lower the learning rate.",
     "lr_too_low": (
         "Raise the learning rate 3 to 10 times, and on until a step moves the weights by about a "
-        "thousandth of their size; clip gradients less where they are clipped far below their norm."
+        "thousandth of their size; let it fall over the whole training, not in its first part; clip "
+        "gradients less where they are clipped far below their norm."
     ),
     "stopped_too_early": "Train twice as long, or wait longer before stopping early.",
     "vanishing_gradient": "Use ReLU with He initialisation, normalisation or residual connections.",

@@ -1,10 +1,13 @@
 """What a trained network gets, says and is asked for, as evidence: rows of a run's end."""
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor, nn
 
 from fitwell.data.batches import Batch
 from fitwell.nn.modes import evaluating
-from fitwell.probes import describe_inputs, describe_outputs, linearity
+from fitwell.probes import describe_inputs, describe_outputs, linearity, mixing
 from fitwell.probes.loss_graph import last_function
 from fitwell.record import Row
 from fitwell.train.job import Job
@@ -14,16 +17,26 @@ _FEW, _MANY = 64, 512  # examples: images and the like, and rows of tables
 
 
 def describe(job: Job) -> list[Row]:
-    """Rows "linearity", "inputs", "outputs" and "targets" of a few training examples, and the targets of
-    the validation part."""
+    """Rows "linearity", "mixing", "inputs", "outputs" and "targets" of a few training examples, and the
+    targets of the validation part."""
     batch = _sample(job, "train")
-    found = [linearity(job.evaluated, batch.x), describe_inputs(batch.x.cpu().numpy())]
+    model, x = job.evaluated, batch.x
+    found = [linearity(model, x), mixing(_runner(model), x), describe_inputs(x.cpu().numpy())]
     rows = [row for row in found if row is not None] + _said(job, batch, "train")
     if "validation" in job.parts and batch.y.is_floating_point():
         other = _said(job, _sample(job, "validation"), "validation")
         rows += [row for row in other if row["experiment"] == "targets"]
     before = _last_function(job, batch)
     return [row | {"before": before} if row["experiment"] in _OF_THE_END else row for row in rows]
+
+
+def _runner(model: nn.Module) -> Callable[[Tensor, int], Tensor]:
+    def run(x: Tensor, seed: int) -> Tensor:
+        with torch.random.fork_rng(), evaluating(model), torch.inference_mode():
+            torch.manual_seed(seed)
+            return model(x)
+
+    return run
 
 
 def _sample(job: Job, part: str) -> Batch:

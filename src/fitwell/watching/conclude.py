@@ -1,6 +1,7 @@
 """What a watched loop shows beyond its steps: evidence rows, and the run that the findings read."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,12 +11,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fitwell.nn.inits import is_norm
-from fitwell.probes import describe_inputs, describe_outputs, linearity
+from fitwell.probes import describe_inputs, describe_outputs, linearity, mixing
 from fitwell.probes.loss_graph import LossReading
 from fitwell.record import Row, Run
 from fitwell.watching.checks import not_in_optimizer, unwrapped
 from fitwell.watching.fitting import OF_CLASSES, OF_ONE, fit_of, is_one_hot, references
-from fitwell.watching.sample import Sample, outputs_of, untouched
+from fitwell.watching.sample import Sample, copied, outputs_of, untouched
 
 _OTHER_SIZE = 1.5  # times: a dropout before all else changes less
 _MOST_ROWS = 4096  # of outputs that have places as well as examples, over all kept calls
@@ -30,6 +31,8 @@ class Seen:
         losses, updates: how many losses were told, and how many steps the optimizers made.
         reading: of the first loss that came with its graph.
         first_loss: of classes, a mean over the examples of the first call whatever the loop makes of it.
+        evaluated: how many passes without gradients there were, by mode; see `Passes`.
+        carried: whether gradients are not cleared between steps.
         forces: of each kept call the spread of the sizes of its gradient's numbers that are not zero, over
             their mean: how evenly the loss pushes.
         outputs, outputs_training: what the model says to the kept calls at last, in evaluation mode and
@@ -40,6 +43,8 @@ class Seen:
     updates: int = 0
     reading: LossReading | None = None
     first_loss: float | None = None
+    evaluated: dict[str, int] = field(default_factory=dict)
+    carried: bool = False
     forces: list[float] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
     outputs_training: list[Any] = field(default_factory=list)
@@ -73,12 +78,16 @@ def conclude(
             "updates": seen.updates if optimizers else None,
             "missing": not_in_optimizer(model, optimizers) if optimizers else [],
             "failure": sample.failure,
+            "carried": seen.carried,
+            "evaluated": dict(seen.evaluated),
+            "dropout": max(map(_dropped, model.modules())),
+            "normalised": _normalised(sample),
             "dropout_before_norm": dropout_before_norm(model),
         }
     ]
     table = sample.table()
     raw = None if table is None or scales_within(sample, run.probes) else table
-    found = [None if raw is None else describe_inputs(raw), _linearity(sample)]
+    found = [None if raw is None else describe_inputs(raw), *_of_model(sample)]
     evidence += [row for row in found if row is not None]
     reading = seen.reading or LossReading()
     said, asked = _paired(reading, sample, seen.outputs)
@@ -120,19 +129,66 @@ def scales_within(sample: Sample, probes: Sequence[Row]) -> bool:
     return not 1 / _OTHER_SIZE < size / first[0]["input_rms"] < _OTHER_SIZE
 
 
-def _linearity(sample: Sample) -> Row | None:
-    """Of a model that takes one tensor."""
+def _dropped(module: nn.Module) -> float:
+    return module.p if isinstance(module, nn.modules.dropout._DropoutNd) else 0.0
+
+
+def _normalised(sample: Sample) -> int | None:
+    """The fewest numbers of a channel that a batch normalisation takes mean and variance of in the first
+    kept call; None: there is none, or it cannot be told."""
+    call, model = sample.calls[0] if sample.calls else None, sample.model
+    if call is None or model is None:
+        return None
+    model, counts = unwrapped(model), list[int]()
+
+    def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        counts.append(inputs[0].numel() // inputs[0].shape[1])
+
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    handles = [norm.register_forward_pre_hook(note) for norm in norms if sample.modes.get(norm)]
+    try:
+        if handles:
+            with untouched(model, "cpu" if call.inputs is None else call.inputs.device.type, {}):
+                model(*copied(call.args), **copied(call.kwargs))
+    except Exception:  # of a model that is somebody else's
+        return None
+    finally:
+        for handle in handles:
+            handle.remove()
+    return min(counts, default=None)
+
+
+def _of_model(sample: Sample) -> list[Row | None]:
+    """Whether a model that takes one tensor is linear, and mixes the examples of its batch."""
     call, model = sample.calls[0] if sample.calls else None, sample.model
     if call is None or model is None or len(call.args) != 1 or call.kwargs:
-        return None
+        return []
     x, model = call.args[0], unwrapped(model)
     if not isinstance(x, Tensor):
-        return None
-    try:
-        with untouched(model, x.device.type, {}):
+        return []
+    kind = x.device.type
+
+    def run(x: Tensor, seed: int) -> Any:
+        with untouched(model, kind, {}):
+            torch.manual_seed(seed)
+            return model(x)
+
+    def mixed() -> Row | None:
+        # Only where a target stands for each does the first axis count the examples.
+        single = x.dim() > 1 and call.target is not None and call.target.size == len(x)
+        return mixing(run, x) if single else None
+
+    def linear() -> Row | None:
+        with untouched(model, kind, {}):
             return linearity(model, x)
-    except Exception:  # a model of somebody else's may not like what lies between two inputs
-        return None
+
+    found: list[Row | None] = []
+    for look in (linear, mixed):
+        with suppress(
+            Exception
+        ):  # a model of somebody else's may not like halves, or half-way inputs
+            found.append(look())
+    return found
 
 
 def _paired(
@@ -183,7 +239,8 @@ def _outputs(
     rows[0]["force_spread"] = float(np.median(seen.forces)) if seen.forces else None
     if reading.name in OF_ONE:
         rows = rows[:1]  # 0 and 1 are no numbers to be reached
-    return [{**row, "part": "train", "before": reading.before} for row in rows]
+    facts = {"part": "train", "before": reading.before, "pairs": reading.pairs}
+    return [{**row, **facts} for row in rows]
 
 
 def dropout_before_norm(model: nn.Module) -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from fitwell.probes.loss_graph import LossReading, read_loss
+from fitwell.watching.carried import Carried
 from fitwell.watching.checks import called_modules
-from fitwell.watching.sample import Call, Sample, first_tensor, outputs_of
+from fitwell.watching.sample import Call, Sample, first_tensor, is_ours, outputs_of
 
 _OWN = 5e-4  # seconds between two steps that a loop takes for itself
+_ENOUGH = 3  # passes to count
 _MOST = 32  # passes that are waited with for a loss: LBFGS makes up to 25 a step
 
 
@@ -38,15 +40,19 @@ class Passes:
 
     Args:
         examples: of the last pass.
+        carried: told when a gradient comes back, until it has decided.
         waiting: seconds between the end of a step and the next pass; evaluations are no waiting.
+        evaluated: passes without gradients, in evaluation mode and in training mode with dropout or batch
+            statistics at work.
         unread: whether passes are to be seen although the sample is full: until a loss was read.
     """
 
-    def __init__(self, sample: Sample) -> None:
-        self.sample = sample
+    def __init__(self, sample: Sample, carried: Carried) -> None:
+        self.sample, self._carried = sample, carried
         self.examples = 0
         self.waiting = 0.0
         self.unread = True
+        self.evaluated = {"evaluation": 0, "training": 0}
         self._passes: list[Pass] = []
         self._inside: nn.Module | None = None  # whose pass is under way
         self._left = time.perf_counter()
@@ -89,6 +95,8 @@ class Passes:
     def _called(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not model.training or not torch.is_grad_enabled():
             self._left = math.nan
+            if not is_ours() and self._inside is None and not torch.is_grad_enabled():
+                self._evaluates(model)
             return
         # A module within the one that was called; where that one broke off it is called anew.
         if self._inside is not None and self._inside is not model:
@@ -100,10 +108,16 @@ class Passes:
         x = first_tensor((args, kwargs))
         self.examples = len(x) if x is not None and x.dim() else 1
         full = self.sample.full
-        if not full or self.unread or self._passes:
+        if not full or self.unread or self._passes or not self._carried.decided:
             self._passes.append(Pass(None if full else self.sample.add(model, args, kwargs)))
             if len(self._passes) > _MOST and (call := self._passes.pop(0).call) is not None:
                 self.sample.drop(call)
+
+    def _evaluates(self, model: nn.Module) -> None:
+        if not model.training:
+            self.evaluated["evaluation"] += 1
+        elif self.evaluated["training"] < _ENOUGH and any(map(_differs, model.modules())):
+            self.evaluated["training"] += 1
 
     def _said(self, model: nn.Module, args: Any, output: Any) -> None:
         if model is not self._inside:
@@ -113,13 +127,22 @@ class Passes:
             return
         own = self._passes[-1]
         own.outputs = outputs_of(output)
-        for place, tensor in enumerate(own.outputs if own.call is not None else ()):
+        looked_at = own.call is not None or not self._carried.decided
+        for place, tensor in enumerate(own.outputs if looked_at else ()):
             if tensor.requires_grad:
-                tensor.register_hook(_keeper(place, own.gradients))
+                tensor.register_hook(self._keeper(place, own.gradients))
+
+    def _keeper(self, place: int, gradients: dict[int, Tensor]) -> Callable[[Tensor], None]:
+        def keep(gradient: Tensor) -> None:
+            gradients[place] = gradient.detach()
+            self._carried.backward_begins()
+
+        return keep
 
 
-def _keeper(place: int, gradients: dict[int, Tensor]) -> Any:
-    def keep(gradient: Tensor) -> None:
-        gradients[place] = gradient.detach()
-
-    return keep
+def _differs(module: nn.Module) -> bool:
+    """Whether a module does in training mode what it does not in evaluation, and is in it."""
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.training and module.p > 0
+    batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+    return batch_norm and module.training and module.track_running_stats

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from fitwell.watching.checks import unwrapped
 _EXAMPLES = 512
 _BYTES = 64 * 2**20
 _CALLS = 128
+_OURS = ContextVar("ours", default=False)
 _OF_TORCH = frozenset(vars(nn.Module()))  # hooks, parameters, buffers, modules, the mode
 
 
@@ -91,6 +93,11 @@ class Sample:
         return (joined.float() if joined.is_floating_point() else joined).numpy()
 
 
+def is_ours() -> bool:
+    """Whether the model is being run by what watches it."""
+    return _OURS.get()
+
+
 @contextmanager
 def untouched(
     model: nn.Module, device_type: str, modes: Mapping[nn.Module, bool]
@@ -100,12 +107,14 @@ def untouched(
     buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     kept = [(vars(module), _attributes(module)) for module in model.modules()]
     devices = [] if device_type == "cpu" else None
+    before_us = _OURS.set(True)
     try:
         with torch.random.fork_rng(devices), numbers_kept(), evaluating(model), torch.no_grad():
             for module, training in modes.items():
                 module.training = training
             yield
     finally:
+        _OURS.reset(before_us)
         for own, before in kept:
             for name in [n for n in own if n not in before and n not in _OF_TORCH]:
                 del own[name]

@@ -15,6 +15,7 @@ from fitwell import store
 from fitwell.probes import Probes, dense, name_nonfinite
 from fitwell.probes.loss_graph import LossReading, class_axis, targets_of
 from fitwell.record import Diagnosis, Row, Run
+from fitwell.watching.carried import Carried
 from fitwell.watching.checks import check_model, check_optimizer, optimizers_in, unwrapped
 from fitwell.watching.conclude import Seen, conclude
 from fitwell.watching.fitting import OF_CLASSES, mean_loss
@@ -54,7 +55,10 @@ class Watch:
         if folder:
             store.save_run(self.run, folder)
         self.sample, self.seen = Sample(), Seen()
-        self._passes, self._penalties = Passes(self.sample), Penalties()
+        groups = [group for each in self.optimizers for group in each.param_groups]
+        stepped = [p for group in groups for p in group["params"]] or self.inner.parameters()
+        self._carried, self._penalties = Carried(stepped), Penalties()
+        self._passes = Passes(self.sample, self._carried)
         self._probes = Probes(self.inner)
         self._epoch = self._epoch_start = 0  # its number and its first step
         self._unasked: tuple[Pass, LossReading, float] | None = None  # before its backward
@@ -229,6 +233,8 @@ class Watch:
             return
         self._stepped += 1
         self.seen.updates += 1
+        self._carried.stepped()
+        self.seen.carried = self._carried.told
         self._passes.step_ends()
 
     @torch.no_grad()
@@ -354,6 +360,7 @@ class Watch:
         if not self._closed:
             self._read()
             self._look()
+            self.seen.evaluated = self._passes.evaluated
             self.seen.outputs_training = self.sample.run_again(self._device_type, training=True)
         return conclude(
             self.run, self.seen, self.sample, self.inner, self.optimizers, measure=measure

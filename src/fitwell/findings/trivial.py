@@ -1,0 +1,164 @@
+"""Whether the network predicts better than always saying the same."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fitwell.findings.reading import (
+    confidence,
+    epoch_series,
+    evidence_of,
+    first_repeat,
+    folds_of,
+    metric_of,
+    rounded,
+)
+from fitwell.record import Finding, NotAssessed, Run
+
+_FEWEST, _MOST = 20, 20_000  # held-out examples that a comparison takes
+_LEVEL = 0.01
+_EPOCHS = 4  # of validation scores
+_BY_CHANCE = 0.05  # of accuracy above that of guessing
+_OF_LOG_K = 0.98
+
+
+def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """The network predicts new examples no better than always saying the same.
+
+    Symptom: accuracy at the share of the largest class, error at the spread of the target.
+    Mechanism: nothing was learned (steps, signal), or inputs and targets do not belong together.
+    Threshold: over all held-out examples its score is no better than the trivial one, or a one-sided
+        permutation test at 1 % does not show that predictions and targets belong together. A score
+        that is a little better on few examples, with predictions that go with the targets beyond
+        doubt, is no sign. Where only a validation curve of K classes is known, at least 4 epochs of it:
+        the accuracy over the second half is at most 1/K + 0.05 and 2/K on average, or, without an
+        accuracy, the loss never came below 0.98 log K; no guess of a prior does worse.
+    Source: Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers)
+    """
+    folds = [run for run in folds_of(runs) if run.studied is not None]
+    if not folds:
+        return _by_its_curve(runs)
+    folds = first_repeat(folds)
+    parts = [part for run in folds if (part := run.studied) is not None]
+    target = np.concatenate([np.asarray(part.target) for part in parts])
+    prediction = np.concatenate([np.asarray(part.prediction) for part in parts])
+    if len(target) < _FEWEST:
+        return NotAssessed("no_better_than_trivial", f"at least {_FEWEST} held-out examples")
+    if len(target) > _MOST:
+        drawn = np.sort(np.random.default_rng(0).permutation(len(target))[:_MOST])
+        target, prediction = target[drawn], prediction[drawn]
+    facts = _against_trivial(target, prediction, metric_of(folds), folds[0])
+    if facts is None or (facts.pop("better") and facts["p"] < _LEVEL):
+        return None
+    evidence = rounded({"runs": len(folds), "examples": len(target), **facts})
+    sentence = (
+        f"On {len(target)} held-out examples {facts['metric']} is {facts['score']:.4g}; always "
+        f"saying the same gives {facts['trivial']:.4g} (p = {facts['p']:.2g} that chance does as well)."
+    )
+    settings = ("optim.lr", "model.activation", "model.init", "model.name")
+    level = confidence(folds, len(folds))
+    return Finding("no_better_than_trivial", level, evidence, sentence, settings)
+
+
+def _by_its_curve(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """The same of loops that told validation scores, of classes whose number is known."""
+    folds = [
+        run
+        for run in folds_of(runs)
+        if evidence_of([run], "first_loss")
+        and len([row for row in run.epochs if row.get("validation")]) >= _EPOCHS
+    ]
+    if not folds:
+        return NotAssessed("no_better_than_trivial", "held-out predictions")
+    found = [_guessing(run, int(evidence_of([run], "first_loss")[0]["classes"])) for run in folds]
+    if not all(found):
+        return None
+    facts = next(iter(filter(None, found)))
+    evidence = rounded({"runs": len(folds), **facts})
+    sentence = (
+        f"The validation {facts['metric']} is {facts['score']:.4g}; to know nothing of {facts['classes']} "
+        f"classes gives {facts['trivial']:.4g}."
+    )
+    settings = ("optim.lr", "model.activation", "model.init", "model.name")
+    level = confidence(folds, len(folds))
+    return Finding("no_better_than_trivial", level, evidence, sentence, settings)
+
+
+def _guessing(run: Run, classes: int) -> dict[str, Any]:
+    """Score and trivial score of a run whose validation scores are those of guessing; empty otherwise."""
+    accuracy, loss = _known(run, "accuracy"), _known(run, "loss")
+    facts: dict[str, Any] = {"classes": classes}
+    if len(accuracy) >= _EPOCHS:
+        score = float(accuracy[len(accuracy) // 2 :].mean())
+        facts |= {"metric": "accuracy", "score": score, "trivial": 1 / classes}
+        return facts if score <= min(1 / classes + _BY_CHANCE, 2 / classes) else {}
+    if len(loss) >= _EPOCHS and loss.min() >= _OF_LOG_K * np.log(classes):
+        return facts | {"metric": "loss", "score": float(loss.min()), "trivial": np.log(classes)}
+    return {}
+
+
+def _against_trivial(
+    target: np.ndarray, prediction: np.ndarray, metric: str, run: Run
+) -> dict[str, Any] | None:
+    """Score, trivial score, whether it is better, and how often predictions that are dealt out anew do as
+    well; None where all are one class."""
+    regression = target.dtype.kind == "f" if run.spec is None else run.spec.task == "regression"
+    if regression:
+        return _errors_against_mean(target, prediction)
+    if target.ndim == 2:
+        usual = 2 * target.mean(0) > 1
+        facts = {
+            "metric": "hamming_loss",
+            "score": float(np.mean(target != prediction)),
+            "trivial": float(np.mean(target != usual)),
+        }
+        better = facts["score"] < facts["trivial"]
+        p = _dealt(len(target), lambda order: float(np.mean(target != prediction[order])))
+        return {**facts, "better": better, "p": p}
+    classes, codes = np.unique(target, return_inverse=True)
+    if len(classes) < 2:
+        return None
+    counts = np.bincount(codes)
+    if metric == "balanced_accuracy":
+        weight, trivial = (1 / counts / len(classes))[codes], 1 / len(classes)
+    else:
+        metric, weight = "accuracy", np.full(len(codes), 1 / len(codes))
+        trivial = float(counts.max() / len(codes))
+    score = float(weight[prediction == target].sum())
+    p = _dealt(len(target), lambda order: -float(weight[prediction[order] == target].sum()))
+    better = score > trivial + 1e-12
+    return {"metric": metric, "score": score, "trivial": trivial, "better": better, "p": p}
+
+
+def _errors_against_mean(target: np.ndarray, prediction: np.ndarray) -> dict[str, Any]:
+    """The same for numbers; of several targets in standard deviations, as each has its own unit."""
+    name = "rmse"
+    if target.ndim == 2:
+        name = "rmse in standard deviations"
+        spread = np.where(target.std(0) > 0, target.std(0), 1.0)
+        target, prediction = target / spread, prediction / spread
+
+    def rmse(said: np.ndarray) -> float:
+        squares = ((target - said) ** 2).reshape(len(target), -1).mean(1)
+        return float(np.sqrt(np.mean(np.where(np.isfinite(squares), squares, 1e12))))
+
+    score, trivial = rmse(prediction), rmse(target.mean(0))
+    p = _dealt(len(target), lambda order: rmse(prediction[order]))
+    return {"metric": name, "score": score, "trivial": trivial, "better": score < trivial, "p": p}
+
+
+def _dealt(count: int, loss: Callable[[np.ndarray], float]) -> float:
+    """One-sided p of a loss: its place among those of predictions dealt out to the examples anew.
+
+    Args:
+        loss: of predictions in an order [example].
+    """
+    random = np.random.default_rng(0)
+    own = loss(np.arange(count)) + 1e-12
+    return (sum(loss(random.permutation(count)) <= own for _ in range(999)) + 1) / 1000
+
+
+def _known(run: Run, key: str) -> np.ndarray:
+    values = epoch_series(run, "validation", key)
+    return values[np.isfinite(values)]

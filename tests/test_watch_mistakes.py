@@ -1,0 +1,347 @@
+"""Mistakes that people make in loops of their own, each beside the loop without it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from loops import digits, mlp
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+
+import fitwell as fw
+from fitwell.probes.loss_graph import read_loss
+
+Told = dict[str, str]  # finding -> sentence
+
+
+def table(load: Any, count: int) -> tuple[Tensor, Tensor]:
+    found = load()
+    order = torch.randperm(len(found.data), generator=torch.Generator().manual_seed(0))
+    x, y = torch.tensor(found.data).float()[order], torch.tensor(found.target)[order]
+    return (x - x[:count].mean(0)) / x[:count].std(0), y
+
+
+def classes(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+    model.eval()
+    with torch.no_grad():
+        out = model(x)
+    model.train()
+    return {"accuracy": float((out.argmax(1) == y).float().mean()), **loss_of(out, y)}
+
+
+def loss_of(out: Tensor, y: Tensor) -> dict[str, float]:
+    return {"loss": float(F.cross_entropy(out, y))}
+
+
+def trained(
+    model: nn.Module,
+    data: tuple[Tensor, ...],
+    *,
+    optimizer: Optimizer | None = None,
+    loss: Callable[..., Tensor] = F.cross_entropy,
+    score: Callable[..., dict[str, float]] = classes,
+    step: Callable[[Optimizer, Tensor], None] | None = None,
+    schedule: Any = None,
+    epochs: int = 10,
+    batch: int = 32,
+    measure: bool = False,
+) -> Told:
+    """What is found of a training, with a validation after each epoch."""
+    x, y, x_new, y_new = data
+    torch.manual_seed(0)
+    optimizer = optimizer or torch.optim.Adam(model.parameters(), 1e-3)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(epochs):
+            for rows in torch.randperm(len(x)).split(batch):
+                value = loss(model(x[rows]), y[rows])
+                if step:
+                    step(optimizer, value)
+                else:
+                    optimizer.zero_grad()
+                    value.backward()
+                    optimizer.step()
+                watch.step(value)
+            told = score(model, x_new, y_new)
+            if schedule:
+                schedule.step(*([told["loss"]] if isinstance(schedule, ReduceLROnPlateau) else []))
+            watch.epoch(validation=told)
+    return {f.name: f.sentence for f in watch.diagnose(measure=measure, show=False)}
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[Tensor, ...]:
+    x, y = digits()
+    return x[:640], y[:640], x[1200:], y[1200:]
+
+
+@pytest.fixture(scope="module")
+def numbers() -> tuple[Tensor, ...]:
+    x, y = table(load_diabetes, 350)
+    y = (y.float() - y[:350].float().mean()) / y[:350].float().std()
+    return x[:350], y[:350], x[350:], y[350:]
+
+
+def rmse(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+    with torch.no_grad():
+        return {"rmse": float(F.mse_loss(model(x).squeeze(-1), y).sqrt())}
+
+
+@pytest.mark.parametrize("rows", [32, 600])  # of 600 the sample of examples is full at once
+def test_gradients_that_are_never_cleared(pictures: tuple[Tensor, ...], rows: int) -> None:
+    def carried(optimizer: Optimizer, value: Tensor) -> None:
+        value.backward()
+        optimizer.step()
+
+    model = mlp()
+    sgd = torch.optim.SGD(model.parameters(), 0.01)
+    found = trained(model, pictures, optimizer=sgd, step=carried, batch=rows, epochs=3)
+    assert "not cleared between steps" in found["lr_too_high"]
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+def test_gradients_that_are_added_up_on_purpose(
+    to_none: bool, pictures: tuple[Tensor, ...]
+) -> None:
+    calls = iter(range(10**6))
+
+    def every_second(optimizer: Optimizer, value: Tensor) -> None:
+        (value / 2).backward()
+        if next(calls) % 2:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=to_none)
+
+    assert "lr_too_high" not in trained(mlp(), pictures, step=every_second, epochs=4)
+
+
+def test_a_head_that_the_optimizer_does_not_clear_is_not_taken_for_gradients_that_stay(
+    pictures: tuple[Tensor, ...],
+) -> None:
+    model = mlp()
+    adam = torch.optim.Adam(model.parameters(), 1e-3)
+    model[4] = nn.Linear(64, 10)
+    found = trained(model, pictures, optimizer=adam, epochs=4)
+    assert "no_gradient" in found and "lr_too_high" not in found
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("loss", [lambda o, t: (o - t).square().mean(), F.mse_loss, F.l1_loss])
+def test_targets_of_another_shape_are_compared_in_pairs(
+    loss: Callable[..., Tensor], numbers: tuple[Tensor, ...]
+) -> None:
+    model = mlp(inputs=10, outputs=1)
+    found = trained(model, numbers, loss=loss, score=rmse, epochs=4)
+    assert "broadcast to [N, N]" in found["head_loss_mismatch"]
+
+    def right(out: Tensor, target: Tensor) -> Tensor:
+        return loss(out.squeeze(-1), target)
+
+    whole = trained(mlp(inputs=10, outputs=1), numbers, loss=right, score=rmse, epochs=4)
+    assert "head_loss_mismatch" not in whole
+
+
+def test_a_loss_of_ranks_compares_outputs_with_each_other() -> None:
+    out = nn.Linear(3, 1)(torch.randn(8, 3))
+    ranks = F.softplus(out - out.squeeze(-1)).mean()
+    assert not read_loss(ranks, [out]).pairs
+    assert read_loss((out - torch.randn(8)).square().mean(), [out]).pairs
+
+
+class Recurrent(nn.Module):
+    """Rows of a picture, read one after the other; or, with the axes mistaken, pictures of a batch."""
+
+    def __init__(self, batch_first: bool) -> None:
+        super().__init__()
+        self.net, self.head = nn.GRU(8, 32, batch_first=batch_first), nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.net(x.view(-1, 8, 8))[0][:, -1])
+
+
+class Attentive(nn.Module):
+    def __init__(self, batch_first: bool) -> None:
+        super().__init__()
+        self.net = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first, dropout=0.0)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.net(x.view(-1, 8, 8)).flatten(1))
+
+
+class Along(nn.Module):
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.net, self.axis = mlp(), axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.net(x).softmax(self.axis) + 1e-9).log()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (lambda: Recurrent(False), lambda: Recurrent(True)),
+        (lambda: Attentive(False), lambda: Attentive(True)),
+        (lambda: Along(0), lambda: Along(1)),
+    ],
+)
+def test_examples_of_a_batch_that_see_one_another(
+    wrong: Callable[[], nn.Module],
+    right: Callable[[], nn.Module],
+    pictures: tuple[Tensor, ...],
+) -> None:
+    assert "others in its batch" in trained(wrong(), pictures, epochs=2)["leakage"]
+    assert "leakage" not in trained(right(), pictures, epochs=2)
+
+
+class Drawn(nn.Module):
+    """Adds noise in evaluation too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x + 0.1 * torch.randn_like(x))
+
+
+class Remembering(nn.Module):
+    """Keeps the mean of what it saw last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.last = mlp(), torch.zeros(64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.net(x + 0.1 * self.last)
+        self.last = x.detach().mean(0)
+        return out
+
+
+@pytest.mark.parametrize("build", [Drawn, Remembering])
+def test_chance_and_memory_do_not_mix_a_batch(
+    build: Callable[[], nn.Module], pictures: tuple[Tensor, ...]
+) -> None:
+    assert "leakage" not in trained(build(), pictures, epochs=2)
+
+
+def test_a_sequence_model_whose_first_axis_is_time_mixes_nothing() -> None:
+    torch.manual_seed(0)
+    words = torch.randint(20, (12, 12, 1)).float()  # as many places as sequences
+    net = nn.Sequential(nn.Linear(1, 16), nn.TransformerEncoderLayer(16, 2, 16), nn.Linear(16, 20))
+    adam = torch.optim.Adam(net.parameters(), 1e-3)
+    with fw.watch(net, adam) as watch:
+        for _ in range(12):
+            loss = F.cross_entropy(net(words).flatten(0, 1), words.long().flatten())
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            watch.step(loss)
+    assert "leakage" not in {finding.name for finding in watch.diagnose(show=False)}
+
+
+def test_a_schedule_that_ends_the_training_early(pictures: tuple[Tensor, ...]) -> None:
+    for gamma, told in ((0.1, True), (0.95, False)):
+        model = mlp()
+        sgd = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        schedule = StepLR(sgd, 1, gamma)
+        found = trained(model, pictures, optimizer=sgd, schedule=schedule, epochs=12)
+        assert ("a hundredth of the learning rate" in found.get("lr_too_low", "")) == told
+
+
+def test_a_schedule_that_waits_for_a_plateau_ends_nothing() -> None:
+    x, y = table(load_breast_cancer, 400)
+    model = nn.Linear(30, 2)
+    sgd = torch.optim.SGD(model.parameters(), 0.1)
+    schedule = ReduceLROnPlateau(sgd, patience=2, threshold=1e-2)
+    data = (x[:400], y[:400], x[400:], y[400:])
+    found = trained(model, data, optimizer=sgd, schedule=schedule, epochs=60)
+    assert sgd.param_groups[0]["lr"] < 1e-3 and "lr_too_low" not in found
+
+
+def test_inputs_that_do_not_belong_to_their_labels(pictures: tuple[Tensor, ...]) -> None:
+    x, *rest = pictures
+    apart = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
+    found = trained(mlp(), (apart, *rest), epochs=12)
+    assert "gives 0.1" in found["no_better_than_trivial"] and "stopped_too_early" not in found
+    assert "no_better_than_trivial" not in trained(mlp(), pictures, epochs=5)
+
+
+def test_losses_alone_tell_guessing_too(pictures: tuple[Tensor, ...]) -> None:
+    def loss_alone(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+        return {"loss": classes(model, x, y)["loss"]}
+
+    x, *rest = pictures
+    found = trained(mlp(), (x.roll(1, 0), *rest), score=loss_alone, epochs=4)
+    assert "validation loss" in found["no_better_than_trivial"]
+    found = trained(mlp(), pictures, score=loss_alone, epochs=4)
+    assert "no_better_than_trivial" not in found
+
+
+def test_a_validation_in_training_mode(pictures: tuple[Tensor, ...]) -> None:
+    def as_it_is(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+        with torch.no_grad():
+            return loss_of(model(x), y)
+
+    def dropping() -> nn.Module:
+        return nn.Sequential(mlp(outputs=32), nn.Dropout(0.3), nn.Linear(32, 10))
+
+    assert "training mode" in trained(dropping(), pictures, score=as_it_is, epochs=4)["shift"]
+    assert "shift" not in trained(dropping(), pictures, epochs=4)
+    assert "shift" not in trained(mlp(), pictures, score=as_it_is, epochs=4)  # nothing differs
+
+
+def test_batch_normalisation_of_two_examples(pictures: tuple[Tensor, ...]) -> None:
+    def normed() -> nn.Module:
+        return nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
+
+    x, y, *rest = pictures
+    few = (x[:200], y[:200], *rest)
+    assert "of 2 numbers of a channel" in trained(normed(), few, batch=2, epochs=2)["shift"]
+    assert "shift" not in trained(normed(), few, batch=20, epochs=2)
+
+
+def test_dropout_that_leaves_nothing(pictures: tuple[Tensor, ...]) -> None:
+    def dropping(share: float) -> nn.Module:
+        drop = nn.Dropout(share)
+        head = [nn.Linear(64, 64), nn.ReLU(), drop, nn.Linear(64, 10)]
+        return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), drop, *head)
+
+    found = trained(dropping(0.95), pictures)
+    assert "Dropout takes up to 95%" in found["over_regularised"]
+    assert "over_regularised" not in trained(dropping(0.3), pictures)
+
+
+def test_targets_in_their_own_unit(numbers: tuple[Tensor, ...]) -> None:
+    def loss(out: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(out.squeeze(-1), target)
+
+    x, y, x_new, y_new = numbers
+    large = (x, 150 + 77 * y, x_new, 150 + 77 * y_new)
+    found = trained(mlp(inputs=10, outputs=1), large, loss=loss, score=rmse, epochs=15)
+    assert "76.5 apart" in found["unreachable_targets"]
+    assert next(iter(found)) == "unreachable_targets"
+    found = trained(mlp(inputs=10, outputs=1), numbers, loss=loss, score=rmse, epochs=15)
+    assert "unreachable_targets" not in found
+
+
+def test_what_a_loop_learned_by_heart_and_what_it_could_not() -> None:
+    """No training score is told: that of the kept examples stands for it, beside simple models."""
+    x, y = table(load_breast_cancer, 400)
+    noise = torch.randn(len(x), 2000, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    wide = nn.Sequential(nn.Linear(2030, 256), nn.ReLU(), nn.Linear(256, 2))
+    x_noisy = torch.cat([x, noise], 1)
+    data = (x_noisy[:120], y[:120], x_noisy[400:], y[400:])
+    assert "overfitting" in trained(wide, data, epochs=30, measure=True)
+    data = (x[:400], y[:400], x[400:], y[400:])
+    assert "overfitting" not in trained(mlp(inputs=30, outputs=2), data, epochs=8, measure=True)
+
+
+def test_a_loop_with_one_unit_fits_less_than_simple_models(pictures: tuple[Tensor, ...]) -> None:
+    narrow = nn.Sequential(nn.Linear(64, 1), nn.ReLU(), nn.Linear(1, 10))
+    found = trained(narrow, pictures, epochs=10, measure=True)
+    assert "on examples it never saw" in found["underfitting"]
