@@ -20,6 +20,7 @@ from fitwell.metrics import METRICS
 from fitwell.report.html import write_report
 from fitwell.report.varying import varied
 from fitwell.resolve import complete
+from fitwell.trials.statistics import Interval
 from fitwell.trials.varying import shortened, size_points, twice
 
 RNG = np.random.default_rng
@@ -76,9 +77,9 @@ def test_twice_recovers_a_power_law() -> None:
         shift = np.array([0.001, -0.001, 0.0])[:, None]  # of the folds
         gain = twice(rows_of(1 - errors + shift, SIZES), METRICS["accuracy"])
         true = errors[-1] - (0.03 + 2 * 2880.0**-power)
-        assert gain is not None and gain.effect == pytest.approx(true, rel=0.05)
+        assert isinstance(gain, Interval) and gain.effect == pytest.approx(true, rel=0.05)
         lower = twice(rows_of(errors + shift, SIZES), METRICS["rmse"])
-        assert lower is not None and lower.effect == pytest.approx(true, rel=0.05)
+        assert isinstance(lower, Interval) and lower.effect == pytest.approx(true, rel=0.05)
 
 
 def test_its_interval_holds_what_comes_and_a_flat_curve_raises_no_hope() -> None:
@@ -90,8 +91,10 @@ def test_its_interval_holds_what_comes_and_a_flat_curve_raises_no_hope() -> None
             error = rest + share * SIZES**-0.6
             scores = 1 - rng.binomial(300, error, (5, 5)) / 300
             gain = twice(rows_of(scores, SIZES), METRICS["accuracy"])
-            assert gain is not None
-            low, high = (0.0 if end is None else end for end in (gain.low, gain.high))
+            if isinstance(gain, str):  # folds without a spread
+                low = high = 0.0
+            else:
+                low, high = (0.0 if end is None else end for end in (gain.low, gain.high))
             true = share * (1440.0**-0.6 - 2880.0**-0.6)
             held += bool(share) and low <= true <= high
             hopes += not share and low > 0
@@ -99,11 +102,22 @@ def test_its_interval_holds_what_comes_and_a_flat_curve_raises_no_hope() -> None
     assert hopes <= 0.05 * 300
 
 
-def test_twice_says_nothing_of_two_sizes_or_failed_folds() -> None:
+def test_twice_says_why_nothing_can_be_said_of_it() -> None:
     scores = np.full((3, 5), 0.9)
-    assert twice(rows_of(scores[:, :2], SIZES[:2]), METRICS["accuracy"]) is None
+    few = twice(rows_of(scores[:, :2], SIZES[:2]), METRICS["accuracy"])
+    assert isinstance(few, str) and few.endswith("and there are 2")
+    assert (
+        twice(rows_of(scores, SIZES), METRICS["accuracy"]) == "the curves of 3 folds tell no spread"
+    )
     scores[1, 2] = np.nan
-    assert twice(rows_of(scores, SIZES), METRICS["accuracy"]) is None
+    assert twice(rows_of(scores, SIZES), METRICS["accuracy"]) == "not every fold has a score"
+
+
+def test_cv_over_sizes_says_why_it_foretells_nothing(tmp_path: Path) -> None:
+    settings = {**FAST, "data.limit": 100, "data.folds": 2, "train.epochs": 1}
+    run = fw.cv("digits", settings=settings, sizes=True, out=tmp_path / "run")
+    [one] = varied(run)
+    assert "cannot be said: a curve needs 3 sizes" in one.said
 
 
 @pytest.fixture(scope="module")

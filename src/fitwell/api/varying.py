@@ -68,17 +68,16 @@ def varied(
     if sizes:
         name, metric = metric_of(start.recipe)
         gain = twice([row for row in rows if row["name"] == SIZES], metric)
-        if gain is not None:
-            rows.append(
-                {
-                    "experiment": "twice",
-                    "examples": 2 * asked[0][1][-1].value,
-                    "metric": name,
-                    "gain": gain.effect,
-                    "low": gain.low,
-                    "high": gain.high,
-                }
-            )
+        row: Row = {
+            "experiment": "twice",
+            "examples": 2 * asked[0][1][-1].value,
+            "metric": name,
+        }
+        if isinstance(gain, str):
+            row |= {"gain": None, "low": None, "high": None, "why": gain}
+        else:
+            row |= {"gain": gain.effect, "low": gain.low, "high": gain.high}
+        rows.append(row)
     return rows
 
 

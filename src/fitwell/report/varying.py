@@ -63,7 +63,8 @@ def varied(run: Run) -> list[Varied]:
 def twice(row: Row) -> str:
     """The sentence about twice the data, and what it rests on."""
     if row["low"] is None:
-        return ""
+        why = row.get("why") or "the curves of the folds tell no spread"
+        return f"What twice the examples would bring cannot be said: {why}."
     name = str(row["metric"])
     verb = "raise" if METRICS[name].higher_is_better else "lower"
     by = f"{verb} {metric_word(name)} by {number(row['gain'])}"

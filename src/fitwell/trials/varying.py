@@ -25,6 +25,7 @@ from fitwell.trials.trial import Task
 HALVINGS = 4
 EVEN = 1.05  # largest by smallest fold, up to which they count as equally large
 IN_EPOCHS = ("train.epochs", "train.patience", "train.thaw_epochs", "schedule.patience")
+_FEWEST_SIZES = 3  # that a curve with a rest is fitted to
 LEAST_EXAMPLES = 30
 POWERS = np.linspace(0.1, 1.5, 29)  # of the examples, by which the error that is left falls
 
@@ -117,8 +118,8 @@ def vary(
     return rows
 
 
-def twice(rows: Sequence[Row], metric: Metric) -> Interval | None:
-    """What twice as many examples would bring, with a 95 % interval; None where nothing can be said.
+def twice(rows: Sequence[Row], metric: Metric) -> Interval | str:
+    """What twice as many examples would bring, with a 95 % interval; or why nothing can be said of it.
 
     In each fold the error e(n) = a + b n^-c is fitted to the sizes, a and b not negative, and read off
     at twice the largest. The interval is that of the folds' gains, corrected for the training examples
@@ -131,8 +132,13 @@ def twice(rows: Sequence[Row], metric: Metric) -> Interval | None:
     """
     sizes = np.array([row["value"] for row in rows], dtype=float)
     scores = np.array([row["validation"] for row in rows], dtype=float).T  # [fold, size]
-    if len(sizes) < 3 or not np.isfinite(scores).all():
-        return None
+    if len(sizes) < _FEWEST_SIZES:
+        return (
+            f"a curve needs {_FEWEST_SIZES} sizes, each half of the next and of at least {LEAST_EXAMPLES} "
+            f"examples, and there {'is' if len(sizes) == 1 else 'are'} {len(sizes)}"
+        )
+    if not np.isfinite(scores).all():
+        return "not every fold has a score"
     errors = 1 - scores if metric.higher_is_better else scores
     gains = [
         errors_at(sizes, fold, sizes[-1]) - errors_at(sizes, fold, 2 * sizes[-1]) for fold in errors
