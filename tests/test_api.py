@@ -345,3 +345,12 @@ def test_a_cross_validation_has_no_model() -> None:
     run = fw.cv("wine", settings={**FAST, "data.folds": 2})
     with pytest.raises(FolderError, match="a cross-validation keeps none"):
         fw.evaluate(run)
+
+
+def test_what_check_returns_shows_itself_in_a_few_lines(tmp_path: Path) -> None:
+    shown = repr(fw.check("digits"))
+    assert shown.startswith("digits, images, 1,797 examples: ") and len(shown) < 1000
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n1,x\n2,\n3,z\n")
+    said = repr(fw.check(path)).splitlines()
+    assert said[0] == "unreadable data: 1 problem" and said[1].startswith("error: ")

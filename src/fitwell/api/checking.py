@@ -10,6 +10,7 @@ from fitwell.data import Data, Problem
 from fitwell.data.cleaning import Cleaned, clean, place_of
 from fitwell.data.options import fill
 from fitwell.data.ranges import Range, ranges
+from fitwell.data.types import many
 from fitwell.errors import SettingError
 from fitwell.spec import Spec
 
@@ -41,6 +42,12 @@ class Checked:
         """Whether nothing stands in the way of training."""
         return self.data is not None and all(p.severity != "error" for p in self.problems)
 
+    def __repr__(self) -> str:
+        """What a notebook shows: a line for the data, and a line a problem."""
+        what = "unreadable data" if self.data is None else _named(self.data)
+        lines = [f"{p.severity}: {p.message}" for p in self.problems]
+        return "\n".join([f"{what}: {many(len(lines), 'problem')}", *lines])
+
     def to_json(self) -> dict[str, Any]:
         spec = self.spec
         document: dict[str, Any] = {
@@ -55,6 +62,10 @@ class Checked:
             path = self.fixed.path.as_posix()
             document["fixed"] = {"path": path, "kept": self.fixed.kept, "left_out": left_out}
         return document
+
+
+def _named(data: Data) -> str:
+    return f"{data.name}, {data.spec.kind}, {many(len(data), 'example')}"
 
 
 def check(
