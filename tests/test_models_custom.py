@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+import fitwell as fw
+from fitwell import store
 from fitwell.errors import SettingError
 from fitwell.models import build, load_builder
 from fitwell.spec import Spec
@@ -180,3 +182,29 @@ def test_code_that_only_a_run_from_elsewhere_names_is_refused(
     monkeypatch.setenv("FITWELL_CACHE", str(tmp_path / "another machine"))
     with pytest.raises(SettingError, match="FITWELL_TRUST"):
         fw.evaluate("mine")
+
+
+MIXING = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.net = torch.nn.GRU(8, 16)  # batch_first is missing
+        self.head = torch.nn.Linear(16, spec.num_outputs)
+
+    def forward(self, x):
+        return self.head(self.net(x[:, 0])[0][:, -1])
+"""
+
+
+def test_a_network_that_takes_the_batch_for_time_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mixing_net.py").write_text(MIXING)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    store.trust_model("mixing_net:Net")
+    settings = {"train.epochs": 1, "data.limit": 300, "model.name": "mixing_net:Net"}
+    run = fw.fit("digits", settings=settings)
+    assert "others in its batch" in next(iter(fw.diagnose(run))).sentence
