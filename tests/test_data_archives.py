@@ -108,6 +108,24 @@ def test_names_that_point_outside_are_refused(tmp_path: Path, ending: str, name:
     assert not list(tmp_path.rglob("evil.png")) and not list(tmp_path.rglob("unpacked/*"))
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("ending", ["zip", "tar"])
+def test_a_name_that_stands_twice_is_refused(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"photos.{ending}"
+    if ending == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("a/1.png", "b/2.png", "./a/1.png"):
+                archive.writestr(name, b"x")
+    else:
+        (tmp_path / "one").write_bytes(b"x")
+        with tarfile.open(path, "w") as archive:
+            for name in ("a/1.png", "b/2.png", "./a/1.png"):
+                archive.add(tmp_path / "one", name)
+    with pytest.raises(BadData, match="1 name more than once") as error:
+        fitwell_data.read(str(path), {})
+    assert "a/1.png" in error.value.problems[0].where
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
 def test_links_to_elsewhere_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
     path = packed(tmp_path / "evil.tar", members())

@@ -5,11 +5,12 @@ import lzma
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from fitwell import caching
-from fitwell.data.types import BadData, refuse
+from fitwell.data.types import BadData, many, refuse, some
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 ARCHIVES = (".zip", *TARS)
@@ -83,11 +84,14 @@ def unpacked(path: Path) -> Path:
 
 def _sizes(path: Path) -> Iterator[int]:
     """Unpacked bytes of each file, after its name was looked at."""
+    files: list[str] = []
     if path.suffix.lower() == ".zip":
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 _refuse_outside(path, member.filename)
+                files += [] if member.is_dir() else [member.filename]
                 yield member.file_size
+        _refuse_twice(path, files)
         return
     with tarfile.open(path) as archive:
         for entry in archive:
@@ -97,7 +101,9 @@ def _sizes(path: Path) -> Iterator[int]:
                 _refuse_outside(path, str(inside / entry.linkname))
             elif not (entry.isfile() or entry.isdir()):
                 raise _outside(path, f"{entry.name} (a device)")
+            files += [] if entry.isdir() else [entry.name]
             yield entry.size
+        _refuse_twice(path, files)
         # Python takes a file that is cut off before a name for one that ends there.
         assert archive.fileobj is not None
         archive.fileobj.seek(archive.offset)
@@ -105,6 +111,19 @@ def _sizes(path: Path) -> Iterator[int]:
             raise tarfile.ReadError("it is cut off, or damaged in the middle")
         while archive.fileobj.read(1 << 20):
             pass  # to the end, where a compressed file has its checksum
+
+
+def _refuse_twice(path: Path, files: list[str]) -> None:
+    """Refuse names that stand more than once: only the last file of each would be left."""
+    counts = Counter(str(PurePosixPath(name)) for name in files)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise refuse(
+            "name_twice",
+            f"{path.name} holds {many(len(twice), 'name')} more than once ({some(twice)}), and of each "
+            "only the last file would be left.",
+            "Pack it anew with a name for each file, or unpack it by hand and give the folder.",
+            [str(path), *twice],
+        )
 
 
 def _refuse_outside(path: Path, name: str) -> None:
@@ -162,7 +181,7 @@ def _digest(path: Path) -> str:
 
 
 def _damaged(path: Path, error: Exception) -> BadData:
-    reason = str(error).split("\n")[0] or type(error).__name__
+    reason = str(error).split("\n")[0].rstrip(":. ") or type(error).__name__
     return refuse(
         "unreadable_file",
         f"{path.name} cannot be unpacked: {reason}.",

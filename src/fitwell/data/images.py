@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, TypeVar
 
 import numpy as np
@@ -188,4 +189,4 @@ def _reason(error: Exception) -> str:
         return "not an image"
     if "truncated" in text.lower() or isinstance(error, EOFError):
         return "truncated"
-    return text.split("\n")[0][:80] or type(error).__name__
+    return shorten(text.split("\n")[0], 80, placeholder=" ...") or type(error).__name__
