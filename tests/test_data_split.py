@@ -4,13 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as bounds
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
+import fitwell as fw
 from fitwell.data import Data, Rows, read
-from fitwell.data.split import final_rows, fit_rows, fold_rows
+from fitwell.data.split import final_rows, fit_rows, fold_rows, reason
 from fitwell.errors import SettingError
 
 
@@ -77,7 +80,7 @@ def test_each_repeat_and_seed_is_another_partition() -> None:
     assert len({tuple(held(r, s)) for r in range(3) for s in range(3)}) == 9
 
 
-@settings(max_examples=60, deadline=None)
+@bounds(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(2, 30), min_size=2, max_size=6),
     st.floats(0, 0.5),
@@ -118,9 +121,51 @@ def test_a_group_is_never_on_two_sides() -> None:
 
 def test_too_few_groups_are_refused_with_the_number() -> None:
     data = replace(toy([0, 1] * 50), groups=np.repeat([0, 1, 2, 3], 25))
-    with pytest.raises(SettingError, match=r"data\.folds.*at least 8 groups") as error:
+    with pytest.raises(SettingError, match=r"8 different groups.*gives 3.*at most 3") as error:
         fold_rows(data, {"folds": 8, "test": 0.1}, fold=0, repeat=0, seed=0)
     assert error.value.setting == "data.folds"
+    assert len(fold_rows(data, {"folds": 3}, fold=0, repeat=0, seed=0).held_out) == 25
+    two = replace(data, groups=np.repeat([0, 1], 50))
+    with pytest.raises(SettingError, match=r"gives 1\. Name another column, or leave"):
+        fold_rows(two, {"folds": 2}, fold=0, repeat=0, seed=0)
+    rows = fit_rows(two, {}, seed=0)
+    assert (len(rows.train), len(rows.validation), len(rows.held_out)) == (50, 0, 50)
+
+
+@pytest.mark.parametrize(("rows", "classes", "size"), [(108, 12, 2), (160, 20, 4)])
+def test_groups_of_classes_smaller_than_the_parts(rows: int, classes: int, size: int) -> None:
+    i = np.arange(rows)
+    groups = i // size
+    data = replace(toy(i % classes), groups=groups)
+    parts = fit_rows(data, {}, seed=0)
+    assert sorted(everything(parts).tolist()) == list(range(rows))
+    sides = [set(groups[r].tolist()) for r in (parts.train, parts.validation, parts.held_out)]
+    assert all(sides) and sum(map(len, sides)) == rows // size
+    for fold in range(5):
+        assert len(fold_rows(data, {}, fold=fold, repeat=0, seed=0).held_out)
+    assert "classes are not balanced, each having fewer examples than the 10 parts" in reason(
+        data, {"group": "g"}
+    )
+
+
+def test_check_says_what_fit_refuses() -> None:
+    x, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 3
+    table = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "g": ["p"] * 60, "t": [1] * 60, "y": y})
+    for name, value, mend in (
+        ("group", "g", "Name another column, or leave data.group out."),
+        ("time", "t", "Name another column, or leave data.time out."),
+        ("limit", 3, "Give at least 6."),
+    ):
+        settings = {f"data.{name}": value, "data.task": "classification"}
+        checked = fw.check(table, settings=settings)
+        errors = [p for p in checked.problems if p.severity == "error"]
+        assert [p.name for p in errors] == ["cannot_be_parted"] and errors[0].mend == mend
+        assert not checked.usable and not checked.split
+        with pytest.raises(SettingError) as refused:
+            fw.fit(table, settings=settings)
+        assert str(refused.value) == str(errors[0])
+        with pytest.raises(SettingError):
+            fw.cv(table, settings=settings)
 
 
 def test_regression_is_split_without_strata() -> None:

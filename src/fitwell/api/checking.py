@@ -11,7 +11,6 @@ from fitwell.data.cleaning import Cleaned, clean, place_of
 from fitwell.data.options import fill
 from fitwell.data.ranges import Range, ranges
 from fitwell.data.types import many
-from fitwell.errors import SettingError
 from fitwell.spec import Spec
 
 
@@ -92,25 +91,29 @@ def check(
     place = place_of(source, fill(options), Path(out) if out else None) if fix else None
     data, problems = check_data(source, options)
     fixed = clean(source, place, data, problems, fill(options)) if place else None
-    split = _parted(data, options, values.get("train.seed", 0))
+    split, more = _parted(data, options, values.get("train.seed", 0))
     found = tuple(ranges(data)) if data is not None else ()
-    return Checked(data, tuple(problems), fixed, split, found)
+    return Checked(data, (*more, *problems), fixed, split, found)
 
 
-def _parted(data: Data | None, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def _parted(
+    data: Data | None, options: Mapping[str, Any], seed: int
+) -> tuple[dict[str, Any], list[Problem]]:
+    """(how a `fit` would part the data, why it cannot)."""
     from fitwell.data import split
+    from fitwell.data.parting import NoSplit
 
     if data is None or data.spec.is_whole:
-        return {}
+        return {}, []
     try:
         rows = split.fit_rows(data, options, seed)
-    except SettingError:
-        if data.times is not None:
-            raise  # no check of the data says it
-        return {}  # too few for any split, which the problems say
-    return {
+    except NoSplit as error:
+        where = (error.setting,)
+        return {}, [Problem("cannot_be_parted", "error", where, error.what, error.mend)]
+    parted = {
         "reason": split.reason(data, options),
         "train": len(rows.train),
         "validation": len(rows.validation),
         "test": len(rows.held_out),
     }
+    return parted, []

@@ -5,17 +5,15 @@ redrawn with the seed, a test example of one run would be a training example of 
 ledger of test looks would count nothing. Folds depend on (seed, repeat), inner cuts on the fold
 too.
 
-The plain stratified cuts are written here, and scikit-learn is imported for groups only: importing
-its model selection costs a worker about a second and tens of megabytes.
+The plain stratified cuts are written here, those by groups and times in `parting`.
 """
 
-import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from fitwell.data.options import fill
+from fitwell.data.parting import NoSplit, group_folds, latest, rng, time_folds, too_few
 from fitwell.data.types import Data, Options
 from fitwell.errors import SettingError
 
@@ -70,7 +68,7 @@ def fold_rows(data: Data, options: Options, *, fold: int, repeat: int, seed: int
         which = _folds(data, pool, folds, (seed, repeat))
         others = pool[which != fold]
     else:
-        which = _time_folds(data.times[pool], folds, (seed, repeat))
+        which = time_folds(data.times[pool], folds, (seed, repeat))
         others = pool[which < fold]
     train, validation = _inner_cut(data, others, settings["validation"], (seed, repeat, fold))
     return Rows(train, validation, pool[which == fold])
@@ -95,7 +93,7 @@ def _thinned(data: Data, rows: np.ndarray, count: int) -> np.ndarray:
     if not len(rows):
         return rows
     labels = _labels(data, rows)
-    order = _rng(0, 6).permutation(len(rows))
+    order = rng(0, 6).permutation(len(rows))
     order = order[np.argsort(labels[order], kind="stable")]
     sizes = np.bincount(labels)
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -126,12 +124,13 @@ def _pool(data: Data, settings: dict) -> tuple[np.ndarray, np.ndarray]:
         return pool, test
     smallest = 2 * max(1, len(data.spec.classes))
     if limit < smallest:
-        raise SettingError(
-            f"data.limit = {limit} is fewer than 2 examples a class. Give at least {smallest}.",
-            setting="data.limit",
+        raise NoSplit(
+            f"data.limit = {limit} is fewer than 2 examples a class.",
+            f"Give at least {smallest}.",
+            "data.limit",
         )
     # Complementary cut: leave out len - limit, so that every class keeps an example.
-    out = _stratified(_labels(data, pool), len(pool) - limit, _rng(0, 2))
+    out = _stratified(_labels(data, pool), len(pool) - limit, rng(0, 2))
     return pool[~out], test
 
 
@@ -146,78 +145,48 @@ def _inner_cut(
     if data.times is not None:
         if count is None and len(np.unique(data.times[rows])) < 2:
             return rows, np.empty(0, np.int64)  # of one moment nothing is later
-        out = _latest(data.times[rows], wanted)
+        out = latest(data.times[rows], wanted)
     elif data.groups is not None:
-        parts = max(2, round(len(rows) / wanted))
-        out = _group_folds(data, rows, parts, seed, "data.validation") == 0
+        number = len(np.unique(data.groups[rows]))
+        if number < 2 and count is None:
+            return rows, np.empty(0, np.int64)  # one group stays whole
+        if number < 2:
+            raise NoSplit(
+                f"data.group: all {len(rows)} examples are of one group, so none can be held out.",
+                "Name another column, or leave data.group out.",
+                "data.group",
+            )
+        # Of few groups the cut is a whole one.
+        parts = min(max(2, round(len(rows) / wanted)), number)
+        out = group_folds(data.groups[rows], _labels(data, rows), parts, seed) == 0
     else:
         wanted = min(max(1, round(wanted)), len(rows) - 1)
-        out = _stratified(_labels(data, rows), wanted, _rng(*seed, 3))
+        out = _stratified(_labels(data, rows), wanted, rng(*seed, 3))
     return rows[~out], rows[out]
 
 
 def _folds(data: Data, rows: np.ndarray, folds: int, seed: tuple[int, ...]) -> np.ndarray:
     """[row] fold number. Class counts and sizes of the folds differ by at most one."""
     if data.groups is not None:
-        return _group_folds(data, rows, folds, seed, "data.folds")
+        number = len(np.unique(data.groups[rows]))
+        if number < folds:
+            raise too_few(folds, folds, number, number, "group", "groups")
+        return group_folds(data.groups[rows], _labels(data, rows), folds, seed)
     if len(rows) < 2 * folds:
-        raise SettingError(
+        raise NoSplit(
             f"data.folds = {folds} needs at least {2 * folds} examples outside the test part; "
-            f"there are {len(rows)}. Set data.folds to at most {max(2, len(rows) // 2)}.",
-            setting="data.folds",
+            f"there are {len(rows)}.",
+            f"Set data.folds to at most {max(2, len(rows) // 2)}.",
+            "data.folds",
         )
-    rng = _rng(*seed, 4)
-    order = rng.permutation(len(rows))
+    random = rng(*seed, 4)
+    order = random.permutation(len(rows))
     labels = _labels(data, rows)
     # Rows in random order within their class, classes one after another, dealt like cards.
     order = order[np.argsort(labels[order], kind="stable")]
     which = np.empty(len(rows), np.int64)
-    which[order] = rng.permutation(folds)[np.arange(len(rows)) % folds]
+    which[order] = random.permutation(folds)[np.arange(len(rows)) % folds]
     return which
-
-
-def _latest(times: np.ndarray, count: float) -> np.ndarray:
-    """[row] bool, about `count` of them true: all that were at or after a moment.
-
-    Raises:
-        SettingError: all were at one moment.
-    """
-    moments, first = np.unique(np.sort(times), return_index=True)
-    if len(moments) < 2:
-        raise SettingError(
-            f"data.time: all {len(times)} examples of a part are of one moment, so none is later than "
-            "another. Name another column, or leave data.time out.",
-            setting="data.time",
-        )
-    later = len(times) - first[1:]  # how many are at or after each moment but the first
-    return times >= moments[1 + int(np.abs(later - count).argmin())]
-
-
-def _time_folds(times: np.ndarray, folds: int, seed: tuple[int, ...]) -> np.ndarray:
-    """[row] fold number, by time; -1 for the first rows, which every fold is trained on.
-
-    Examples of one moment stay together. The folds after the start are equally long; a repeat begins
-    them up to half a fold earlier, since another partition by time there is not.
-
-    Raises:
-        SettingError: fewer moments than folds.
-    """
-    moments, place = np.unique(times, return_inverse=True)
-    if len(moments) <= folds:
-        raise SettingError(
-            f"data.folds = {folds}: by time they need at least {folds + 1} different moments, and "
-            f"data.time gives {len(moments)}. Set data.folds to at most {max(2, len(moments) - 1)}.",
-            setting="data.folds",
-        )
-    earlier = 0.5 * _rng(*seed, 7).random() if seed[-1] else 0.0
-    start = (1 - earlier) / (folds + 1)
-    fold = np.arange(folds)
-    wanted = np.rint(len(times) * (start + (1 - start) * fold / folds))  # rows before each fold
-    before = np.searchsorted(np.sort(times), moments)
-    first = np.searchsorted(before, wanted).clip(fold + 1, len(moments) - folds + fold)
-    # Many rows of one moment may stand where two folds should begin: the next moment begins the second.
-    first = np.maximum.accumulate(first - fold) + fold
-    return (np.searchsorted(first, np.arange(len(moments)), side="right") - 1)[place]
 
 
 def reason(data: Data, options: Options) -> str:
@@ -229,10 +198,7 @@ def reason(data: Data, options: Options) -> str:
             "the test part later than all else"
         )
     elif data.groups is not None:
-        how = (
-            f"by {_said_groups(settings)}: no group is on both sides, classes as even as that "
-            "allows"
-        )
+        how = f"by {_said_groups(settings)}: no group is on both sides{_balance(data, settings)}"
     elif data.spec.task == "multilabel":
         how = "at random, stratified by each example's rarest label"
     elif data.spec.task == "detection":
@@ -249,7 +215,7 @@ def reason(data: Data, options: Options) -> str:
     return f"{how[:1].upper()}{how[1:]}{fixed}."
 
 
-def _stratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def _stratified(labels: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
     """[row] bool, `count` of them true in proportion to the labels.
 
     Every label keeps at least one row that is false. Quotas are rounded by the largest remainder,
@@ -258,7 +224,7 @@ def _stratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.
     sizes = np.bincount(labels)
     quota = sizes * (count / len(labels))
     take = np.minimum(np.floor(quota).astype(np.int64), np.maximum(sizes - 1, 0))
-    tie = rng.random(len(sizes))
+    tie = random.random(len(sizes))
     while take.sum() < count:
         open_ = take < sizes - 1
         if not open_.any():
@@ -266,42 +232,12 @@ def _stratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.
         short = np.where(open_, quota - take, -np.inf)
         take[np.lexsort((tie, short))[-1]] += 1
     out = np.zeros(len(labels), bool)
-    order = rng.permutation(len(labels))
+    order = random.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     for start, number in zip(starts, take, strict=True):
         out[order[start : start + number]] = True
     return out
-
-
-def _group_folds(
-    data: Data, rows: np.ndarray, folds: int, seed: tuple[int, ...], setting: str
-) -> np.ndarray:
-    """[row] fold number with no group in two folds, classes as even as the groups allow."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    assert data.groups is not None
-    groups = data.groups[rows]
-    number = len(np.unique(groups))
-    if setting == "data.validation":
-        folds = min(folds, number)  # few groups: the cut becomes one whole group
-    if number < max(2, folds):
-        raise SettingError(
-            f"{setting}: {folds} parts need at least {max(2, folds)} groups; data.group gives "
-            f"{number}. Set data.folds to at most {max(2, number)}, or name another data.group.",
-            setting=setting,
-        )
-    splitter: Any = StratifiedGroupKFold(
-        folds, shuffle=True, random_state=int(_rng(*seed, 5).integers(2**31))
-    )
-    which = np.empty(len(rows), np.int64)
-    with warnings.catch_warnings():
-        # "The least populated class has fewer members than n_splits": checks.py says it by name.
-        warnings.simplefilter("ignore", UserWarning)
-        parts = list(splitter.split(np.zeros(len(rows)), _labels(data, rows), groups))
-    for i, (_, held_out) in enumerate(parts):
-        which[held_out] = i
-    return which
 
 
 def _labels(data: Data, rows: np.ndarray) -> np.ndarray:
@@ -319,8 +255,15 @@ def _labels(data: Data, rows: np.ndarray) -> np.ndarray:
     return np.zeros(len(rows), np.int64)
 
 
-def _rng(*seed: int) -> np.random.Generator:
-    return np.random.default_rng([s % 2**63 for s in seed])
+def _balance(data: Data, settings: dict) -> str:
+    """What groups leave of the stratification."""
+    if data.spec.task == "regression":
+        return ""
+    shares = [settings[name] for name in ("validation", "test") if settings[name]]
+    parts = max((round(1 / share) for share in shares), default=0)
+    if max(data.spec.class_counts) < parts:
+        return f"; classes are not balanced, each having fewer examples than the {parts} parts"
+    return ", classes as even as that allows"
 
 
 def _said_groups(settings: dict) -> str:
