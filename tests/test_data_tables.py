@@ -382,7 +382,7 @@ def test_groups(tmp_path: Path) -> None:
     assert data.groups[:4].tolist() == [0, 1, 0, 2]
     with pytest.raises(BadData, match="Did you mean patient"):
         read(path, {"group": "patients"})
-    with pytest.raises(BadData, match="both target"):
+    with pytest.raises(BadData, match="what is named is the target"):
         read(path, {"group": "target", "target": "target"})
 
 

@@ -14,7 +14,6 @@ from PIL import Image
 import fitwell as fw
 from fitwell.data import BadData, check, read
 from fitwell.data.inputs import read_inputs
-from fitwell.errors import SettingError
 
 CLASSES = ["dark", "bright", "never seen"]
 
@@ -173,7 +172,7 @@ def test_what_cannot_be_told_is_refused_with_the_choices(hf: Any) -> None:
         read(pictures(hf, 20).remove_columns(["label"]))
     with pytest.raises(BadData, match="of type List"):
         read(rows(hf, 30), {"target": "tags"})
-    with pytest.raises(SettingError, match=r"data\.time"):
+    with pytest.raises(BadData, match=r"data\.time = label: what is named is the target"):
         read(pictures(hf, 20), {"time": "label"})
     with pytest.raises(BadData, match="no rows"):
         read(pictures(hf, 0))

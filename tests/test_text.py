@@ -213,8 +213,6 @@ def test_settings_that_contradict_the_data_are_refused(tmp_path: Path) -> None:
         read(frame, {"kind": "table", "text": "text"})
     with pytest.raises(BadData, match=r"no column holds texts"):
         read(pl.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), {"kind": "text"})
-    with pytest.raises(SettingError, match=r"texts are not parted by time"):
-        read(frame.with_columns(day=pl.Series(range(120))), {"text": "text", "time": "day"})
 
 
 # ---------------------------------------------------------------- words

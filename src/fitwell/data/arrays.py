@@ -28,6 +28,7 @@ def read_arrays(
     keys: Sequence[str] | None = None,
     part: np.ndarray | None = None,
     groups: np.ndarray | None = None,
+    times: np.ndarray | None = None,
     target: str = "target",
     classes: Sequence[str] = (),
     like: Spec | None = None,
@@ -70,6 +71,7 @@ def read_arrays(
         classes=classes,
         part=part,
         groups=groups,
+        times=times,
         problems=[*notes, *more],
     )
     if waves is not None:

@@ -28,13 +28,14 @@ ALIASES = {"MPO": "JPEG", "DIB": "BMP", "APNG": "PNG"}
 
 @dataclass(frozen=True)
 class Item:
-    """One file: its path, its key (relative path), class, number, labels or numbers, part and group."""
+    """One file: its path, its key (relative path), what it shows, part, group and time."""
 
     path: Path
     key: str
     label: Any
     part: str = ""
     group: str = ""
+    time: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,7 @@ class Found:
         """What is known of the files that could be read."""
         parts = np.array([item.part for item in kept], dtype="<U10")
         groups = np.array([item.group for item in kept])
+        times = [item.time for item in kept if item.time is not None]
         return Labelled(
             self.name,
             np.array([item.label for item in kept]),
@@ -69,6 +71,7 @@ class Found:
             targets=self.targets,
             part=parts if len(set(parts.tolist())) > 1 else None,
             groups=groups if groups.any() else None,
+            times=np.array(times) if times else None,
             problems=problems,
         )
 

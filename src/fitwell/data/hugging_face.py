@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from fitwell.data.apart import apart_of, groups_of, times_of
 from fitwell.data.assemble import assemble
 from fitwell.data.columns import aside
-from fitwell.data.frames import Table, named_column
+from fitwell.data.frames import Table
 from fitwell.data.hugging_face_images import decoded
 from fitwell.data.hugging_face_parts import (
     class_names,
@@ -27,7 +28,7 @@ from fitwell.data.hugging_face_parts import (
     with_targets,
 )
 from fitwell.data.labelled import Labelled
-from fitwell.data.listed import columns_ignored, image_labels, refuse_time
+from fitwell.data.listed import columns_ignored, image_labels
 from fitwell.data.options import target_and_task
 from fitwell.data.table import table_data
 from fitwell.data.target_columns import target_columns, values_of
@@ -61,13 +62,13 @@ def read_hugging_face(source: Any, options: dict[str, Any], *, like: Spec | None
     other = options["text"] or options["kind"] in ("text", "table")
     other = other or (like is not None and like.kind != "images")
     images = [] if other else images_among(features)
-    group = options["group"]
     given, notes = target_of(features, options, like, bool(images))
     names, left_out = plain_columns(features, images)
     if left_out and not images:
         problems.append(not_read(left_out))
     tables = [table_of(part, names, source) for part in parts]
-    targets, guessed = target_columns(tables[0], given, group, inputs=not images)
+    apart = apart_of(tables[0], options)
+    targets, guessed = target_columns(tables[0], given, apart, inputs=not images)
     parts, tables, unlabelled = with_targets(parts, tables, targets)
     problems += [*notes, *guessed, *unlabelled]
     table = joined(tables)
@@ -80,16 +81,16 @@ def read_hugging_face(source: Any, options: dict[str, Any], *, like: Spec | None
             chosen["task"] = "classification"
         data = table_data(table, chosen, like, part=own)
         return data.with_problems([*problems, *data.problems])
-    refuse_time(options, "give the parts as a DatasetDict with train and test")
     column = only_one(images)
     found, kept, more = decoded(parts, column, options, like)
-    unused = [name for name in [*names, *left_out] if name not in (*targets, group, column)]
+    unused = [
+        name for name in [*names, *left_out] if name not in (*targets, *apart.values(), column)
+    ]
     more += columns_ignored(unused, "images", "remove that of the images")
     table = Table(
         table.frame[kept.tolist()], [table.keys[i] for i in kept], table.name, table.where
     )
     values, classes = _values(table, targets, labels, target_and_task(options, like)[1])
-    groups = table.frame[named_column(table, group, "group")].to_list() if group else None
     labelled = Labelled(
         table.name,
         values,
@@ -98,7 +99,8 @@ def read_hugging_face(source: Any, options: dict[str, Any], *, like: Spec | None
         targets=targets if len(targets) > 1 else (),
         classes=classes,
         part=None if own is None else own[kept],
-        groups=None if groups is None else np.array([str(value) for value in groups]),
+        groups=groups_of(table, apart),
+        times=times_of(table, apart, options["dates"]),
         problems=[*problems, *more],
     )
     data = assemble(found, labelled, {**options, "image_size": 0}, like=like)

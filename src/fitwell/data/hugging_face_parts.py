@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fitwell.data.apart import SETTINGS
 from fitwell.data.frames import Table
 from fitwell.data.names import PARTS, TARGET_NAMES
 from fitwell.data.options import target_and_task
+from fitwell.data.target_columns import refuse_as_target
 from fitwell.data.types import Problem, many, refuse, some
 from fitwell.spec import Spec
 
@@ -107,6 +109,14 @@ def plain_columns(features: Mapping[str, Any], images: list[str]) -> tuple[list[
     return plain, [name for name in features if name not in (*plain, *images)]
 
 
+def _able(features: Mapping[str, Any], free: list[str], images: bool) -> list[str]:
+    """Which of the columns can be meant as the target: those of such a name, else of such a type, else
+    beside images any."""
+    named = [name for name in free if name.lower() in TARGET_NAMES]
+    labels = [name for name in free if kind_of(features[name]) == "ClassLabel"]
+    return next((n for n in (named, labels, free if images else []) if n), [])
+
+
 def target_of(
     features: Mapping[str, Any], options: dict[str, Any], like: Spec | None, images: bool
 ) -> tuple[str, list[Problem]]:
@@ -127,10 +137,12 @@ def target_of(
                 setting="data.target",
             )
         return given, []
-    free = [name for name in plain if name != options["group"]]
-    named = [name for name in free if name.lower() in TARGET_NAMES]
-    labels = [name for name in free if kind_of(features[name]) == "ClassLabel"]
-    able = next((n for n in (named, labels, free if images else []) if n), [])
+    apart = {name: options[name] for name in SETTINGS if options[name]}
+    if len(alone := _able(features, plain, images)) == 1:
+        refuse_as_target(alone, apart)
+    free = [name for name in plain if name not in apart.values()]
+    able = _able(features, free, images)
+    named = [name for name in able if name.lower() in TARGET_NAMES]
     if len(able) == 1:
         if able == named or (able == free and images):
             return able[0], []

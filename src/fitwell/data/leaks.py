@@ -182,7 +182,8 @@ def time_across_split(data: Data, options: Options) -> Iterator[Problem]:
 
 def files_across_split(data: Data, options: Options) -> Iterator[Problem]:
     """Files that are numbered by patient or video, as in `patient12_03.png`, on both sides of the split."""
-    if data.spec.kind == "table" or data.groups is not None or len(data) < LEAST_ROWS:
+    parted = data.groups is not None or data.times is not None
+    if data.spec.kind == "table" or parted or len(data) < LEAST_ROWS:
         return
     if not PurePosixPath(str(data.keys[0])).suffix:
         return  # no files

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from fitwell.data.apart import apart_of, groups_of, times_of
 from fitwell.data.columns import aside, clean_text
 from fitwell.data.files import Found, Item
-from fitwell.data.frames import Table, named_column
+from fitwell.data.frames import Table
 from fitwell.data.items import read_items
 from fitwell.data.names import PARTS, SUFFIXES
 from fitwell.data.options import target_and_task
 from fitwell.data.target_columns import part_column, target_columns, target_values, values_of
 from fitwell.data.types import BadData, Data, Problem, listed, refuse, some
-from fitwell.errors import SettingError
 from fitwell.spec import Spec
 
 LOOKED_AT = 200  # rows that say whether a column names files
@@ -63,33 +63,34 @@ def read_listed(
         BadData: no such target or group, a missing target, or no readable file.
     """
     frame = table.frame
-    group = named_column(table, options["group"], "group") if options["group"] else ""
+    apart = apart_of(table, options)
     part = part_column(frame)
     given, task = target_and_task(options, like)
-    used = [column, *([part] if part and part not in (given, group) else [])]
+    used = [column, *([part] if part and part not in (given, *apart.values()) else [])]
     rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
-    targets, problems = target_columns(rest, given, group, inputs=False)
+    targets, problems = target_columns(rest, given, apart, inputs=False)
     if len(targets) == 1 and task != "multilabel":
         values = image_labels(frame[targets[0]], table)
     else:
         values = values_of(rest, targets, task)
-    refuse_time(options, "say the parts in a column split with train and test")
+    groups, times = groups_of(table, apart), times_of(table, apart, options["dates"])
     rows = zip(
         frame[column].to_list(),
         values.tolist(),
         frame[part].to_list() if part in used else [""] * frame.height,
-        frame[group].to_list() if group else [""] * frame.height,
+        [""] * frame.height if groups is None else groups.tolist(),
+        [None] * frame.height if times is None else times.tolist(),
         table.keys,
         strict=True,
     )
     items, unnamed = [], []
-    for path, value, own, together, key in rows:
+    for path, value, own, group, time, key in rows:
         if path is None or not could_be_a_path(str(path)):
             unnamed.append(key)
             continue
         place = PARTS[str(own).strip().lower()] if own else ""
-        items.append(Item(folder / path, str(path), value, place, str(together or "")))
-    unused = [n for n in rest.frame.columns if n not in (*targets, group)]
+        items.append(Item(folder / path, str(path), value, place, group, time))
+    unused = [n for n in rest.frame.columns if n not in (*targets, *apart.values())]
     problems += unnamed_files(unnamed)
     problems += columns_ignored(unused, "files", "leave out that of the files")
 
@@ -115,19 +116,6 @@ def _aside(frame: Any, paths: list[str | None], keys: np.ndarray) -> dict[str, n
             at += 1
     found = {name: aside(frame[name]) for name in frame.columns}
     return {name: values[rows] for name, values in found.items() if values is not None}
-
-
-def refuse_time(options: dict[str, Any], instead: str, what: str = "files") -> None:
-    """Refuse `data.time` beside files or texts.
-
-    Raises:
-        SettingError: it is set.
-    """
-    if options["time"]:
-        raise SettingError(
-            f"data.time = {options['time']}: {what} are not parted by time. Leave it out, or {instead}.",
-            setting="data.time",
-        )
 
 
 def image_labels(series: Any, table: Table) -> np.ndarray:

@@ -110,7 +110,7 @@ def read_long(table: Table, column: str, options: dict[str, Any]) -> Data:
     series = long_series(table, column, options)
     targets = series.names
     if options["target"]:
-        targets = tuple(target_columns(table, options["target"], "", inputs=False)[0])
+        targets = tuple(target_columns(table, options["target"], {}, inputs=False)[0])
         wrong = [name for name in targets if name not in series.names]
         if wrong:
             raise refuse(

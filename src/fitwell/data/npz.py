@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from fitwell.data.apart import SETTINGS, apart_of, groups_of, times_of
 from fitwell.data.arrays import read_arrays
+from fitwell.data.frames import Table
 from fitwell.data.names import PARTS
 from fitwell.data.panel_arrays import read_as_series
 from fitwell.data.panel_npz import npz_panels
+from fitwell.data.target_columns import refuse_as_target
 from fitwell.data.types import BadData, Data, refuse
 from fitwell.errors import did_you_mean
 from fitwell.spec import Spec
@@ -25,7 +28,7 @@ def read_npz(path: Path, options: dict[str, Any], *, like: Spec | None = None) -
     """`Data` of an archive; parts in the names of the arrays become the source's own split.
 
     Args:
-        options: `target` names the array of targets, `group` one of groups.
+        options: `target` names the array of targets, `group` one of groups, `time` one of times.
 
     Raises:
         BadData: not an archive, damaged, Python objects in it, or no inputs and targets.
@@ -45,7 +48,7 @@ def read_npz(path: Path, options: dict[str, Any], *, like: Spec | None = None) -
         targets.append(arrays[y])
         keys += [f"{name} row {i}".strip() for i in range(len(arrays[x]))]
         part.append(np.full(len(arrays[x]), name, "<U10"))
-    groups = _groups(arrays, options["group"], path, len(keys)) if options["group"] else None
+    groups, times = _apart(arrays, pairs, path, options, keys)
     named = dict(zip(pairs, inputs, strict=True))
     panels = npz_panels(arrays, named, options, like, path.name)
     guessed = panels is not None and like is None and options["kind"] == "auto"
@@ -71,6 +74,7 @@ def read_npz(path: Path, options: dict[str, Any], *, like: Spec | None = None) -
         keys=keys,
         part=np.concatenate(part) if len(pairs) > 1 else None,
         groups=groups,
+        times=times,
         target=next(iter(pairs.values()))[1],
         classes=classes,
         like=like,
@@ -80,19 +84,37 @@ def read_npz(path: Path, options: dict[str, Any], *, like: Spec | None = None) -
     return data.with_problems([*data.problems, read_as_series(path.name, data.inputs)])
 
 
-def _groups(arrays: dict[str, np.ndarray], name: str, path: Path, examples: int) -> np.ndarray:
-    """The array of groups, one an example of all parts."""
-    groups = _named(arrays, name, path, "group")
-    if groups.shape != (examples,):
-        raise refuse(
-            "lengths_differ",
-            f"data.group = {name}: {path.name} has {examples:,} examples, and this array has shape "
-            f"{list(groups.shape)}.",
-            "Save one group an example, those of all parts in one array: train, validation, test.",
-            name,
-            setting="data.group",
-        )
-    return groups
+def _apart(
+    arrays: dict[str, np.ndarray],
+    pairs: dict[str, tuple[str, str]],
+    path: Path,
+    options: dict[str, Any],
+    keys: list[str],
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The arrays of groups and of times, one an example of all parts."""
+    named = {setting: options[setting] for setting in SETTINGS if options[setting]}
+    if not named:
+        return None, None
+    refuse_as_target([y for _, y in pairs.values()], named)
+    import polars as pl
+
+    columns = {}
+    for setting, name in named.items():
+        found = _named(arrays, name, path, setting)
+        if found.shape != (len(keys),):
+            raise refuse(
+                "lengths_differ",
+                f"data.{setting} = {name}: {path.name} has {len(keys):,} examples, and this array has "
+                f"shape {list(found.shape)}.",
+                f"Save one {setting} an example, those of all parts in one array: train, validation, test.",
+                name,
+                setting=f"data.{setting}",
+            )
+        columns[name] = found.astype("M8[us]") if found.dtype.kind == "M" else found
+    table = Table(pl.DataFrame(columns), keys, path.stem, path.name, typed=True)
+    apart = apart_of(table, options)
+    groups = None if groups_of(table, apart) is None else columns[apart["group"]]
+    return groups, times_of(table, apart, options["dates"])
 
 
 def _classes(arrays: dict[str, np.ndarray], targets: list[np.ndarray]) -> tuple[str, ...]:

@@ -4,16 +4,17 @@ from typing import Any
 
 import numpy as np
 
+from fitwell.data.apart import apart_of, groups_of
 from fitwell.data.columns import as_numbers, clean_text, mistakes_of
-from fitwell.data.frames import Table, named_column
+from fitwell.data.frames import Table
 from fitwell.data.labelled import Labelled
-from fitwell.data.listed import refuse_time
 from fitwell.data.long_columns import dated_columns
 from fitwell.data.options import target_and_task
 from fitwell.data.panel_arrays import as_float32
 from fitwell.data.panels import refuse_other_channels, series_data
 from fitwell.data.target_columns import part_column, parts_of, target_columns, values_of
 from fitwell.data.types import Data, Problem, many, refuse, some
+from fitwell.errors import SettingError
 from fitwell.spec import Spec
 
 
@@ -36,16 +37,19 @@ def read_panel_table(
         BadData: a column that is no numbers.
     """
     refuse_other_channels(1, table.where, like)
-    refuse_time(
-        options, "say the parts in a column split with train and test", "series of one table"
-    )
+    if options["time"]:
+        raise SettingError(
+            f"data.time = {options['time']}: series of one table are not parted by time. Leave it out, or "
+            "say the parts in a column split with train and test.",
+            setting="data.time",
+        )
     given, task = target_and_task(options, like)
-    group = named_column(table, options["group"], "group") if options["group"] else ""
-    named, notes = target_columns(table, given, group)
+    apart = apart_of(table, options)
+    named, notes = target_columns(table, given, apart)
     split = part_column(table.frame) if part is None else ""
-    if split and split not in (*named, group):
+    if split and split not in (*named, *apart.values()):
         part = parts_of(table.frame[split])
-    array, steps, more = rows_as_series(table, (*named, group))
+    array, steps, more = rows_as_series(table, (*named, *apart.values()))
     if like is None:
         text = (
             f"Each row of {table.where} is read as a series of {many(len(steps), 'step')}: the columns "
@@ -60,7 +64,7 @@ def read_panel_table(
         target=",".join(named),
         targets=named if len(named) > 1 else (),
         part=part,
-        groups=np.array([str(v) for v in table.frame[group].to_list()]) if group else None,
+        groups=groups_of(table, apart),
         problems=[*notes, *more],
     )
     return series_data(array, labelled, options, where=table.where, like=like)

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from fitwell.data.apart import apart_of, groups_of, times_of
 from fitwell.data.columns import as_numbers, aside, clean_text, looks_like_identifier
 from fitwell.data.frames import Table, named_column
 from fitwell.data.labelled import Labelled
-from fitwell.data.listed import columns_ignored, refuse_time
+from fitwell.data.listed import columns_ignored
 from fitwell.data.options import target_and_task
 from fitwell.data.target_columns import part_column, parts_of, target_columns, values_of
 from fitwell.data.texts import text_data
@@ -145,23 +146,22 @@ def read_prose(
         BadData: no such target or group, a missing target, or no text.
     """
     frame = table.frame
-    refuse_time(options, "say the parts in a column split with train and test", "texts")
-    group = named_column(table, options["group"], "group") if options["group"] else ""
+    apart = apart_of(table, options)
     given, task = target_and_task(options, like)
     if like and not options["target"] and any(n not in frame.columns for n in given.split(",")):
         given = ""  # the model was trained on files, whose targets have no column
     split = part_column(frame) if part is None else ""
-    used = [column, *([split] if split and split not in (given, group) else [])]
+    used = [column, *([split] if split and split not in (given, *apart.values()) else [])]
     rest = Table(frame.drop(used), table.keys, table.name, table.where, table.decimal_comma)
     if beside is not None:
         targets, values, problems = beside
-        ignored = [name for name in rest.frame.columns if name != group]
+        ignored = [name for name in rest.frame.columns if name not in apart.values()]
     else:
         targets, problems = target_columns(
-            _could_be_target(rest, given), given, group, inputs=False
+            _could_be_target(rest, given), given, apart, inputs=False
         )
         values = values_of(rest, targets, task)
-        ignored = [name for name in rest.frame.columns if name not in (*targets, group)]
+        ignored = [name for name in rest.frame.columns if name not in (*targets, *apart.values())]
     problems += columns_ignored(ignored, "texts", "set data.kind=table")
     if split in used:
         part = parts_of(frame[split])
@@ -172,7 +172,8 @@ def read_prose(
         target=",".join(targets),
         targets=targets if len(targets) > 1 else (),
         part=part,
-        groups=np.array([str(v) for v in frame[group].to_list()]) if group else None,
+        groups=groups_of(table, apart),
+        times=times_of(table, apart, options["dates"]),
         problems=problems,
     )
     columns = (Column(column, "text"),)

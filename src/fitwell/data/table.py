@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from fitwell.data.apart import apart_of, groups_of, times_of
 from fitwell.data.arrays import targets_array
 from fitwell.data.assemble import assemble
-from fitwell.data.columns import as_numbers, as_times, aside, convert, convert_like
-from fitwell.data.frames import Table, load_frame, load_table, named_column
+from fitwell.data.columns import as_numbers, aside, convert, convert_like
+from fitwell.data.frames import Table, load_frame, load_table
 from fitwell.data.labelled import Labelled
 from fitwell.data.long_columns import time_column
 from fitwell.data.long_series import read_long
@@ -101,21 +102,20 @@ def table_data(
             "Give at least one row and two columns.",
             table.where,
         )
-    group = named_column(table, options["group"], "group") if options["group"] else ""
+    beside_targets = apart_of(table, options)
     said = "" if like or part is not None else part_column(frame)
-    if said and said not in (group, options["time"], *options["target"].split(",")):
+    if said and said not in (*beside_targets.values(), *options["target"].split(",")):
         part = parts_of(frame[said])
         table = replace(table, frame=frame.drop(said))
         frame = table.frame
     wanted, task = target_and_task(options, like)
     if beside is None:
-        named, notes = target_columns(table, wanted, group)
+        named, notes = target_columns(table, wanted, beside_targets)
         values = values_of(table, named, task)
     else:
         named, values, notes = beside
     problems += notes
-    time = named_column(table, options["time"], "time") if options["time"] else ""
-    apart = (*(named if targets is None else ()), group, time)
+    apart = (*(named if targets is None else ()), *beside_targets.values())
     names = [n for n in frame.columns if n not in apart]
     if like:
         inputs, more = read_like(table, like)
@@ -123,8 +123,6 @@ def table_data(
     else:
         columns, inputs, more = _inputs(table, names, options["dates"])
     hidden = {} if like else _aside(table, names, columns, inputs)
-    groups = np.array([str(v) for v in frame[group].to_list()]) if group else None
-    times = _times(table, time, options) if time else None
     labelled = Labelled(
         table.name,
         values,
@@ -132,8 +130,8 @@ def table_data(
         target=",".join(named),
         targets=named if len(named) > 1 else (),
         part=part,
-        groups=groups,
-        times=times,
+        groups=groups_of(table, beside_targets),
+        times=times_of(table, beside_targets, options["dates"]),
         problems=[*problems, *more],
     )
     data = assemble(inputs, labelled, options, columns=columns, like=like)
@@ -210,36 +208,6 @@ def _inputs(
             table.where,
         )
     return tuple(columns), np.stack(arrays, axis=1), problems
-
-
-def _times(table: Table, name: str, options: dict[str, Any]) -> np.ndarray:
-    """[row] float64 of the column that says when each row was: numbers, or days of its dates."""
-    if options["group"]:
-        raise SettingError(
-            f"data.time = {name}: beside data.group = {options['group']} nothing says which of them is to "
-            "part the examples. Leave one of them out.",
-            setting="data.time",
-        )
-    times = as_times(table.frame[name], table.keys, table.decimal_comma, options["dates"])
-    if times is None or np.isnan(times).all():
-        raise refuse(
-            "no_times",
-            f"data.time = {name}: its cells are neither numbers nor dates.",
-            "Name a column that says when each row was.",
-            name,
-            setting="data.time",
-        )
-    missing = np.isnan(times)
-    if missing.any():
-        rows = [key for key, gone in zip(table.keys, missing, strict=True) if gone]
-        raise refuse(
-            "missing_time",
-            f"data.time = {name}: {len(rows)} of {len(times)} rows say no time ({some(rows)}).",
-            "Fill them in, or remove those rows.",
-            rows,
-            setting="data.time",
-        )
-    return times
 
 
 def read_like(table: Table, like: Spec) -> tuple[np.ndarray, list[Problem]]:

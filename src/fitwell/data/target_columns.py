@@ -1,5 +1,6 @@
 """Which columns of a table are to be predicted, and their values. No torch."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,20 @@ from fitwell.data.types import Problem, refuse, some
 
 
 def target_columns(
-    table: Table, given: str, group: str, *, inputs: bool = True
+    table: Table, given: str, apart: Mapping[str, str], *, inputs: bool = True
 ) -> tuple[list[str], list[Problem]]:
     """The target column or columns, and a note where it was guessed.
 
     Args:
         given: the name of a column, or several with commas between.
+        apart: "group" and "time" -> the columns of these settings, which are no targets.
         inputs: whether another column than the target is needed.
     """
-    columns = [c for c in table.frame.columns if c != group]
+    columns = [c for c in table.frame.columns if c not in apart.values()]
     if given:
         several = [part.strip() for part in given.split(",") if part.strip()]
         names = [given] if given in table.frame.columns or len(several) < 2 else several
-        if group in names:
-            raise refuse(
-                "target_is_group",
-                f"data.target and data.group are both {group}.",
-                "Name different columns.",
-                group,
-                setting="data.group",
-            )
+        refuse_as_target(names, apart)
         if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
             raise refuse(
                 "target_twice",
@@ -40,7 +35,10 @@ def target_columns(
                 setting="data.target",
             )
         return [named_column(table, name, "target") for name in names], []
-    named = [c for c in columns if c.lower().strip() in TARGET_NAMES]
+    named = [c for c in table.frame.columns if c.lower().strip() in TARGET_NAMES]
+    if len(named) == 1:
+        refuse_as_target(named, apart)
+    named = [c for c in named if c in columns]
     if len(named) > 1:
         raise refuse(
             "target_ambiguous",
@@ -58,9 +56,28 @@ def target_columns(
         )
     guess = named[0] if named else columns[-1]
     why = "by its name" if named else "because it is the last column"
+    if not named and guess != table.frame.columns[-1]:
+        why += f" but {some(apart.values())}"
     text = f"{guess} is taken as the target {why}."
     note = Problem("target_guessed", "note", (guess,), text, "Name another with data.target.")
     return [guess], [note]
+
+
+def refuse_as_target(targets: Sequence[str], apart: Mapping[str, str]) -> None:
+    """Refuse a column that is the target and says how the examples are parted, too.
+
+    Raises:
+        BadData: there is one.
+    """
+    for setting, column in apart.items():
+        if column in targets:
+            raise refuse(
+                f"target_is_{setting}",
+                f"data.{setting} = {column}: what is named is the target, too.",
+                f"Name another with data.{setting}, or with data.target.",
+                column,
+                setting=f"data.{setting}",
+            )
 
 
 def part_column(frame: Any) -> str:
