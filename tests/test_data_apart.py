@@ -132,3 +132,63 @@ def test_arrays_of_an_archive_are_parted_by_time(tmp_path: Path) -> None:
     for name in ("group", "time"):
         with pytest.raises(BadData, match=f"1 of 90 rows say no {name}"):
             read(path, {name: "gaps"})
+
+
+def made(table: pl.DataFrame, name: str, **options: Any) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(part, severity, where) of the problems of that name."""
+    options = {"target": "y", "task": "classification", **options}
+    _, problems = check(table, options)
+    parts = {"test": "test part", "validation": "validation part", "training": "training part"}
+    found = [p for p in problems if p.name == name]
+    return [(next(k for k in parts if parts[k] in p.message), p.severity, p.where) for p in found]
+
+
+def test_classes_that_are_tested_and_never_learnt_are_named() -> None:
+    x = RNG(0).normal(size=200)
+    table = pl.DataFrame({"a": x, "t": range(200), "y": ["a", "b"] * 100})
+    late = table.with_columns(y=pl.when(pl.col("t") < 185).then("y").otherwise(pl.lit("new")))
+    assert made(late, "labels_differ", time="t") == [("test", "warning", ("new",))]
+    assert made(late, "labels_differ") == [] and made(table, "labels_differ", time="t") == []
+    kind = [("a", "b")[i % 2] if i < 162 else "c" if i < 180 else "b" for i in range(200)]
+    assert made(table.with_columns(y=pl.Series(kind)), "labels_differ", time="t") == [
+        ("validation", "warning", ("c",))
+    ]
+    drift = ["a"] * 90 + ["b"] * 90 + ["c"] * 20
+    assert made(table.with_columns(y=pl.Series(drift)), "labels_differ", time="t") == [
+        ("test", "error", ("c",))
+    ]
+    one = ["a"] * 175 + ["b"] * 25
+    assert made(table.with_columns(y=pl.Series(one)), "labels_differ", time="t") == [
+        ("training", "error", ("a",))
+    ]
+    group = table.with_columns(g=pl.Series([i % 20 for i in range(200)]))
+    group = group.with_columns(y=(pl.col("g") // 2).cast(pl.String))
+    found = made(group, "labels_differ", group="g")  # two groups a class
+    assert all(severity == "warning" for _, severity, _ in found)
+    whole = group.with_columns(y=pl.col("g").cast(pl.String))  # one group a class
+    assert [found[:2] for found in made(whole, "labels_differ", group="g")] == [
+        ("test", "error"),
+        ("validation", "warning"),
+    ]
+    with pytest.raises(BadData, match=r"(is|are) in no training example"):
+        read(whole, {"target": "y", "group": "g", "task": "classification"})
+
+
+def test_labels_of_several_that_are_never_learnt_are_named() -> None:
+    said = ["p", "q", "p;q"] * 60 + ["p;r", "q;r"] * 10
+    table = pl.DataFrame({"a": RNG(0).normal(size=200), "t": range(200), "y": said})
+    assert made(table, "labels_differ", task="multilabel", time="t", validation=0.0) == [
+        ("test", "warning", ("r",))
+    ]
+    assert made(table, "labels_differ", task="multilabel") == []
+    part = ["train"] * 180 + ["test"] * 20
+    own = table.with_columns(split=pl.Series(part)).drop("t")
+    assert made(own, "labels_differ", task="multilabel") == [("test", "warning", ("r",))]
+
+
+def test_an_empty_validation_part_is_said() -> None:
+    table = pl.DataFrame({"a": RNG(0).normal(size=80), "t": [0] * 60 + [1] * 20, "y": [0, 1] * 40})
+    for options in ({"time": "t"}, {"group": "t"}):
+        [problem] = made(table, "no_validation_part", **options)
+        assert problem[1:] == ("warning", ("data.validation",))
+        assert made(table, "no_validation_part", validation=0.0, **options) == []

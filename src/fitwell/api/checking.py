@@ -87,11 +87,12 @@ def check(
     from fitwell.data import check as check_data
 
     values = given("", settings)
-    options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
+    seed = values.get("train.seed", 0)
+    options = {k[5:]: v for k, v in values.items() if k.startswith("data.")} | {"seed": seed}
     place = place_of(source, fill(options), Path(out) if out else None) if fix else None
     data, problems = check_data(source, options)
     fixed = clean(source, place, data, problems, fill(options)) if place else None
-    split, more = _parted(data, options, values.get("train.seed", 0))
+    split, more = _parted(data, options, seed)
     found = tuple(ranges(data)) if data is not None else ()
     return Checked(data, (*more, *problems), fixed, split, found)
 

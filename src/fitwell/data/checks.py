@@ -18,6 +18,7 @@ from fitwell.data.common_checks import (
 from fitwell.data.duplicates import duplicates, near_copies
 from fitwell.data.leaks import files_across_split, group_across_split, time_across_split
 from fitwell.data.series_checks import series_lengths, series_values
+from fitwell.data.split_checks import made_parts
 from fitwell.data.suspicions import (
     capped_target,
     repeated_columns,
@@ -290,6 +291,7 @@ CHECKS: tuple[Check, ...] = (
     classes,
     labels,
     parts,
+    made_parts,
     target_range,
     finite,
     columns,

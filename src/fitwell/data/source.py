@@ -33,6 +33,7 @@ TRAINING_ONLY = {
     "fewer_than_folds",
     "class_imbalance",
     "labels_differ",
+    "no_validation_part",
     "no_training_part",
     "constant_target",
     "constant_inputs",
