@@ -192,3 +192,15 @@ def test_an_empty_validation_part_is_said() -> None:
         [problem] = made(table, "no_validation_part", **options)
         assert problem[1:] == ("warning", ("data.validation",))
         assert made(table, "no_validation_part", validation=0.0, **options) == []
+
+
+def test_copies_that_no_split_parts_are_a_note() -> None:
+    x = RNG(0).normal(size=80)
+    x[1], x[41], x[62] = x[0], x[40], x[2]  # two of one group, one of two
+    group = np.arange(80) // 2
+    table = pl.DataFrame({"a": x, "g": group, "y": [0, 0, 1, 1] * 20})
+    options = {"group": "g", "target": "y", "task": "classification"}
+    _, problems = check(table, options)
+    found = {p.name: (p.severity, p.where) for p in problems if p.name.startswith("duplicate_")}
+    assert found.pop("duplicate_together") == ("note", ("row 0", "row 1", "row 40", "row 41"))
+    assert [severity for severity, _ in found.values()] == ["warning"]

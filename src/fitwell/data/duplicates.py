@@ -112,9 +112,15 @@ def _said(
             f"are {alike.copies}, and a split may put one on each side",
             "Leave one of each out.",
         ),
+        "duplicate_together": (
+            f"are {alike.copies}, each of one {'group' if data.times is None else 'moment'}, so that no "
+            "split parts them",
+            "Nothing to do, unless they were saved twice.",
+        ),
     }
     own, test = test_part(data, options)
     across = "duplicate_across_parts" if own else "duplicate_across_split"
+    apart = data.groups if data.times is None else data.times
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     for rows in groups:
         copies = by_target(data, rows)
@@ -123,13 +129,16 @@ def _said(
         for same in copies:
             if len(same) > 1:
                 split = len(set(test[same].tolist())) > 1
-                found[across if split else "duplicate_examples"].append(same)
+                together = apart is not None and len(set(apart[same].tolist())) == 1
+                within = "duplicate_together" if together else "duplicate_examples"
+                found[across if split else within].append(same)
     for name, (what, mend) in tables.items():
         if found[name]:
             keys = dict.fromkeys(str(data.keys[i]) for rows in found[name] for i in rows)
             pairs = [" = ".join(str(data.keys[i]) for i in rows[:3]) for rows in found[name]]
             text = f"{sum(map(len, found[name]))} examples {what}: {some(pairs)}."
-            yield Problem(f"{alike.prefix}{name}", "warning", tuple(keys), text, mend)
+            severity = "note" if name == "duplicate_together" else "warning"
+            yield Problem(f"{alike.prefix}{name}", severity, tuple(keys), text, mend)
 
 
 def test_part(data: Data, options: Options) -> tuple[bool, np.ndarray]:
