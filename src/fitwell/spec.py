@@ -1,5 +1,6 @@
 """What the data is: task, shapes, classes, columns. A model is built from it, a rule reads it. No torch."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -30,11 +31,18 @@ class Column:
 
     Args:
         categories: the known values; of dates their spellings.
+        fine: numbers or dates of which float32 would make different ones equal; kept as float64.
     """
 
     name: str
     kind: Literal["numeric", "category", "date", "text"] = "numeric"
     categories: tuple[str, ...] = ()
+    fine: bool = False
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Column":
+        """A column of a spec or preprocessing that was saved, by any version."""
+        return cls(data["name"], data["kind"], tuple(data["categories"]), data.get("fine", False))
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -171,9 +179,7 @@ class Spec:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Spec":
         known = dict(data)
-        known["columns"] = tuple(
-            Column(c["name"], c["kind"], tuple(c["categories"])) for c in data.get("columns", ())
-        )
+        known["columns"] = tuple(Column.from_json(c) for c in data.get("columns", ()))
         for name in ("input_shape", "classes", "class_counts", "targets", "stored"):
             known[name] = tuple(data.get(name, ()))
         return cls(**known)

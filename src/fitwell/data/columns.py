@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.dates import read_dates, read_dates_like
+from fitwell.data.digits import as_few
 from fitwell.data.types import Problem, many, some
 from fitwell.errors import SettingError
 from fitwell.spec import Column
@@ -31,8 +32,8 @@ NUMBER_SHARE = 0.9  # at least this share of the texts are numbers: the rest are
 def convert(
     series: Any, keys: list[str], decimal_comma: bool, order: str = "auto"
 ) -> tuple[Column, np.ndarray, list[Problem]] | str:
-    """(column, [row] float32 numbers, days since 2000 or category codes with nan where missing, problems),
-    or why the column names its rows instead of describing them.
+    """(column, [row] numbers, days since 2000 or category codes with nan where missing, problems), or why
+    the column names its rows instead of describing them. Numbers are float32, or float64 of a fine column.
 
     Args:
         order: `data.dates`.
@@ -44,12 +45,16 @@ def convert(
             _refuse_order(series, keys, order)
         if dates is not None:
             days, spellings, problems = dates
-            return Column(series.name, "date", spellings), _float32(days), problems
+            days = as_few(days)
+            fine = days.dtype == np.float64
+            return Column(series.name, "date", spellings, fine), days, problems
     text: Any = None if numbers is not None else clean_text(series)
     if reason := _looks_like_identifier(series.name, numbers, text):
         return reason
     if numbers is not None:
-        return Column(series.name), _float32(numbers), mistakes_of(series, mistakes, keys)
+        numbers = as_few(numbers)
+        column = Column(series.name, fine=numbers.dtype == np.float64)
+        return column, numbers, mistakes_of(series, mistakes, keys)
     categories = tuple(sorted(text.drop_nulls().unique().to_list()))
     return Column(series.name, "category", categories), _codes(text, categories), []
 
@@ -73,15 +78,15 @@ def _refuse_order(series: Any, keys: list[str], order: str) -> None:
 def convert_like(
     series: Any, column: Column, keys: list[str], decimal_comma: bool
 ) -> tuple[np.ndarray, list[Problem]]:
-    """[row] float32 of a column that a model knows; what it does not know counts as missing."""
+    """[row] numbers of a column that a model knows; what it does not know counts as missing."""
     if column.kind == "numeric":
         numbers, mistakes = as_numbers(series, decimal_comma, force=True)
         assert numbers is not None
-        return _float32(numbers), mistakes_of(series, mistakes, keys)
+        return numbers, mistakes_of(series, mistakes, keys)
     if column.kind == "date":
         dates = dates_of(series)
         days = read_dates_like(dates, column.categories)
-        return _float32(days), mistakes_of(
+        return days, mistakes_of(
             series, np.isnan(days) & ~dates.is_null().to_numpy(), keys, "dates"
         )
     text = clean_text(series)
@@ -243,11 +248,6 @@ def _codes(text: Any, categories: tuple[str, ...]) -> np.ndarray:
 
     codes = text.cast(pl.Enum(categories), strict=False).to_physical()
     return codes.cast(pl.Float32).to_numpy().astype(np.float32)
-
-
-def _float32(numbers: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return numbers.astype(np.float32)
 
 
 def dates_of(series: Any) -> Any:

@@ -111,7 +111,7 @@ def _candidates(data: Data) -> Iterator[tuple[str, np.ndarray]]:
         if column.kind == "category":
             digits = sum(any(c.isdigit() for c in text) for text in column.categories)
             if is_group_name(column.name) or digits >= NUMBERED_SHARE * len(column.categories):
-                yield column.name, values
+                yield column.name, values.astype("f4")
         elif column.kind == "numeric":
             few = values[:: max(1, len(values) // LOOKED_AT)]
             few = few[np.isfinite(few)]

@@ -29,7 +29,11 @@ Moments: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]  # mean, scale:
 Pictures = TypeVar("Pictures", bound=Any)  # arrays or tensors, [..., height, width]
 Scaling: TypeAlias = Literal["standard", "robust"]
 
+FEW_DIGITS = 1000  # deviations from 0: so far off, float32 has few digits left for a target
 CLIP = 3.0  # robustly scaled numbers approach this on either side
+# A column of float32, and one of float64, that deviates by less of its largest value differs by rounding
+# alone.
+ROUNDING, FINE_ROUNDING = 1e-7, 1e-14
 CHUNK_VALUES = 1 << 20  # values worked on at once: bounds the memory of the fit to a few megabytes
 
 
@@ -132,7 +136,9 @@ class Preprocess:
     def restore(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs, [example] or of several targets [example, target], back in the target's own unit."""
         mean, scale = self._of_target
-        return outputs * scale + mean
+        if np.max(np.abs(mean) / scale) > FEW_DIGITS:
+            return outputs.astype(np.float64) * scale + mean
+        return (outputs * scale + mean).astype(outputs.dtype)
 
     @property
     def _of_target(self) -> Any:
@@ -147,9 +153,7 @@ class Preprocess:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Preprocess":
         known = dict(data)
-        known["columns"] = tuple(
-            Column(c["name"], c["kind"], tuple(c["categories"])) for c in data.get("columns", ())
-        )
+        known["columns"] = tuple(Column.from_json(c) for c in data.get("columns", ()))
         for name in ("mean", "scale", "fill"):
             known[name] = tuple(float(v) for v in data.get(name, ()))
         known["seen"] = tuple(data.get("seen", ()))
@@ -203,7 +207,9 @@ def _fit_table(data: Data, rows: np.ndarray, scaling: Scaling) -> Preprocess:
         values = data.inputs[rows, i].astype(np.float64)
         values = values[~np.isnan(values)]
         values = values if len(values) else np.zeros(1)
-        centre, scale = _robust(values) if scaling == "robust" else _standard(values)
+        rounding = FINE_ROUNDING if column.fine else ROUNDING
+        moments = _robust if scaling == "robust" else _standard
+        centre, scale = moments(values, rounding)
         means.append(centre)
         scales.append(scale)
         fills.append(float(np.median(values)))
@@ -258,16 +264,17 @@ def central(images: Pictures, size: tuple[int, ...]) -> Pictures:
     return images[..., top : top + size[0], left : left + size[1]]
 
 
-def _standard(values: np.ndarray) -> tuple[float, float]:
-    return float(values.mean()), _usable(float(values.std()), float(np.abs(values).max()))
+def _standard(values: np.ndarray, rounding: float) -> tuple[float, float]:
+    largest = float(np.abs(values).max())
+    return float(values.mean()), _usable(float(values.std()), largest, rounding)
 
 
-def _robust(values: np.ndarray) -> tuple[float, float]:
+def _robust(values: np.ndarray, rounding: float) -> tuple[float, float]:
     """(median, distance of the quartiles); of a column that is mostly one value, half its range."""
     low, median, high = (float(v) for v in np.quantile(values, (0.25, 0.5, 0.75)))
     largest = float(np.abs(values).max())
-    if high - low <= 1e-7 * largest:
-        return median, _usable(float(np.ptp(values)) / 2, largest)
+    if high - low <= rounding * largest:
+        return median, _usable(float(np.ptp(values)) / 2, largest, rounding)
     return median, high - low
 
 
@@ -294,9 +301,9 @@ def unit_of(images: np.ndarray, rows: np.ndarray) -> float:
     return 1.0 if low.min() >= 0 and high.max() <= 1 else 0.0
 
 
-def _usable(deviation: float, largest: float = 0.0) -> float:
+def _usable(deviation: float, largest: float = 0.0, rounding: float = ROUNDING) -> float:
     """The deviation, or 1 where it is zero but for rounding: a constant is only shifted to 0."""
-    return deviation if deviation > 1e-7 * largest and deviation > 0 else 1.0
+    return deviation if deviation > rounding * largest and deviation > 0 else 1.0
 
 
 def _sound_moments(waves: np.ndarray, rows: np.ndarray, sound: Sound) -> Moments:

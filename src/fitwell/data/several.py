@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fitwell.data.digits import as_few, single
 from fitwell.data.targets import Encoded, encode, refuse_missing
 from fitwell.data.types import Problem, refuse, some
 from fitwell.errors import did_you_mean
@@ -80,10 +81,8 @@ def _columns(
     refuse_missing(numbers, keys, target)
     switches = np.isin(numbers, (0, 1))
     if task == "regression" or (task == "auto" and not switches.all()):
-        with np.errstate(over="ignore"):
-            single = numbers.astype(np.float32)
-        refuse_missing(single, keys, target)
-        return Encoded("regression", single, (), names=names)
+        refuse_missing(single(numbers), keys, target)
+        return Encoded("regression", as_few(numbers), (), names=names)
     if not switches.all():
         row, column = np.argwhere(~switches)[0]
         raise refuse(

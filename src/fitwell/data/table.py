@@ -1,7 +1,7 @@
 """Tables with a target: CSV, Parquet, DataFrames of polars and pandas. No torch.
 
-Numbers become float32 with nan where missing, text becomes category codes; columns of identifiers
-are left out, and that is said.
+Numbers become float32 with nan where missing (see `fitwell.data.digits`), text becomes category codes;
+columns of identifiers are left out, and that is said.
 """
 
 from dataclasses import replace
@@ -14,6 +14,7 @@ from fitwell.data.apart import apart_of, groups_of, times_of
 from fitwell.data.arrays import targets_array
 from fitwell.data.assemble import assemble
 from fitwell.data.columns import as_numbers, aside, convert, convert_like
+from fitwell.data.digits import single
 from fitwell.data.frames import Table, load_frame, load_table
 from fitwell.data.labelled import Labelled
 from fitwell.data.long_columns import time_column
@@ -179,7 +180,7 @@ def _aside(
 def _inputs(
     table: Table, names: list[str], order: str
 ) -> tuple[tuple[Column, ...], np.ndarray, list[Problem]]:
-    """(columns, [row, column] float32, notes) of the input columns."""
+    """(columns, [row, column] numbers, notes) of the input columns."""
     columns, arrays, problems, left_out = [], [], [], []
     for name in names:
         found = convert(table.frame[name], table.keys, table.decimal_comma, order)
@@ -207,12 +208,18 @@ def _inputs(
             "Add columns of numbers or categories.",
             table.where,
         )
+    if any(column.fine for column in columns):  # all in full then, read once more
+        arrays = [
+            convert_like(table.frame[c.name], c, table.keys, table.decimal_comma)[0]
+            for c in columns
+        ]
     return tuple(columns), np.stack(arrays, axis=1), problems
 
 
 def read_like(table: Table, like: Spec) -> tuple[np.ndarray, list[Problem]]:
-    """[row, column] float32 with the columns and categories of a known spec."""
+    """[row, column] numbers with the columns and categories of a known spec, as many digits as it has."""
     arrays, problems = [], []
+    fine = any(column.fine for column in like.columns)
     for column in like.columns:
         if column.name not in table.frame.columns:
             raise refuse(
@@ -224,6 +231,6 @@ def read_like(table: Table, like: Spec) -> tuple[np.ndarray, list[Problem]]:
             )
         series = table.frame[column.name]
         values, more = convert_like(series, column, table.keys, table.decimal_comma)
-        arrays.append(values)
+        arrays.append(values if fine else single(values))
         problems += more
     return np.stack(arrays, axis=1), problems

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fitwell.data.digits import as_few, single
 from fitwell.data.types import Problem, refuse, some
 from fitwell.errors import did_you_mean
 from fitwell.spec import TaskName
@@ -101,8 +102,7 @@ def _missing_error(keys: np.ndarray, target: str, total: int) -> Exception:
 
 def _numbers(values: np.ndarray, keys: np.ndarray, target: str) -> np.ndarray:
     try:
-        with np.errstate(over="ignore"):
-            numbers = values.astype(np.float32)
+        numbers = values.astype(np.float64)
     except ValueError:
         raise refuse(
             "target_not_numeric",
@@ -111,8 +111,8 @@ def _numbers(values: np.ndarray, keys: np.ndarray, target: str) -> np.ndarray:
             target,
             setting="data.task",
         ) from None
-    refuse_missing(numbers, keys, target)
-    return numbers
+    refuse_missing(single(numbers), keys, target)
+    return as_few(numbers)
 
 
 def _guess(values: np.ndarray, target: str, images: bool) -> tuple[list[Problem], bool]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fitwell.data.digits import single
 from fitwell.errors import DataError
 from fitwell.spec import Spec
 
@@ -75,13 +76,14 @@ class Data:
         name: for the run folder's name.
         spec: what the data is.
         inputs: [example, channel, height, width] uint8 (or float32) for images, also with boxes;
-            [example, column] float32 for tables, where a category column holds its code and nan is
-            a missing value; [example] text, as objects;
+            [example, column] float32 for tables, float64 where a column is `fine`; a category column
+            holds its code, and nan is a missing value; [example] text, as objects;
             [example, 1, samples] int16 for recordings;
             [example, channel, time] float32 for series, where nan stands behind the end of a shorter one
             and for a missing value.
-        targets: [example] int64 class index, or float32 in the target's own unit; [example, label]
-            uint8, 1 where an example has a label; [example, target] float32 of several numbers;
+        targets: [example] int64 class index, or float32 in the target's own unit, float64 where that
+            would make different ones equal; [example, label]
+            uint8, 1 where an example has a label; [example, target] likewise of several numbers;
             [example, most boxes, 5] float32 of boxes: class index and corners x1, y1, x2, y2 in pixels
             of the picture as it is in `inputs`, in rows of nan where there are fewer.
         keys: [example] stable names: relative path, or "row 17".
@@ -124,9 +126,11 @@ class Data:
 
 
 def fingerprint(inputs: np.ndarray, targets: np.ndarray) -> str:
-    """sha256 over type, shape and bytes of both arrays, hexadecimal."""
+    """sha256 over type, shape and bytes of both arrays, hexadecimal; float64 counts as float32, so that
+    a run that was trained before any was kept knows its data."""
     digest = hashlib.sha256()
     for array in (inputs, targets):
+        array = single(array) if array.dtype == np.float64 else array
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         if array.dtype == object:  # texts: how long each is parts them
             for text in array.tolist():

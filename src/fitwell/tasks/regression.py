@@ -14,8 +14,7 @@ def decode(outputs: np.ndarray, restore: Callable[[np.ndarray], np.ndarray]) -> 
     >>> decode(np.array([[0.5]]), lambda numbers: 10 * numbers).prediction
     array([5.])
     """
-    numbers = restore(outputs if outputs.shape[1] > 1 else outputs[:, 0])
-    return Decoded(numbers.astype(outputs.dtype), None)
+    return Decoded(restore(outputs if outputs.shape[1] > 1 else outputs[:, 0]), None)
 
 
 def metric(spec: Spec) -> str:
