@@ -88,7 +88,7 @@ def load_frame(frame: Any) -> Table:
 
 
 def _plain(frame: Any, where: str) -> Any:
-    """The frame, columns without a name called as pandas calls them.
+    """The frame, columns without a name called as pandas calls them, spans of time as seconds.
 
     Raises:
         BadData: a column holds lists, records or bytes.
@@ -106,6 +106,8 @@ def _plain(frame: Any, where: str) -> Any:
             nested,
         )
     blank = {n: f"Unnamed: {i}" for i, n in enumerate(frame.columns) if not n.strip()}
+    spans = [n for n in frame.columns if frame[n].dtype == pl.Duration]
+    frame = frame.with_columns(pl.col(n).dt.total_microseconds() / 1e6 for n in spans)
     return frame.rename(blank) if blank else frame
 
 
@@ -114,7 +116,7 @@ def _series(name: str, column: Any) -> Any:
     import polars as pl
 
     values = column.to_numpy()
-    if values.dtype.kind in "biufM":
+    if values.dtype.kind in "biufMm":
         return pl.Series(name, values)
     missing = column.isna().tolist()
     plain = [None if m else v for v, m in zip(column.tolist(), missing, strict=True)]
