@@ -34,3 +34,33 @@ def test_spans_of_time_are_seconds(tmp_path: Path) -> None:
     backwards = read(pl.DataFrame({"a": range(40), "y": SPANS}), TABLE)
     assert backwards.spec.task == "regression"
     assert backwards.targets[3] == 4.5
+
+
+def test_an_unknown_part_is_refused_by_row(tmp_path: Path) -> None:
+    parts = ["train"] * 14 + ["Val", "dev", "TEST", "TEST ", "tset", ""]
+    rows = [f"{i},{i * i % 7},{part},{i % 2}\n" for i, part in enumerate(parts)]
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,split,y\n" + "".join(rows))
+    _, problems = check(path, TABLE)
+    found = named(problems, "unknown_part")
+    assert (found.severity, found.where) == ("error", ("row 19",))
+    assert "'tset' in row 19" in found.message
+    with pytest.raises(BadData, match="tset"):
+        read(pl.read_csv(path), TABLE)
+    path.write_text("a,b,split,y\n" + "".join(rows).replace("tset", "test"))
+    assert (read(path, TABLE).part == "test").sum() == 3
+    path.write_text("a,b,split,y\n" + "".join(rows).replace("train", "wool"))
+    assert "split" in [c.name for c in read(path, TABLE).spec.columns]
+
+
+def test_an_unknown_part_of_listed_files_is_refused(tmp_path: Path) -> None:
+    for i in range(20):
+        (tmp_path / f"{i}.txt").write_text(f"some words of text number {i}")
+    rows = [
+        f"{i}.txt,{'test' if i > 15 else 'train' if i else 'trian'},{i % 2}\n" for i in range(20)
+    ]
+    path = tmp_path / "list.csv"
+    path.write_text("file,split,label\n" + "".join(rows))
+    assert named(check(path, {})[1], "unknown_part").where == ("row 1",)
+    path.write_text("file,split,label\n" + "".join(rows).replace("trian", "train"))
+    assert (read(path, {}).part == "test").sum() == 4

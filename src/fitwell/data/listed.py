@@ -16,9 +16,15 @@ from fitwell.data.columns import aside, clean_text
 from fitwell.data.files import Found, Item
 from fitwell.data.frames import Table
 from fitwell.data.items import read_items
-from fitwell.data.names import PARTS, SUFFIXES
+from fitwell.data.names import SUFFIXES
 from fitwell.data.options import target_and_task
-from fitwell.data.target_columns import part_column, target_columns, target_values, values_of
+from fitwell.data.target_columns import (
+    part_column,
+    parts_of,
+    target_columns,
+    target_values,
+    values_of,
+)
 from fitwell.data.types import BadData, Data, Problem, listed, refuse, some
 from fitwell.spec import Spec
 
@@ -77,7 +83,7 @@ def read_listed(
     rows = zip(
         frame[column].to_list(),
         values.tolist(),
-        frame[part].to_list() if part in used else [""] * frame.height,
+        parts_of(frame[part], table.keys).tolist() if part in used else [""] * frame.height,
         [""] * frame.height if groups is None else groups.tolist(),
         [None] * frame.height if times is None else times.tolist(),
         table.keys,
@@ -88,8 +94,7 @@ def read_listed(
         if path is None or not could_be_a_path(str(path)):
             unnamed.append(key)
             continue
-        place = PARTS[str(own).strip().lower()] if own else ""
-        items.append(Item(folder / path, str(path), value, place, group, time))
+        items.append(Item(folder / path, str(path), value, own, group, time))
     unused = [n for n in rest.frame.columns if n not in (*targets, *apart.values())]
     problems += unnamed_files(unnamed)
     problems += columns_ignored(unused, "files", "leave out that of the files")

@@ -48,7 +48,7 @@ def read_panel_table(
     named, notes = target_columns(table, given, apart)
     split = part_column(table.frame) if part is None else ""
     if split and split not in (*named, *apart.values()):
-        part = parts_of(table.frame[split])
+        part = parts_of(table.frame[split], table.keys)
     array, steps, more = rows_as_series(table, (*named, *apart.values()))
     if like is None:
         text = (

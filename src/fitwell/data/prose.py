@@ -164,7 +164,7 @@ def read_prose(
         ignored = [name for name in rest.frame.columns if name not in (*targets, *apart.values())]
     problems += columns_ignored(ignored, "texts", "set data.kind=table")
     if split in used:
-        part = parts_of(frame[split])
+        part = parts_of(frame[split], table.keys)
     labelled = Labelled(
         table.name,
         values,

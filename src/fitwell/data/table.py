@@ -106,7 +106,7 @@ def table_data(
     beside_targets = apart_of(table, options)
     said = "" if like or part is not None else part_column(frame)
     if said and said not in (*beside_targets.values(), *options["target"].split(",")):
-        part = parts_of(frame[said])
+        part = parts_of(frame[said], table.keys)
         table = replace(table, frame=frame.drop(said))
         frame = table.frame
     wanted, task = target_and_task(options, like)

@@ -1,6 +1,7 @@
 """Which columns of a table are to be predicted, and their values. No torch."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,11 @@ import numpy as np
 from fitwell.data.columns import as_numbers, clean_text
 from fitwell.data.frames import Table, named_column
 from fitwell.data.names import PART_NAMES, PARTS, TARGET_NAMES
-from fitwell.data.types import Problem, refuse, some
+from fitwell.data.types import Problem, many, refuse, some
+
+MOSTLY = (
+    0.9  # of the values of a column that is called so are names of parts: the rest are mistakes
+)
 
 
 def target_columns(
@@ -85,17 +90,36 @@ def part_column(frame: Any) -> str:
     return next((name for name in frame.columns if _is_part(name, frame[name])), "")
 
 
-def parts_of(series: Any) -> np.ndarray:
-    """[row] the parts that such a column says; "" where it says none."""
-    named = [PARTS[str(v).strip().lower()] if v else "" for v in series.to_list()]
-    return np.array(named, dtype="<U10")
+def parts_of(series: Any, keys: list[str]) -> np.ndarray:
+    """[row] the parts that such a column says; "" where it says none.
+
+    Args:
+        keys: names of the rows.
+
+    Raises:
+        BadData: a value is the name of no part.
+    """
+    said = ["" if v is None else str(v).strip() for v in series.to_list()]
+    odd = {key: v for key, v in zip(keys, said, strict=True) if v and v.lower() not in PARTS}
+    if odd:
+        rows = some(f"{shorten(value, 40)!r} in {key}" for key, value in odd.items())
+        raise refuse(
+            "unknown_part",
+            f"{series.name}: {many(len(odd), 'row')} of {len(said):,} in no known part ({rows}), and all "
+            "others say which part of the split they are of.",
+            f"Write one of {some(PARTS, len(PARTS))}, or leave the cell empty; rename the column "
+            "if it is no split.",
+            tuple(odd),
+        )
+    return np.array([PARTS[v.lower()] if v else "" for v in said], dtype="<U10")
 
 
 def _is_part(name: str, series: Any) -> bool:
     if name.lower() not in PART_NAMES:
         return False
-    values = [str(v).strip().lower() for v in series.unique().to_list() if v is not None]
-    return bool(values) and all(v in PARTS for v in values)
+    said, counts = series.drop_nulls().value_counts()
+    known = [str(value).strip().lower() in PARTS for value in said.to_list()]
+    return any(known) and counts.filter(known).sum() >= MOSTLY * counts.sum()
 
 
 def values_of(table: Table, names: list[str], task: str) -> np.ndarray:
