@@ -64,3 +64,26 @@ def test_an_unknown_part_of_listed_files_is_refused(tmp_path: Path) -> None:
     assert named(check(path, {})[1], "unknown_part").where == ("row 1",)
     path.write_text("file,split,label\n" + "".join(rows).replace("trian", "train"))
     assert (read(path, {}).part == "test").sum() == 4
+
+
+def numbers_of(folder: Path, *cells: str) -> list[float]:
+    path = folder / "t.csv"
+    lines = [f"{cells[i % len(cells)]};{i};{i % 2}\n" for i in range(10 * len(cells))]
+    path.write_text("price;b;y\n" + "".join(lines))
+    data = read(path, TABLE)
+    assert data.spec.columns[0] == Column("price")
+    return data.inputs[: len(cells), 0].tolist()
+
+
+def test_dots_between_thousands_beside_decimal_commas(tmp_path: Path) -> None:
+    assert numbers_of(tmp_path, "1.000,50", "2.000", "12,25", "-3.000.000") == [
+        1000.5,
+        2000,
+        12.25,
+        -3e6,
+    ]
+    assert numbers_of(tmp_path, "1.234.567", "€ 1.000", "7") == [1234567, 1000, 7]
+    assert numbers_of(tmp_path, "€ 1,50", "2,25 €") == [1.5, 2.25]
+    # Dots of decimals stay so.
+    assert numbers_of(tmp_path, "1.125", "2.250") == [1.125, 2.25]
+    assert numbers_of(tmp_path, "1.125", "2.5", "0,25") == [1.125, 2.5, 0.25]

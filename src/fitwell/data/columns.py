@@ -134,13 +134,16 @@ def as_numbers(
 
 def without_signs(text: Any, decimal_comma: bool) -> Any:
     """Texts such as $1,037.50 or 12 % without sign of currency or per cent and without commas between
-    thousands, where at least most of a column are numbers then; per cent only where all of them say so.
+    thousands (1.037,50 without dots), where at least most of a column are numbers then; per cent only
+    where all of them say so.
 
     >>> import polars as pl
     >>> without_signs(pl.Series(["1,037", "$3", "2.5"]), False).to_list()
     ['1037', '3', '2.5']
     >>> without_signs(pl.Series(["12%", "0.5"]), False).to_list()
     ['12%', '0.5']
+    >>> without_signs(pl.Series(["1.037,50", "2.000"]), True).to_list()
+    ['1037.50', '2000']
     """
     known = text.drop_nulls()
     if not _signed(known.head(SIGNS_LOOKED_AT), decimal_comma)[1]:
@@ -157,12 +160,25 @@ def _signed(text: Any, decimal_comma: bool) -> tuple[Any, bool]:
     import polars as pl
 
     signed = text.str.replace(r"^([+-]?)\s*[$€£¥]\s*", "${1}").str.replace(r"\s*[%€£¥]\s*$", "")
-    if not decimal_comma:
+    if decimal_comma:
+        signed = _without_dots(signed).str.replace(",", ".", literal=True)
+    else:
         thousands = signed.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$").fill_null(False)
         signed = signed.zip_with(~thousands, signed.str.replace_all(",", ""))
     known = len(text) - text.null_count()
     read = len(text) - signed.cast(pl.Float64, strict=False).null_count()
     return signed, known > 0 and read >= NUMBER_SHARE * known
+
+
+def _without_dots(text: Any) -> Any:
+    """Texts without dots between thousands, where a decimal comma or a second dot in one of the texts says
+    that these are none of decimals, and no text holds one of decimals."""
+    thousands = text.str.contains(r"^[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?$").fill_null(False)
+    surely = text.str.contains(r"^[+-]?\d[\d.]*,\d+$|^[+-]?\d{1,3}(\.\d{3}){2,}$").any()
+    decimal = text.str.contains(r"^[+-]?\d*\.\d*$").fill_null(False) & ~thousands
+    if not surely or decimal.any():
+        return text
+    return text.zip_with(~thousands, text.str.replace_all(".", "", literal=True))
 
 
 def as_times(series: Any, keys: list[str], decimal_comma: bool, order: str) -> np.ndarray | None:
