@@ -10,7 +10,8 @@ import pytest
 from data_problems import named
 
 from fitwell.data import BadData, check, read
-from fitwell.spec import Column
+from fitwell.data.inputs import read_inputs
+from fitwell.spec import Column, Spec
 
 SPANS = [timedelta(seconds=1.5 * i) for i in range(40)]
 TABLE = {"kind": "table"}
@@ -87,3 +88,16 @@ def test_dots_between_thousands_beside_decimal_commas(tmp_path: Path) -> None:
     # Dots of decimals stay so.
     assert numbers_of(tmp_path, "1.125", "2.250") == [1.125, 2.25]
     assert numbers_of(tmp_path, "1.125", "2.5", "0,25") == [1.125, 2.5, 0.25]
+
+
+def test_infinite_inputs_of_a_prediction_count_as_missing(tmp_path: Path) -> None:
+    columns = (Column("a"), Column("b"), Column("c", "category", ("x", "y")))
+    spec = Spec("table", "regression", (4,), columns=columns)
+    path = tmp_path / "new.csv"
+    path.write_text("a,b,c\n1,inf,x\n2,3,y\n-inf,1e39,x\n")
+    found = read_inputs(pl.read_csv(path), spec)
+    assert np.isnan(found.inputs).tolist() == [[0, 1, 0], [0, 0, 0], [1, 1, 0]]
+    problem = named(found.problems, "nonfinite_inputs")
+    assert problem.where == ("row 0", "row 2")
+    assert "2 rows with infinite values" in problem.message
+    assert "in a and b: row 0 and row 2" in problem.message

@@ -10,6 +10,7 @@ import numpy as np
 from fitwell.data.archive import is_archive, unpacked
 from fitwell.data.arrays import as_texts, inputs_array, refuse_nonfinite
 from fitwell.data.audio import read_recordings
+from fitwell.data.digits import single
 from fitwell.data.files import files_below, key_of
 from fitwell.data.frames import Table, load_frame, load_table
 from fitwell.data.hugging_face import inputs_of, is_hugging_face
@@ -29,7 +30,7 @@ from fitwell.data.sources import SOURCES
 from fitwell.data.table import read_like
 from fitwell.data.texts import as_objects, read_text, unreadable_texts, whole
 from fitwell.data.ts import SUFFIX, is_ts_folder
-from fitwell.data.types import BadData, Problem, both, listed, refuse
+from fitwell.data.types import BadData, Problem, both, listed, many, refuse, some
 from fitwell.data.waves import wave_inputs
 from fitwell.data.words import words_of
 from fitwell.spec import Spec
@@ -242,7 +243,24 @@ def _from_table(table: Table, spec: Spec, *, before: str = "") -> Inputs:
             table.where,
         )
     inputs, problems = read_like(table, spec)
-    return Inputs(inputs, [f"{before}{key}" for key in table.keys], tuple(problems))
+    keys = [f"{before}{key}" for key in table.keys]
+    return Inputs(inputs, keys, (*problems, *_without_infinite(inputs, keys, spec)))
+
+
+def _without_infinite(inputs: np.ndarray, keys: list[str], spec: Spec) -> list[Problem]:
+    """Make infinite cells of a table missing, in place, as others that cannot be read are, and say so."""
+    bad = np.isinf(single(inputs))
+    if not bad.any():
+        return []
+    inputs[bad] = np.nan
+    rows = [keys[i] for i in np.flatnonzero(bad.any(1))]
+    columns = [c.name for c, wrong in zip(spec.columns, bad.any(0), strict=True) if wrong]
+    said = (
+        f"{many(len(rows), 'row')} with infinite values, or numbers too large for float32, in "
+        f"{some(columns)}: {some(rows)}."
+    )
+    mend = "They count as missing; correct them."
+    return [Problem("nonfinite_inputs", "warning", tuple(rows), said, mend)]
 
 
 def _from_array(source: Any, spec: Spec, where: str, *, before: str = "") -> Inputs:
