@@ -174,7 +174,8 @@ def test_the_command_line_says_where_it_is_and_what_is_missing(
     }
     clean = photos(place / "clean")
     assert command(["check", str(clean), "--fix"]) == 0
-    assert "nothing had to be left out" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "nothing was left out. Not mended by it: few examples." in said
 
 
 def test_a_decimal_comma_is_kept(place: Path) -> None:
@@ -252,3 +253,20 @@ def test_a_table_of_texts_is_cleaned_row_by_row(place: Path) -> None:
     assert read(place / "clean.csv").inputs.tolist() == [
         text for i, text in enumerate(texts) if i not in (4, 12)
     ]
+
+
+def test_what_a_copy_of_a_table_does_not_mend_is_said(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"{i % 10},{i // 2 % 7},{'xy'[i % 2]}" for i in range(70)]
+    (place / "t.csv").write_text("\n".join(["a,b,y", *lines, "3,100,x", "3,100,y"]) + "\n")
+    names = {p.name for p in check(place / "t.csv")[1] if p.severity == "warning"}
+    assert "conflicting_labels" in names
+    assert command(["check", str(place / "t.csv"), "--fix"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "nothing was left out. Not mended by it: conflicting labels" in said
+    (place / "t.csv").write_text("\n".join(["a,b,y", *lines, *lines[:3]]) + "\n")
+    assert command(["check", str(place / "t.csv"), "--fix", "--out", "u.csv"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "left out: 3 for duplicate examples." in said
+    assert "duplicate" not in said.partition("Not mended")[2]

@@ -67,7 +67,7 @@ def checked(result: Any, given: Given) -> None:
             _print(ranges(result.ranges))
         _print(problems(result.problems))
         if result.fixed is not None:
-            print(textwrap.fill(_fixed(result.fixed, errors), 80))
+            print(textwrap.fill(_fixed(result.fixed, result.problems), 80))
     if failure is not None:
         print(
             failure.message if given.json else failure.message.split(". ")[0] + ".", file=sys.stderr
@@ -81,15 +81,18 @@ def _parted(split: Mapping[str, Any]) -> str:
     return textwrap.fill(f"Split: {parts}. {split['reason']}", 80)
 
 
-def _fixed(fixed: Any, errors: Sequence[Any]) -> str:
+def _fixed(fixed: Any, problems: Sequence[Any]) -> str:
     """Where the cleaned copy is, how much was left out of it, and what it does not mend."""
+    from fitwell.data.cleaning import not_mended
+
     left_out = [
         f"{len(names)} for {why.replace('_', ' ')}" for why, names in fixed.left_out.items()
     ]
-    said = f"; left out: {', '.join(left_out)}" if left_out else "; nothing had to be left out"
-    still = [p.name.replace("_", " ") for p in errors if p.name not in fixed.left_out]
+    still = [name.replace("_", " ") for name in not_mended(problems, fixed.left_out)]
+    nothing = "nothing was left out" if still else "nothing had to be left out"
+    said = f"left out: {', '.join(left_out)}" if left_out else nothing
     more = f" Not mended by it: {', '.join(still)}." if still else ""
-    return f"Cleaned copy of {fixed.kept:,} examples: {fixed.path}{said}.{more}"
+    return f"Cleaned copy of {fixed.kept:,} examples: {fixed.path}; {said}.{more}"
 
 
 def described(spec: Any) -> str:

@@ -14,7 +14,7 @@ from fitwell.data.audio_checks import is_silent
 from fitwell.data.checks import is_blank
 from fitwell.data.cifar import is_cifar_folder
 from fitwell.data.cleaning_boxes import has_boxes, write_boxes
-from fitwell.data.duplicates import duplicate_groups, near_groups, same_target
+from fitwell.data.duplicates import OF_COPIES, duplicate_groups, near_groups, same_target
 from fitwell.data.files import seen_from
 from fitwell.data.frames import Table, load_table
 from fitwell.data.idx import is_idx_folder
@@ -54,6 +54,20 @@ class Cleaned:
     path: Path
     kept: int
     left_out: dict[str, tuple[str, ...]]
+
+
+def not_mended(problems: Iterable[Problem], left_out: Iterable[str]) -> list[str]:
+    """Names of the errors and warnings of a source that its cleaned copy may still have.
+
+    Args:
+        left_out: why examples were left out.
+    """
+    mended = set(left_out)
+    for prefix in ("", "near_"):
+        if f"{prefix}duplicate_examples" in mended:  # wherever the copies stand
+            mended |= {f"{prefix}{name}" for name in OF_COPIES}
+    serious = [p.name for p in problems if p.severity != "note"]
+    return [name for name in dict.fromkeys(serious) if name not in mended]
 
 
 def place_of(source: Any, options: dict[str, Any], out: Path | None = None) -> Path:
@@ -113,7 +127,8 @@ def clean(
     one of exact and near duplicates (one in the test part stays), and all of those whose labels differ; the
     list names each file, its label and part, and is a source itself. Of pictures with boxes the copy is a
     file of COCO, with the boxes as they are read. Of a table are left out rows without a target, and all
-    but one of rows that are equal in every cell.
+    but one of rows that are equal in every cell; those with equal inputs and other targets stay, for they
+    may be honest measurements (`not_mended` says so).
 
     Args:
         out: see `place_of`.
@@ -243,10 +258,7 @@ def _with_targets(
 
 
 def _kept_rows(table: Table) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
-    """(rows of a table that stay, why -> names of the others): of rows equal in every cell one.
-
-    Rows that are equal but for the target may be honest measurements, so they stay.
-    """
+    """(rows of a table that stay, why -> names of the others): of rows equal in every cell one."""
     first = (
         table.frame.with_row_index("__row")
         .unique(table.frame.columns, keep="first", maintain_order=True)["__row"]

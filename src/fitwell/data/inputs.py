@@ -254,7 +254,7 @@ def _without_infinite(inputs: np.ndarray, keys: list[str], spec: Spec) -> list[P
         return []
     inputs[bad] = np.nan
     rows = [keys[i] for i in np.flatnonzero(bad.any(1))]
-    columns = [c.name for c, wrong in zip(spec.columns, bad.any(0), strict=True) if wrong]
+    columns = [column.name for i, column in enumerate(spec.columns) if bad[:, i].any()]
     said = (
         f"{many(len(rows), 'row')} with infinite values, or numbers too large for float32, in "
         f"{some(columns)}: {some(rows)}."
