@@ -16,6 +16,7 @@ from fitwell.data.common_checks import (
     without_content,
 )
 from fitwell.data.duplicates import duplicates, near_copies
+from fitwell.data.far import places
 from fitwell.data.leaks import files_across_split, group_across_split, time_across_split
 from fitwell.data.series_checks import series_lengths, series_values
 from fitwell.data.split_checks import made_parts
@@ -230,7 +231,7 @@ def columns(data: Data, options: Options) -> Iterator[Problem]:
         yield Problem(
             "missing_values",
             "warning" if mostly else "note",
-            tuple(n for n, _ in gaps),
+            places([n for n, _ in gaps], np.flatnonzero(missing.any(1)), data.keys),
             f"{total} of {len(data)} rows have missing inputs, in {some(n for n, _ in gaps)}"
             + (f"; mostly missing: {some(mostly)}." if mostly else "."),
             "They are filled with the median of the training rows (categories: none of them)"

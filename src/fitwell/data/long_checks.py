@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from fitwell.data.dates import as_text
+from fitwell.data.far import far_from_others, places, said_far
 from fitwell.data.frames import Table
 from fitwell.data.spacing import Spacing
 from fitwell.data.types import Problem, many, refuse, some
@@ -130,7 +131,7 @@ def duplicate_times(
 def said_values(
     names: Sequence[str], columns: Sequence[np.ndarray], keys: Sequence[str]
 ) -> list[Problem]:
-    """Columns that never change, missing and infinite values."""
+    """Columns that never change, missing, infinite and far values."""
     problems: list[Problem] = []
     infinite = np.isinf(np.stack(columns)).any(0) | (np.abs(np.stack(columns)) > 3.4e38).any(0)
     if infinite.any():
@@ -138,6 +139,8 @@ def said_values(
         text = f"{many(len(rows), 'row')} hold infinite values ({some(rows)}), or too large ones."
         mend = "Correct them, or leave them empty, which counts as missing."
         problems.append(Problem("nonfinite_inputs", "error", rows, text, mend))
+    far = {n: far_from_others(c, keys) for n, c in zip(names, columns, strict=True)}
+    problems += said_far({n: cells for n, cells in far.items() if cells}, keys)
     flat = [n for n, c in zip(names, columns, strict=True) if len(np.unique(c[~np.isnan(c)])) < 2]
     if flat:
         every = len(flat) == len(names)
@@ -153,7 +156,8 @@ def said_values(
         mend = "They count as missing; fill them in where they are known"
         mend += f", and leave out {some(mostly)}, mostly missing." if mostly else "."
         severity = "warning" if mostly else "note"
-        problems.append(Problem("missing_values", severity, tuple(gone), text, mend))
+        where = places(gone, np.flatnonzero(np.any(list(gone.values()), axis=0)), keys)
+        problems.append(Problem("missing_values", severity, where, text, mend))
     return problems
 
 

@@ -1,11 +1,11 @@
 """What looks too good, or bent, in a table: pure functions from `Data` to problems. No torch."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
-from fitwell.data.dates import YEAR, as_text
+from fitwell.data.far import far_from_others, places, said_far
 from fitwell.data.types import Data, Options, Problem, some
 
 LOOKED_AT = 20_000  # rows, drawn at random, that one feature is tried on
@@ -13,8 +13,6 @@ FIRST_LOOK = 2_000  # rows, evenly spread, on which columns must agree before al
 LEAST_ROWS = 100  # below, one feature in many predicts well by chance
 ALMOST_ALL = 0.98  # of what is to be predicted
 CAPPED = 0.01  # share of the rows that stand at the largest value
-FAR = 1000  # times the range of nearly all values: what is beyond is none of them
-FAR_DATES = 100  # years
 MANY_VALUES = 50  # of a target that is measured, not counted
 
 
@@ -103,64 +101,17 @@ def target_in_features(data: Data, options: Options) -> Iterator[Problem]:
 
 
 def unusual_values(data: Data, options: Options) -> Iterator[Problem]:
-    """Numbers far beyond all others of their column: written for what is missing (-999), or wrong."""
-    if data.spec.kind != "table" or len(data) < LEAST_ROWS:
+    """Numbers far beyond all others of their column, or of the target."""
+    if data.spec.kind != "table":
         return
-    missing, far = {}, {}
-    for i, column in enumerate(data.spec.columns):
-        values = data.inputs[:, i]
-        values = values[np.isfinite(values)]
-        if column.kind == "category" or len(values) < LEAST_ROWS:
-            continue
-        # Of many rows some say where nearly all of them are.
-        low, middle, high = np.quantile(values[:: -(-len(values) // LOOKED_AT)], (0.01, 0.5, 0.99))
-        usual = float(high - low)
-        ends = [float(values.min()), float(values.max())]
-        nines = [v for v in ends if column.kind == "numeric" and _stands_for_missing(v, values)]
-        if nines:
-            missing[column.name] = ", ".join(
-                f"{v:g}, {int((values == v).sum()):,} times" for v in nines
-            )
-            continue
-        reach = FAR * usual
-        if column.kind == "date":
-            reach = max(FAR_DATES * YEAR, 10 * usual)
-        if usual > 0 and max(middle - ends[0], ends[1] - middle) > reach:
-            outside = np.unique(values[np.abs(values - np.float64(middle)) > reach]).tolist()
-            shown = as_text if column.kind == "date" else "{:g}".format
-            far[column.name] = some([shown(value) for value in outside])
-    if missing:
-        yield Problem(
-            "number_for_missing",
-            "warning",
-            tuple(missing),
-            f"Numbers that seem to stand for what is missing: {_each(missing)}.",
-            "Leave such cells empty.",
-        )
-    if far:
-        yield Problem(
-            "far_value",
-            "warning",
-            tuple(far),
-            f"Values far beyond all others of their column: {_each(far)}.",
-            "Correct them, or leave those cells empty: they decide the column's scale.",
-        )
-
-
-def _each(found: Mapping[str, str]) -> str:
-    return some([f"{name} ({what})" for name, what in found.items()])
-
-
-def _stands_for_missing(value: float, values: np.ndarray) -> bool:
-    """Whether it is written in nines, and far from all others."""
-    digits = f"{abs(value):.0f}"
-    if not value.is_integer() or len(digits) < 2 or {*digits} != {"9"}:
-        return False
-    others = values[values != value]
-    if not len(others):
-        return False
-    low, high = np.quantile(others, (0.01, 0.99))
-    return bool(np.abs(others - value).min() > 3 * (high - low) > 0)
+    columns = {c.name: (c.kind, data.inputs[:, i]) for i, c in enumerate(data.spec.columns)}
+    if data.spec.task == "regression":
+        columns |= {name: ("numeric", values) for name, values in data.each_target()}
+    found = {}
+    for name, (kind, values) in columns.items():
+        if kind != "category" and (far := far_from_others(values, data.keys, dates=kind == "date")):
+            found[name] = far
+    yield from said_far(found, data.keys)
 
 
 def capped_target(data: Data, options: Options) -> Iterator[Problem]:
@@ -177,7 +128,7 @@ def capped_target(data: Data, options: Options) -> Iterator[Problem]:
         yield Problem(
             "capped_target",
             "warning",
-            (name,),
+            places((name,), np.flatnonzero(numbers == values[-1]), data.keys),
             f"{counts[-1]} of {len(data)} values of {name} are {values[-1]:g}, its largest: it seems to "
             "be cut off there.",
             "Errors of such rows mean little; leave them out, or predict whether the value is at the cap.",
