@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 from data_problems import named
 
+from fitwell.cli.main import run as command
 from fitwell.data import BadData, check, read
 from fitwell.data.inputs import read_inputs
+from fitwell.data.ranges import _numbers
 from fitwell.spec import Column, Spec
 
 SPANS = [timedelta(seconds=1.5 * i) for i in range(40)]
@@ -101,3 +103,34 @@ def test_infinite_inputs_of_a_prediction_count_as_missing(tmp_path: Path) -> Non
     assert problem.where == ("row 0", "row 2")
     assert "2 rows with infinite values" in problem.message
     assert "in a and b: row 0 and row 2" in problem.message
+
+
+def test_texts_of_problems_and_ranges_stay_short(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "t.csv"
+    number = [str(i) for i in range(60)]
+    number[7] = "word" * 50_000
+    kinds = ['"red\nblue"' if i % 3 else "green" for i in range(60)]
+    rows = [f"{a},{kind},{i % 2}\n" for i, (a, kind) in enumerate(zip(number, kinds, strict=True))]
+    path.write_text("a,kind,y\n" + "".join(rows))
+    problem = named(check(path, TABLE)[1], "not_a_number")
+    assert problem.where == ("row 8",) and len(problem.message) < 200
+    assert command(["check", str(path)]) == 0
+    assert "red blue" in capsys.readouterr().out
+
+
+def test_columns_without_names_below_a_title(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    lines = [f"{i},{i * i},{i % 2}\n" for i in range(20)]
+    path.write_text("My report,,\nwhen,a,y\n" + "".join(lines))
+    problems = check(path, TABLE)[1]
+    assert named(problems, "target_guessed").where == ("Unnamed: 2",)
+    assert named(problems, "unnamed_columns").where == ("line 1",)
+    path.write_text(",a,y\n" + "".join(lines))
+    assert "unnamed_columns" not in {p.name for p in check(path, TABLE)[1]}
+
+
+def test_infinite_cells_are_not_called_missing() -> None:
+    values = np.array([1.0, np.inf, np.nan, 3.0])
+    assert _numbers("a", values).missing == 1

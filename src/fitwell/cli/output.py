@@ -98,6 +98,8 @@ def _fixed(fixed: Any, problems: Sequence[Any]) -> str:
 def described(spec: Any) -> str:
     """One line: what the data is."""
     what = spec.examples
+    if spec.num_examples == 1 and spec.kind != "series":  # which is its own singular
+        what = what.replace("s ", " ", 1)
     if spec.kind == "boxes":
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
         boxes = f"{sum(spec.class_counts):,} boxes of {_counted(spec.classes)}"

@@ -27,7 +27,7 @@ from fitwell.data.suspicions import (
     unusual_values,
 )
 from fitwell.data.text_checks import telling_words
-from fitwell.data.types import Data, Options, Problem, some
+from fitwell.data.types import Data, Options, Problem, many, some
 
 FEW_EXAMPLES = 50  # below, one example more or less moves a test accuracy by 20 points
 IMBALANCE = 5.0  # largest over smallest class; a note: the ratio alone is no finding
@@ -81,7 +81,7 @@ def classes(data: Data, options: Options) -> Iterator[Problem]:
             "one_class",
             "error",
             tuple(present) or (data.spec.target,),
-            f"All {len(data)} examples are of one class, {some(present)}; nothing to tell apart.",
+            f"{many(len(data), 'example')}, all of one class, {some(present)}; nothing to tell apart.",
             "Add examples of at least one other class.",
         )
         return

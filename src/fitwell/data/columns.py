@@ -7,7 +7,7 @@ import numpy as np
 
 from fitwell.data.dates import read_dates, read_dates_like
 from fitwell.data.digits import as_few
-from fitwell.data.types import Problem, many, some
+from fitwell.data.types import Problem, brief, many, some
 from fitwell.errors import SettingError
 from fitwell.spec import Column
 
@@ -96,7 +96,8 @@ def convert_like(
         return codes, []
     found = sorted(set(text.filter(unknown).to_list()))
     rows = tuple(k for k, u in zip(keys, unknown, strict=True) if u)
-    said = f"{column.name}: {many(len(rows), 'row')} with unknown categories: {some(found)}."
+    shown = some(map(brief, found))
+    said = f"{column.name}: {many(len(rows), 'row')} with unknown categories: {shown}."
     return codes, [
         Problem(
             "unknown_category", "warning", rows, said, "They count as missing; train with them."
@@ -278,7 +279,8 @@ def mistakes_of(
         return []
     rows = tuple(k for k, m in zip(keys, mistakes, strict=True) if m)
     found = sorted(set(clean_text(series).filter(mistakes).to_list()))
-    said = f"{series.name}: {len(rows)} of {len(series)} cells are not {what} ({some(found)})."
+    shown = some(map(brief, found))
+    said = f"{series.name}: {len(rows)} of {len(series)} cells are not {what} ({shown})."
     return [
         Problem(f"not_a_{what[:-1]}", "warning", rows, said, "They count as missing; correct them.")
     ]

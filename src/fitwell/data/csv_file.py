@@ -92,7 +92,20 @@ def read_text_table(path: Path) -> tuple[Any, bool, list[Problem]]:
         )
     if not header:
         frame.columns = [f"column_{i + 1}" for i in range(frame.width)]
+    elif blank := [i for i, name in enumerate(first[: frame.width]) if not name.strip()]:
+        called = {i: f"Unnamed: {i}" for i in blank}
+        frame.columns = [called.get(i, name) for i, name in enumerate(frame.columns)]
+        if 2 * len(blank) > frame.width:
+            problems.append(_mostly_unnamed(len(blank), frame.width))
     return frame, comma, problems
+
+
+def _mostly_unnamed(blank: int, width: int) -> Problem:
+    said = (
+        f"The first line names {width - blank} of {width} columns; it may be a title, not a header."
+    )
+    mend = "Remove the lines above the header, or name the columns."
+    return Problem("unnamed_columns", "warning", ("line 1",), said, mend)
 
 
 def _separator(lines: list[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.data.types import Problem, refuse, some
+from fitwell.data.types import Problem, brief, refuse, some
 from fitwell.spec import CYCLES
 
 ORIGIN = datetime(2000, 1, 1)
@@ -81,11 +81,13 @@ def read_dates_like(series: Any, spellings: tuple[str, ...]) -> np.ndarray:
 
 def as_text(days: float) -> str:
     """
-    >>> as_text(0.0), as_text(8766.5)
-    ('2000-01-01', '2024-01-01 12:00')
+    >>> as_text(0.0), as_text(8766.5), as_text(-730119.0)
+    ('2000-01-01', '2024-01-01 12:00', '0001-01-01')
     """
     when = ORIGIN + timedelta(minutes=round(days * 1440))
-    return when.strftime("%Y-%m-%d" if when.hour == when.minute == 0 else "%Y-%m-%d %H:%M")
+    if when.hour == when.minute == 0:
+        return when.date().isoformat()
+    return when.isoformat(" ", "minutes")
 
 
 def cycles(days: np.ndarray) -> np.ndarray:
@@ -182,9 +184,8 @@ def _said(
     if wrong.any():
         rows = tuple(key for key, bad in zip(keys, wrong, strict=True) if bad)
         found = sorted(set(series.filter(wrong).to_list()))
-        message = (
-            f"{series.name}: {len(rows)} of {len(series)} cells are not dates ({some(found)})."
-        )
+        shown = some(map(brief, found))
+        message = f"{series.name}: {len(rows)} of {len(series)} cells are not dates ({shown})."
         mend = "They count as missing; correct them."
         problems.append(Problem("not_a_date", "warning", rows, message, mend))
     return problems

@@ -136,7 +136,7 @@ def said_values(
     infinite = np.isinf(np.stack(columns)).any(0) | (np.abs(np.stack(columns)) > 3.4e38).any(0)
     if infinite.any():
         rows = tuple(keys[i] for i in np.flatnonzero(infinite).tolist())
-        text = f"{many(len(rows), 'row')} hold infinite values ({some(rows)}), or too large ones."
+        text = f"{many(len(rows), 'row')} with infinite values, or too large ones: {some(rows)}."
         mend = "Correct them, or leave them empty, which counts as missing."
         problems.append(Problem("nonfinite_inputs", "error", rows, text, mend))
     far = {n: far_from_others(c, keys) for n, c in zip(names, columns, strict=True)}

@@ -111,7 +111,7 @@ def _column(column: Column, values: np.ndarray) -> Range:
 
 def _numbers(name: str, values: np.ndarray, of: int = 0, missing: int | None = None) -> Range:
     known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    gone = len(values) - len(known) if missing is None else missing
+    gone = int((values != values).sum()) if missing is None else missing
     if not len(known):
         return Range(name, missing=gone, of=of or len(values))
     # Through text: a 25.7 of float32 is to be told as 25.7.

@@ -1,7 +1,6 @@
 """Which columns of a table are to be predicted, and their values. No torch."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from fitwell.data.columns import as_numbers, clean_text
 from fitwell.data.frames import Table, named_column
 from fitwell.data.names import PART_NAMES, PARTS, TARGET_NAMES
-from fitwell.data.types import Problem, many, refuse, some
+from fitwell.data.types import Problem, brief, many, refuse, some
 
 MOSTLY = (
     0.9  # of the values of a column that is called so are names of parts: the rest are mistakes
@@ -102,7 +101,7 @@ def parts_of(series: Any, keys: list[str]) -> np.ndarray:
     said = ["" if v is None else str(v).strip() for v in series.to_list()]
     odd = {key: v for key, v in zip(keys, said, strict=True) if v and v.lower() not in PARTS}
     if odd:
-        rows = some(f"{shorten(value, 40)!r} in {key}" for key, value in odd.items())
+        rows = some(f"{brief(value)!r} in {key}" for key, value in odd.items())
         raise refuse(
             "unknown_part",
             f"{series.name}: {many(len(odd), 'row')} of {len(said):,} in no known part ({rows}), and all "
@@ -144,7 +143,7 @@ def target_values(series: Any, table: Table) -> np.ndarray:
         raise refuse(
             "target_not_numeric",
             f"{series.name}: {len(cells)} of {len(series)} values to predict are no numbers "
-            f"({some(f'{value} in {key}' for key, value in cells)}).",
+            f"({some(f'{brief(str(value))} in {key}' for key, value in cells)}).",
             "Correct them, or remove those rows.",
             [key for key, _ in cells],
         )

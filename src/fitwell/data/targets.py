@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fitwell.data.digits import as_few, single
-from fitwell.data.types import Problem, refuse, some
+from fitwell.data.types import Problem, brief, refuse, some
 from fitwell.errors import did_you_mean
 from fitwell.spec import TaskName
 
@@ -106,7 +106,7 @@ def _numbers(values: np.ndarray, keys: np.ndarray, target: str) -> np.ndarray:
     except ValueError:
         raise refuse(
             "target_not_numeric",
-            f"{target} holds text such as {values[0]!s}; data.task = regression needs numbers.",
+            f"{target} holds text such as {brief(str(values[0]))}; data.task = regression needs numbers.",
             "Name a numeric column with data.target, or set data.task=classification.",
             target,
             setting="data.task",

@@ -150,6 +150,16 @@ def many(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+def brief(text: str, most: int = 40) -> str:
+    """The beginning of a cell, in one line, for a sentence.
+
+    >>> brief("one" + chr(10) + "two"), brief("abcdefgh", 5)
+    ('one two', 'abcd…')
+    """
+    line = " ".join(text[: 2 * most].split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
 def some(names: Iterable[str], limit: int = 3) -> str:
     """The first few names, for a sentence.
 

@@ -279,7 +279,8 @@ def ranges(found: Sequence[Any], *, most: int = 12) -> RenderableType:
         if one.different:
             values = [f"{one.different:,} kinds", "most often", cut(one.usual, 16)]
         missing = [f"{one.missing:,}" if one.missing else ""] if gaps else []
-        table.add_row(Text(printable(one.name)), *(Text(printable(v)) for v in values), *missing)
+        texts = (Text(" ".join(printable(v).split())) for v in (one.name, *values))
+        table.add_row(*texts, *missing)
     return Group(table, Text(f"and {more:,} more (--json names all)", "dim")) if more > 0 else table
 
 
