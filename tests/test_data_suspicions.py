@@ -214,3 +214,18 @@ def test_copies_are_looked_for_in_bounded_memory() -> None:
     tracemalloc.stop()
     assert [group.tolist() for group in found] == [[7, 880]]
     assert peak < 5 * CHUNK
+
+
+def test_copies_of_half_the_size_are_near_duplicates_and_other_colours_are_none() -> None:
+    """Fine detail, which the smaller copy has lost, is not compared; colours are."""
+    coarse = RNG(0).integers(0, 256, (20, 9, 9, 3), np.uint8)
+    fine = RNG(1).normal(0, 20, (20, 128, 128, 3))
+    large = [Image.fromarray(one).resize((128, 128), Image.Resampling.BICUBIC) for one in coarse]
+    noisy = [np.clip(np.asarray(one) + f, 0, 255) for one, f in zip(large, fine, strict=True)]
+    photos = [Image.fromarray(one.astype(np.uint8)) for one in noisy]
+    half = [photo.resize((64, 64), Image.Resampling.BICUBIC) for photo in photos]
+    again = [photo.resize((128, 128), Image.Resampling.BILINEAR) for photo in half]
+    turned = [np.asarray(photo)[:, :, ::-1] for photo in photos]  # red is blue
+    every = [np.asarray(photo) for photo in (*photos, *again)] + turned
+    images = np.stack(every).transpose(0, 3, 1, 2)
+    assert near_duplicates(images) == [(i, i + 20) for i in range(20)]

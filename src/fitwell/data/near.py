@@ -13,7 +13,11 @@ SIDE = 8  # of the grid of the hash: 64 bits
 DISTANCE = 3  # bits in which the hashes of one picture may differ
 BANDS = 4  # one more than DISTANCE, so that whatever differs, one of them is equal
 CROWDED = 2000  # images with an equal band: such a band says nothing
-ALIKE = 0.995  # least correlation of the pixels
+ALIKE = 0.995  # least correlation of the pixels of small images
+COMPARED = (
+    32  # side that larger ones are shrunk to: another size or quality changes their finest detail
+)
+ALIKE_SHRUNK = 0.99  # least correlation then
 ROUGHLY = 0.99  # of the fields, before the pixels are looked at
 LEAST_CONTRAST = 0.015  # standard deviation by full brightness: flat images are alike anyway
 
@@ -88,9 +92,14 @@ def candidates(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether the pixels agree, up to brightness and contrast of the whole; exact copies do not count."""
+    """Whether the pixels agree, up to brightness and contrast of the whole and to detail of large images;
+    exact copies do not count."""
     if np.array_equal(one, other):
         return False
-    a, b = (image.astype(np.float32).ravel() for image in (one, other))
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b) >= ALIKE * float(np.sqrt((a @ a) * (b @ b)))
+    a, b = one.astype(np.float32), other.astype(np.float32)
+    least = ALIKE
+    if min(one.shape[1:]) > COMPARED:
+        down, across = (_fields(COMPARED, length) for length in one.shape[1:])
+        a, b, least = down @ a @ across.T, down @ b @ across.T, ALIKE_SHRUNK
+    a, b = (a - a.mean()).ravel(), (b - b.mean()).ravel()
+    return float(a @ b) >= least * float(np.sqrt((a @ a) * (b @ b)))
