@@ -142,7 +142,7 @@ def test_npz(tmp_path: Path) -> None:
         assert data.name == "mine"
         assert data.fingerprint == reference.fingerprint
         assert set(data.part.tolist()) == {""}
-    np.savez(path, X=X, age=X[:, 0], y=Y, who=Y)
+    np.savez(path, X=X, age=X[:, 0], y=Y, who=np.arange(len(Y)) // 3)
     assert read(path, {"target": "age"}).spec.task == "regression"
     assert read(path, {"group": "who"}).groups is not None
     with pytest.raises(BadData, match="Did you mean age"):
