@@ -86,10 +86,10 @@ def cv(
     examples: bool = True,
     progress: Progress | None = None,
 ) -> Run:
-    """K-fold cross-validation: the folds are the run's `trials`.
+    """K-fold cross-validation, `data.repeats` times: the folds are the run's `trials`.
 
     Its scores are means over the folds, "validation" of the folds held out; the out-of-fold
-    predictions of every example are `run.predictions["held_out"]`.
+    predictions of every example are `run.predictions["held_out"]`, those of the first repeat.
 
     Args:
         sizes: also train on a half, a quarter and so on of the examples, and say what twice as many
@@ -141,11 +141,11 @@ def _cross_validate(
     vary: str = "",
 ) -> Run:
     from fitwell.api.varying import varied
-    from fitwell.trials.crossval import cross_validate, summary, write_folds
+    from fitwell.trials.crossval import cross_validate, repeats_of, summary, write_folds
     from fitwell.trials.executor import LocalExecutor
 
     data, recipe = start.data, start.recipe
-    folds = int(recipe["data.folds"])  # type: ignore[arg-type]
+    folds = int(recipe["data.folds"]) * repeats_of(recipe)  # type: ignore[arg-type]
     run = record.Run(recipe=recipe, spec=data.spec, seed=start.seed, folder=folder)
     run.status = "running"
     store.save_run(run, folder)
@@ -166,7 +166,8 @@ def _cross_validate(
     run.scores = {k: v for k, v in scores["mean"].items() if v}
     run.seconds = sum(t.seconds for t in run.trials)
     run.environment = done[0].environment if done else {}
-    parts = [t.predictions["held_out"] for t in done if "held_out" in t.predictions]
+    once = [t for t in done if t.repeat == 0 and "held_out" in t.predictions]
+    parts = [t.predictions["held_out"] for t in once]
     if parts:
         run.predictions["held_out"] = _joined(parts)
     store.write_json(folder / CV, scores)

@@ -70,6 +70,15 @@ def data_settings(
         ),
     ] = "",
     folds: Annotated[int, Field(ge=2, le=100, description="parts of the cross-validation")] = 5,
+    repeats: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=20,
+            description="how often `cv` parts the examples into folds and trains on each, with a seed of "
+            "its own",
+        ),
+    ] = 1,
     dates: Annotated[
         Literal["auto", "day_first", "month_first"],
         Field(

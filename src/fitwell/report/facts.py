@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fitwell.findings.reading import first_repeat
 from fitwell.metrics import METRICS
 from fitwell.recipe import Recipe
 from fitwell.record import STUDIED, Diagnosis, Predictions, Row, Run, Scores, Verdict
@@ -151,6 +152,18 @@ def _run(run: Run, diagnosis: Diagnosis | None) -> Facts:
     )
 
 
+def folds_said(runs: Sequence[Run]) -> str:
+    """How many folds there are, and repeats where there are several.
+
+    >>> folds_said([Run(repeat=r, fold=f) for r in range(2) for f in range(3)])
+    '2 repeats of 3 folds'
+    """
+    repeats = len({run.repeat for run in runs})
+    folds = len({run.fold for run in runs}) if repeats > 1 else len(runs)
+    said = f"{folds} fold{'s' * (folds != 1)}"
+    return f"{repeats} repeats of {said}" if repeats > 1 else said
+
+
 def mean_scores(rows: Sequence[Mapping[str, float] | None]) -> Scores:
     """The mean of each score over the rows that have it."""
     names = dict.fromkeys(name for row in rows for name in (row or {}))
@@ -184,7 +197,8 @@ def held_out_predictions(facts: Facts) -> tuple[Predictions | None, str]:
 
     Out-of-fold predictions come first, then the parts of `fitwell.record.STUDIED` in their order.
     """
-    folds = [r.predictions["held_out"] for r in facts.final_folds if "held_out" in r.predictions]
+    held = [run for run in facts.final_folds if "held_out" in run.predictions]
+    folds = [run.predictions["held_out"] for run in first_repeat(held)] if held else []
     if folds:
         count = f"{len(folds)} folds" if len(folds) > 1 else "one fold"
         return join(folds), f"held-out predictions of {count}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fitwell.record import Run
-from fitwell.report.facts import Facts
+from fitwell.report.facts import Facts, folds_said
 from fitwell.report.wording import (
     higher_is_better,
     interval,
@@ -14,6 +14,7 @@ from fitwell.report.wording import (
     plural,
     setting,
 )
+from fitwell.trials.intervals import mean_intervals
 
 Tone = Literal["better", "same", "open", "failed"]
 ARROW = "→"
@@ -76,8 +77,8 @@ def _score_sentences(facts: Facts) -> list[str]:
 
 
 def _folds(facts: Facts) -> str:
-    count = len(facts.final_folds)
-    return f" (mean of {count} folds)" if count > 1 else ""
+    several = len(facts.final_folds) > 1
+    return f" (mean of {folds_said(facts.final_folds)})" if several else ""
 
 
 def _how(facts: Facts) -> str:
@@ -159,9 +160,16 @@ def _single(facts: Facts) -> Headline:
         around = f" ± {number(spread)}" if spread is not None else ""
         title = f"{metric.capitalize()} {number(score)}{around}"
         sentences.append(
-            f"Mean and standard deviation of {plural(len(facts.final_folds), 'fold')}, each scored "
+            f"Mean and standard deviation of {folds_said(facts.final_folds)}, each scored "
             "once on examples that its model never saw."
         )
+        between = mean_intervals(facts.final_folds).get(facts.metric)
+        if between and len({run.repeat for run in facts.final_folds}) > 1:
+            low, high = map(number, between)
+            sentences.append(
+                f"The mean lies between {low} and {high} (95 %, corrected for the training examples that "
+                "folds share)."
+            )
     else:
         title = f"{metric.capitalize()} {number(score)} on the {part} part"
         best = facts.run.best_epoch

@@ -14,7 +14,7 @@ from fitwell.report import mistakes, model, varying, wording
 from fitwell.report.curves import learning_curve, shared_limits, step_curve, verdict_plot
 from fitwell.report.evidence import picture
 from fitwell.report.examples import contact_sheet
-from fitwell.report.facts import Facts, explained_mistakes, gather, held_out_predictions
+from fitwell.report.facts import Facts, explained_mistakes, folds_said, gather, held_out_predictions
 from fitwell.report.headline import headline
 
 VERBS = {"improvement": "improve", "cv": "cv", "fit": "fit"}
@@ -158,8 +158,8 @@ def proofs(facts: Facts) -> list[dict[str, Any]]:
 def _validation_note(facts: Facts) -> str:
     spread = facts.spread.get(facts.metric)
     around = f" (sd {wording.number(spread)})" if spread is not None else ""
-    count = len(facts.final_folds)
-    return f"mean of {count} folds{around}" if count > 1 else "held out of training"
+    folds = facts.final_folds
+    return f"mean of {folds_said(folds)}{around}" if len(folds) > 1 else "held out of training"
 
 
 def curves(facts: Facts) -> list[tuple[str, str]]:

@@ -116,6 +116,9 @@ def folds(runs: Sequence[Run], metric: str) -> RenderableType:
     table.collapse_padding = True
     present = [n for r in runs for n in r.scores.get("held_out", {})]
     names = sorted(dict.fromkeys(present), key=lambda name: name != metric)
+    repeated = len({run.repeat for run in runs}) > 1
+    if repeated:
+        table.add_column("repeat", justify="right")
     table.add_column("fold", justify="right")
     for name in names:
         table.add_column(metric_word(name), justify="right")
@@ -124,6 +127,7 @@ def folds(runs: Sequence[Run], metric: str) -> RenderableType:
     for number_, one in enumerate(runs):
         held_out, train = one.scores.get("held_out", {}), one.scores.get("train", {})
         table.add_row(
+            *([str(one.repeat)] if repeated else []),
             str(one.fold if one.fold is not None else number_),
             *[number(held_out.get(n)) for n in names],
             number(train.get(metric)),

@@ -12,7 +12,7 @@ from fitwell.data.split import fold_rows
 from fitwell.data.types import Data
 from fitwell.recipe import Recipe
 from fitwell.record import Run
-from fitwell.trials.crossval import Progress, report_start, report_trial
+from fitwell.trials.crossval import Progress, report_start, report_trial, seed_of
 from fitwell.trials.executor import Executor
 from fitwell.trials.scoring import metric_of, score_of, trivial_score
 from fitwell.trials.trial import Task
@@ -158,8 +158,7 @@ class Bench:
         )
 
     def seed(self, repeat: int) -> int:
-        """Every repeat has weights, order and partition of its own; repeat 0 has `train.seed`."""
-        return (self.base_seed + 7919 * repeat) % 2**31
+        return seed_of(self.base_seed, repeat)
 
     def phase(self, name: str, tasks: Sequence[Task], **facts: Any) -> None:
         """Say what begins, and how many trials of it are not done yet."""

@@ -8,8 +8,9 @@ import numpy as np
 
 from fitwell.data.types import Data
 from fitwell.recipe import Recipe
-from fitwell.record import Run, Scores
+from fitwell.record import Run
 from fitwell.trials.executor import Executor
+from fitwell.trials.intervals import mean_intervals
 from fitwell.trials.scoring import _over_folds, _part, _std, mean_scores, metric_of, std_scores
 from fitwell.trials.trial import Task
 
@@ -20,10 +21,20 @@ def silent(event: str, **facts: Any) -> None:
     """The progress callback of who wants none."""
 
 
+def seed_of(seed: int, repeat: int) -> int:
+    """Every repeat has weights, order and partition of its own; repeat 0 has `train.seed`."""
+    return (seed + 7919 * repeat) % 2**31
+
+
 def fold_tasks(recipe: Recipe, *, repeat: int, seed: int, variant: str = "baseline") -> list[Task]:
     """The K trials of a recipe under one partition."""
     folds = int(recipe["data.folds"])  # type: ignore[arg-type]
     return [Task(recipe, fold, repeat, seed, variant=variant) for fold in range(folds)]
+
+
+def repeats_of(recipe: Recipe) -> int:
+    """`data.repeats`; 1 of a recipe that was written before there was such a setting."""
+    return int(recipe.get("data.repeats", 1))  # type: ignore[arg-type]
 
 
 def cross_validate(
@@ -36,11 +47,12 @@ def cross_validate(
     progress: Progress | None = None,
     variant: str = "baseline",
 ) -> list[Run]:
-    """Train `recipe` on every fold, side by side; the runs stand in the order of the folds.
+    """Train `recipe` on every fold of every repeat, side by side; the runs stand in that order.
 
     Args:
         recipe: complete.
-        repeat, seed: decide the partition; the seed is `train.seed` by default.
+        repeat, seed: decide the first partition; the seed is `train.seed` by default. It is followed by
+            others up to `data.repeats`, each with a seed of its own.
         progress: called with ("phase", name, total), ("trial", ...) and ("end").
 
     Raises:
@@ -52,7 +64,10 @@ def cross_validate(
     seed = int(recipe["train.seed"]) if seed is None else seed  # type: ignore[arg-type]
     # Said before any worker has a trial: a partition that cannot be made is the user's to mend.
     fold_rows(data, recipe.section("data"), fold=0, repeat=repeat, seed=seed)
-    tasks = fold_tasks(recipe, repeat=repeat, seed=seed, variant=variant)
+    tasks: list[Task] = []
+    for more in range(repeats_of(recipe)):
+        own = seed_of(seed, more)
+        tasks += fold_tasks(recipe, repeat=repeat + more, seed=own, variant=variant)
     return run_phase("folds", tasks, executor, progress)
 
 
@@ -131,13 +146,23 @@ def write_folds(folder: Path, data: Data, recipe: Recipe) -> None:
 
 
 def summary(runs: Sequence[Run]) -> dict[str, Any]:
-    """The `cv` JSON document: a fold's "validation" is the fold that it held out."""
-    folds: list[dict[str, Scores]] = [
-        {"train": _part(r, "train"), "validation": _part(r, "held_out")} for r in runs
+    """The `cv` JSON document: a fold's "validation" is the fold that it held out.
+
+    "interval" holds where the mean of each lies, with 95 %, where every fold has the score.
+    """
+    folds: list[dict[str, Any]] = [
+        {
+            "repeat": r.repeat,
+            "fold": r.fold,
+            "train": _part(r, "train"),
+            "validation": _part(r, "held_out"),
+        }
+        for r in runs
     ]
     train = [f["train"] for f in folds]
     return {
         "folds": folds,
         "mean": {"train": _over_folds(train, np.mean), "validation": mean_scores(runs)},
         "std": {"train": _over_folds(train, _std), "validation": std_scores(runs)},
+        "interval": {"validation": mean_intervals(runs)},
     }
