@@ -60,13 +60,15 @@ def data_settings(
     ] = 0.1,
     group: Annotated[
         str,
-        Field(description="column of groups: no group is on both sides of a split"),
+        Field(
+            description="column (or array of a .npz) of groups: no group is on both sides of a split"
+        ),
     ] = "",
     time: Annotated[
         str,
         Field(
-            description="column of dates or numbers: the test part is later than all else, each fold "
-            "later than what it is trained on"
+            description="column (or array of a .npz) of dates or numbers: the test part is later than all "
+            "else, each fold later than what it is trained on"
         ),
     ] = "",
     folds: Annotated[int, Field(ge=2, le=100, description="parts of the cross-validation")] = 5,
