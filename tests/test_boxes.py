@@ -353,3 +353,22 @@ def test_blood_cells(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # 640x480 into 320x320: half the size, 40 pixels down.
     first = data.targets[data.keys.tolist().index("JPEGImages/BloodImage_00338.jpg")][0]
     assert first.tolist() == [1.0, 453 / 2, 81 / 2 + 40, 555 / 2, 182 / 2 + 40]
+
+
+@pytest.mark.parametrize("layout", sorted(WRITERS))
+def test_pictures_of_one_place_stay_together(tmp_path: Path, layout: str) -> None:
+    made = [
+        Scene(f"{'street' if i % 3 else 'yard'}{i // 4}_{i}", scene.size, scene.boxes)
+        for i, scene in enumerate(scenes(40))
+    ]
+    place = WRITERS[layout](tmp_path / "cameras", made)
+    options = {"pattern": "{group}_{index}", "test": 0.25}
+    data = read(place, options)
+    assert data.groups is not None and len(set(data.groups.tolist())) == 20
+    rows = split.fit_rows(data, options, 0)
+    parts = [set(data.groups[r].tolist()) for r in (rows.train, rows.validation, rows.held_out)]
+    assert all(parts) and not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+    with pytest.raises(SettingError, match=r"no \{label\}"):
+        read(place, {"pattern": "{label}_{index}"})
+    with pytest.raises(BadData, match="say no group so"):
+        read(place, {"pattern": "{group}-{index}"})

@@ -18,6 +18,7 @@ from fitwell.data.decoded import Way, decode_all
 from fitwell.data.files import Item, add_unreadable, shape_for, with_headers
 from fitwell.data.images import Header
 from fitwell.data.letterbox import letterbox
+from fitwell.data.pattern import groups_by_pattern
 from fitwell.data.types import BadData, Data, Problem, fingerprint, listed, refuse, some
 from fitwell.data.voc import is_voc, read_voc
 from fitwell.data.yolo import is_yolo, read_yolo
@@ -117,6 +118,7 @@ def read_boxes(
         raise _nothing(folder, kind, problems)
     targets = _padded(rows)
     parts = np.array([picture.part for picture in kept], dtype="<U10")
+    keys, pattern = [picture.key for picture in kept], options["pattern"] if like is None else ""
     spec = Spec(
         kind="boxes",
         task="detection",
@@ -132,7 +134,8 @@ def read_boxes(
         spec=spec,
         inputs=found.images,
         targets=targets,
-        keys=np.array([picture.key for picture in kept]),
+        keys=np.array(keys),
+        groups=groups_by_pattern(keys, pattern) if pattern else None,
         part=parts if len(set(parts.tolist())) > 1 else np.full(len(kept), "", dtype="<U10"),
         problems=(*problems, *flaws.problems()),
         fingerprint=fingerprint(found.images, targets),

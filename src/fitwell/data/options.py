@@ -151,7 +151,7 @@ def data_settings(
             description="where the label stands in the names of files that lie in no class folders, as in "
             "{label}_{group}_{index}; a field ends where the text after it begins, and names that hold "
             "that text more often are not guessed at; {group} is kept together by the split, other fields "
-            "are ignored"
+            "are ignored; of pictures with boxes {group} alone is named"
         ),
     ] = "",
     rate: Annotated[

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from fitwell.data.files import Item, files_below, key_of
 from fitwell.data.names import PARTS
 from fitwell.data.types import BadData, Problem, many, refuse, some
@@ -20,9 +22,13 @@ FEW = 0.1  # of the files may fit in more than one way and be left out: more are
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
-def compiled(pattern: str, *, longest: bool = False) -> re.Pattern[str]:
+def compiled(pattern: str, *, longest: bool = False, asked: str = LABEL) -> re.Pattern[str]:
     """The names that a pattern means, without their ending; a field reaches to the first place where what
     follows it in the pattern stands, with `longest` to the last such place, and the last field to the end.
+
+    Args:
+        asked: the field that it must hold; beside pictures with boxes, whose classes stand elsewhere, the
+            group.
 
     Raises:
         SettingError: no {label}, a field twice, or two fields with nothing between.
@@ -32,7 +38,11 @@ def compiled(pattern: str, *, longest: bool = False) -> re.Pattern[str]:
     """
     fields = _FIELD.findall(pattern)
     why = ""
-    if fields.count(LABEL) != 1:
+    if asked == GROUP and (fields.count(GROUP) != 1 or LABEL in fields):
+        why = (
+            "must hold {group} once and no {label}, for the annotations say what the pictures show"
+        )
+    elif asked == LABEL and fields.count(LABEL) != 1:
         why = "must hold {label} once, where the class or number stands in the names of the files"
     elif fields.count(GROUP) > 1:
         why = "{group} stands in it twice"
@@ -67,7 +77,7 @@ def fields_of(key: str, pattern: str) -> dict[str, str] | None:
     return found[0] if len(found) == 1 else None
 
 
-def readings(key: str, pattern: str) -> list[dict[str, str]]:
+def readings(key: str, pattern: str, asked: str = LABEL) -> list[dict[str, str]]:
     """What a file's key may say, each as in `fields_of`: none, one, or of several the one with the first
     fields shortest and the one with the first fields longest. As many folders are looked at as the pattern
     names.
@@ -78,7 +88,8 @@ def readings(key: str, pattern: str) -> list[dict[str, str]]:
     path = PurePosixPath(key)
     parts = (*path.parts[:-1], path.name[: len(path.name) - len(path.suffix)])
     text = "/".join(parts[-pattern.count("/") - 1 :])
-    first, last = (compiled(pattern, longest=longest).fullmatch(text) for longest in (False, True))
+    ways = (compiled(pattern, longest=longest, asked=asked) for longest in (False, True))
+    first, last = (way.fullmatch(text) for way in ways)
     if first is None or last is None:
         return []
     # Every separator lies as far left as it can in the one, and as far right in the other: where label and
@@ -137,6 +148,31 @@ def scan_by_pattern(
     mend = "Rename them, or leave them out."
     problems.append(Problem("name_without_label", "warning", tuple(odd), text, mend))
     return items, problems
+
+
+def groups_by_pattern(keys: Sequence[str], pattern: str) -> np.ndarray:
+    """[file] the group that the name of each holds.
+
+    Raises:
+        SettingError: a pattern without a group.
+        BadData: names that do not fit, or fit in more than one way.
+
+    >>> groups_by_pattern(["street3_07.jpg", "b/yard_1.jpg"], "{group}_{index}").tolist()
+    ['street3', 'yard']
+    """
+    compiled(pattern, asked=GROUP)
+    found = [readings(key, pattern, asked=GROUP) for key in keys]
+    odd = [key for key, ways in zip(keys, found, strict=True) if len(ways) != 1]
+    if odd:
+        raise refuse(
+            "no_group_in_name",
+            f"data.pattern = {pattern}: {len(odd):,} of {many(len(keys), 'picture')} say no group so, or "
+            f"in more than one way ({some(odd)}).",
+            "Write the pattern as the names are, without their ending, or rename the pictures.",
+            odd,
+            setting="data.pattern",
+        )
+    return np.array([ways[0][GROUP] for ways in found])
 
 
 def _unclear(

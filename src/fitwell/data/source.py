@@ -198,7 +198,6 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
             if like is not None and like.kind != "boxes":
                 raise other_kind(str(path), "boxes", like)
             called = name or path.resolve().name
-            _refuse_pattern(options, f"{called}, pictures with boxes,")
             return read_boxes(path, kind, options, name=called, like=like)
         if has_pictures(path):
             _refuse_pattern(options, f"{path.name}, Parquet files,")
@@ -211,7 +210,6 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         if reader is not read_folder and like is not None and like.kind != "images":
             raise other_kind(str(path), "images", like)
         return reader(path, options, name=name or path.resolve().name, like=like)
-    _refuse_pattern(options, path.name)
     suffix = path.suffix.lower()
     if suffix == ".json":
         from fitwell.data.boxes import read_boxes
@@ -222,6 +220,7 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
                 raise other_kind(str(path), "boxes", like)
             _refuse_columns(options, f"{path.name}, pictures with boxes,")
             return read_boxes(path, "coco", options, name=path.stem, like=like)
+    _refuse_pattern(options, path.name)
     if suffix == ".npz":
         from fitwell.data.npz import read_npz
 
