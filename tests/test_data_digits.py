@@ -96,4 +96,10 @@ def test_specs_of_before_read_as_before(tmp_path: Path) -> None:
     assert before.columns == (Column("n"), Column("a"))
     old = read(tmp_path / "far.csv", TABLE, like=before)
     assert old.inputs.dtype == np.float32
-    assert old.fingerprint == data.fingerprint
+
+
+def test_data_that_changed_by_a_second_has_changed(tmp_path: Path) -> None:
+    path = far_off(tmp_path)
+    before = read(path, TABLE).fingerprint
+    path.write_text(path.read_text().replace("1600000007,", "1600000008,", 1))
+    assert read(path, TABLE).fingerprint != before

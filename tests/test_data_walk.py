@@ -270,12 +270,10 @@ def test_numbers_that_stand_for_nothing_and_numbers_beyond_all_others() -> None:
     columns |= {"hour": hour.astype(str)}
     pl.DataFrame(columns).write_csv("t.csv")
     found = named("t.csv")
-    assert found["number_for_missing"].where[:2] == (
-        "missing",
-        f"row {np.flatnonzero(missing == -999)[0] + 1}",
-    )
+    rows = [f"row {i + 1}" for i in np.flatnonzero(missing == -999)[:30].tolist()]
+    assert found["number_for_missing"].where == ("missing", *rows)
     assert f"-999, {int((missing == -999).sum())} times" in found["number_for_missing"].message
-    assert found["far_value"].where[:2] == ("far", "late") and "row 6" in found["far_value"].where
+    assert found["far_value"].where == ("far", "late", "row 6", "row 8")
     assert "2999-12-31 in row 6" in found["far_value"].message
     for name in ("wine", "breast-cancer", "diabetes"):
         assert not {"number_for_missing", "far_value"} & set(named(name))

@@ -246,17 +246,16 @@ def test_a_full_disk_is_not_taken_for_a_failed_trial(
 
 
 def test_both_arms_of_a_pair_compute_in_the_precision_of_the_baseline(tmp_path: Path) -> None:
-    wine = read("digits", {"limit": 200})
+    data = read("digits", {"limit": 200})
     settings = {"source": "digits", "data.limit": 200, "train.epochs": 1}
     for given, used in (("", "float32"), ("bfloat16", "bfloat16")):
-        task = Task(complete(settings, wine.spec), precision=given, variant=f"arm {given}")
-        run = run_trial(wine, task, tmp_path / f"arm{given}", threads=1)
+        task = Task(complete(settings, data.spec), precision=given, variant=f"arm {given}")
+        run = run_trial(data, task, tmp_path / f"arm{given}", threads=1)
         assert run.environment["precision"] == used
         assert run.recipe is not None and run.recipe["train.precision"] == "auto"
 
 
-def test_a_final_model_trains_on_all_but_the_test_part(tmp_path: Path) -> None:
-    wine = read("wine", {})
+def test_a_final_model_trains_on_all_but_the_test_part(wine: Data, tmp_path: Path) -> None:
     recipe = complete({"source": "wine", "train.epochs": 1, "model.name": "linear"}, wine.spec)
     run = run_trial(wine, Task(recipe, kind="final"), tmp_path / "final", threads=1)
     tested = len(run.predictions["test"].target)

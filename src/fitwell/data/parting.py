@@ -5,6 +5,7 @@ and tens of megabytes.
 """
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,16 @@ def group_folds(
     for i, (_, held_out) in enumerate(parts):
         which[held_out] = i
     return which
+
+
+def most_parts(settings: Mapping[str, Any]) -> int:
+    """Into how many parts groups are dealt at most for a test or validation part of the share asked for.
+
+    >>> most_parts({"test": 0.2, "validation": 0.1}), most_parts({"test": 0.0, "validation": 0.0})
+    (10, 0)
+    """
+    shares = [settings[name] for name in ("validation", "test") if settings[name]]
+    return max((round(1 / share) for share in shares), default=0)
 
 
 def too_few(folds: int, needed: int, number: int, most: int, by: str, noun: str) -> NoSplit:

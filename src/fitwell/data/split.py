@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fitwell.data.options import fill
-from fitwell.data.parting import NoSplit, group_folds, latest, rng, time_folds, too_few
+from fitwell.data.parting import NoSplit, group_folds, latest, most_parts, rng, time_folds, too_few
 from fitwell.data.types import Data, Options
 from fitwell.errors import SettingError
 
@@ -259,8 +259,7 @@ def _balance(data: Data, settings: dict) -> str:
     """What groups leave of the stratification."""
     if data.spec.task == "regression":
         return ""
-    shares = [settings[name] for name in ("validation", "test") if settings[name]]
-    parts = max((round(1 / share) for share in shares), default=0)
+    parts = most_parts(settings)
     if max(data.spec.class_counts) < parts:
         return f"; classes are not balanced, each having fewer examples than the {parts} parts"
     return ", classes as even as that allows"

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from fitwell.data.parting import most_parts
 from fitwell.data.split import Rows, fit_rows
 from fitwell.data.types import Data, Options, Problem, some
 from fitwell.errors import SettingError
@@ -32,8 +33,7 @@ def _may_lack(data: Data, options: Options) -> bool:
     Others are spread over them, and to make the parts of many groups takes long.
     """
     assert data.groups is not None
-    shares = [options[name] for name in ("validation", "test") if options[name]]
-    parts = max((round(1 / share) for share in shares), default=2)
+    parts = max(2, most_parts(options))
     if len(np.unique(data.groups)) < 2 * parts:
         return True
     if data.spec.task == "classification":

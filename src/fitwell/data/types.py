@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fitwell.data.digits import single
 from fitwell.errors import DataError
 from fitwell.spec import Spec
 
@@ -126,11 +125,9 @@ class Data:
 
 
 def fingerprint(inputs: np.ndarray, targets: np.ndarray) -> str:
-    """sha256 over type, shape and bytes of both arrays, hexadecimal; float64 counts as float32, so that
-    a run that was trained before any was kept knows its data."""
+    """sha256 over type, shape and bytes of both arrays, hexadecimal."""
     digest = hashlib.sha256()
     for array in (inputs, targets):
-        array = single(array) if array.dtype == np.float64 else array
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         if array.dtype == object:  # texts: how long each is parts them
             for text in array.tolist():

@@ -38,7 +38,7 @@ def over_regularised(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         of the runs the penalties' gradient is larger than the data's, in the median over layers of the
         second half of the measured steps, or a tenth of the weights' size is left at the end; or a run
         again without any of it (experiment "unrestrained") makes good half of what is missing. Of a loop
-        that was watched, and without reference models: less than 0.9 of what there is to fit in the kept
+        that was watched: less than 0.9 of what there is to fit in the kept
         examples is fitted, and penalties pull so hard, or in training mode, with dropout, less than half of
         that, or dropout takes 90 % and more away.
     Source: Krogh and Hertz 1991, NeurIPS; Goodfellow, Bengio and Courville 2016, chapter 7

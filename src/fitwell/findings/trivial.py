@@ -51,11 +51,15 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     facts = _against_trivial(target, prediction, metric_of(folds), folds[0])
     if facts is None or (facts.pop("better") and facts["p"] < _LEVEL):
         return None
-    evidence = rounded({"runs": len(folds), "examples": len(target), **facts})
     sentence = (
         f"On {len(target)} held-out examples {facts['metric']} is {facts['score']:.4g}; always "
         f"saying the same gives {facts['trivial']:.4g} (p = {facts['p']:.2g} that chance does as well)."
     )
+    return _found(folds, {"examples": len(target), **facts}, sentence)
+
+
+def _found(folds: Sequence[Run], facts: dict[str, Any], sentence: str) -> Finding:
+    evidence = rounded({"runs": len(folds), **facts})
     settings = ("optim.lr", "model.activation", "model.init", "model.name")
     level = confidence(folds, len(folds))
     return Finding("no_better_than_trivial", level, evidence, sentence, settings)
@@ -74,15 +78,12 @@ def _by_its_curve(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     found = [_guessing(run, int(evidence_of([run], "first_loss")[0]["classes"])) for run in folds]
     if not all(found):
         return None
-    facts = next(iter(filter(None, found)))
-    evidence = rounded({"runs": len(folds), **facts})
+    facts = found[0]
     sentence = (
         f"The validation {facts['metric']} is {facts['score']:.4g}; to know nothing of {facts['classes']} "
         f"classes gives {facts['trivial']:.4g}."
     )
-    settings = ("optim.lr", "model.activation", "model.init", "model.name")
-    level = confidence(folds, len(folds))
-    return Finding("no_better_than_trivial", level, evidence, sentence, settings)
+    return _found(folds, facts, sentence)
 
 
 def _guessing(run: Run, classes: int) -> dict[str, Any]:

@@ -50,9 +50,9 @@ def builder(name: str) -> Callable[..., nn.Module]:
     Raises:
         SettingError: no such model, or code that only a run or recipe from elsewhere names.
     """
+    if is_own(name):
+        refuse_untrusted(name)
     if ":" in name:
-        if not name.startswith(PREFIX):
-            refuse_untrusted(name)
         return load_builder(name)
     if name not in MODELS:
         raise SettingError(
@@ -62,6 +62,15 @@ def builder(name: str) -> Callable[..., nn.Module]:
             setting="model.name",
         )
     return MODELS[name]
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is the import path of a user's own model.
+
+    >>> is_own("package.module:Net"), is_own("torchvision:resnet18"), is_own("resnet")
+    (True, False, False)
+    """
+    return ":" in name and not name.startswith(PREFIX)
 
 
 def build(name: str, spec: Spec, settings: Mapping[str, Any]) -> nn.Module:
@@ -74,9 +83,9 @@ def build(name: str, spec: Spec, settings: Mapping[str, Any]) -> nn.Module:
     Linear(in_features=2, out_features=1, bias=True)
     """
     model = builder(name)(spec, **settings)
-    if ":" in name and not name.startswith(PREFIX):  # torchvision's are tried while they are built
+    if is_own(name):  # torchvision's are tried while they are built
         check_output(model, spec, name)
     return model
 
 
-__all__ = ["MODELS", "build", "builder", "check_output", "load_builder"]
+__all__ = ["MODELS", "build", "builder", "check_output", "is_own", "load_builder"]

@@ -125,13 +125,17 @@ class Standing:
 
 
 def place_words(facts: dict[str, Any]) -> str:
-    """Which trial: the variant in short, and the fold where it is one of several.
+    """Which trial: the variant in short, and the fold where it is one of several, of which repeat after the
+    first.
 
-    >>> place_words({"name": "optim.lr: 0.1 -> 0.3", "fold": 0})
-    'lr: 0.1 → 0.3, fold 0'
+    >>> place_words({"name": "optim.lr: 0.1 -> 0.3", "fold": 0, "repeat": 2})
+    'lr: 0.1 → 0.3, repeat 2, fold 0'
     """
-    fold = f", fold {facts['fold']}" if facts.get("fold") is not None else ""
-    return f"{short(str(facts.get('name', 'trial')))}{fold}"
+    words = [short(str(facts.get("name", "trial")))]
+    if facts.get("fold") is not None:
+        words += [f"repeat {facts['repeat']}"] if facts.get("repeat") else []
+        words.append(f"fold {facts['fold']}")
+    return ", ".join(words)
 
 
 def trial_words(facts: dict[str, Any]) -> str:

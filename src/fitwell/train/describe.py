@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fitwell.data.batches import Batch
-from fitwell.models.from_torchvision import PREFIX
+from fitwell.models import is_own
 from fitwell.nn.modes import evaluating
 from fitwell.probes import describe_inputs, describe_outputs, linearity, mixing
 from fitwell.probes.loss_graph import last_function
@@ -23,7 +23,8 @@ def describe(job: Job) -> list[Row]:
     batch = _sample(job, "train")
     model, x = job.evaluated, batch.x
     found = [linearity(model, x), describe_inputs(x.cpu().numpy())]
-    if _is_theirs(str(job.recipe["model.name"])):
+    name = str(job.recipe["model.name"])
+    if is_own(name) or name == "sequential":  # ours take each example by itself
         found.append(mixing(_runner(model), x))
     rows = [row for row in found if row is not None] + _said(job, batch, "train")
     if "validation" in job.parts and batch.y.is_floating_point():
@@ -31,11 +32,6 @@ def describe(job: Job) -> list[Row]:
         rows += [row for row in other if row["experiment"] == "targets"]
     before = _last_function(job, batch)
     return [row | {"before": before} if row["experiment"] in _OF_THE_END else row for row in rows]
-
-
-def _is_theirs(name: str) -> bool:
-    """Whether a network, or its layers, may be the user's own; ours take each example by itself."""
-    return name == "sequential" or (":" in name and not name.startswith(PREFIX))
 
 
 def _runner(model: nn.Module) -> Callable[[Tensor, int], Tensor]:

@@ -89,7 +89,7 @@ def run_phase(
 
 def report_start(progress: Progress, task: Task) -> None:
     """One trial that begins as an event of the progress display."""
-    progress("start", name=task.title or task.variant, fold=task.place)
+    progress("start", name=task.title or task.variant, fold=task.place, repeat=task.repeat)
 
 
 def report_trial(progress: Progress, task: Task, run: Run, metric: str) -> None:
@@ -102,6 +102,7 @@ def report_trial(progress: Progress, task: Task, run: Run, metric: str) -> None:
         "trial",
         name=task.title or task.variant,
         fold=task.place,
+        repeat=task.repeat,
         metric=metric,
         score=None if score != score else score,
         seconds=run.seconds,
