@@ -5,6 +5,7 @@ import shutil
 import tarfile
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -372,3 +373,7 @@ def test_pictures_of_one_place_stay_together(tmp_path: Path, layout: str) -> Non
         read(place, {"pattern": "{label}_{index}"})
     with pytest.raises(BadData, match="say no group so"):
         read(place, {"pattern": "{group}-{index}"})
+    unclear = WRITERS[layout](tmp_path / "unclear", [replace(made[0], name="a_b_1"), *made[1:]])
+    with pytest.raises(BadData, match="in more than one way") as error:
+        read(unclear, options)
+    assert len(error.value.problems[0].where) == 1

@@ -28,7 +28,8 @@ from fitwell.experiments import (
 )
 from fitwell.experiments.range_test import StepFunction, divergence, smoothed, steepest
 from fitwell.findings.start import cannot_fit_one_batch
-from fitwell.improve.evidence import OF_DATA, again, batch_starter, checked, gather
+from fitwell.improve import evidence
+from fitwell.improve.evidence import OF_DATA, _losses, again, batch_starter, checked, gather
 from fitwell.improve.state import rows_of_round
 from fitwell.recipe import Recipe
 from fitwell.record import Finding, Predictions, Run
@@ -304,6 +305,34 @@ def test_few_steps_are_tried_again_and_read_on_examples_that_neither_saw() -> No
             assert row["loss"] == pytest.approx(np.mean(run.predictions["held_out"].loss))
             assert row["fall_low"] < row["loss"] - row["loss_again"] < row["loss"]
             assert row["fall_low"] > 0.1 * row["loss"]
+
+
+def test_the_bound_of_a_fall_is_that_of_the_examples_pair_by_pair() -> None:
+    before, falls = np.linspace(1, 2, 50), np.linspace(0.1, 0.3, 50)
+    runs = [Run(predictions={"held_out": held_out(loss)}) for loss in (before, before - falls)]
+    found = _losses(*runs)
+    assert (found["loss"], found["loss_again"]) == pytest.approx((1.5, 1.3))
+    error = np.std(falls, ddof=1) / np.sqrt(50)
+    assert found["fall_low"] == pytest.approx(0.2 - 1.645 * error)
+    others = Run(predictions={"held_out": replace(held_out(before), index=np.arange(50) + 1)})
+    assert _losses(runs[0], others) == {} and _losses(runs[0], Run()) == {}
+
+
+def held_out(loss: np.ndarray) -> Predictions:
+    rows = np.arange(len(loss))
+    return Predictions(rows.astype(str), rows, rows, rows, None, loss)
+
+
+def test_simple_models_are_fitted_on_as_many_folds_as_tell_their_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = read("wine", {})
+    recipe = complete({"source": "wine", "model.name": "linear", "train.epochs": 1}, data.spec)
+    run = Run(recipe=recipe, spec=data.spec, fold=0, scores={"train": {"accuracy": 1.0}})
+    for enough, folds in ((1000, {0, 1, 2}), (60, {0, 1}), (1, {0})):  # 32 are held out of each
+        monkeypatch.setattr(evidence, "TELLING", enough)
+        rows = gather(data, recipe, [run], repeat=0, seed=0, have=("check", "range_test"))
+        assert {row["fold"] for row in rows if row["experiment"] == "reference"} == folds
 
 
 def test_what_is_of_the_data_serves_every_round() -> None:

@@ -326,6 +326,34 @@ def test_what_twice_the_epochs_fit_far_better_was_stopped_too_early() -> None:
     assert rule(with_rows(folds(), run_again("longer", 0.9, "train.epochs"))) is None  # it fits
 
 
+def test_what_is_still_learned_is_of_no_use_where_the_validation_loss_never_fell() -> None:
+    rule, runs = RULES["stopped_too_early"], folds(end=0.5, tau=2.0)
+    assert isinstance(rule(runs), Finding)
+    for run in runs:
+        for row in run.epochs:
+            row["validation"]["loss"] = 2.3 - 0.001 * row["epoch"]
+    assert rule(runs) is None
+
+
+@pytest.mark.parametrize(
+    ("classes", "scores", "told"),
+    [
+        (10, {"accuracy": 0.12}, True),
+        (10, {"accuracy": 0.2}, False),
+        (100, {"accuracy": 0.04}, False),  # four times as good as guessing
+        (100, {"accuracy": 0.015}, True),
+        (10, {"loss": 2.3}, True),
+        (10, {"loss": 2.1}, False),
+    ],
+)
+def test_validation_scores_of_guessing(classes: int, scores: dict[str, float], told: bool) -> None:
+    row = {"experiment": "first_loss", "loss": 2.3, "classes": classes}
+    epochs = [{"epoch": i, "train": {"loss": 1.0}, "validation": scores} for i in range(6)]
+    rule = RULES["no_better_than_trivial"]
+    assert isinstance(rule([Run(epochs=epochs, evidence=[row])]), Finding) == told
+    assert isinstance(rule([Run(epochs=epochs[:3], evidence=[row])]), NotAssessed)
+
+
 def test_what_new_examples_gain_by_more_steps_was_stopped_too_early() -> None:
     """Few steps, at the level of the simple models: nothing but a run again can tell."""
     rule = RULES["stopped_too_early"]
