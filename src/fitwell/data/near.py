@@ -18,7 +18,13 @@ COMPARED = (
     32  # side that larger ones are shrunk to: another size or quality changes their finest detail
 )
 ALIKE_SHRUNK = 0.99  # least correlation then
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 ROUGHLY = 0.99  # of the fields, before the pixels are looked at
+ROUGHLY_SHRUNK = 0.95  # of those of larger images, which may have lost their brightest values
+MARGIN = 0.002  # by full brightness: half a step of 256
+BRIGHTEST = 0.98  # of full brightness: what may have been brighter before
+LEAST_KEPT = 0.25  # share of the pixels below it that tells how bright the others were
+COLOURLESS = 0.03  # of full brightness: JPEG parts equal channels by less
 LEAST_CONTRAST = 0.015  # standard deviation by full brightness: flat images are alike anyway
 
 
@@ -42,11 +48,12 @@ def near_duplicates(images: np.ndarray) -> list[tuple[int, int]]:
     fields = grey[rows].reshape(len(rows), -1)
     fields -= fields.mean(1, keepdims=True)
     fields /= np.maximum(np.linalg.norm(fields, axis=1, keepdims=True), 1e-9)
+    roughly = ROUGHLY_SHRUNK if _shrunk(images.shape) else ROUGHLY
     found = []
-    for first, second in candidates(_hashes(grey[rows])):
-        rough = np.einsum("ij,ij->i", fields[first], fields[second]) >= ROUGHLY
+    for first, second in candidates(_hashes(grey[rows], MARGIN * full)):
+        rough = np.einsum("ij,ij->i", fields[first], fields[second]) >= roughly
         pairs = zip(rows[first[rough]].tolist(), rows[second[rough]].tolist(), strict=True)
-        found += [(a, b) for a, b in pairs if _alike(images[a], images[b])]
+        found += [(a, b) for a, b in pairs if _alike(images[a], images[b], full)]
     return sorted(set(found))
 
 
@@ -58,10 +65,17 @@ def pooled(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     spread = np.empty(n, np.float32)
     step = max(1, CHUNK // (channels * height * width))
     for start in range(0, n, step):
-        block = images[start : start + step].mean(1, dtype=np.float32)
+        block = brightness(images[start : start + step])
         spread[start : start + step] = block.std((1, 2))
         grey[start : start + step] = down @ block @ across.T
     return grey, spread
+
+
+def brightness(images: np.ndarray) -> np.ndarray:
+    """[..., height, width] of [..., channel, height, width]: what a grey copy keeps of colours."""
+    if images.shape[-3] == len(LUMA):
+        return np.einsum("c,...chw->...hw", LUMA, images, dtype=np.float32, casting="unsafe")
+    return images.mean(-3, dtype=np.float32)
 
 
 def _fields(count: int, length: int) -> np.ndarray:
@@ -72,9 +86,10 @@ def _fields(count: int, length: int) -> np.ndarray:
     return (np.maximum(high - low, 0) * count / length).astype(np.float32)
 
 
-def _hashes(grey: np.ndarray) -> np.ndarray:
-    """[example] 64 bits: whether each field is brighter than the one on its left (dHash)."""
-    bits = (grey[:, :, 1:] > grey[:, :, :-1]).reshape(len(grey), -1)
+def _hashes(grey: np.ndarray, margin: float) -> np.ndarray:
+    """[example] 64 bits: whether each field is brighter than the one on its left (dHash), by more than the
+    margin, so that the noise of another quality does not decide between fields of one plain ground."""
+    bits = (grey[:, :, 1:] > grey[:, :, :-1] + margin).reshape(len(grey), -1)
     return np.packbits(bits, axis=1).view(np.uint64).reshape(-1)
 
 
@@ -91,15 +106,44 @@ def candidates(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
                 yield group[first], group[second]
 
 
-def _alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether the pixels agree, up to brightness and contrast of the whole and to detail of large images;
-    exact copies do not count."""
+def _alike(one: np.ndarray, other: np.ndarray, full: float) -> bool:
+    """Whether the pixels agree, up to brightness and contrast of the whole, to colours that one of them
+    lacks and to detail of large images; exact copies do not count."""
     if np.array_equal(one, other):
         return False
-    a, b = one.astype(np.float32), other.astype(np.float32)
-    least = ALIKE
-    if min(one.shape[1:]) > COMPARED:
+    if _colourless(one, full) != _colourless(other, full):
+        one, other = brightness(one)[None], brightness(other)[None]
+    a, b, least = one.astype(np.float32), other.astype(np.float32), ALIKE
+    if _shrunk(one.shape):
+        a, b, least = _as_bright(a, b, full), _as_bright(b, a, full), ALIKE_SHRUNK
         down, across = (_fields(COMPARED, length) for length in one.shape[1:])
-        a, b, least = down @ a @ across.T, down @ b @ across.T, ALIKE_SHRUNK
+        a, b = down @ a @ across.T, down @ b @ across.T
     a, b = (a - a.mean()).ravel(), (b - b.mean()).ravel()
     return float(a @ b) >= least * float(np.sqrt((a @ a) * (b @ b)))
+
+
+def _shrunk(shape: tuple[int, ...]) -> bool:
+    """Whether images [..., height, width] are compared at a smaller size."""
+    return min(shape[-2:]) > COMPARED
+
+
+def _colourless(image: np.ndarray, full: float) -> bool:
+    """Whether three channels say the same, up to the noise of a lossy format."""
+    if len(image) != len(LUMA):
+        return False
+    return bool(np.ptp(image.astype(np.float32), axis=0).max() <= COLOURLESS * full)
+
+
+def _as_bright(image: np.ndarray, other: np.ndarray, full: float) -> np.ndarray:
+    """The image as it would be had it lost what the other one lost at the brightest value."""
+    lost = other >= full * BRIGHTEST
+    kept = ~lost & (image < full * BRIGHTEST)
+    if not lost.any() or kept.mean() < LEAST_KEPT:
+        return image
+    x, y = image[kept], other[kept]
+    spread = float(x.var())
+    gain = float(((x - x.mean()) * (y - y.mean())).mean()) / spread if spread else 0.0
+    if gain <= 0:
+        return image
+    brightest = (full - y.mean()) / gain + x.mean()  # what the other one shows as full
+    return np.minimum(image, brightest)
