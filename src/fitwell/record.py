@@ -46,7 +46,10 @@ Decision = Literal["helps", "hurts", "no evidence", "screened out", "stopped ear
 
 @dataclass
 class Predictions:
-    """Held-out predictions, one row an example, under its stable key.
+    """Predictions of a part, one row an example, under its stable key.
+
+    A watched loop has those of its kept training examples: "train", as they are at last, and "learning",
+    with the mean of the probabilities while it learned.
 
     Args:
         keys: [example] the example's key.

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from fitwell.findings.reading import confidence, first_repeat, folds_of, rounded
-from fitwell.record import Finding, NotAssessed, Run
+from fitwell.record import Finding, NotAssessed, Predictions, Run
 
 _RARE = 0.5  # of an even share of the examples
 _FEWEST = 20  # held-out examples
 _SHORT = 0.1  # of recall
 _UNDERSAID = 0.8  # of its examples
+_FEWEST_KEPT = 3  # of a class, where the kept examples of a loop are all that there is
 
 
 def class_imbalance(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -22,19 +23,22 @@ def class_imbalance(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: a class with less than half of an even share of the held-out examples whose recall is
         more than 0.1 below that of the other classes together, with 95 % confidence (Wilson intervals,
         Bonferroni over the rare classes), and which is predicted for less than 80 % as many examples
-        as have it. The ratio of the classes alone is no finding.
+        as have it. Of a loop that is watched the kept training examples are read, as they end, and
+        classes with at least 3 of them. The ratio of the classes alone is no finding.
     Source: He and Garcia 2009, IEEE TKDE 21; Wilson 1927, JASA 22
     """
-    folds = of_classes(runs)
+    folds = of_classes(runs, "train")
     if not folds:
         return NotAssessed("class_imbalance", "held-out predictions of classes")
-    parts = [part for run in first_repeat(folds) if (part := run.studied) is not None]
+    parts = parts_of(folds, "train")
     target = np.concatenate([np.asarray(part.target) for part in parts])
     prediction = np.concatenate([np.asarray(part.prediction) for part in parts])
     if len(target) < _FEWEST:
         return NotAssessed("class_imbalance", f"at least {_FEWEST} held-out examples")
     classes, counts = np.unique(target, return_counts=True)
-    rare = counts < _RARE * len(target) / max(1, len(classes))
+    held = folds[0].studied is not None
+    enough = counts >= (1 if held else _FEWEST_KEPT)
+    rare = (counts < _RARE * len(target) / max(1, len(classes))) & enough
     overlooked = []
     for code, count in zip(classes[rare], counts[rare], strict=True):
         own = target == code
@@ -64,8 +68,8 @@ def class_imbalance(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         }
     )
     sentence = (
-        f"Of {count} held-out examples of {name} {recall:.0%} are found, of all {usual:.0%}; it is "
-        f"predicted {said} times."
+        f"Of {count} {'held-out' if held else 'training'} examples of {name} {recall:.0%} are found, "
+        f"of all {usual:.0%}; it is predicted {said} times."
     )
     level = confidence(folds, len(folds), strong=recall < usual - 2 * _SHORT)
     return Finding(
@@ -73,16 +77,29 @@ def class_imbalance(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     )
 
 
-def of_classes(runs: Sequence[Run]) -> list[Run]:
-    """The folds whose predictions are classes."""
+def of_classes(runs: Sequence[Run], else_of: str = "") -> list[Run]:
+    """The folds whose predictions are classes.
+
+    Args:
+        else_of: the part that is read of a watched loop, which has no held-out predictions.
+    """
     return [
         run
         for run in folds_of(runs)
         if (run.spec is None or run.spec.task == "classification")
-        and (part := run.studied) is not None
+        and (part := _read(run, else_of)) is not None
         and np.asarray(part.target).dtype.kind in "iu"
         and np.ndim(part.target) == 1
     ]
+
+
+def parts_of(folds: Sequence[Run], else_of: str) -> list[Predictions]:
+    """The predictions of folds `of_classes`; further repeats hold the same examples again."""
+    return [part for run in first_repeat(folds) if (part := _read(run, else_of)) is not None]
+
+
+def _read(run: Run, else_of: str) -> Predictions | None:
+    return run.studied or run.predictions.get(else_of)
 
 
 def wilson(hits: int, count: int, level: float) -> tuple[float, float]:

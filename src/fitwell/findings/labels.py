@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fitwell.findings.classes import of_classes, wilson
-from fitwell.findings.reading import confidence, first_repeat, rounded
+from fitwell.findings.classes import of_classes, parts_of, wilson
+from fitwell.findings.reading import confidence, rounded
 from fitwell.record import Finding, NotAssessed, Run
 
 _FEWEST = 200  # held-out examples
@@ -13,6 +13,7 @@ _FLOOR = 0.02  # share of wrong ones among the surest quarter
 _FLAT = 2.0  # of the second quarter over the first
 _SMOOTH = 1.0  # examples a class that are added to those with its own label
 _TINY = 1e-9
+_ELSE = "learning"  # of a watched loop
 _LEARNED = 0.5  # of what the wrong labels and the most frequent class leave to be learned
 
 
@@ -20,30 +21,32 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     """A part of the labels is wrong: the list of doubtful examples is worth a look.
 
     Symptom: however sure the network is of a held-out example, a steady share of them has another
-        label than it says.
+        label than it says. Of a loop that is watched: of its kept examples, on average while it learned.
     Mechanism: wrong labels are no property of the example, so the errors that they make do not become
-        fewer where the examples are easy, as a network's own errors do.
+        fewer where the examples are easy, as a network's own errors do. Wrong labels of training examples
+        are contradicted until they are known by heart.
     Threshold: among the quarter of held-out examples of which the network is surest more than 2 % have
         another label, with 95 % confidence (Wilson), and among the next quarter at most twice as many
         (or so few more that chance explains it); and the network has learned at least half of what they
         and the most frequent class leave to be learned. The doubtful examples are those whose label is
         wrong most likely, by what the network says and by which labels stand for which class (confident
         learning): as many as the surer half's share says there are.
-    Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (confident learning)
+    Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (confident learning); Arpit et al. 2017, ICML, and
+        Pleiss et al. 2020, NeurIPS (while it learns)
     """
     folds = [
         run
-        for run in of_classes(runs)
-        if (part := run.studied) is not None and part.probabilities is not None
+        for run in of_classes(runs, _ELSE)
+        if all(part.probabilities is not None for part in parts_of([run], _ELSE))
     ]
     if not folds:
         return NotAssessed("label_noise", "held-out predictions with the probability of each class")
-    parts = [part for run in first_repeat(folds) if (part := run.studied) is not None]
+    parts = parts_of(folds, _ELSE)
     target = np.concatenate([np.asarray(part.target) for part in parts])
     probability = np.concatenate([np.asarray(part.probabilities) for part in parts])
     keys = np.concatenate([np.asarray(part.keys) for part in parts])
     if len(target) < _FEWEST:
-        return NotAssessed("label_noise", f"at least {_FEWEST} held-out examples")
+        return NotAssessed("label_noise", f"at least {_FEWEST} such examples")
     said, sure = probability.argmax(1), probability.max(1)
     order = np.argsort(-sure, kind="stable")
     first, second = np.array_split(said[order] != target[order], 4)[:2]
@@ -68,10 +71,13 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             "keys": [str(key) for key in keys[doubtful]],
         }
     )
+    held = folds[0].studied is not None
     sentence = (
-        f"Of the quarter of {len(target)} held-out examples that the network is surest of "
+        f"Of the quarter of {len(target)} {'held-out' if held else 'training'} examples that the network "
+        f"{'is surest of' if held else 'was surest of while it learned'} "
         f"{first.mean():.1%} have another label than it says, of the next quarter {second.mean():.1%}: "
-        f"about {share:.1%} of all labels may be wrong; the {len(doubtful)} most doubtful are listed."
+        f"about {share:.1%} of all labels may be wrong; the {len(doubtful)} most doubtful are listed"
+        f"{'' if held else ', by the batches of the first epoch, from 1, and their rows, from 0'}."
     )
     level = confidence(folds, len(folds), strong=low > 2 * _FLOOR)
     return Finding("label_noise", level, evidence, sentence, ("loss.label_smoothing", "loss.name"))

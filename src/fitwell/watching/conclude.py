@@ -13,9 +13,10 @@ from torch.optim import Optimizer
 from fitwell.nn.inits import is_norm
 from fitwell.probes import describe_inputs, describe_outputs, linearity, mixing
 from fitwell.probes.loss_graph import LossReading
-from fitwell.record import Row, Run
+from fitwell.record import Predictions, Row, Run
 from fitwell.watching.checks import not_in_optimizer, unwrapped
 from fitwell.watching.fitting import OF_CLASSES, OF_ONE, fit_of, is_one_hot, references
+from fitwell.watching.learning import LEARNING, TRAIN, Learning, predictions_of, probabilities_of
 from fitwell.watching.sample import Sample, copied, outputs_of, untouched
 
 _OTHER_SIZE = 1.5  # times: a dropout before all else changes less
@@ -35,6 +36,7 @@ class Seen:
         carried: whether gradients are not cleared between steps.
         forces: of each kept call the spread of the sizes of its gradient's numbers that are not zero, over
             their mean: how evenly the loss pushes.
+        learning: what was said of the kept examples while it learned.
         outputs, outputs_training: what the model says to the kept calls at last, in evaluation mode and
             as it is trained.
     """
@@ -46,8 +48,13 @@ class Seen:
     evaluated: dict[str, int] = field(default_factory=dict)
     carried: bool = False
     forces: list[float] = field(default_factory=list)
+    learning: Learning = field(default_factory=Learning)
     outputs: list[Any] = field(default_factory=list)
     outputs_training: list[Any] = field(default_factory=list)
+
+    def epoch(self, sample: Sample, loss: float | None) -> None:
+        """Note what is said of the kept examples at the end of an epoch, and its validation loss."""
+        self.learning.add(_classes_said(self, sample)[0], loss)
 
     def force(self, gradient: Tensor) -> None:
         """Note how evenly the loss pushes the outputs."""
@@ -115,7 +122,33 @@ def conclude(
         epochs = [{"epoch": 0, "train": train, "validation": None}]
     status = "failed" if run.failure else run.status
     kept = {**run.scores, **({"train": scores} if scores else {})}
-    return replace(run, evidence=evidence, epochs=epochs, scores=kept, status=status)
+    known = {**run.predictions, **_predictions(seen, sample)}
+    return replace(
+        run, evidence=evidence, epochs=epochs, scores=kept, predictions=known, status=status
+    )
+
+
+def _predictions(seen: Seen, sample: Sample) -> dict[str, Predictions]:
+    """Of the kept examples: at last, and on average while the network learned."""
+    said, asked = _classes_said(seen, sample)
+    batches = [len(call.target) for call in sample.calls if call.target is not None]
+    found = {
+        part: predictions_of(chances, asked, batches)
+        for part, chances in ((TRAIN, said), (LEARNING, seen.learning.mean))
+    }
+    return {part: predictions for part, predictions in found.items() if predictions is not None}
+
+
+def _classes_said(seen: Seen, sample: Sample) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """[example, class] probabilities of the kept examples as they are now, and [example] their classes,
+    where each has one."""
+    reading = seen.reading or LossReading()
+    for call in sample.calls:
+        x = call.inputs
+        if x is None or not x.dim() or call.target is None or call.target.size != len(x):
+            return None, None
+    said, asked = _paired(reading, sample, seen.outputs)
+    return (None, None) if said is None else (probabilities_of(reading.name, said, asked), asked)
 
 
 def scales_within(sample: Sample, probes: Sequence[Row]) -> bool:
