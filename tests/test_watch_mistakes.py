@@ -283,6 +283,33 @@ def test_losses_alone_tell_guessing_too(pictures: tuple[Tensor, ...]) -> None:
     assert "no_better_than_trivial" not in found
 
 
+@pytest.mark.parametrize("told", ["rmse", "loss", "dollars"])
+def test_numbers_whose_inputs_are_those_of_others(numbers: tuple[Tensor, ...], told: str) -> None:
+    x, y, x_new, y_new = numbers
+    other = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        return F.mse_loss(out.squeeze(-1), y)
+
+    def score(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+        error = rmse(model, x, y)["rmse"]
+        return (
+            {"loss": error**2}
+            if told == "loss"
+            else {"rmse": error * (77 if told == "dollars" else 1)}
+        )
+
+    def found(y: Tensor) -> Told:
+        model = mlp(inputs=10, outputs=1)
+        return trained(model, (x, y, x_new, y_new), loss=loss, score=score, epochs=15)
+
+    shuffled = found(y[other])
+    assert ("mean of the targets" in shuffled.get("no_better_than_trivial", "")) == (
+        told != "dollars"
+    )
+    assert "no_better_than_trivial" not in found(y)
+
+
 def test_a_validation_in_training_mode(pictures: tuple[Tensor, ...]) -> None:
     def as_it_is(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
         with torch.no_grad():

@@ -21,6 +21,8 @@ _LEVEL = 0.01
 _EPOCHS = 4  # of validation scores
 _BY_CHANCE = 0.05  # of accuracy above that of guessing
 _OF_LOG_K = 0.98
+_OF_SPREAD, _OTHER_UNIT = 0.96, 2.0
+_OF_SQUARES = ("mse", "loss")  # names of a validation score that is one, where the loss is
 
 
 def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -33,7 +35,9 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         that is a little better on few examples, with predictions that go with the targets beyond
         doubt, is no sign. Where only a validation curve of K classes is known, at least 4 epochs of it:
         the accuracy over the second half is at most 1/K + 0.05 and 2/K on average, or, without an
-        accuracy, the loss never came below 0.98 log K; no guess of a prior does worse.
+        accuracy, the loss never came below 0.98 log K; no guess of a prior does worse. Of numbers: the
+        root mean square error never came below 0.96 of the spread of the targets that were trained on
+        (from twice that on it may be told in another unit).
     Source: Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers)
     """
     folds = [run for run in folds_of(runs) if run.studied is not None]
@@ -66,28 +70,51 @@ def _found(folds: Sequence[Run], facts: dict[str, Any], sentence: str) -> Findin
 
 
 def _by_its_curve(runs: Sequence[Run]) -> Finding | NotAssessed | None:
-    """The same of loops that told validation scores, of classes whose number is known."""
-    folds = [
+    """The same of loops that told validation scores: of classes whose number is known, or of numbers."""
+    told = [
         run
         for run in folds_of(runs)
-        if evidence_of([run], "first_loss")
-        and len([row for row in run.epochs if row.get("validation")]) >= _EPOCHS
+        if len([row for row in run.epochs if row.get("validation")]) >= _EPOCHS
     ]
-    if not folds:
+    found = [facts for run in told if (facts := _guessing(run)) is not None]
+    if not found:
         return NotAssessed("no_better_than_trivial", "held-out predictions")
-    found = [_guessing(run, int(evidence_of([run], "first_loss")[0]["classes"])) for run in folds]
     if not all(found):
         return None
     facts = found[0]
+    nothing = "always to say the mean of the targets"
+    if "classes" in facts:
+        nothing = f"to know nothing of {facts['classes']} classes"
     sentence = (
-        f"The validation {facts['metric']} is {facts['score']:.4g}; to know nothing of {facts['classes']} "
-        f"classes gives {facts['trivial']:.4g}."
+        f"The validation {facts['metric']} is {facts['score']:.4g}; {nothing} gives "
+        f"{facts['trivial']:.4g}."
     )
-    return _found(folds, facts, sentence)
+    return _found(told, facts, sentence)
 
 
-def _guessing(run: Run, classes: int) -> dict[str, Any]:
-    """Score and trivial score of a run whose validation scores are those of guessing; empty otherwise."""
+def _guessing(run: Run) -> dict[str, Any] | None:
+    """Score and trivial score of a run whose validation scores are those of guessing; empty where they are
+    better, None where it cannot be told."""
+    first, targets = evidence_of([run], "first_loss"), evidence_of([run], "targets")
+    if first:
+        return _guessing_classes(run, int(first[0]["classes"]))
+    outputs = evidence_of([run], "outputs")
+    if targets and outputs and outputs[0]["loss"] == "mse" and outputs[0]["units"] == 1:
+        return _guessing_numbers(run, float(targets[0]["std"]))
+    return None
+
+
+def _guessing_numbers(run: Run, spread: float) -> dict[str, Any] | None:
+    error = _known(run, "rmse")
+    for name in _OF_SQUARES:
+        error = error if len(error) else np.sqrt(_known(run, name))
+    if len(error) < _EPOCHS:
+        return None
+    facts = {"metric": "rmse", "score": float(error.min()), "trivial": spread}
+    return facts if _OF_SPREAD * spread <= error.min() < _OTHER_UNIT * spread else {}
+
+
+def _guessing_classes(run: Run, classes: int) -> dict[str, Any]:
     accuracy, loss = _known(run, "accuracy"), _known(run, "loss")
     facts: dict[str, Any] = {"classes": classes}
     if len(accuracy) >= _EPOCHS:
