@@ -103,3 +103,28 @@ def test_data_that_changed_by_a_second_has_changed(tmp_path: Path) -> None:
     before = read(path, TABLE).fingerprint
     path.write_text(path.read_text().replace("1600000007,", "1600000008,", 1))
     assert read(path, TABLE).fingerprint != before
+
+
+def test_arrays_keep_the_digits_that_they_need(tmp_path: Path) -> None:
+    """Moments 40 seconds apart, of which float32 makes three one."""
+    moments, parity = 1.6e9 + 40.0 * np.arange(400), np.arange(400) % 2
+    x = np.stack([moments, np.cos(np.arange(400))], axis=1)
+    np.savez(tmp_path / "data.npz", x=x, y=parity)
+    for source in ((x, parity), str(tmp_path / "data.npz")):
+        data = read(source)
+        assert data.inputs.dtype == np.float64
+        assert len(np.unique(data.inputs[:, 0])) == 400
+    assert read((x - [1.6e9, 0], parity)).inputs.dtype == np.float32
+    np.testing.assert_array_equal(read_inputs(x[:3], read((x, parity)).spec).inputs, x[:3])
+
+
+def test_estimators_learn_from_digits_that_float32_has_not(tmp_path: Path) -> None:
+    x = 1.6e9 + np.arange(200.0)[:, None]
+    y = (np.arange(200) >= 100).astype(int)
+    model = fw.Classifier("linear", epochs=40, random_state=0).fit(x, y)
+    assert model.score(x, y) > 0.95
+    assert model.predict(x[95:96]) == model.predict(x)[95]
+    run = fw.fit((x, y), model="linear", out=tmp_path / "run", settings={"train.epochs": 40})
+    found = fw.predict(tmp_path / "run", x[[0, 60, 140, 199]])
+    assert [str(row["prediction"]) for row in found] == ["0", "0", "1", "1"]
+    assert run.scores["test"]["accuracy"] > 0.9

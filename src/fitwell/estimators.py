@@ -28,6 +28,7 @@ from fitwell.train import load_model, train_once
 from fitwell.train.evaluate import outputs_of
 
 BATCH = 512
+_KEPT = [np.float32, np.float64]  # other types become the first
 
 
 class _Estimator(BaseEstimator):
@@ -82,7 +83,7 @@ class _Estimator(BaseEstimator):
 
     def _decode(self, X: Any) -> Decoded:
         check_is_fitted(self)
-        x = validate_data(self, X, reset=False, allow_nd=True, dtype=np.float32)
+        x = validate_data(self, X, reset=False, allow_nd=True, dtype=_KEPT)
         if x.ndim > 2 or self.spec_.kind == "series":
             x = x.reshape(len(x), *self.spec_.input_shape)
         batches = Batches(
@@ -127,7 +128,7 @@ class Classifier(ClassifierMixin, _Estimator):
             ValueError: X or y is not what scikit-learn takes, or y has one class only.
             SettingError: a setting is wrong.
         """
-        x, y = validate_data(self, X, y, allow_nd=True, dtype=np.float32)
+        x, y = validate_data(self, X, y, allow_nd=True, dtype=_KEPT)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -170,7 +171,7 @@ class Regressor(RegressorMixin, _Estimator):
             ValueError: X or y is not what scikit-learn takes.
             SettingError: a setting is wrong.
         """
-        x, y = validate_data(self, X, y, allow_nd=True, dtype=np.float32, y_numeric=True)
+        x, y = validate_data(self, X, y, allow_nd=True, dtype=_KEPT, y_numeric=True)
         self._train(x, np.asarray(y, np.float64))
         return self
 

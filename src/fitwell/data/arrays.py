@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.assemble import assemble
+from fitwell.data.digits import as_few, single
 from fitwell.data.labelled import Labelled
 from fitwell.data.numbers import to_numpy
 from fitwell.data.options import target_and_task
@@ -103,8 +104,12 @@ def as_texts(x: Any, *, numbers: bool = False) -> np.ndarray | None:
     return as_objects([text if isinstance(text, str) else "" for text in x])
 
 
-def inputs_array(x: Any, where: str) -> tuple[np.ndarray, list[Problem]]:
-    """X as images [example, channel, height, width] or a table [example, column], and notes."""
+def inputs_array(x: Any, where: str, like: Spec | None = None) -> tuple[np.ndarray, list[Problem]]:
+    """X as images [example, channel, height, width] or a table [example, column], and notes.
+
+    Args:
+        like: what a network knows of its columns: how many digits it needs is not asked of a few rows.
+    """
     if hasattr(x, "tocsr"):
         raise refuse(
             "sparse",
@@ -121,7 +126,7 @@ def inputs_array(x: Any, where: str) -> tuple[np.ndarray, list[Problem]]:
             "Give examples of equal shape.",
             where,
         ) from None
-    array = _numeric(array, where)
+    array = _numeric(array, where, like)
     notes: list[Problem] = []
     if array.ndim == 3:
         array = array[:, None]
@@ -155,7 +160,7 @@ def refuse_nonfinite(array: np.ndarray, keys: Sequence[str], where: str) -> None
     """Refuse NaN and infinite inputs by row."""
     if array.dtype.kind != "f":
         return
-    bad = np.logical_not(np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+    bad = np.logical_not(np.isfinite(single(array).reshape(len(array), -1)).all(axis=1))
     if bad.any():
         names = [str(keys[i]) for i in np.flatnonzero(bad).tolist()]
         raise refuse(
@@ -167,8 +172,9 @@ def refuse_nonfinite(array: np.ndarray, keys: Sequence[str], where: str) -> None
         )
 
 
-def _numeric(array: np.ndarray, where: str) -> np.ndarray:
-    """uint8 for images of whole numbers from 0 to 255; float32 otherwise."""
+def _numeric(array: np.ndarray, where: str, like: Spec | None) -> np.ndarray:
+    """uint8 for images of whole numbers from 0 to 255; otherwise float32, or float64 of a table whose
+    numbers need it."""
     if array.dtype.kind == "c":
         raise refuse(
             "complex",
@@ -191,8 +197,12 @@ def _numeric(array: np.ndarray, where: str) -> np.ndarray:
             return array
         if array.min() >= 0 and array.max() <= 255:
             return array.astype(np.uint8) * (255 if array.dtype.kind == "b" else 1)
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32)
+    if array.ndim != 2:
+        return single(array)
+    if like is None:
+        return as_few(array)
+    fine = any(column.fine for column in like.columns)
+    return array.astype(np.float64) if fine else single(array)
 
 
 def targets_array(y: Any, where: str, task: str = "auto") -> tuple[np.ndarray, list[Problem]]:

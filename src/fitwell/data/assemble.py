@@ -59,7 +59,8 @@ def assemble(
         known=like.several if like else None,
     )
     if kind == "table" and not columns:
-        columns = tuple(Column(f"x{i}") for i in range(inputs.shape[1]))
+        fine = inputs.dtype == np.float64
+        columns = tuple(Column(f"x{i}", fine=fine) for i in range(inputs.shape[1]))
     seen = _seen(inputs, options, like) if images else ()
     groups = labelled.groups
     counts = count_classes(encoded.targets, len(encoded.classes))

@@ -271,7 +271,7 @@ def _from_array(source: Any, spec: Spec, where: str, *, before: str = "") -> Inp
         return Inputs(*series_inputs(source, spec, where, before=before))
     if spec.kind == "audio":
         return Inputs(*wave_inputs(source, spec, where, before=before))
-    array, problems = inputs_array(source, where)
+    array, problems = inputs_array(source, where, spec)
     keys = [f"{before}row {i}" for i in range(len(array))]
     refuse_nonfinite(array, keys, where)
     return _fitting(array, keys, spec, where, tuple(problems))
