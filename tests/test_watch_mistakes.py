@@ -386,3 +386,112 @@ def test_a_loop_with_one_unit_fits_less_than_simple_models(pictures: tuple[Tenso
     narrow = nn.Sequential(nn.Linear(64, 1), nn.ReLU(), nn.Linear(1, 10))
     found = trained(narrow, pictures, epochs=10, measure=True)
     assert "on examples it never saw" in found["underfitting"]
+
+
+@pytest.mark.parametrize("factor", [16, 1 / 16])
+def test_inputs_that_are_evaluated_on_another_scale(
+    pictures: tuple[Tensor, ...], factor: float
+) -> None:
+    def otherwise(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+        return classes(model, factor * x, y)
+
+    found = trained(mlp(), pictures, score=otherwise, epochs=4)
+    assert "not prepared alike" in found["shift"]
+    assert f"{factor:.2g}"[:3] in found["shift"]
+
+
+def test_inputs_that_are_centred_in_training_alone(pictures: tuple[Tensor, ...]) -> None:
+    x, y, x_new, y_new = pictures
+    mean, spread = x.mean(), x.std()
+
+    def centred(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+        return classes(model, (x - mean) / spread, y)
+
+    data = ((x - mean) / spread, y, x_new, y_new)
+    assert "shift" in trained(mlp(), data, epochs=4)
+    assert "shift" not in trained(mlp(), data, score=centred, epochs=4)
+
+
+def test_examples_that_come_sorted(pictures: tuple[Tensor, ...]) -> None:
+    x, y, *_ = pictures
+    order = y.argsort()
+    torch.manual_seed(0)
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    for rows, expected in ((order, True), (torch.arange(len(y)), False)):
+        with fw.watch(model, optimizer) as watch:
+            for part in rows.split(32):
+                value = F.cross_entropy(model(x[part]), y[part])
+                optimizer.zero_grad()
+                value.backward()
+                optimizer.step()
+                watch.step(value)
+        found = {f.name: f.sentence for f in watch.diagnose(show=False).findings}
+        assert ("come sorted" in found.get("shift", "")) == expected
+
+
+def test_a_loss_with_its_sign_turned(pictures: tuple[Tensor, ...]) -> None:
+    found = trained(mlp(), pictures, loss=lambda out, y: -F.cross_entropy(out, y), epochs=4)
+    assert next(iter(found)) == "head_loss_mismatch"
+    assert "its sign is turned" in found["head_loss_mismatch"]
+
+
+def test_numbers_of_classes_under_a_squared_error(pictures: tuple[Tensor, ...]) -> None:
+    x, y, x_new, y_new = pictures
+
+    def squared(out: Tensor, y: Tensor) -> Tensor:
+        return F.mse_loss(out[:, 0], y.float())
+
+    def rounded(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+        with torch.no_grad():
+            return {"accuracy": float((model(x)[:, 0].round() == y).float().mean())}
+
+    def counted(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+        with torch.no_grad():
+            return {"rmse": float(squared(model(x), y).sqrt())}
+
+    for score, expected in ((rounded, True), (counted, False)):
+        found = trained(mlp(outputs=1), (x, y, x_new, y_new), loss=squared, score=score, epochs=6)
+        assert ("numbers of 10 classes" in found.get("head_loss_mismatch", "")) == expected
+
+
+def test_sigmoids_hide_the_first_layers_from_adaptive_steps_too(
+    pictures: tuple[Tensor, ...],
+) -> None:
+    """Adam makes whole steps of what is left of a gradient, a ten millionth."""
+
+    def deep(kind: type[nn.Module]) -> nn.Module:
+        torch.manual_seed(0)
+        inner = [layer for _ in range(7) for layer in (nn.Linear(64, 64), kind())]
+        return nn.Sequential(nn.Linear(64, 64), kind(), *inner, nn.Linear(64, 10))
+
+    found = trained(deep(nn.Sigmoid), pictures)
+    assert next(iter(found)) == "vanishing_gradient"
+    assert "vanishing_gradient" not in trained(deep(nn.Tanh), pictures)
+
+
+def test_weights_that_start_sure_of_what_is_wrong(pictures: tuple[Tensor, ...]) -> None:
+    model = mlp()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 1)
+    assert next(iter(trained(model, pictures))) == "bad_init"
+
+
+@pytest.mark.parametrize("sick", ["narrow", "pulled", "slow"])
+def test_a_network_that_errs_by_itself_doubts_no_labels(
+    pictures: tuple[Tensor, ...], sick: str
+) -> None:
+    narrow = nn.Sequential(
+        nn.Linear(64, 2), nn.ReLU(), nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
+    model = narrow if sick == "narrow" else mlp()
+    penalty = 1.0 if sick == "pulled" else 0.0
+    optimizer = torch.optim.Adam(model.parameters(), 1e-5 if sick == "slow" else 1e-3)
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        weights = sum(p.square().sum() for p in model.parameters())
+        return F.cross_entropy(out, y) + penalty * weights
+
+    found = trained(model, pictures, loss=loss, optimizer=optimizer)
+    assert found and "label_noise" not in found

@@ -68,7 +68,12 @@ _NO_SIGNAL = ("vanishing_gradient", "cannot_fit_one_batch", *_POOR_FIT)
 # cause -> findings that need no cause of their own where it is present.
 EXPLAINS: dict[str, tuple[str, ...]] = {
     "bad_target": ("cannot_fit_one_batch", "overfitting", *_POOR_FIT),
-    "head_loss_mismatch": ("saturated_activation", *_NO_SIGNAL),
+    "head_loss_mismatch": (
+        "saturated_activation",
+        "class_imbalance",
+        "overfitting",
+        *_NO_SIGNAL,
+    ),
     "unreachable_targets": ("saturated_activation", *_NO_SIGNAL),
     "unscaled_inputs": (
         "lr_too_high",
@@ -116,6 +121,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "underfitting",
         "no_better_than_trivial",
     ),
+    "shift": ("stopped_too_early",),
     "stopped_too_early": ("underfitting", "no_better_than_trivial"),
     "linear_network": (
         "cannot_fit_one_batch",

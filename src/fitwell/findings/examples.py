@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from fitwell.findings.curves import at_rest
 from fitwell.findings.reading import confidence, evidence_of, folds_of, median, rounded
 from fitwell.record import Finding, NotAssessed, Row, Run
@@ -20,6 +22,7 @@ _TIMES = 3.0  # by which a scale differs, and spreads by which a mean does
 # Losses that take logits, by fitwell's names and by torch's.
 _OF_LOGITS = frozenset({"cross_entropy", "focal", "gce", "crossentropyloss"})
 _OF_NUMBERS = frozenset({"mse", "mae", "huber", "log_cosh"})
+_NEVER_NEGATIVE = _OF_LOGITS | {"nll", "binary_cross_entropy", "bce_of_probabilities"}
 _EVEN = 1e-3  # spread of the forces on the outputs, over their mean
 _BOUNDED = {
     "softmax": "went through a softmax already",
@@ -44,13 +47,15 @@ def head_loss_mismatch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         as 0 and 1; or a loss that pushes probabilities with the same force whether right or wrong (a hinge
         or absolute error after a softmax; the forces' spread is below 1e-3 of their mean); or one that
         compares each of N outputs with each of N targets, for their shapes [N, 1] and [N] are broadcast.
+        Of a loop that was watched also a cross-entropy told below zero, and a squared or absolute error of
+        the numbers of classes, where an accuracy is told.
     Source: the documentation of torch.nn.CrossEntropyLoss; UMLAUT (Schoop, Huang and Hartmann 2021, CHI)
     """
     known = ("loss", "before", "pairs")
     rows = [row for row in evidence_of(runs, "outputs") if any(map(row.get, known))]
     if not rows:
         return NotAssessed("head_loss_mismatch", "the outputs of a sample and the loss (outputs)")
-    signs = [_mismatch(row) for row in rows]
+    signs = [_told(runs, row) or _mismatch(row) for row in rows]
     if not all(signs):
         return None
     row, sign = rows[0], signs[0]
@@ -64,6 +69,25 @@ def head_loss_mismatch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     sentence = f"The outputs {sign}."
     level = confidence(folds_of(runs), len(folds_of(runs)))
     return Finding("head_loss_mismatch", level, evidence, sentence, ("loss.name", "model.name"))
+
+
+def _told(runs: Sequence[Run], row: Row) -> str:
+    """What is wrong by the numbers that a watched loop told, in words."""
+    loss = str(row["loss"]).lower()
+    losses = [r["loss"] for run in runs for r in run.steps if r.get("loss") is not None]
+    late = losses[len(losses) // 2 :]
+    if loss in _NEVER_NEGATIVE and late and float(np.median(late)) < 0:
+        return (
+            f"are pushed away from the targets: the loss is {np.median(late):.3g}, and {loss} is never "
+            "below 0; its sign is turned"
+        )
+    scores = {key for run in runs for r in run.epochs for key in r.get("validation") or {}}
+    if loss in _OF_NUMBERS and row["units"] == 1 and row.get("numbered") and "accuracy" in scores:
+        return (
+            f"are compared by {loss} with the numbers of {row['numbered']} classes, as if class 2 lay "
+            "between 1 and 3"
+        )
+    return ""
 
 
 def _mismatch(row: Row) -> str:

@@ -11,6 +11,7 @@ from fitwell.record import Finding, NotAssessed, Run
 _FEWEST = 200  # held-out examples
 _FLOOR = 0.02  # share of wrong ones among the surest quarter
 _FLAT = 2.0  # of the second quarter over the first
+_MOST = 0.4  # of the labels
 _SMOOTH = 1.0  # examples a class that are added to those with its own label
 _TINY = 1e-9
 _ELSE = "learning"  # of a watched loop
@@ -26,11 +27,11 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         fewer where the examples are easy, as a network's own errors do. Wrong labels of training examples
         are contradicted until they are known by heart.
     Threshold: among the quarter of held-out examples of which the network is surest more than 2 % have
-        another label, with 95 % confidence (Wilson), and among the next quarter at most twice as many
-        (or so few more that chance explains it); and the network has learned at least half of what they
-        and the most frequent class leave to be learned. The doubtful examples are those whose label is
-        wrong most likely, by what the network says and by which labels stand for which class (confident
-        learning): as many as the surer half's share says there are.
+        another label, with 95 % confidence (Wilson), and among the next quarter at most twice as many and
+        no fewer (beyond what chance explains), of both together at most 40 %; and the network has learned
+        at least half of what they and the most frequent class leave to be learned. The doubtful examples
+        are those whose label is wrong most likely, by what the network says and by which labels stand for
+        which class (confident learning): as many as the surer half's share says there are.
     Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (confident learning); Arpit et al. 2017, ICML, and
         Pleiss et al. 2020, NeurIPS (while it learns)
     """
@@ -51,10 +52,12 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     order = np.argsort(-sure, kind="stable")
     first, second = np.array_split(said[order] != target[order], 4)[:2]
     low, _ = wilson(int(first.sum()), len(first), 0.1)
-    beyond, _ = wilson(int(second.sum()), len(second), 0.1)
-    if not (low > _FLOOR and beyond <= _FLAT * first.mean()):
+    beyond, reach = wilson(int(second.sum()), len(second), 0.1)
+    if not (low > _FLOOR and beyond <= _FLAT * first.mean() and low <= reach):
         return None
     share = float(np.concatenate([first, second]).mean())
+    if share > _MOST:
+        return None  # it errs by itself
     usual = float(np.bincount(target).max() / len(target))
     if float((said == target).mean()) - usual <= _LEARNED * max(0.0, 1 - share - usual):
         return None  # it knows too little for its doubts to mean anything

@@ -20,6 +20,8 @@ _FIT_GAP = 0.2  # of what there is to fit
 _PASSES = 3  # in training mode that are no accident
 _FEW = 8  # numbers for a mean
 _EVALUATED = 2.0  # loss in evaluation over that of training steps, on training examples
+_OTHER_SCALE, _OTHER_MEAN = 2.0, 1.0
+_MIXED = 0.6  # of the classes that a batch would hold
 _NOTABLE = 0.05  # of the first loss that the difference must be
 
 
@@ -35,8 +37,10 @@ def shift(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         in evaluation mode that is twice that of the steps and more; or, of a loop that was watched, kept
         examples of which 0.2 less of what there is to fit is fitted in evaluation mode than as they are
         trained on; or that ran its validation in training mode, with dropout or batch statistics at work;
-        or whose batch normalisation has fewer than 8 numbers of a channel for a mean. Before any training:
-        batch normalisation behind a dropout.
+        or whose batch normalisation has fewer than 8 numbers of a channel for a mean; or that evaluates
+        inputs whose features have twice or half the spread of those trained on, or means that differ by
+        one spread (medians of the features); or whose batches hold at most 0.6 of the classes that mixed
+        ones would. Before any training: batch normalisation behind a dropout.
     Source: Rabanser, Günnemann and Lipton 2019, NeurIPS (classifiers of the parts); Ioffe 2017, NeurIPS;
         Li, Chen, Hu and Yang 2019, CVPR (dropout before batch normalisation)
     """
@@ -89,7 +93,9 @@ def _watched(runs: Sequence[Run]) -> Finding | None:
         )
         return Finding("shift", "low", found, said, tuple(behind))
     if not gap > _FIT_GAP:
-        return _in_training_mode(loops) or _few_a_batch(loops)
+        return (
+            _other_scale(loops) or _in_training_mode(loops) or _few_a_batch(loops) or _sorted(loops)
+        )
     evidence = {
         "runs": len(folds_of(runs)),
         "examples": rows[0]["examples"],
@@ -121,6 +127,34 @@ def _in_training_mode(loops: Sequence[Row]) -> Finding | None:
         "the batch are at work in them (model.eval() before, model.train() after)."
     )
     return Finding("shift", "medium", evidence, sentence, ("model.eval()",))
+
+
+def _other_scale(loops: Sequence[Row]) -> Finding | None:
+    """Inputs that are prepared otherwise where the network is evaluated."""
+    known = [row for row in loops if row.get("scale_evaluated") is not None]
+    scale, moved = (median(row[k] for row in known) for k in ("scale_evaluated", "shift_evaluated"))
+    if not (scale > _OTHER_SCALE or scale < 1 / _OTHER_SCALE or moved > _OTHER_MEAN):
+        return None
+    facts = {"runs": len(loops), "spread_over_training": scale, "means_apart": moved}
+    sentence = (
+        f"Inputs that are evaluated have {scale:.3g} times the spread of those trained on, and means "
+        f"{moved:.3g} of their spreads away: they are not prepared alike."
+    )
+    return Finding("shift", "medium", rounded(facts), sentence, ())
+
+
+def _sorted(loops: Sequence[Row]) -> Finding | None:
+    """Batches of few classes, from examples that come in the order of their classes."""
+    counts = [row["classes_a_batch"] for row in loops if row.get("classes_a_batch")]
+    if not counts or not all(own <= _MIXED * mixed for own, mixed in counts):
+        return None
+    own, mixed = counts[0]
+    facts = {"runs": len(loops), "classes_a_batch": own, "classes_if_mixed": mixed}
+    sentence = (
+        f"A batch holds {own:.2g} classes on average, and would hold {mixed:.2g} if the examples were "
+        "mixed: they come sorted (shuffle=True)."
+    )
+    return Finding("shift", "medium", rounded(facts), sentence, ("shuffle",))
 
 
 def _few_a_batch(loops: Sequence[Row]) -> Finding | None:

@@ -20,6 +20,8 @@ from fitwell.findings.reading import (
 from fitwell.record import Finding, NotAssessed, Row, Run
 
 _VANISHED = 0.02  # first layer's gradient over the last's; healthy runs: 0.15 and more
+_FAINT = 1e-3  # likewise, where an optimizer scales every step alike
+_LOSS_LEFT = 0.5  # of the first steps' loss
 _SMALL_UPDATE = 1e-3
 _DEAD = 0.4  # healthy runs on Fashion-MNIST end with up to 0.3 in a layer
 _GROWN = 0.1
@@ -40,7 +42,9 @@ def vanishing_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: in at least half of the runs: RMS gradient of the first layer below 2 % of the last
         one's, falling towards the input (slope of its logarithm over depth above 0, with 95 %
         confidence over the sampled steps), and the first layer's update below 1e-3 of its norm and
-        below 0.3 of the last layer's; not where a penalty has taken the weights away.
+        below 0.3 of the last layer's; or, since adaptive optimizers make long steps of faint gradients,
+        below 0.1 % of the last one's where the loss has not halved. Not where a penalty has taken the
+        weights away.
     Source: Hochreiter 1991; Glorot and Bengio 2010, AISTATS; 2 % calibrated on digits,
         Fashion-MNIST and small tables, where healthy runs lie above 15 %, sick ones below 0.4 %
     """
@@ -59,9 +63,10 @@ def vanishing_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         slope = _slope_by_depth(run)
         low, _ = mean_interval(slope)
         still = first < _SMALL_UPDATE and first < 0.3 * last
+        faint = ratio < _FAINT and _loss_left(run) > _LOSS_LEFT
         # Where a penalty has taken the weights away, nothing is left to pass a gradient on.
         gone = weights_left(run) < COLLAPSED
-        flags.append(bool(ratio < _VANISHED and low > 0 and still and not gone))
+        flags.append(bool(ratio < _VANISHED and low > 0 and (still or faint) and not gone))
         ratios.append(ratio)
         firsts.append(first)
         lasts.append(last)
@@ -183,6 +188,15 @@ def _slope_by_depth(run: Run) -> list[float]:
         for points in steps.values()
         if len(points) >= 3
     ]
+
+
+def _loss_left(run: Run) -> float:
+    """The loss of the last tenth of the steps over that of the first; nan where it is not positive."""
+    losses = np.array([row["loss"] for row in run.steps if row.get("loss") is not None])
+    tenth = max(1, len(losses) // 10)
+    if not len(losses) or not (losses[:tenth] > 0).all():
+        return float("nan")
+    return float(np.median(losses[-tenth:]) / np.median(losses[:tenth]))
 
 
 def _activations(run: Run, kinds: frozenset[str]) -> list[Row]:

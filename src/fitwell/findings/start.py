@@ -21,6 +21,7 @@ _TWINS = 0.5  # of a layer's units
 _SHRUNK = 1e-3  # signal at the last layer over that at the second; grown: the inverse
 _FEWEST_STEPS = 2  # measured
 _FIRST = 2.0  # times log K
+_SURE = 5.0  # likewise: beyond doubt
 _LINEAR_FIT = 0.25  # of one batch, by a single linear layer
 
 
@@ -34,7 +35,8 @@ def bad_init(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: in at least half of the runs, at the first step: half of the units of a layer before the
         last have the weights and gradients of another unit; or the root mean square of what enters
         the last layer is below 1e-3 or above 1e3 times that of what enters the second; or, of a loop that
-        was watched, the first cross-entropy is twice log K and at least 1 above it (K classes).
+        was watched, the first cross-entropy is twice log K and at least 1 above it (K classes; a guess
+        below five times).
     Source: Glorot and Bengio 2010, AISTATS; He et al. 2015, ICCV; Mishkin and Matas 2016, ICLR
     """
     folds = [run for run in folds_of(runs) if _first_rows(run)]
@@ -47,7 +49,8 @@ def bad_init(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     chosen = [sign for sign in signs if sign is not None]
     symmetric = [sign for sign in chosen if "layer" in sign]
     facts = symmetric[0] if symmetric else chosen[0]
-    strong = "first_loss" not in facts
+    first = facts.get("first_loss")
+    strong = first is None or float(first) > _SURE * float(facts["log_classes"])
     evidence = rounded({"runs_badly_started": sum(flags), "runs": len(folds), **facts})
     if symmetric:
         sentence = (

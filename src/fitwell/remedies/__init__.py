@@ -96,8 +96,8 @@ ADVICE: dict[str, str] = {
         "the logarithm of those that span powers of ten."
     ),
     "shift": (
-        "Prepare all parts alike; split by time or group as the data will come; use larger batches "
-        "or layer normalisation where batches are small."
+        "Prepare all parts alike, and shuffle what is trained on; split by time or group as the data "
+        "will come; use larger batches or layer normalisation where batches are small."
     ),
     "bad_init": "Draw the weights at random: He's for ReLU, Xavier's for tanh; or normalise the layers.",
     "no_gradient": (

@@ -15,8 +15,16 @@ from fitwell.probes import describe_inputs, describe_outputs, linearity, mixing
 from fitwell.probes.loss_graph import LossReading
 from fitwell.record import Predictions, Row, Run
 from fitwell.watching.checks import not_in_optimizer, unwrapped
-from fitwell.watching.fitting import OF_CLASSES, OF_ONE, fit_of, is_one_hot, references
+from fitwell.watching.fitting import (
+    OF_CLASSES,
+    OF_ONE,
+    fit_of,
+    is_one_hot,
+    numbered,
+    references,
+)
 from fitwell.watching.learning import LEARNING, TRAIN, Learning, predictions_of, probabilities_of
+from fitwell.watching.likeness import Likeness, classes_a_batch
 from fitwell.watching.sample import Sample, copied, outputs_of, untouched
 
 _OTHER_SIZE = 1.5  # times: a dropout before all else changes less
@@ -33,6 +41,7 @@ class Seen:
         reading: of the first loss that came with its graph.
         first_loss: of classes, a mean over the examples of the first call whatever the loop makes of it.
         evaluated: how many passes without gradients there were, by mode; see `Passes`.
+        likeness: of what is evaluated to what is trained on.
         carried: whether gradients are not cleared between steps.
         forces: of each kept call the spread of the sizes of its gradient's numbers that are not zero, over
             their mean: how evenly the loss pushes.
@@ -46,6 +55,7 @@ class Seen:
     reading: LossReading | None = None
     first_loss: float | None = None
     evaluated: dict[str, int] = field(default_factory=dict)
+    likeness: Likeness | None = None
     carried: bool = False
     forces: list[float] = field(default_factory=list)
     learning: Learning = field(default_factory=Learning)
@@ -87,6 +97,9 @@ def conclude(
             "failure": sample.failure,
             "carried": seen.carried,
             "evaluated": dict(seen.evaluated),
+            "scale_evaluated": seen.likeness.scale if seen.likeness else None,
+            "shift_evaluated": seen.likeness.shift if seen.likeness else None,
+            "classes_a_batch": classes_a_batch(_labels(sample)),
             "dropout": max(map(_dropped, model.modules())),
             "normalised": _normalised(sample),
             "dropout_before_norm": dropout_before_norm(model),
@@ -149,6 +162,12 @@ def _classes_said(seen: Seen, sample: Sample) -> tuple[np.ndarray | None, np.nda
             return None, None
     said, asked = _paired(reading, sample, seen.outputs)
     return (None, None) if said is None else (probabilities_of(reading.name, said, asked), asked)
+
+
+def _labels(sample: Sample) -> list[np.ndarray]:
+    """[batch][example] classes of the kept calls that have them."""
+    targets = [call.target for call in sample.calls if call.target is not None]
+    return [target for target in targets if target.ndim == 1 and target.dtype.kind == "i"]
 
 
 def scales_within(sample: Sample, probes: Sequence[Row]) -> bool:
@@ -269,6 +288,7 @@ def _outputs(
     target = np.zeros(len(said), np.int64) if asked is None else asked
     rows = describe_outputs(said, target, reading.name)
     rows[0]["one_hot"] = asked is not None and is_one_hot(asked)
+    rows[0]["numbered"] = None if asked is None else numbered(asked)
     rows[0]["force_spread"] = float(np.median(seen.forces)) if seen.forces else None
     if reading.name in OF_ONE:
         rows = rows[:1]  # 0 and 1 are no numbers to be reached

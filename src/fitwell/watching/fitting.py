@@ -11,6 +11,7 @@ from fitwell.record import Row, Scores
 OF_CLASSES = ("cross_entropy", "nll")
 OF_ONE = ("binary_cross_entropy", "bce_of_probabilities")
 _FEWEST = 20  # examples for reference models
+_OF_A_CLASS = 5  # examples, on average
 
 
 def mean_loss(name: str, said: torch.Tensor, asked: torch.Tensor) -> float | None:
@@ -43,6 +44,21 @@ def is_one_hot(asked: np.ndarray) -> bool:
     whole = asked.round()
     near = np.abs(asked - whole).max() < 1e-3
     return bool(near and np.isin(whole, (0, 1)).all() and (whole.sum(1) == 1).all())
+
+
+def numbered(asked: np.ndarray) -> int | None:
+    """How many classes the numbers asked for may be: three and more whole ones from 0, few beside the
+    examples.
+
+    >>> numbered(np.array([[0.0], [2.0], [1.0]] * 10)), numbered(np.array([[0.0], [2.5]]))
+    (3, None)
+    """
+    if asked.size != len(asked) or asked.dtype.kind != "f" or not np.isfinite(asked).all():
+        return None
+    values = np.unique(asked.round(3))
+    if not 3 <= len(values) <= len(asked) / _OF_A_CLASS:
+        return None
+    return len(values) if np.array_equal(values, np.arange(len(values))) else None
 
 
 def fit_of(name: str, said: np.ndarray, asked: np.ndarray | None) -> tuple[Scores, float | None]:

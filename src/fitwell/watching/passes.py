@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from fitwell.probes.loss_graph import LossReading, read_loss
 from fitwell.watching.carried import Carried
 from fitwell.watching.checks import called_modules
+from fitwell.watching.likeness import Likeness
 from fitwell.watching.sample import Call, Sample, first_tensor, is_ours, outputs_of
 
 _OWN = 5e-4  # seconds between two steps that a loop takes for itself
@@ -42,6 +43,7 @@ class Passes:
         examples: of the last pass.
         carried: told when a gradient comes back, until it has decided.
         waiting: seconds between the end of a step and the next pass; evaluations are no waiting.
+        likeness: of what passes without gradients are given to what is trained on.
         evaluated: passes without gradients, in evaluation mode and in training mode with dropout or batch
             statistics at work.
         unread: whether passes are to be seen although the sample is full: until a loss was read.
@@ -49,6 +51,7 @@ class Passes:
 
     def __init__(self, sample: Sample, carried: Carried) -> None:
         self.sample, self._carried = sample, carried
+        self.likeness = Likeness(sample)
         self.examples = 0
         self.waiting = 0.0
         self.unread = True
@@ -97,6 +100,7 @@ class Passes:
             self._left = math.nan
             if not is_ours() and self._inside is None and not torch.is_grad_enabled():
                 self._evaluates(model)
+                self.likeness.compare(args, kwargs)
             return
         # A module within the one that was called; where that one broke off it is called anew.
         if self._inside is not None and self._inside is not model:
