@@ -495,3 +495,43 @@ def test_a_network_that_errs_by_itself_doubts_no_labels(
 
     found = trained(model, pictures, loss=loss, optimizer=optimizer)
     assert found and "label_noise" not in found
+
+
+def test_a_validation_loss_alone_shows_overfitting(numbers: tuple[Tensor, ...]) -> None:
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        return F.mse_loss(out.squeeze(-1), y)
+
+    def loss_alone(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+        with torch.no_grad():
+            return {"loss": float(loss(model(x), y))}
+
+    for epochs, expected in ((150, True), (8, False)):
+        model = mlp(inputs=10, outputs=1)
+        found = trained(model, numbers, loss=loss, score=loss_alone, epochs=epochs)
+        assert ("validation loss has risen" in found.get("overfitting", "")) == expected
+        # Of the noise of batches in a short training nothing is concluded.
+        assert "lr_too_high" not in found
+
+
+def test_a_rate_at_which_the_units_die(pictures: tuple[Tensor, ...]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 10)),
+    )
+    found = trained(model, pictures, optimizer=torch.optim.SGD(model.parameters(), 3.0))
+    assert next(iter(found)) == "lr_too_high"
+
+
+def test_a_training_that_got_worse_doubts_no_labels(pictures: tuple[Tensor, ...]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        nn.Linear(128, 10),
+    )
+    with torch.no_grad():
+        for layer in model:
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.fill_(0.1)
+    assert "label_noise" not in trained(model, pictures, epochs=6)

@@ -18,6 +18,8 @@ LATE = 0.35  # share of the training until half of the fall; healthy runs reach 
 BURST_SIGN = "the loss leapt up at the first steps"
 STEP_SIGN = "the first step was larger than the weights, and the loss leapt up"
 _LOST = 0.3  # share of what was gained that the loss gave back; healthy runs reach 0.18
+_BEYOND_NOISE = 4.0  # standard errors: the best of all blocks is itself lower by chance
+_LONG_BLOCK = 10  # steps
 _SPIKE = 3.0  # loss over the first losses, for at least three of five steps
 _BURST = 100.0  # first losses over the first
 _LEAPT = 1.5  # likewise, where the first step was larger than the weights
@@ -47,7 +49,10 @@ def how_it_broke(run: Run) -> str:
     best = np.minimum.accumulate(blocks)[:-1]
     gained = first - best
     # Giving back a gain that is within the noise of the losses is no sign.
-    lost = np.where(gained > 0.2 * abs(first), (blocks[1:] - best) / np.maximum(gained, 1e-12), 0)
+    back = blocks[1:] - best
+    beyond = back > _BEYOND_NOISE * _noise(known, len(known) / len(blocks))
+    large = (gained > 0.2 * abs(first)) & beyond
+    lost = np.where(large, back / np.maximum(gained, 1e-12), 0)
     spike = float(_runs_of_five(known)[2:].max() / max(abs(first), 1e-12))
     if len(lost) and lost.max() >= 0.8:
         return "the loss came back to its start"
@@ -58,10 +63,24 @@ def how_it_broke(run: Run) -> str:
     never = best[-1] > 0.95 * first if len(best) else False
     if never and spike > 1.05 and _most_dead(run) > 0.5:
         return "the loss leapt up and the units died"
+    if _have_died(run) and blocks[-1] > 0.95 * first:
+        return "the units died and the loss came back to its start"
     # Beside weights that a penalty has taken away any step is large.
     if median_update(run) > _LARGE_UPDATE and not weights_left(run) < COLLAPSED:
         return "steps as large as the weights"
     return ""
+
+
+def _noise(losses: np.ndarray, block: float) -> float:
+    """Standard error of the median of a block of step losses, of few steps; 0 of blocks so long that it is
+    small.
+
+    Formula: 1.25 s / sqrt(block), s from the differences of neighbours
+    """
+    if block >= _LONG_BLOCK:
+        return 0.0
+    spread = 1.4826 * float(np.median(np.abs(np.diff(losses)))) / np.sqrt(2)
+    return 1.25 * spread / np.sqrt(max(block, 1.0))
 
 
 def _runs_of_five(values: np.ndarray) -> np.ndarray:
@@ -72,6 +91,12 @@ def _runs_of_five(values: np.ndarray) -> np.ndarray:
 def _most_dead(run: Run) -> float:
     shares = [values[-1][1] for values in by_layer(run, "epoch", "dead").values()]
     return max(shares, default=0.0)
+
+
+def _have_died(run: Run) -> bool:
+    """Whether nearly all units of a layer fire on nothing, most of which did at first."""
+    layers = by_layer(run, "epoch", "dead").values()
+    return any(values[-1][1] >= 0.9 and values[0][1] < 0.5 for values in layers)
 
 
 def median_update(run: Run) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.findings.reading import (
+    LOSS,
     confidence,
     epoch_series,
     evidence_of,
@@ -22,6 +23,7 @@ from fitwell.record import STUDIED, Finding, NotAssessed, Run
 
 _GAP = 0.03  # in a score up to 1
 _RELATIVE_GAP = 0.1  # of the validation score, for errors in the target's own unit
+_LOSS_GAP = 0.3  # likewise, where only the loss is known
 _RISE = 0.1  # of the lowest validation loss
 _UNKNOWN = (0.05, 0.1)  # taken for twice their standard errors where nobody knows how many examples
 _FAR, _FAR_IN_UNITS = 1.5, 1.2  # times a simple model's error: 1 - score, or in the target's unit
@@ -52,13 +54,17 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         10 % alone, which healthy runs have
     """
     folds = [run for run in folds_of(runs) if len(_ends(run, "validation", "loss")) >= 4]
-    metric = metric_of(folds)
-    folds = [run for run in folds if len(_ends(run, "validation", metric))]
     if not folds:
         return NotAssessed("overfitting", "the validation loss of at least 4 epochs")
+    metric = metric_of(folds)
+    scored = [run for run in folds if len(_ends(run, "validation", metric))]
+    if scored:
+        folds = scored
+    else:
+        metric = LOSS  # a loop that tells nothing else
     gaps = [_gap(run, metric) for run in folds]
     rises = [_rise(run) for run in folds]
-    limit = _GAP if is_bounded(metric) else _RELATIVE_GAP
+    limit = _GAP if is_bounded(metric) else _LOSS_GAP if metric == LOSS else _RELATIVE_GAP
     (gap_low, _), (rise_low, _) = mean_interval(gaps), mean_interval(rises)
     if len(folds) < 3:
         # Too few runs to show their spread: what so few examples leave open stands for it.

@@ -13,9 +13,12 @@ _FLOOR = 0.02  # share of wrong ones among the surest quarter
 _FLAT = 2.0  # of the second quarter over the first
 _MOST = 0.4  # of the labels
 _SMOOTH = 1.0  # examples a class that are added to those with its own label
+_UNSTEADY = 0.05  # of the examples
 _TINY = 1e-9
 _ELSE = "learning"  # of a watched loop
-_LEARNED = 0.5  # of what the wrong labels and the most frequent class leave to be learned
+# Of what the wrong labels and the most frequent class leave to be learned; of examples that are trained on
+# more is known.
+_LEARNED, _LEARNED_OF_TRAINING = 0.5, 0.7
 
 
 def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -29,9 +32,10 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: among the quarter of held-out examples of which the network is surest more than 2 % have
         another label, with 95 % confidence (Wilson), and among the next quarter at most twice as many and
         no fewer (beyond what chance explains), of both together at most 40 %; and the network has learned
-        at least half of what they and the most frequent class leave to be learned. The doubtful examples
-        are those whose label is wrong most likely, by what the network says and by which labels stand for
-        which class (confident learning): as many as the surer half's share says there are.
+        at least half of what they and the most frequent class leave to be learned (0.7 of training
+        examples). The doubtful examples are those whose label is wrong most likely, by what the network
+        says and by which labels stand for which class (confident learning): as many as the surer half's
+        share says there are.
     Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (confident learning); Arpit et al. 2017, ICML, and
         Pleiss et al. 2020, NeurIPS (while it learns)
     """
@@ -59,8 +63,12 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     if share > _MOST:
         return None  # it errs by itself
     usual = float(np.bincount(target).max() / len(target))
-    if float((said == target).mean()) - usual <= _LEARNED * max(0.0, 1 - share - usual):
+    held = folds[0].studied is not None
+    least = (_LEARNED if held else _LEARNED_OF_TRAINING) * max(0.0, 1 - share - usual)
+    if float((said == target).mean()) - usual <= least:
         return None  # it knows too little for its doubts to mean anything
+    if not held and _worse_at_last(folds):
+        return None
     doubtful = order_of_doubt(target, probability)[: max(1, round(share * len(target)))]
     evidence = rounded(
         {
@@ -74,7 +82,6 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             "keys": [str(key) for key in keys[doubtful]],
         }
     )
-    held = folds[0].studied is not None
     sentence = (
         f"Of the quarter of {len(target)} {'held-out' if held else 'training'} examples that the network "
         f"{'is surest of' if held else 'was surest of while it learned'} "
@@ -84,6 +91,17 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     )
     level = confidence(folds, len(folds), strong=low > 2 * _FLOOR)
     return Finding("label_noise", level, evidence, sentence, ("loss.label_smoothing", "loss.name"))
+
+
+def _worse_at_last(loops: Sequence[Run]) -> bool:
+    """Whether loops end with fewer of the kept examples right than they had on average while they learned:
+    such a training was not steady enough to tell."""
+    right = [
+        [1 - float(run.predictions[part].wrong.mean()) for part in (_ELSE, "train")]
+        for run in loops
+        if "train" in run.predictions
+    ]
+    return any(last < before - _UNSTEADY for before, last in right)
 
 
 def order_of_doubt(target: np.ndarray, probability: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from fitwell.record import Confidence, Row, Run
 FITTED = 0.9  # of what there is to fit: below it is too little
 _WELL = 0.95  # likewise: above it nothing is left to learn
 COLLAPSED = 0.1  # of the weights' size at first: a penalty has taken them away
-_LOSS = "loss"
+LOSS = "loss"
 
 
 def folds_of(runs: Iterable[Run]) -> list[Run]:
@@ -59,16 +59,16 @@ def metric_of(runs: Sequence[Run]) -> str:
 
 def goodness(metric: str, values: Any) -> np.ndarray:
     """Scores turned so that more is better."""
-    higher = METRICS[metric].higher_is_better if metric in METRICS else True
+    higher = METRICS[metric].higher_is_better if metric in METRICS else metric != LOSS
     return np.asarray(values, dtype=float) * (1.0 if higher else -1.0)
 
 
 def is_bounded(metric: str) -> bool:
     """Whether the score runs up to 1 whatever the data."""
-    return metric not in METRICS or METRICS[metric].bounded
+    return METRICS[metric].bounded if metric in METRICS else metric != LOSS
 
 
-def epoch_series(run: Run, part: str, key: str = _LOSS) -> np.ndarray:
+def epoch_series(run: Run, part: str, key: str = LOSS) -> np.ndarray:
     """[epoch] a score of a part by epoch; nan where it is absent.
 
     Loops and records of others tell accuracies in percent, too: where a score that runs up to 1 exceeds it,
@@ -79,7 +79,7 @@ def epoch_series(run: Run, part: str, key: str = _LOSS) -> np.ndarray:
     return found / 100 if percent else found
 
 
-def step_series(run: Run, key: str = _LOSS) -> np.ndarray:
+def step_series(run: Run, key: str = LOSS) -> np.ndarray:
     """[step] a value of the step rows; nan where it is absent."""
     return np.array([_number(row.get(key)) for row in run.steps], dtype=float)
 
