@@ -160,3 +160,26 @@ def test_without_validation_the_mean_is_over_early_epochs(epochs: int, over: int
         learning.add(np.ones((2, 2)), None)
     assert learning.epochs == over
     assert Learning().mean is None
+
+
+def test_what_is_evaluated_may_look_like_nothing_that_was_trained_on() -> None:
+    """Passes of other shapes, types and sizes are no reason to end somebody's loop."""
+    x, y = digits(320)
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with fw.watch(model, optimizer) as watch:
+        for rows in torch.arange(320).split(64):
+            value = F.cross_entropy(model(x[rows]), y[rows])
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            watch.step(value)
+        with torch.no_grad():
+            model(x[0])
+            model(x[:2])
+            model(x.view(5, 64, 64))
+            model(x.to_sparse())
+            model(torch.full_like(x, float("nan")))
+        watch.epoch()
+    [loop] = [row for row in watch.run.evidence if row["experiment"] == "loop"]
+    assert loop["scale_evaluated"] is None

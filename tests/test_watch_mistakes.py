@@ -535,3 +535,22 @@ def test_a_training_that_got_worse_doubts_no_labels(pictures: tuple[Tensor, ...]
             if isinstance(layer, nn.Conv2d):
                 layer.weight.fill_(0.1)
     assert "label_noise" not in trained(model, pictures, epochs=6)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_batches_that_start_anew_each_time(pictures: tuple[Tensor, ...], anew: bool) -> None:
+    x, y, x_new, y_new = pictures
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(15):
+            for start in range(0, 160, 32):
+                rows = slice(0, 32) if anew else slice(start, start + 32)
+                value = F.cross_entropy(model(x[rows]), y[rows])
+                optimizer.zero_grad()
+                value.backward()
+                optimizer.step()
+                watch.step(value)
+            watch.epoch(validation=classes(model, x_new, y_new))
+    found = {f.name: f.sentence for f in watch.diagnose(show=False).findings}
+    assert ("the same 32 examples" in found.get("overfitting", "")) == anew

@@ -101,6 +101,13 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             f", and the validation loss has risen by {median(rises):.0%} since epoch {best:.0f}"
         )
     sentence += "."
+    same = [row.get("same_batch") for row in evidence_of(runs, "loop")]
+    if same and same[0] and all(same):
+        evidence["same_batch"] = same[0]
+        sentence += (
+            f" Each batch held the same {same[0]} examples, as where next(iter(loader)) starts anew each "
+            "time."
+        )
     if standing:
         sentence += _STANDING[standing].format(**evidence)
     settings = (

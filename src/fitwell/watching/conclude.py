@@ -28,6 +28,7 @@ from fitwell.watching.likeness import Likeness, classes_a_batch
 from fitwell.watching.sample import Sample, copied, outputs_of, untouched
 
 _OTHER_SIZE = 1.5  # times: a dropout before all else changes less
+_FEWEST_OTHERS = 3  # batches beside the first
 _MOST_ROWS = 4096  # of outputs that have places as well as examples, over all kept calls
 _MOST_NUMBERS = 2**22  # likewise: of 50,000 words at each place 83 rows do
 
@@ -100,6 +101,7 @@ def conclude(
             "scale_evaluated": seen.likeness.scale if seen.likeness else None,
             "shift_evaluated": seen.likeness.shift if seen.likeness else None,
             "classes_a_batch": classes_a_batch(_labels(sample)),
+            "same_batch": _same_batch(sample),
             "dropout": max(map(_dropped, model.modules())),
             "normalised": _normalised(sample),
             "dropout_before_norm": dropout_before_norm(model),
@@ -162,6 +164,15 @@ def _classes_said(seen: Seen, sample: Sample) -> tuple[np.ndarray | None, np.nda
             return None, None
     said, asked = _paired(reading, sample, seen.outputs)
     return (None, None) if said is None else (probabilities_of(reading.name, said, asked), asked)
+
+
+def _same_batch(sample: Sample) -> int | None:
+    """How many examples each kept call had, where all had the same."""
+    first, *others = [call.inputs for call in sample.calls] or [None]
+    if first is None or len(others) < _FEWEST_OTHERS or not first.dim():
+        return None
+    same = all(x is not None and x.shape == first.shape and torch.equal(x, first) for x in others)
+    return len(first) if same else None
 
 
 def _labels(sample: Sample) -> list[np.ndarray]:

@@ -141,7 +141,7 @@ class Watch:
         )
         self._look()
         told = (self.run.epochs[-1]["validation"] or {}).get("loss")
-        self.seen.epoch(self.sample, told)
+        self._guarded(lambda: self.seen.epoch(self.sample, told))
         self._write()
         self._epoch, self._epoch_start = self._epoch + 1, len(self.run.steps)
         self._began, self._passes.waiting = time.perf_counter(), 0.0
