@@ -554,3 +554,67 @@ def test_batches_that_start_anew_each_time(pictures: tuple[Tensor, ...], anew: b
             watch.epoch(validation=classes(model, x_new, y_new))
     found = {f.name: f.sentence for f in watch.diagnose(show=False).findings}
     assert ("the same 32 examples" in found.get("overfitting", "")) == anew
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_step_that_stands_outside_the_loop_over_batches(
+    pictures: tuple[Tensor, ...], outside: bool
+) -> None:
+    x, y, x_new, y_new = pictures
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(6):
+            batches = torch.randperm(len(x)).split(32)
+            for rows in batches:
+                value = F.cross_entropy(model(x[rows]), y[rows])
+                if outside and rows is not batches[-1]:
+                    continue
+                optimizer.zero_grad()
+                value.backward()
+                optimizer.step()
+                watch.step(value)
+            watch.epoch(validation=classes(model, x_new, y_new))
+    found = {f.name: f.sentence for f in watch.diagnose(show=False).findings}
+    assert ("outside the loop" in found.get("no_gradient", "")) == outside
+
+
+def test_gradients_of_many_passes_that_are_added_up_before_one_loss_is_told(
+    pictures: tuple[Tensor, ...],
+) -> None:
+    x, y, *_ = pictures
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(8):
+            for number, rows in enumerate(torch.randperm(len(x)).split(16), start=1):
+                value = F.cross_entropy(model(x[rows]), y[rows]) / 10
+                value.backward()
+                if number % 10 == 0:
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    watch.step(value * 10)
+    assert "no_gradient" not in {f.name for f in watch.diagnose(show=False).findings}
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_cell_that_is_called_for_each_step_of_a_sequence(before: bool) -> None:
+    """Forty passes have a part in one loss, told before or after its backward."""
+    torch.manual_seed(0)
+    cell = nn.RNNCell(4, 16)
+    optimizer = torch.optim.Adam(cell.parameters(), 1e-3)
+    x = torch.randn(40, 8, 4)
+    with fw.watch(cell, optimizer) as watch:
+        for _ in range(6):
+            state = torch.zeros(8, 16)
+            for moment in x:
+                state = cell(moment, state)
+            value = (state - x.sum(0).repeat(1, 4).sign()).square().mean()
+            if before:
+                watch.step(value)
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            if not before:
+                watch.step(value)
+    assert "no_gradient" not in {f.name for f in watch.diagnose(show=False).findings}

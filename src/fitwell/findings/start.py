@@ -20,6 +20,7 @@ from fitwell.record import Finding, NotAssessed, Row, Run
 _TWINS = 0.5  # of a layer's units
 _SHRUNK = 1e-3  # signal at the last layer over that at the second; grown: the inverse
 _FEWEST_STEPS = 2  # measured
+_FEWEST_IDLE, _IDLE = 10, 0.8  # of the passes in training
 _FIRST = 2.0  # times log K
 _SURE = 5.0  # likewise: beyond doubt
 _LINEAR_FIT = 0.25  # of one batch, by a single linear layer
@@ -180,10 +181,23 @@ def _outside(runs: Sequence[Run]) -> Finding | None:
             f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         )
         sentence = f"The optimizer does not have {named}, which will never move."
+    elif rows and all(_mostly_idle(row) for row in rows):
+        used, idle = int(rows[0]["passes_used"]), int(rows[0]["passes_idle"])
+        evidence = {"runs": len(rows), "passes_used": used, "passes_idle": idle}
+        sentence = (
+            f"Of {used + idle} training passes that were looked at {idle} got no gradient: backward() and "
+            "step() stand outside the loop over the batches, or a validation runs in training mode with "
+            "gradients."
+        )
     else:
         return None
     level = confidence(folds_of(runs), len(rows))
     return Finding("no_gradient", level, evidence, sentence, tuple(missing[:5]))
+
+
+def _mostly_idle(row: Row) -> bool:
+    used, idle = row.get("passes_used") or 0, row.get("passes_idle") or 0
+    return idle >= _FEWEST_IDLE and idle >= _IDLE * (used + idle)
 
 
 def _first_rows(run: Run) -> list[Row]:

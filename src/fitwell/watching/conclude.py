@@ -42,6 +42,7 @@ class Seen:
         reading: of the first loss that came with its graph.
         first_loss: of classes, a mean over the examples of the first call whatever the loop makes of it.
         evaluated: how many passes without gradients there were, by mode; see `Passes`.
+        passes: in training, with a gradient and without; see `Passes`.
         likeness: of what is evaluated to what is trained on.
         carried: whether gradients are not cleared between steps.
         forces: of each kept call the spread of the sizes of its gradient's numbers that are not zero, over
@@ -56,6 +57,7 @@ class Seen:
     reading: LossReading | None = None
     first_loss: float | None = None
     evaluated: dict[str, int] = field(default_factory=dict)
+    passes: tuple[int, int] = (0, 0)
     likeness: Likeness | None = None
     carried: bool = False
     forces: list[float] = field(default_factory=list)
@@ -98,6 +100,8 @@ def conclude(
             "failure": sample.failure,
             "carried": seen.carried,
             "evaluated": dict(seen.evaluated),
+            "passes_used": seen.passes[0],
+            "passes_idle": seen.passes[1],
             "scale_evaluated": seen.likeness.scale if seen.likeness else None,
             "shift_evaluated": seen.likeness.shift if seen.likeness else None,
             "classes_a_batch": classes_a_batch(_labels(sample)),

@@ -47,6 +47,8 @@ class Passes:
         likeness: of what passes without gradients are given to what is trained on.
         evaluated: passes without gradients, in evaluation mode and in training mode with dropout or batch
             statistics at work.
+        used, idle: how many training passes that were looked at got a gradient, and how many did not until
+            another one's loss was told.
         unread: whether passes are to be seen although the sample is full: until a loss was read.
     """
 
@@ -55,6 +57,7 @@ class Passes:
         self.likeness = Likeness(sample)
         self.examples = 0
         self.waiting = 0.0
+        self.used = self.idle = 0
         self.unread = True
         self.evaluated = {"evaluation": 0, "training": 0}
         self._passes: list[Pass] = []
@@ -88,10 +91,17 @@ class Passes:
         the sample has this one, or else the last."""
         if kept is None and self._passes:
             kept = self._passes[-1]
-        for each in self._passes:
-            if each is not kept and each.call is not None:
-                self.sample.drop(each.call)
+        others = [each for each in self._passes if each is not kept]
+        if kept is not None and kept.gradients:  # else backward is still to come
+            self.used += 1 + sum(bool(each.gradients) for each in others)
+            self.idle += sum(each.call is not None and not each.gradients for each in others)
+        for each in others:
+            self._drop(each)
         self._passes, self._inside = [], None
+
+    def _drop(self, each: Pass) -> None:
+        if each.call is not None:
+            self.sample.drop(each.call)
 
     def step_ends(self) -> None:
         self._left = time.perf_counter()
@@ -116,8 +126,8 @@ class Passes:
         full = self.sample.full
         if not full or self.unread or self._passes or not self._carried.decided:
             self._passes.append(Pass(None if full else self.sample.add(model, args, kwargs)))
-            if len(self._passes) > _MOST and (call := self._passes.pop(0).call) is not None:
-                self.sample.drop(call)
+            if len(self._passes) > _MOST:
+                self._drop(self._passes.pop(0))
 
     def _evaluates(self, model: nn.Module) -> None:
         if not model.training:

@@ -364,6 +364,7 @@ class Watch:
             self._look()
             self.seen.evaluated = self._passes.evaluated
             self.seen.likeness = self._passes.likeness
+            self.seen.passes = self._passes.used, self._passes.idle
             self.seen.outputs_training = self.sample.run_again(self._device_type, training=True)
         return conclude(
             self.run, self.seen, self.sample, self.inner, self.optimizers, measure=measure
