@@ -382,6 +382,16 @@ def test_simple_models_are_not_fitted_to_copies_of_what_they_predict() -> None:
     assert references(np.tile(table[:10], (4, 1)), np.tile(asked[:10], 4), "cross_entropy") == []
 
 
+def test_simple_models_are_fitted_to_one_number_or_to_classes() -> None:
+    random = np.random.default_rng(0)
+    table = random.normal(size=(80, 3)).astype(np.float32)
+    counts = (2 * table[:, :1]).round()
+    whole = references(table, counts, "mse")
+    assert whole and all(row["metric"] == "rmse" for row in whole)  # whole numbers, yet no classes
+    assert references(table, table, "mse") == []  # an autoencoder
+    assert references(table, np.zeros(80, np.int64), "cross_entropy") == []
+
+
 def test_a_loop_with_one_unit_fits_less_than_simple_models(pictures: tuple[Tensor, ...]) -> None:
     narrow = nn.Sequential(nn.Linear(64, 1), nn.ReLU(), nn.Linear(1, 10))
     found = trained(narrow, pictures, epochs=10, measure=True)

@@ -115,6 +115,7 @@ def references(table: np.ndarray, asked: np.ndarray, name: str) -> list[Row]:
     """
     from fitwell import data as fitwell_data
     from fitwell.data.split import Rows
+    from fitwell.data.types import BadData
     from fitwell.experiments.reference import reference_models
 
     if len(asked) != len(table) or table.dtype.kind != "f":
@@ -126,12 +127,18 @@ def references(table: np.ndarray, asked: np.ndarray, name: str) -> list[Row]:
     table, asked = table[np.sort(first)], asked[np.sort(first)]
     hot = is_one_hot(asked)
     regression = name == "mse" and not hot
+    if regression and asked.size != len(asked):
+        return []  # simple models of one number each say little of many together
     target = asked.argmax(1) if hot else asked.reshape(len(asked), -1)[:, 0]
     if not regression:
         target = target.astype(int)
         kept = np.isin(target, np.flatnonzero(np.bincount(target.clip(0)) >= 2)) & (target >= 0)
         table, target = table[kept], np.array([f"class {value}" for value in target[kept]])
-    data = fitwell_data.read((table.reshape(len(table), -1), target), {})
+    task = "regression" if regression else "classification"
+    try:
+        data = fitwell_data.read((table.reshape(len(table), -1), target), {"task": task})
+    except BadData:  # nothing that could be told apart
+        return []
     halves = np.array_split(np.random.default_rng(0).permutation(len(target)), 2)
     metric = "rmse" if regression else "accuracy"
     found: list[Row] = []
