@@ -12,6 +12,7 @@ from fitwell.probes.steps import weight_layers
 from fitwell.record import Row
 
 _EXAMPLES = 64
+_SUMS = 1e-3  # that the sum of a softmax may be off
 _TINY = 1e-12
 
 
@@ -26,7 +27,8 @@ def linearity(model: nn.Module, x: Tensor) -> Row | None:
 
     Returns:
         `layers` with weights, and `deviation`: root mean square of f((a + b) / 2) - (f(a) + f(b)) / 2
-        over that of f(a) - f(b); 0 for a linear function and a constant shift. `joined`: pairs of layers of
+        over that of f(a) - f(b); 0 for a linear function and a constant shift; of a sigmoid or softmax at
+        the end, of what goes into it. `joined`: pairs of layers of
         which the second reads just what the first says, so that both together are one linear layer. None
         where it cannot be told: codes, one example, outputs that do not differ, or that are no tensor.
 
@@ -44,18 +46,39 @@ def linearity(model: nn.Module, x: Tensor) -> Row | None:
         middle = model((a + a.roll(1, 0)) / 2)
     if not isinstance(middle, Tensor) or not middle.is_floating_point():
         return None
-    first = first.float()
-    last = first.roll(1, 0)
-    apart = (first - last).square().mean().sqrt()
-    bend = (middle.float() - (first + last) / 2).square().mean().sqrt()
-    if not torch.isfinite(apart + bend) or apart <= _TINY * (1 + first.abs().max()):
+    deviations = [_deviation(first.float(), middle.float())]
+    if (logits := _logits(first, middle)) is not None:
+        deviations.append(_deviation(*logits))
+    known = [value for value in deviations if value is not None]
+    if not known:
         return None
     return {
         "experiment": "linearity",
         "layers": len(weight_layers(model)),
-        "deviation": float(bend / apart),
+        "deviation": min(known),
         "joined": joined,
     }
+
+
+def _deviation(first: Tensor, middle: Tensor) -> float | None:
+    """How far outputs half-way between two inputs are from half-way; None where outputs do not differ."""
+    last = first.roll(1, 0)
+    apart = (first - last).square().mean().sqrt()
+    bend = (middle - (first + last) / 2).square().mean().sqrt()
+    if not torch.isfinite(apart + bend) or apart <= _TINY * (1 + first.abs().max()):
+        return None
+    return float(bend / apart)
+
+
+def _logits(*outputs: Tensor) -> list[Tensor] | None:
+    """What went into a sigmoid or softmax at the end, up to a shift; None where the outputs come from none:
+    numbers between 0 and 1, of a softmax with the sum 1."""
+    if any(out.dim() != 2 or not ((out > 0) & (out < 1)).all() for out in outputs):
+        return None
+    doubles = [out.double() for out in outputs]
+    if outputs[0].shape[1] > 1 and all((out.sum(1) - 1).abs().max() < _SUMS for out in doubles):
+        return [out.log() - out.log().mean(1, keepdim=True) for out in doubles]
+    return [out.logit() for out in doubles]
 
 
 @contextmanager
