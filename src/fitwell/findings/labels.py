@@ -50,8 +50,10 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     target = np.concatenate([np.asarray(part.target) for part in parts])
     probability = np.concatenate([np.asarray(part.probabilities) for part in parts])
     keys = np.concatenate([np.asarray(part.keys) for part in parts])
+    held = folds[0].studied is not None
     if len(target) < _FEWEST:
-        return NotAssessed("label_noise", f"at least {_FEWEST} such examples")
+        kind = "held-out" if held else "training"
+        return NotAssessed("label_noise", f"the predictions of at least {_FEWEST} {kind} examples")
     said, sure = probability.argmax(1), probability.max(1)
     order = np.argsort(-sure, kind="stable")
     first, second = np.array_split(said[order] != target[order], 4)[:2]
@@ -63,7 +65,6 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     if share > _MOST:
         return None  # it errs by itself
     usual = float(np.bincount(target).max() / len(target))
-    held = folds[0].studied is not None
     least = (_LEARNED if held else _LEARNED_OF_TRAINING) * max(0.0, 1 - share - usual)
     if float((said == target).mean()) - usual <= least:
         return None  # it knows too little for its doubts to mean anything
