@@ -79,6 +79,8 @@ class Passes:
         self, loss: Tensor, parameters: Iterable[nn.Parameter]
     ) -> tuple[Pass, LossReading] | None:
         """The last pass that the loss was computed from, and what its graph says; None: none is known."""
+        if not self._passes:
+            return None
         parameters = list(parameters)
         for each in reversed(self._passes):
             reading = read_loss(loss, each.outputs, parameters)

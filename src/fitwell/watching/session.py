@@ -63,7 +63,7 @@ class Watch:
         self._epoch = self._epoch_start = 0  # its number and its first step
         self._unasked: tuple[Pass, LossReading, float] | None = None  # before its backward
         self._pending: list[Tensor | float] = []  # losses told since the last step of the optimizer
-        self._unread: list[tuple[Row, Tensor]] = []
+        self._unread: list[tuple[Row, list[Tensor | float]]] = []
         self._written = dict.fromkeys(store.ROW_FILES, 0)
         self._norm: Tensor | None = None
         self._rate = math.nan
@@ -210,7 +210,6 @@ class Watch:
                 stacklevel=2,
             )
 
-    @torch.no_grad()
     def _before_update(self) -> None:
         if self._closed or self._stepped:
             return
@@ -220,6 +219,12 @@ class Watch:
         rates = [float(g["lr"]) for o in self.optimizers for g in o.param_groups if "lr" in g]
         self._rate = max(rates, default=math.nan)
         step = len(self.run.steps)
+        if self._probing or step < _FIRST_NORMS or step % _NORM_EVERY == 0:
+            self._measure(step)
+
+    @torch.no_grad()
+    def _measure(self, step: int) -> None:
+        """The gradients of a step, before the optimizer takes it."""
         if step < _FIRST_NORMS or step % _NORM_EVERY == 0:
             gradients = [dense(p.grad) for p in self.inner.parameters() if p.grad is not None]
             self._norm = nn.utils.get_total_norm(gradients) if gradients else None
@@ -229,7 +234,6 @@ class Watch:
             in_loss = reading is not None and reading.penalty
             self._penalties.measure(self.inner, self.optimizers, in_loss=in_loss)
 
-    @torch.no_grad()
     def _after_update(self) -> None:
         if self._closed:
             return
@@ -290,7 +294,6 @@ class Watch:
         if self._probing:
             self._guarded(self._probe)
             self._probing = False
-        values = [torch.as_tensor(value, dtype=torch.float32) for value in self._pending]
         row: Row = {
             "step": len(self.run.steps),
             "epoch": self._epoch,
@@ -300,9 +303,10 @@ class Watch:
             "examples": self._passes.examples,
         }
         self.run.steps.append(row)
-        self._unread.append((row, torch.stack(values).mean()))
+        self._unread.append((row, self._pending))
+        later = any(isinstance(v, Tensor) and v.device.type != "cpu" for v in self._pending)
         self._pending, self._norm, self._stepped = [], None, 0
-        if self._unread[-1][1].device.type == "cpu" or len(self._unread) >= _READ_EVERY:
+        if not later or len(self._unread) >= _READ_EVERY:
             self._read()
         if self.run.folder and len(self.run.steps) % _WRITE_EVERY == 0:
             self._write()
@@ -322,8 +326,8 @@ class Watch:
     def _read(self) -> None:
         """Turn losses and norms on the device into numbers."""
         unread, self._unread = self._unread, []
-        for row, loss in unread:
-            value, norm = float(loss), row["grad_norm"]
+        for row, losses in unread:
+            value, norm = sum(map(float, losses)) / len(losses), row["grad_norm"]
             row["loss"] = value if math.isfinite(value) else None
             row["grad_norm"] = float(norm) if norm is not None and torch.isfinite(norm) else None
             if not math.isfinite(value) and not self.run.failure:
