@@ -21,6 +21,7 @@ from torch import nn
 import fitwell as fw
 from benchmarks import common
 from benchmarks.resnet import coloured, torchvision_twin
+from benchmarks.step import go_on
 from fitwell import data as fitwell_data
 from fitwell.data import Data, Rows
 from fitwell.probes import Probes
@@ -121,16 +122,7 @@ def own(job: Job, *, probed: bool) -> Callable[[], list[float]]:
             stamps.append(time.perf_counter())
             return len(stamps) > STEPS
 
-        state.step = 0
-        loop.train(
-            job,
-            state,
-            run,
-            probes=probes,
-            progress=lambda *_, **__: None,
-            should_stop=stop,
-            after_epoch=lambda: None,
-        )
+        go_on(job, state, run, probes, stop)
         return np.diff(stamps).tolist()
 
     return cycle

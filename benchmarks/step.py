@@ -6,6 +6,7 @@ precision, and reports medians of the ratios a round.
 """
 
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -51,20 +52,27 @@ def fitwell_seconds(job: Job, state: loop.State, steps: int, *, probed: bool = T
 
     started = time.perf_counter()
     while left > 0:
-        state.step = 0
-        loop.train(
-            job,
-            state,
-            run,
-            probes=probes,
-            progress=lambda *_, **__: None,
-            should_stop=stop,
-            after_epoch=lambda: None,
-        )
+        go_on(job, state, run, probes, stop)
     seconds = time.perf_counter() - started
     if probes is not None:
         probes.close()
     return seconds
+
+
+def go_on(
+    job: Job, state: loop.State, run: Run, probes: Probes | None, stop: Callable[[], bool]
+) -> None:
+    """fitwell's own loop from where it was, in an epoch that begins anew, until it is asked to stop."""
+    state.step = 0
+    loop.train(
+        job,
+        state,
+        run,
+        probes=probes,
+        progress=lambda *_, **__: None,
+        should_stop=stop,
+        after_epoch=lambda: None,
+    )
 
 
 def measure(name: str, threads: int) -> list[dict]:

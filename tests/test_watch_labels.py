@@ -1,6 +1,7 @@
 """Wrong labels and rare classes in loops of somebody else's, from the examples that a watch keeps."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from loops import digits, mlp
+from loops import digits, mlp, one_step
 from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 
 import fitwell as fw
 from fitwell import store
 from fitwell.findings import diagnose
-from fitwell.record import Diagnosis, Run
+from fitwell.record import Diagnosis, Predictions, Run
 from fitwell.watching.learning import Learning
 
 WRONG = 0.12  # share of the labels
@@ -126,6 +127,46 @@ def test_the_record_of_a_loop_is_diagnosed_alike(tmp_path: Path) -> None:
     assert named["label_noise"] == {f.name: f.evidence for f in found.findings}["label_noise"]
 
 
+def test_a_training_that_ends_worse_than_its_average_doubts_nothing() -> None:
+    x, y = digits()
+    run, found, _ = watched(x, flipped(y, 10)[0], told=False, epochs=10)
+    assert "label_noise" in {f.name for f in found.findings}
+    last = run.predictions["train"]
+    worse = replace(last, prediction=np.where(last.index % 3, last.prediction, 0))
+    run.predictions["train"] = worse
+    assert "label_noise" not in {f.name for f in diagnose(run).findings}
+
+
+def run_of(part: str, *wrong: float) -> Run:
+    """Quarters of 400 examples of ten classes, the surest first, and which share of each is wrong."""
+    target = np.tile(np.arange(10), 40)
+    sure = np.repeat([0.9, 0.8, 0.7, 0.6], 100)
+    bad = np.concatenate([np.arange(100) < 100 * share for share in wrong])
+    said = np.where(bad, (target + 1) % 10, target)
+    chances = np.full((400, 10), 0.0) + ((1 - sure) / 9)[:, None]
+    chances[np.arange(400), said] = sure
+    keys = np.arange(400).astype(str)
+    losses = -np.log(chances[np.arange(400), target])
+    predictions = Predictions(keys, np.arange(400), target, said, chances, losses)
+    return Run(status="done", predictions={part: predictions})
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong", "told"),
+    [
+        ("held_out", (0.1, 0.1, 0.1, 0.1), True),
+        ("held_out", (0.3, 0.05, 0.05, 0.05), False),  # who errs where it is surest errs by itself
+        ("held_out", (0.1, 0.1, 0.7, 0.7), True),
+        ("learning", (0.1, 0.1, 0.7, 0.7), False),  # too little of what it is trained on
+        ("learning", (0.1, 0.1, 0.3, 0.3), True),
+        ("held_out", (0.45, 0.45, 0.45, 0.45), False),
+    ],
+)
+def test_where_doubts_mean_something(part: str, wrong: tuple[float, ...], told: bool) -> None:
+    found = diagnose(run_of(part, *wrong))
+    assert ("label_noise" in {f.name for f in found}) == told
+
+
 def test_a_network_of_places_has_no_examples_to_doubt() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(20, 16), nn.Linear(16, 20))
@@ -169,11 +210,7 @@ def test_what_is_evaluated_may_look_like_nothing_that_was_trained_on() -> None:
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     with fw.watch(model, optimizer) as watch:
         for rows in torch.arange(320).split(64):
-            value = F.cross_entropy(model(x[rows]), y[rows])
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            watch.step(value)
+            watch.step(one_step(model, optimizer, x[rows], y[rows]))
         with torch.no_grad():
             model(x[0])
             model(x[:2])

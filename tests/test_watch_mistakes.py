@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from loops import Told, classes, loss_of, mlp, rmse, trained
+from loops import Told, classes, loss_of, mlp, one_step, rmse, trained
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -271,11 +271,7 @@ def test_examples_that_come_sorted(pictures: tuple[Tensor, ...]) -> None:
     for rows, expected in ((order, True), (torch.arange(len(y)), False)):
         with fw.watch(model, optimizer) as watch:
             for part in rows.split(32):
-                value = F.cross_entropy(model(x[part]), y[part])
-                optimizer.zero_grad()
-                value.backward()
-                optimizer.step()
-                watch.step(value)
+                watch.step(one_step(model, optimizer, x[part], y[part]))
         found = {f.name: f.sentence for f in watch.diagnose(show=False).findings}
         assert ("come sorted" in found.get("shift", "")) == expected
 
@@ -289,11 +285,7 @@ def test_batches_that_start_anew_each_time(pictures: tuple[Tensor, ...], anew: b
         for _ in range(15):
             for start in range(0, 160, 32):
                 rows = slice(0, 32) if anew else slice(start, start + 32)
-                value = F.cross_entropy(model(x[rows]), y[rows])
-                optimizer.zero_grad()
-                value.backward()
-                optimizer.step()
-                watch.step(value)
+                watch.step(one_step(model, optimizer, x[rows], y[rows]))
             watch.epoch(validation=classes(model, x_new, y_new))
     found = {f.name: f.sentence for f in watch.diagnose(show=False).findings}
     assert ("the same 32 examples" in found.get("overfitting", "")) == anew
@@ -310,13 +302,10 @@ def test_a_step_that_stands_outside_the_loop_over_batches(
         for _ in range(6):
             batches = torch.randperm(len(x)).split(32)
             for rows in batches:
-                value = F.cross_entropy(model(x[rows]), y[rows])
                 if outside and rows is not batches[-1]:
-                    continue
-                optimizer.zero_grad()
-                value.backward()
-                optimizer.step()
-                watch.step(value)
+                    F.cross_entropy(model(x[rows]), y[rows])
+                else:
+                    watch.step(one_step(model, optimizer, x[rows], y[rows]))
             watch.epoch(validation=classes(model, x_new, y_new))
     found = {f.name: f.sentence for f in watch.diagnose(show=False).findings}
     assert ("outside the loop" in found.get("no_gradient", "")) == outside
@@ -361,3 +350,19 @@ def test_a_cell_that_is_called_for_each_step_of_a_sequence(before: bool) -> None
             if not before:
                 watch.step(value)
     assert "no_gradient" not in {f.name for f in watch.diagnose(show=False).findings}
+
+
+def test_what_is_evaluated_before_the_training_uses_up_no_comparison(
+    pictures: tuple[Tensor, ...],
+) -> None:
+    x, y, x_new, _ = pictures
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with fw.watch(model, optimizer) as watch:
+        for factor in (1, 16):
+            with torch.no_grad():
+                for _ in range(80):
+                    model(factor * x_new[:64])
+            for rows in torch.arange(len(x)).split(64):
+                watch.step(one_step(model, optimizer, x[rows], y[rows]))
+    assert "not prepared alike" in {f.name: f.sentence for f in watch.diagnose(show=False)}["shift"]

@@ -76,12 +76,12 @@ def _by_its_curve(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         for run in folds_of(runs)
         if len([row for row in run.epochs if row.get("validation")]) >= _EPOCHS
     ]
-    found = [facts for run in told if (facts := _guessing(run)) is not None]
-    if not found:
+    judged = [(run, facts) for run in told if (facts := _guessing(run)) is not None]
+    if not judged:
         return NotAssessed("no_better_than_trivial", "held-out predictions")
-    if not all(found):
+    if not all(facts for _, facts in judged):
         return None
-    facts = found[0]
+    facts = judged[0][1]
     nothing = "always to say the mean of the targets"
     if "classes" in facts:
         nothing = f"to know nothing of {facts['classes']} classes"
@@ -89,7 +89,7 @@ def _by_its_curve(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"The validation {facts['metric']} is {facts['score']:.4g}; {nothing} gives "
         f"{facts['trivial']:.4g}."
     )
-    return _found(told, facts, sentence)
+    return _found([run for run, _ in judged], facts, sentence)
 
 
 def _guessing(run: Run) -> dict[str, Any] | None:

@@ -67,7 +67,10 @@ class Seen:
 
     def epoch(self, sample: Sample, loss: float | None) -> None:
         """Note what is said of the kept examples at the end of an epoch, and its validation loss."""
-        self.learning.add(_classes_said(self, sample)[0], loss)
+        reading = self.reading or LossReading()
+        if _one_each(sample):
+            said, asked = _paired(reading, sample, self.outputs)
+            self.learning.add(probabilities_of(reading.name, said, asked), loss)
 
     def force(self, gradient: Tensor) -> None:
         """Note how evenly the loss pushes the outputs."""
@@ -141,33 +144,36 @@ def conclude(
         epochs = [{"epoch": 0, "train": train, "validation": None}]
     status = "failed" if run.failure else run.status
     kept = {**run.scores, **({"train": scores} if scores else {})}
-    known = {**run.predictions, **_predictions(seen, sample)}
+    known = {**run.predictions, **_predictions(seen, sample, said, asked)}
     return replace(
         run, evidence=evidence, epochs=epochs, scores=kept, predictions=known, status=status
     )
 
 
-def _predictions(seen: Seen, sample: Sample) -> dict[str, Predictions]:
+def _predictions(
+    seen: Seen, sample: Sample, said: np.ndarray | None, asked: np.ndarray | None
+) -> dict[str, Predictions]:
     """Of the kept examples: at last, and on average while the network learned."""
-    said, asked = _classes_said(seen, sample)
+    if not _one_each(sample):
+        return {}
+    last = probabilities_of((seen.reading or LossReading()).name, said, asked)
     batches = [len(call.target) for call in sample.calls if call.target is not None]
     found = {
         part: predictions_of(chances, asked, batches)
-        for part, chances in ((TRAIN, said), (LEARNING, seen.learning.mean))
+        for part, chances in ((TRAIN, last), (LEARNING, seen.learning.mean))
     }
     return {part: predictions for part, predictions in found.items() if predictions is not None}
 
 
-def _classes_said(seen: Seen, sample: Sample) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """[example, class] probabilities of the kept examples as they are now, and [example] their classes,
-    where each has one."""
-    reading = seen.reading or LossReading()
-    for call in sample.calls:
-        x = call.inputs
-        if x is None or not x.dim() or call.target is None or call.target.size != len(x):
-            return None, None
-    said, asked = _paired(reading, sample, seen.outputs)
-    return (None, None) if said is None else (probabilities_of(reading.name, said, asked), asked)
+def _one_each(sample: Sample) -> bool:
+    """Whether each kept example has one target."""
+    return all(
+        (x := call.inputs) is not None
+        and x.dim() > 0
+        and call.target is not None
+        and call.target.size == len(x)
+        for call in sample.calls
+    )
 
 
 def _same_batch(sample: Sample) -> int | None:

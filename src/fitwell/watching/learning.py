@@ -67,7 +67,9 @@ class Learning:
         return early[-1] if early else (None, 0)
 
 
-def probabilities_of(name: str, said: np.ndarray, asked: np.ndarray | None) -> np.ndarray | None:
+def probabilities_of(
+    name: str, said: np.ndarray | None, asked: np.ndarray | None
+) -> np.ndarray | None:
     """[example, class] of what a loss took, where it is of classes.
 
     Args:
@@ -78,7 +80,7 @@ def probabilities_of(name: str, said: np.ndarray, asked: np.ndarray | None) -> n
     >>> probabilities_of("binary_cross_entropy", np.zeros((1, 1)), np.ones((1, 1))).tolist()
     [[0.5, 0.5]]
     """
-    if asked is None or len(asked) != len(said) or not np.isfinite(said).all():
+    if said is None or asked is None or len(asked) != len(said) or not np.isfinite(said).all():
         return None
     if name in OF_CLASSES and asked.ndim == 1:
         return softmax(said.astype(float), axis=1)
