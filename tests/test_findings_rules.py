@@ -660,3 +660,42 @@ def test_a_spread_that_five_folds_may_have_by_chance_is_no_reason_to_say_that_th
         for run, score in zip(runs, scores, strict=True):
             run.scores["held_out"] = {"accuracy": float(score)}
         assert isinstance(rule(runs), Finding) == told
+
+
+@pytest.mark.parametrize(("last", "told"), [(2.2, True), (0.2, False)])
+def test_faint_gradients_under_adaptive_steps_vanish_where_little_is_learned(
+    last: float, told: bool
+) -> None:
+    sizes = (1e-7, 1e-5, 1e-3, 1e-1)
+    probes = [
+        {"kind": "step", "step": step, "epoch": 0, "layer": str(i), "index": i}
+        | {"grad_rms": size, "update_ratio": 5e-3, "weight_rms": 0.1}
+        for step in range(0, 100, 10)
+        for i, size in enumerate(sizes)
+    ]
+    steps = [
+        {"step": i, "epoch": 0, "loss": float(loss), "lr": 0.001, "grad_norm": None, "examples": 8}
+        for i, loss in enumerate(np.linspace(2.3, last, 100))
+    ]
+    found = RULES["vanishing_gradient"]([Run(status="done", probes=probes, steps=steps)])
+    assert isinstance(found, Finding) == told
+
+
+@pytest.mark.parametrize(("loss", "confidence"), [(20.0, "medium"), (6.0, "low"), (3.0, "")])
+def test_how_sure_a_first_loss_makes_of_the_weights(loss: float, confidence: str) -> None:
+    first = {"kind": "step", "step": 0, "epoch": 0, "layer": "0", "index": 0, "input_rms": 1.0}
+    evidence = [{"experiment": "first_loss", "loss": loss, "classes": 10}]
+    found = RULES["bad_init"]([Run(status="done", probes=[first], evidence=evidence)])
+    assert (found.confidence if isinstance(found, Finding) else "") == confidence
+
+
+@pytest.mark.parametrize(
+    ("scale", "moved", "told"),
+    [(1.0, 0.1, False), (1.8, 0.8, False), (2.5, 0.1, True), (0.4, 0.1, True), (1.0, 1.5, True)],
+)
+def test_inputs_of_another_spread_or_mean_are_a_shift(
+    scale: float, moved: float, told: bool
+) -> None:
+    loop = {"experiment": "loop", "scale_evaluated": scale, "shift_evaluated": moved}
+    found = RULES["shift"]([Run(status="done", evidence=[loop])])
+    assert isinstance(found, Finding) == told
