@@ -699,3 +699,24 @@ def test_inputs_of_another_spread_or_mean_are_a_shift(
     loop = {"experiment": "loop", "scale_evaluated": scale, "shift_evaluated": moved}
     found = RULES["shift"]([Run(status="done", evidence=[loop])])
     assert isinstance(found, Finding) == told
+
+
+@pytest.mark.parametrize(("count", "told"), [(2, False), (3, True)])
+def test_a_rare_class_of_a_loop_needs_three_kept_examples(count: int, told: bool) -> None:
+    target = np.array([*range(5)] * 40 + [5] * count)
+    said = np.where(target == 5, 0, target)
+    index = np.arange(len(target))
+    kept = Predictions(index.astype(str), index, target, said, None, np.zeros(len(target)))
+    found = RULES["class_imbalance"]([Run(status="done", predictions={"train": kept})])
+    assert isinstance(found, Finding) == told
+
+
+@pytest.mark.parametrize(("train", "told"), [(1.0, False), (0.5, True)])
+def test_a_gap_of_losses_alone_must_be_wide(train: float, told: bool) -> None:
+    risen = [2.0, 1.5, 1.1, 1.0, 1.0, 1.1, 1.2, 1.3, 1.3, 1.3]
+    epochs = [
+        {"epoch": i, "train": {"loss": train}, "validation": {"loss": loss}}
+        for i, loss in enumerate(risen)
+    ]
+    found = RULES["overfitting"]([Run(status="done", epochs=epochs)])
+    assert isinstance(found, Finding) == told

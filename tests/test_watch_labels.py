@@ -174,7 +174,7 @@ def test_a_network_of_places_has_no_examples_to_doubt() -> None:
     words = torch.randint(0, 20, (64, 12))
     with fw.watch(model, optimizer) as watch:
         for _ in range(3):
-            value = F.cross_entropy(model(words[:, :-1]).flatten(0, 1), words[:, 1:].flatten())
+            value = F.cross_entropy(model(words[:, :-1]).transpose(1, 2), words[:, 1:])
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
