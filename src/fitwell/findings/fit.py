@@ -10,6 +10,7 @@ from fitwell.findings.reading import (
     confidence,
     epoch_series,
     evidence_of,
+    first_repeat,
     folds_of,
     goodness,
     is_bounded,
@@ -26,7 +27,8 @@ _RELATIVE_GAP = 0.1  # of the validation score, for errors in the target's own u
 _LOSS_GAP = 0.3  # likewise, where only the loss is known
 _RISE = 0.1  # of the lowest validation loss
 _UNKNOWN = (0.05, 0.1)  # taken for twice their standard errors where nobody knows how many examples
-_FAR, _FAR_IN_UNITS = 1.5, 1.2  # times a simple model's error: 1 - score, or in the target's unit
+# Times a simple model's error: 1 - score, in the target's unit, or its square (r2).
+_FAR, _FAR_IN_UNITS = 1.5, 1.2
 _STANDING = {
     "worse": " On held-out examples it reaches {held_out:.4g}, a simple model ({simple_model}) "
     "{of_simple_model:.4g}: new examples can be told better.",
@@ -42,14 +44,15 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         after a minimum; or a simple model does far better on new examples.
     Mechanism: more capacity or more steps than the examples can pin down; what is fitted last is
         their noise.
-    Threshold: with 95 % confidence over the runs, the gap between training and validation score at
-        the end is above 0.03 (10 % for errors in the target's unit); and the validation loss has
-        risen over its smoothed minimum, by 10 % on average (with fewer than 3 runs, both by more than
-        two standard errors of the validation part, or 0.05 and 10 % where it is not known); or on
-        held-out examples the best reference model does far better: by 0.03 (10 %), by two standard
-        errors, and with two thirds of the error (1 - score; five sixths for errors in the target's
-        unit). It is of low confidence where that model does about as well: what so few examples leave
-        to any model is no fault of this one.
+    Threshold: with 95 % confidence over the runs, the gap between the score of training examples and
+        of others (validation, held-out) at the end is above 0.03 (10 % for errors in the target's
+        unit); and the validation loss has risen over its smoothed minimum, by 10 % on average (with
+        fewer than 3 runs, both by more than two standard errors of the validation part, or 0.05 and
+        10 % where it is not known); or on held-out examples the best reference model does far better:
+        by 0.03 (10 %), by two standard errors (over the folds that both were scored on), and with two
+        thirds of the error (1 - score; five sixths for errors in the target's unit, their square for
+        r2). It is of low confidence where that model does about as well: what so few examples leave to
+        any model is no fault of this one.
     Source: Geman, Bienenstock and Doursat 1992; Prechelt 1998; SageMaker Debugger uses a gap of
         10 % alone, which healthy runs have
     """
@@ -92,10 +95,9 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             **facts,
         }
     )
-    unit = "" if is_bounded(metric) else " (share of the validation score)"
-    sentence = (
-        f"At the end the training {metric} is {median(gaps):.3g} better than validation{unit}"
-    )
+    unit = "" if is_bounded(metric) else " (share of their score)"
+    gap = f"{median(gaps):.3g} better than that of other examples{unit}"
+    sentence = f"At the end the training {metric} is {gap}"
     if risen:
         sentence += (
             f", and the validation loss has risen by {median(rises):.0%} since epoch {best:.0f}"
@@ -124,7 +126,7 @@ def _beside_simple_models(
     runs: Sequence[Run], folds: Sequence[Run], metric: str, limit: float
 ) -> tuple[str, dict[str, Any]]:
     """Whether the network does far "worse" on new examples than the best simple model, or "alike"; "" where
-    it does better, or nobody knows."""
+    it does better, or a little worse, or nobody knows."""
     parts = [next((run.scores[p] for p in STUDIED if p in run.scores), {}) for run in folds]
     scores = [part[metric] for part in parts if metric in part]
     named = best_reference(runs, metric)
@@ -133,19 +135,40 @@ def _beside_simple_models(
         scores = [float(_ends(run, "validation", metric)[-1]) for run in folds]
     if named is None or not (len(scores) >= 3 or watched):
         return "", {}
-    own = float(np.mean(scores))
+    pairs = _pairs(runs, folds, named[0], metric)
+    own, other = np.mean(pairs, axis=0) if pairs else (float(np.mean(scores)), named[1])
     facts = {
-        "held_out": own,
+        "held_out": float(own),
         "simple_model": named[0].replace("_", " "),
-        "of_simple_model": named[1],
+        "of_simple_model": float(other),
     }
-    band = limit if is_bounded(metric) else limit * abs(named[1])
-    error = float(np.std(scores, ddof=1)) / len(scores) ** 0.5 if len(scores) >= 3 else band
+    band = limit if is_bounded(metric) else limit * abs(float(other))
+    spread = [goodness(metric, a) - goodness(metric, b) for a, b in pairs] if pairs else scores
+    error = float(np.std(spread, ddof=1)) / len(spread) ** 0.5 if len(spread) >= 3 else band
     band = max(band, 2 * error)
-    lead = float(goodness(metric, own) - goodness(metric, named[1]))
-    errors = [v if goodness(metric, 1.0) < 0 else 1 - v for v in (own, named[1])]
-    far = errors[0] > (_FAR if is_bounded(metric) else _FAR_IN_UNITS) * errors[1]
-    return "worse" if lead < -band and far else "alike" if lead <= band else "", facts
+    lead = float(goodness(metric, own) - goodness(metric, other))
+    errors = [v if goodness(metric, 1.0) < 0 else 1 - v for v in (own, other)]
+    far = _FAR_IN_UNITS**2 if metric == "r2" else _FAR if is_bounded(metric) else _FAR_IN_UNITS
+    worse = lead < -band and errors[0] > far * errors[1]
+    return "worse" if worse else "alike" if abs(lead) <= band else "", facts
+
+
+def _pairs(
+    runs: Sequence[Run], folds: Sequence[Run], model: str, metric: str
+) -> list[tuple[float, float]]:
+    """(own, simple model's) score of the first repeat's folds that both were scored on: those of other
+    folds differ by how hard these are. Nothing where they are fewer than 3."""
+    simple = {
+        row["fold"]: float(row["held_out"])
+        for row in evidence_of(runs, "reference")
+        if row["model"] == model and row.get("metric", metric) == metric
+    }
+    found = [
+        (float(run.scores["held_out"][metric]), simple[run.fold])
+        for run in first_repeat(folds)
+        if run.fold in simple and metric in run.scores.get("held_out", {})
+    ]
+    return found if len(found) >= 3 else []
 
 
 def _ends(run: Run, part: str, key: str) -> np.ndarray:
@@ -155,7 +178,8 @@ def _ends(run: Run, part: str, key: str) -> np.ndarray:
 
 def _gap(run: Run, metric: str) -> float:
     """Training minus validation score over the last tenth of the epochs, positive: train is better. Where
-    the epochs hold no training score that of the end stands for it.
+    the epochs hold no training score that of the end stands for it. Where the last weights were kept, and
+    scored on held-out examples, too, the mean of both gaps, weighted by their examples.
 
     For errors in the target's own unit, as a share of the validation score.
     """
@@ -166,7 +190,13 @@ def _gap(run: Run, metric: str) -> float:
     if not np.isfinite(train[-last:]).any():
         train = goodness(metric, [run.scores.get("train", {}).get(metric, np.nan)])
     gap = float(np.nanmean(train[-last:]) - np.nanmean(validation[-last:]))
-    return gap if is_bounded(metric) else gap / max(abs(float(validation[-1])), 1e-12)
+    gap = gap if is_bounded(metric) else gap / max(abs(float(validation[-1])), 1e-12)
+    parts = [run.predictions.get("validation"), run.studied]
+    kept = _kept_gap(run, metric)
+    if parts[0] is parts[1] or None in parts or run.best_epoch != len(run.epochs) - 1:
+        return gap
+    counts = [len(part.index) for part in parts if part is not None]
+    return float(np.average([gap, kept], weights=counts)) if np.isfinite(kept) else gap
 
 
 def _kept_gap(run: Run, metric: str) -> float:

@@ -8,7 +8,7 @@ from fitwell.findings.classes import of_classes, parts_of, wilson
 from fitwell.findings.reading import confidence, rounded
 from fitwell.record import Finding, NotAssessed, Run
 
-_FEWEST = 200  # held-out examples
+_FEWEST, _FEWEST_OF_TRAINING = 100, 200  # examples held out, or those of a loop that are kept
 _FLOOR = 0.02  # share of wrong ones among the surest quarter
 _FLAT = 2.0  # of the second quarter over the first
 _MOST = 0.4  # of the labels
@@ -51,9 +51,9 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     probability = np.concatenate([np.asarray(part.probabilities) for part in parts])
     keys = np.concatenate([np.asarray(part.keys) for part in parts])
     held = folds[0].studied is not None
-    if len(target) < _FEWEST:
-        kind = "held-out" if held else "training"
-        return NotAssessed("label_noise", f"the predictions of at least {_FEWEST} {kind} examples")
+    fewest, kind = (_FEWEST, "held-out") if held else (_FEWEST_OF_TRAINING, "training")
+    if len(target) < fewest:
+        return NotAssessed("label_noise", f"the predictions of at least {fewest} {kind} examples")
     said, sure = probability.argmax(1), probability.max(1)
     order = np.argsort(-sure, kind="stable")
     first, second = np.array_split(said[order] != target[order], 4)[:2]

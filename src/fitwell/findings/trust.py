@@ -35,7 +35,7 @@ _COPIED = 0.02  # of the held-out examples
 _MIXED = 0.01  # of the outputs' spread: far above rounding
 _ASKED = 0.05  # what the folds should be able to show, where nothing else was asked for
 _REPEATS = 3  # of a confirmation
-_SURE = 0.9
+_LIKELY, _SURE = 0.9, 0.99
 
 
 def leakage(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -131,7 +131,9 @@ def cannot_tell(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         below what the folds' overlap leaves.
     Threshold: the half-width of the corrected resampled t interval of 3 repeats above `score.min_effect`
         where that was set, else above 0.05 (5 % of the mean for errors), at the least spread of the folds'
-        scores that can be meant with 90 % confidence (so few tell their own spread badly, too).
+        scores that can be meant with 90 % confidence (so few tell their own spread badly, too); with 99 %
+        confidence, it is high. An accuracy of so many examples has a spread by chance alone, which counts
+        as much as the folds' own.
     Source: Nadeau and Bengio 2003, Machine Learning 52
     """
     folds = [run for run in folds_of(runs) if run.fold is not None and "held_out" in run.scores]
@@ -141,12 +143,13 @@ def cannot_tell(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         return NotAssessed("cannot_tell", "the held-out scores of at least 3 folds")
     folds = first_repeat(folds)
     scores = np.array([run.scores["held_out"][metric] for run in folds])
-    reach = half_width(len(scores), _REPEATS) * float(scores.std(ddof=1))
+    spread, freedom = _spread(folds, scores, metric)
+    reach = half_width(len(scores), _REPEATS) * spread
     recipe = folds[0].recipe
     wanted = recipe.get("score.min_effect") if recipe is not None else None
     usual = _ASKED if is_bounded(metric) else _ASKED * abs(float(scores.mean()))
     asked = float(wanted) if isinstance(wanted, int | float) and wanted > usual else usual
-    if not reach * _least_spread(len(scores)) > asked:
+    if not reach * _least_spread(freedom, _LIKELY) > asked:
         return None
     evidence = rounded(
         {
@@ -154,22 +157,40 @@ def cannot_tell(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             "metric": metric,
             "smallest_effect": reach,
             "asked": asked,
-            "spread_of_the_folds": float(scores.std(ddof=1)),
+            "spread_of_the_folds": spread,
         }
     )
     sentence = (
         f"With {len(folds)} folds and {_REPEATS} repeats an effect on {metric} below {reach:.2g} cannot be "
         f"told from chance; {asked:.2g} was asked for."
     )
-    return Finding("cannot_tell", "medium", evidence, sentence, ("data.folds", "score.min_effect"))
+    level = "high" if reach * _least_spread(freedom, _SURE) > asked else "medium"
+    return Finding("cannot_tell", level, evidence, sentence, ("data.folds", "score.min_effect"))
 
 
-def _least_spread(count: int) -> float:
-    """Lower 90 % bound of a standard deviation, over that of so many normal values.
+def _spread(folds: Sequence[Run], scores: np.ndarray, metric: str) -> tuple[float, int]:
+    """Standard deviation of the folds' scores, and its degrees of freedom.
 
-    >>> round(_least_spread(5), 3), round(_least_spread(15), 3)
+    That of an accuracy is pooled with the one that its examples have by chance (with half an error in one
+    example more: Jeffreys).
+    """
+    own = float(scores.std(ddof=1))
+    parts = [run.studied for run in folds]
+    counts = [len(part.index) for part in parts if part is not None]
+    if metric != "accuracy" or len(counts) < len(folds):
+        return own, len(scores) - 1
+    right = float(np.average(scores, weights=counts))
+    share = (right * sum(counts) + 0.5) / (sum(counts) + 1)
+    chance = share * (1 - share) / (sum(counts) / len(counts))
+    return math.sqrt((own**2 + chance) / 2), 2 * (len(scores) - 1)
+
+
+def _least_spread(freedom: int, sure: float) -> float:
+    """Lower bound of a standard deviation of so many degrees of freedom, as a share of it.
+
+    >>> round(_least_spread(4, 0.9), 3), round(_least_spread(14, 0.9), 3)
     (0.717, 0.815)
     """
     from scipy import stats
 
-    return math.sqrt((count - 1) / float(stats.chi2.ppf(_SURE, count - 1)))
+    return math.sqrt(freedom / float(stats.chi2.ppf(sure, freedom)))
