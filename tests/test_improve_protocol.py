@@ -21,8 +21,8 @@ from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Predictions, Remedy, Run, Verdict
 from fitwell.resolve import complete
 from fitwell.trials.bench import Budget
-from fitwell.trials.executor import OnDone, OnStart
 from fitwell.trials.protocol import unequal
+from fitwell.trials.reusing import OnDone, OnStart
 from fitwell.trials.scoring import paired_test
 from fitwell.trials.trial import Task, finished, save
 

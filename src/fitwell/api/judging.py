@@ -17,6 +17,7 @@ from fitwell.errors import FolderError, Interrupted, SettingError
 from fitwell.improve.state import STATE, read_improvement
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Scores, Verdict, json_ready
+from fitwell.trials.choosing import Where, open_executor
 
 
 def diagnose(*runs: Any, measure: bool = False) -> Diagnosis:
@@ -139,6 +140,8 @@ def compare(
     second: Any,
     *,
     settings: Mapping[str, Any] | None = None,
+    executor: str = "local",
+    address: str = "",
     progress: Progress | None = None,
 ) -> Verdict:
     """Whether `second` is better than `first`: paired trials, or their recorded folds.
@@ -149,10 +152,12 @@ def compare(
     Args:
         first, second: runs, run folders, recipes or recipe files.
         settings: put over both.
+        executor, address: as for `cv`.
 
     Raises:
         SettingError: the two are of different data or judged by different scores.
     """
+    where = Where(executor, address).check()
     extra = given("", settings)
     runs = [_recorded(item) for item in (first, second)]
     if not extra and runs[0] is not None and runs[1] is not None:
@@ -173,7 +178,7 @@ def compare(
     if not other.get("source"):
         other = other.edit({"source": base.get("source", "")})
     start = begin(first if not extra else base, "", extra)
-    return _trained(start, other, _name(second), progress)
+    return _trained(start, other, _name(second), progress, where)
 
 
 def _name(item: Any) -> str:
@@ -235,10 +240,11 @@ def _folder_name(trials: Sequence[record.Run]) -> str:
     return folder.parent.parent.name if folder else "second"
 
 
-def _trained(start: Start, other: Recipe, name: str, progress: Progress | None) -> Verdict:
+def _trained(
+    start: Start, other: Recipe, name: str, progress: Progress | None, where: Where
+) -> Verdict:
     from fitwell.resolve import check_paired, complete
     from fitwell.trials.bench import Bench, Budget, Variant
-    from fitwell.trials.executor import LocalExecutor
     from fitwell.trials.protocol import REPEATS
 
     data, recipe = start.data, start.recipe
@@ -252,7 +258,7 @@ def _trained(start: Start, other: Recipe, name: str, progress: Progress | None) 
     arms = [Variant("first", recipe), Variant("second", other)]
     with tempfile.TemporaryDirectory(prefix="fitwell-compare-") as folder:
         threads = int(recipe["train.threads"])  # type: ignore[arg-type]
-        with LocalExecutor(data, Path(folder), threads=threads) as executor:
+        with open_executor(data, Path(folder), where, threads=threads) as executor:
             bench = Bench(data, executor, Budget(None), tell, recipe)
             places = [(r, f) for r in range(REPEATS) for f in range(bench.folds)]
             tell("phase", name="compare", total=2 * len(places))

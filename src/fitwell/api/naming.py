@@ -23,7 +23,13 @@ EXECUTORS = {
         "summary": "processes on this machine, each with its share of the threads",
         "use": "folds and trials, several at a time",
         "weakness": "no more cores and memory than one machine has",
-    }
+    },
+    "ray": {
+        "summary": "tasks of a Ray cluster, --address HOST:PORT; the trials of a lost node run again",
+        "use": "many trials on several machines; a trial is one task and takes train.threads cores",
+        "weakness": "an extra (fitwell[ray]), on every node; machines unlike each other differ in the "
+        "last digits",
+    },
 }
 _INPUT = {
     "type": "array",
@@ -42,7 +48,7 @@ def list_kind(kind: str) -> list[dict[str, Any]]:
         SettingError: no such kind.
 
     >>> [row["name"] for row in list_kind("executors")]
-    ['local']
+    ['local', 'ray']
     """
     if kind not in KINDS:
         raise SettingError(

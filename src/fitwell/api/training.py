@@ -15,6 +15,7 @@ from fitwell.errors import FitwellError, FolderError, Interrupted, going_on
 from fitwell.options import as_read
 from fitwell.recipe import Recipe
 from fitwell.resolve import check_batch, check_paired, check_patience
+from fitwell.trials.choosing import Where, open_executor
 
 Progress = Callable[..., Any]
 CV = "cv.json"  # marks the folder of a cross-validation, and holds its scores once it is done
@@ -84,6 +85,8 @@ def cv(
     vary: str = "",
     out: str | Path | None = None,
     examples: bool = True,
+    executor: str = "local",
+    address: str = "",
     progress: Progress | None = None,
 ) -> Run:
     """K-fold cross-validation, `data.repeats` times: the folds are the run's `trials`.
@@ -96,19 +99,23 @@ def cv(
             would bring; rows of `run.evidence`, experiments `vary` and `twice`.
         vary: also cross-validate other values of a setting: `model.width=8..128` doubles from 8 to 128,
             `optim.lr=0.01,0.1` names them; rows of `run.evidence`, experiment `vary`.
+        executor: where trials run: "local", processes of this machine, or "ray", a cluster.
+        address: of the cluster, such as `10.0.0.1:6379`; by default that of RAY_ADDRESS, else this machine.
         source, model, settings, out, examples, progress: as for `fit`.
 
     Raises:
-        SettingError: more folds than examples, or `vary` names no setting or a value that is wrong.
+        SettingError: more folds than examples, `vary` names no setting or a value that is wrong, or there
+            is no such executor or cluster.
     """
     from fitwell.api.varying import asked_for
 
+    where = Where(executor, address).check()
     start = begin(source, model, settings)
     _check_folds(start)
     asked_for(start, sizes=sizes, vary=vary)  # refused before anything is written
     call = {"examples": examples, "sizes": sizes, "vary": vary}
     with _resumable(_folder(start, out, **call)) as folder:
-        return _cross_validate(start, folder, examples, progress, sizes=sizes, vary=vary)
+        return _cross_validate(start, folder, examples, progress, where, sizes=sizes, vary=vary)
 
 
 def _check_folds(start: Start) -> None:
@@ -136,13 +143,13 @@ def _cross_validate(
     folder: Path,
     examples: bool,
     progress: Progress | None,
+    where: Where,
     *,
     sizes: bool = False,
     vary: str = "",
 ) -> Run:
     from fitwell.api.varying import varied
     from fitwell.trials.crossval import cross_validate, repeats_of, summary, write_folds
-    from fitwell.trials.executor import LocalExecutor
 
     data, recipe = start.data, start.recipe
     folds = int(recipe["data.folds"]) * repeats_of(recipe)  # type: ignore[arg-type]
@@ -154,7 +161,7 @@ def _cross_validate(
     write_folds(folder, data, recipe)
     _say_parted(start, progress)
     threads = int(recipe["train.threads"])  # type: ignore[arg-type]
-    with LocalExecutor(data, folder, trials=folds, threads=threads) as executor:
+    with open_executor(data, folder, where, trials=folds, threads=threads) as executor:
         run.trials = cross_validate(data, recipe, executor, progress=progress)
         run.evidence = varied(start, executor, sizes=sizes, vary=vary, progress=progress)
     scores = summary(run.trials)
@@ -199,22 +206,26 @@ def improve(
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     examples: bool = True,
+    executor: str = "local",
+    address: str = "",
     progress: Progress | None = None,
 ) -> Improvement:
     """Find what holds accuracy back, prove which remedies help, and train the better model.
 
     Args:
         budget: `10m`, `1h30m`, or seconds; None is no limit.
+        executor, address: as for `cv`.
         source, model, settings, out, examples, progress: as for `fit`.
     """
     seconds = seconds_of(budget)
+    where = Where(executor, address).check()
     start = begin(source, model, settings)
     _check_folds(start)
     check_paired(start.recipe)
     _check_candidate(start)
     call = {"examples": examples, "budget_seconds": seconds}
     with _resumable(_folder(start, out, **call)) as folder:
-        return _improve(start, folder, seconds, examples, progress)
+        return _improve(start, folder, seconds, examples, progress, where)
 
 
 def _improve(
@@ -223,15 +234,24 @@ def _improve(
     seconds: float | None,
     examples: bool,
     progress: Progress | None,
+    where: Where,
     *,
     more: bool = False,
 ) -> Improvement:
     from fitwell.improve import improve as run_improve
 
     _say_parted(start, progress)
-    result = run_improve(
-        start.data, start.recipe, out=folder, budget_seconds=seconds, progress=progress, more=more
-    )
+    threads = int(start.recipe["train.threads"])  # type: ignore[arg-type]
+    with open_executor(start.data, folder, where, threads=threads) as executor:
+        result = run_improve(
+            start.data,
+            start.recipe,
+            out=folder,
+            budget_seconds=seconds,
+            progress=progress,
+            executor=executor,
+            more=more,
+        )
     _log(folder, [_parted(start.data, start.recipe), *result.sentences])
     _report(result, folder, examples, start.data)
     return Improvement(result, start.data)
@@ -243,6 +263,8 @@ def resume(
     source: Any = None,
     budget: str | float | None = None,
     examples: bool | None = None,
+    executor: str = "local",
+    address: str = "",
     progress: Progress | None = None,
 ) -> Run | Improvement:
     """Go on with an interrupted fit, cross-validation or improvement; a finished one is given back.
@@ -253,12 +275,14 @@ def resume(
         budget: of an improvement, earlier time included; as it was asked for by default. One that
             has ended goes on where this is more than it had.
         examples: whether the report may hold examples; as it was asked for by default.
+        executor, address: as for `cv`; where the trials before ran does not matter.
 
     Raises:
         FolderError: no run folder, or its data is not the same any more.
     """
     from fitwell.train import resume as go_on
 
+    where = Where(executor, address).check()
     folder = run.folder if isinstance(run, record.Run) else Path(run)
     if folder is None:
         raise FolderError("This run has no folder, so there is nothing to go on from.")
@@ -293,12 +317,12 @@ def resume(
     with _resumable(folder):
         if kind == "cv":
             more_of_it = {key: call[key] for key in ("sizes", "vary") if key in call}
-            return _cross_validate(start, folder, examples, progress, **more_of_it)
+            return _cross_validate(start, folder, examples, progress, where, **more_of_it)
         if kind == "improve":
             if seconds is not None:  # what is asked for now is what a later call goes on with
                 store.write_json(folder / store.CALL, {**call, "budget_seconds": seconds})
             seconds = asked if seconds is None else seconds
-            return _improve(start, folder, seconds, examples, progress, more=more)
+            return _improve(start, folder, seconds, examples, progress, where, more=more)
         rows = split.fit_rows(start.data, start.options, start.seed)
         run = go_on(folder, start.data, rows, progress=progress)
         return _ended(run, start.data, rows, examples)

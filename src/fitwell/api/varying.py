@@ -10,7 +10,7 @@ from fitwell.improve.variants import edited
 from fitwell.record import SIZES, Row
 from fitwell.settings import dotted
 from fitwell.trials.crossval import Progress
-from fitwell.trials.executor import Executor
+from fitwell.trials.reusing import Executor
 from fitwell.trials.scoring import metric_of
 from fitwell.trials.varying import Point, size_points, twice
 from fitwell.trials.varying import vary as run_points

@@ -37,6 +37,8 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "set": ("", "KEY=VALUE", "a setting; also bare key=value"),
     "out": ("", "DIR", "the run folder itself (new or empty), or the file of --fix"),
     "budget": ("", "TIME", "such as 90s, 10m, 1h30m"),
+    "executor": ("", "NAME", "where trials run: local, or ray (a cluster)"),
+    "address": ("", "HOST:PORT", "of the cluster; by default RAY_ADDRESS, else this machine"),
     "no-examples": ("", "", "no pictures or texts of the data in the report"),
     "fix": ("", "", "write a cleaned copy of the files' list, table or boxes (--out FILE)"),
     "sizes": ("", "", "also train on growing parts: what would twice the data bring?"),
@@ -51,6 +53,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
 Check = Callable[[dict[str, Any]], dict[str, Any]]
 SAYING = ("json", "quiet", "verbose")
 SETTING = (*FLAGS, "set")
+TRIALS = ("executor", "address")
 TRAINING = (*SETTING, "out", "no-examples", *SAYING)
 
 
@@ -61,6 +64,7 @@ class Given:
     settings: dict[str, Any] = field(default_factory=dict)
     out: Path | None = None
     budget: str | None = None
+    where: dict[str, Any] = field(default_factory=dict)
     json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -138,6 +142,7 @@ def parse(
         settings=settings_of(pairs, flags_given, check),
         out=Path(values["out"]) if values.get("out") else None,
         budget=values.get("budget") or None,
+        where={name: values[name] for name in TRIALS if values.get(name)},
         json=bool(values["json"]),
         quiet=bool(values["quiet"]),
         verbose=bool(values["verbose"]),

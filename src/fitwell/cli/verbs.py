@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fitwell.cli.options import SAYING, SETTING, TRAINING, Given, UsageError, exactly
+from fitwell.cli.options import SAYING, SETTING, TRAINING, TRIALS, Given, UsageError, exactly
 from fitwell.settings import validate
 
 
@@ -42,7 +42,7 @@ def cv(given: Given, words: list[str]) -> None:
     with output.progress(given) as progress:
         from fitwell.api.training import cv as work
 
-        asked = {"sizes": given.sizes, "vary": given.vary}
+        asked: dict[str, Any] = {"sizes": given.sizes, "vary": given.vary, **given.where}
         run = work(source, **asked, **_training(given), progress=progress)
     output.cross_validated(run, given)
 
@@ -63,7 +63,7 @@ def compare(given: Given, words: list[str]) -> None:
     with output.progress(given) as progress:
         from fitwell.api.judging import compare as work
 
-        verdict = work(first, second, settings=given.settings, progress=progress)
+        verdict = work(first, second, settings=given.settings, **given.where, progress=progress)
     output.compared(verdict, given)
 
 
@@ -75,7 +75,8 @@ def improve(given: Given, words: list[str]) -> None:
     with output.progress(given) as progress:
         from fitwell.api.training import improve as work
 
-        result = work(source, budget=given.budget, **_training(given), progress=progress)
+        asked: dict[str, Any] = {**_training(given), **given.where}
+        result = work(source, budget=given.budget, **asked, progress=progress)
     output.improved(result, given)
 
 
@@ -113,7 +114,8 @@ def resume(given: Given, words: list[str]) -> None:
         from fitwell.api.training import resume as work
 
         examples = None if given.examples else False  # as it was asked for, unless --no-examples
-        result = work(folder, budget=given.budget, examples=examples, progress=progress)
+        asked: dict[str, Any] = {"examples": examples, **given.where}
+        result = work(folder, budget=given.budget, **asked, progress=progress)
     output.resumed(result, given)
 
 
@@ -162,7 +164,7 @@ def show(given: Given, words: list[str]) -> None:
     from fitwell.cli import output
 
     with output.notes():
-        asked = {"filters": given.filters, "augment": given.augment}
+        asked: dict[str, Any] = {"filters": given.filters, "augment": given.augment}
         result = work(source, settings=given.settings, **asked)
     output.shown(result, given)
 
@@ -189,13 +191,13 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "check": Verb(check, "SOURCE", ("target", "set", "fix", "out", *SAYING)),
     "fit": Verb(fit, "SOURCE", TRAINING),
-    "cv": Verb(cv, "SOURCE", ("sizes", "vary", *TRAINING)),
+    "cv": Verb(cv, "SOURCE", ("sizes", "vary", *TRIALS, *TRAINING)),
     "diagnose": Verb(diagnose, "RUN...", ("measure", *SAYING)),
-    "compare": Verb(compare, "A B", ("set", *SAYING)),
-    "improve": Verb(improve, "SOURCE|RUN", ("budget", *TRAINING)),
+    "compare": Verb(compare, "A B", ("set", *TRIALS, *SAYING)),
+    "improve": Verb(improve, "SOURCE|RUN", ("budget", *TRIALS, *TRAINING)),
     "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),
     "predict": Verb(predict, "RUN INPUT...", SAYING),
-    "resume": Verb(resume, "RUN", ("budget", "no-examples", *SAYING)),
+    "resume": Verb(resume, "RUN", ("budget", *TRIALS, "no-examples", *SAYING)),
     "cache": Verb(cache, "[clean [all]]", SAYING),
     "list": Verb(list_, "KIND", SAYING),
     "explain": Verb(explain, "NAME", ("set", *SAYING), dict),

@@ -22,8 +22,9 @@ from fitwell.record import Diagnosis, Remedy, Run, Verdict, json_ready
 from fitwell.remedies import with_remedies
 from fitwell.trials.bench import Bench, Budget, Variant
 from fitwell.trials.crossval import Progress, silent, write_folds
-from fitwell.trials.executor import Executor, LocalExecutor
+from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.protocol import REPEATS, Screening, judge, screen
+from fitwell.trials.reusing import Executor
 from fitwell.trials.scoring import mean_scores
 from fitwell.trials.trial import Task
 

@@ -13,7 +13,7 @@ from fitwell.data.types import Data
 from fitwell.recipe import Recipe
 from fitwell.record import Run
 from fitwell.trials.crossval import Progress, report_start, report_trial, seed_of
-from fitwell.trials.executor import Executor
+from fitwell.trials.reusing import Executor
 from fitwell.trials.scoring import metric_of, score_of, trivial_score
 from fitwell.trials.trial import Task
 

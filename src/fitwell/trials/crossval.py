@@ -9,8 +9,8 @@ import numpy as np
 from fitwell.data.types import Data
 from fitwell.recipe import Recipe
 from fitwell.record import Run
-from fitwell.trials.executor import Executor
 from fitwell.trials.intervals import mean_intervals
+from fitwell.trials.reusing import Executor
 from fitwell.trials.scoring import _over_folds, _part, _std, mean_scores, metric_of, std_scores
 from fitwell.trials.trial import Task
 

@@ -13,37 +13,19 @@ import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from fitwell import store
 from fitwell.data.types import Data
-from fitwell.errors import FolderError, Interrupted, going_on
-from fitwell.record import Run
+from fitwell.errors import FolderError
 from fitwell.trials.handover import write_data
 from fitwell.trials.process import Worker, stop
-from fitwell.trials.trial import Task, finished, run_trial, save
-
-OnDone = Callable[[Task, Run], None]
-OnStart = Callable[[Task], None]
-ATTEMPTS = 2  # a trial whose worker dies is tried once more
+from fitwell.trials.reusing import ATTEMPTS, End, OnStart, Reusing
+from fitwell.trials.trial import Task, finished
 
 
-class Executor(Protocol):
-    """Runs tasks and gives their runs in the order of the tasks."""
-
-    folder: Path
-    workers: int
-
-    def run(
-        self, tasks: Sequence[Task], done: OnDone | None = None, started: OnStart | None = None
-    ) -> list[Run]: ...
-
-    def missing(self, tasks: Sequence[Task]) -> list[Task]: ...
-
-
-class LocalExecutor:
+class LocalExecutor(Reusing):
     """Trials on this machine; a context manager.
 
     Args:
@@ -68,11 +50,9 @@ class LocalExecutor:
         in_process: bool = False,
     ) -> None:
         cores = num_cores()
-        self.data = data
-        self.folder = Path(folder)
         wanted = 1 if in_process else workers or num_workers(cores, trials)
         self.workers = min(wanted, trials) if trials else wanted
-        self.threads = threads or max(1, cores // self.workers)
+        super().__init__(data, folder, threads or max(1, cores // self.workers))
         self.in_process = in_process
         self._temporary: Path | None = None
         self._pool: list[Worker] = []
@@ -97,77 +77,16 @@ class LocalExecutor:
         assert self._temporary is not None
         return Worker(self._messages, self._temporary, self.threads)
 
-    def __enter__(self) -> "LocalExecutor":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Stop the workers and remove the data handed to them."""
         self._finalizer()
 
-    def place(self, task: Task) -> Path:
-        return self.folder / "trials" / task.folder_name
-
-    def missing(self, tasks: Sequence[Task]) -> list[Task]:
-        """The tasks that no finished trial folder holds yet."""
-        return [t for t in tasks if finished(t, self.place(t)) is None]
-
-    def run(
-        self, tasks: Sequence[Task], done: OnDone | None = None, started: OnStart | None = None
-    ) -> list[Run]:
-        """Run what is not finished yet; `done` is called for each as it ends, reused ones first.
-
-        `started` is called for each that is not reused, as it begins.
-
-        Raises:
-            Interrupted: Ctrl-C. Finished trials are kept and reused when the work is taken up
-                again.
-        """
-        runs: dict[int, Run] = {}
-        begin = started or (lambda task: None)
-        open_: deque[int] = deque()
-
-        def end(index: int, run: Run) -> None:
-            runs[index] = run
-            if done:
-                done(tasks[index], run)
-
-        for index, task in enumerate(tasks):
-            run = finished(task, self.place(task))
-            if run is None:
-                open_.append(index)
-            else:
-                end(index, run)
-        try:
-            if not self.in_process and open_:
-                self._run_in_workers(tasks, open_, end, begin)
-            while open_:
-                begin(tasks[index := open_.popleft()])
-                end(index, self._run_here(tasks[index]))
-        except (KeyboardInterrupt, Interrupted):
-            self.close()
-            raise Interrupted(
-                f"Interrupted. Every trial that has ended is saved in {self.folder}; "
-                f"`{going_on(self.folder)}` goes on from there."
-            ) from None
-        except BaseException:
-            self.close()
-            raise
-        return [runs[i] for i in range(len(tasks))]
-
-    def _run_here(self, task: Task) -> Run:
-        return run_trial(self.data, task, self.place(task), threads=self.threads)
-
-    def _run_in_workers(
-        self,
-        tasks: Sequence[Task],
-        open_: deque[int],
-        end: Callable[[int, Run], None],
-        begin: OnStart,
+    def run_elsewhere(
+        self, tasks: Sequence[Task], open_: deque[int], end: End, begin: OnStart
     ) -> None:
         """Empty `open_`, or leave in it what must run in this process."""
+        if self.in_process:
+            return
         if not self._finalizer.alive:
             raise RuntimeError("The executor is closed.")
         attempts: dict[int, int] = {}
@@ -202,7 +121,7 @@ class LocalExecutor:
         index: int,
         open_: deque[int],
         tasks: Sequence[Task],
-        end: Callable[[int, Run], None],
+        end: End,
     ) -> None:
         task = tasks[index]
         if "unimportable" in message:
@@ -212,7 +131,7 @@ class LocalExecutor:
         if "unwritten" in message:
             raise FolderError(message["unwritten"], where=str(self.place(task)))
         run = None if "failed" in message else finished(task, self.place(task))
-        end(index, run or self._failed(task, message.get("failed", "Its folder is not whole.")))
+        end(index, run or self.failed(task, message.get("failed", "Its folder is not whole.")))
 
     def _died(
         self,
@@ -221,7 +140,7 @@ class LocalExecutor:
         attempts: dict[int, int],
         open_: deque[int],
         tasks: Sequence[Task],
-        end: Callable[[int, Run], None],
+        end: End,
     ) -> None:
         """Replace a worker that ended; its trial is tried once more, then reported as failed."""
         why = worker.last_words()
@@ -247,7 +166,7 @@ class LocalExecutor:
             open_.appendleft(index)
         else:
             sentence = f"The worker process ended {ATTEMPTS} times in this trial: {why}"
-            end(index, self._failed(tasks[index], sentence, lost=True))
+            end(index, self.failed(tasks[index], sentence, lost=True))
 
     def _stay_here(self, why: str) -> None:
         if not self.in_process:
@@ -256,12 +175,6 @@ class LocalExecutor:
                 f"Trials run in this process, one after another: workers cannot run them. {why}",
                 stacklevel=2,
             )
-
-    def _failed(self, task: Task, why: str, *, lost: bool = False) -> Run:
-        run = Run(spec=self.data.spec, status="failed", failure=why)
-        if lost:
-            run.environment["worker_lost"] = True
-        return save(run, task, self.place(task))
 
 
 def num_workers(cores: int, trials: int) -> int:

@@ -17,7 +17,7 @@ from fitwell.metrics import Metric
 from fitwell.recipe import Recipe
 from fitwell.record import SIZES, Row, json_ready
 from fitwell.trials.crossval import Progress, fold_tasks, run_phase
-from fitwell.trials.executor import Executor
+from fitwell.trials.reusing import Executor
 from fitwell.trials.scoring import metric_of, score_of
 from fitwell.trials.statistics import Interval, paired_verdict
 from fitwell.trials.trial import Task

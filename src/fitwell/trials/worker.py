@@ -41,10 +41,11 @@ def main() -> None:
     _say(replies, {"ready": True})
     while True:
         message = messages.get()
-        _say(replies, {"id": message["id"], **_answer(data, message, start["threads"])})
+        _say(replies, {"id": message["id"], **answer(data, message, start["threads"])})
 
 
-def _answer(data: Any, message: Message, threads: int) -> Message:
+def answer(data: Any, message: Message, threads: int) -> Message:
+    """Run the trial of a message into its folder; how it went."""
     from fitwell.errors import FolderError
     from fitwell.trials.trial import Task, run_trial
 
