@@ -131,6 +131,13 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
     return torch.autocast(device.type, torch.bfloat16)
 
 
+def num_cores() -> int:
+    """Cores this process may use (a container or a batch system may allow fewer than there are)."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
 @contextmanager
 def thread_count(threads: int) -> Iterator[int]:
     """Train with so many processor threads (0: as it is), and give them back afterwards."""
