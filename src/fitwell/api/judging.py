@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fitwell import record, store
+from fitwell import launched, record, store
 from fitwell.api.results import diagnosis_of
 from fitwell.api.start import Start, begin, given, over, recipe_of
 from fitwell.api.training import Progress
@@ -157,6 +157,7 @@ def compare(
     Raises:
         SettingError: the two are of different data or judged by different scores.
     """
+    launched.refuse_several("compare")
     where = Where(executor, address).check()
     extra = given("", settings)
     runs = [_recorded(item) for item in (first, second)]

@@ -1,13 +1,13 @@
 """The verbs that train: fit, cv, improve, and going on with one of them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fitwell import record, store
+from fitwell import launched, record, store
 from fitwell.api.results import Improvement, Run, own_diagnosis, write_report
 from fitwell.api.start import Model, Start, begin, given, seconds_of
 from fitwell.data import Data, read, split
@@ -32,6 +32,9 @@ def fit(
 ) -> Run:
     """Train one model and write a run folder.
 
+    Under `torchrun` with several processes each trains on its share of every batch, and all of them get
+    the same run (docs/torchrun.md).
+
     Args:
         source: a path, a name, `(X, y)`, a DataFrame, a Dataset of torch or Hugging Face, a Run
             or a Recipe.
@@ -47,33 +50,51 @@ def fit(
     Raises:
         SettingError, DataError, FolderError: before anything is written.
         Interrupted: Ctrl-C; `resume` goes on.
+        TrainingError: another process of the training has ended.
     """
     from fitwell.train import train_once
+    from fitwell.train.distributed import check_device, check_same, join, losing_none
 
-    start = begin(source, model, settings)
-    rows = split.fit_rows(start.data, start.options, start.seed)
-    check_batch(start.recipe, len(rows.train))
-    check_patience(start.recipe, len(rows.validation))
-    with _resumable(_folder(start, out, examples=examples)) as folder:
-        _say_parted(start, progress)
+    processes = join()
+
+    def ready() -> tuple[Start, split.Rows]:
+        start = begin(source, model, settings)
+        rows = split.fit_rows(start.data, start.options, start.seed)
+        check_batch(start.recipe, len(rows.train))
+        check_patience(start.recipe, len(rows.validation))
+        check_device(processes, str(start.recipe["train.device"]))
+        return start, rows
+
+    start, rows = processes.in_turn(ready)
+    check_same(processes, start.data.fingerprint, start.recipe)
+    folder = processes.first(lambda: _folder(start, out, examples=examples))
+    said = progress if processes.leads else None
+    with losing_none(processes, folder), _written(folder, processes):
+        _say_parted(start, said)
         run = train_once(
-            start.data, rows, start.recipe, seed=start.seed, folder=folder, progress=progress
+            start.data,
+            rows,
+            start.recipe,
+            seed=start.seed,
+            folder=folder if processes.leads else None,
+            progress=said,
+            processes=processes,
         )
-        return _ended(run, start.data, rows, examples)
+        ended = processes.first(lambda: _ended(run, start.data, rows, examples))
+    return Run.of(ended, start.data)
 
 
-def _ended(run: record.Run, data: Data, rows: split.Rows, examples: bool) -> Run:
+def _ended(run: record.Run, data: Data, rows: split.Rows, examples: bool) -> record.Run:
     """Count the look at the test part, write the report, and give the run."""
     assert run.folder is not None
     if "test" in run.scores and not run.test_looks:
         run.test_looks = store.look_at_test(data.test_fingerprint(rows.held_out), run.folder.name)
         store.save_run(run, run.folder, rows=False)
-    result = Run.of(run, data)
     assert run.recipe is not None
     ended = run.failure or f"Trained in {run.seconds:.1f} s."
     _log(run.folder, [_parted(data, run.recipe), ended])
-    _report(result, run.folder, examples, data)
-    return result
+    _report(Run.of(run, data), run.folder, examples, data)
+    return run
 
 
 def cv(
@@ -109,6 +130,7 @@ def cv(
     """
     from fitwell.api.varying import asked_for
 
+    launched.refuse_several("cv")
     where = Where(executor, address).check()
     start = begin(source, model, settings)
     _check_folds(start)
@@ -217,6 +239,7 @@ def improve(
         executor, address: as for `cv`.
         source, model, settings, out, examples, progress: as for `fit`.
     """
+    launched.refuse_several("improve")
     seconds = seconds_of(budget)
     where = Where(executor, address).check()
     start = begin(source, model, settings)
@@ -281,12 +304,16 @@ def resume(
         FolderError: no run folder, or its data is not the same any more.
     """
     from fitwell.train import resume as go_on
+    from fitwell.train.distributed import ALONE, check_device, check_same, join, losing_none
 
     where = Where(executor, address).check()
     folder = run.folder if isinstance(run, record.Run) else Path(run)
     if folder is None:
         raise FolderError("This run has no folder, so there is nothing to go on from.")
     kind = verb_of(folder)
+    if kind != "fit":
+        launched.refuse_several(f"resume of {kind}")
+    processes = join() if kind == "fit" else ALONE
     old = store.open_run(folder, trials=kind == "cv")
     reported = (folder / "report.html").exists()  # the last file; a full disk may have cost it
     named = old.recipe is not None and bool(old.recipe.get("source"))
@@ -311,10 +338,13 @@ def resume(
 
             return Improvement(read_improvement(folder))
     examples = call.get("examples", True) if examples is None else examples
-    start = _again(recipe, source, old)
+    start = processes.in_turn(lambda: _again(recipe, source, old))
     instead = f"Start again with `fitwell {kind}`."
     store.check_same_data(folder, start.data.fingerprint, instead)
-    with _resumable(folder):
+    check_same(processes, start.data.fingerprint, start.recipe)
+    check_device(processes, str(start.recipe["train.device"]))
+    said = progress if processes.leads else None
+    with losing_none(processes, folder), _written(folder, processes):
         if kind == "cv":
             more_of_it = {key: call[key] for key in ("sizes", "vary") if key in call}
             return _cross_validate(start, folder, examples, progress, where, **more_of_it)
@@ -324,8 +354,9 @@ def resume(
             seconds = asked if seconds is None else seconds
             return _improve(start, folder, seconds, examples, progress, where, more=more)
         rows = split.fit_rows(start.data, start.options, start.seed)
-        run = go_on(folder, start.data, rows, progress=progress)
-        return _ended(run, start.data, rows, examples)
+        result = go_on(folder, start.data, rows, progress=said, processes=processes)
+        ended = processes.first(lambda: _ended(result, start.data, rows, examples))
+    return Run.of(ended, start.data)
 
 
 def verb_of(folder: Path) -> str:
@@ -353,6 +384,11 @@ def _folder(start: Start, out: str | Path | None, **call: Any) -> Path:
     folder = store.new_folder(Path(out) if out else None, source=start.data.name, model=model)
     store.write_json(folder / store.CALL, {"data": start.data.fingerprint, **call})
     return folder
+
+
+def _written(folder: Path, processes: Any) -> AbstractContextManager[Any]:
+    """`_resumable` for the one of the processes that writes."""
+    return _resumable(folder) if processes.leads else nullcontext()
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
+from fitwell import launched
 from fitwell.cli.options import UsageError, parse, parser_of
 from fitwell.cli.verbs import VERBS
 from fitwell.errors import NO_SPACE, FitwellError, did_you_mean
@@ -34,7 +36,8 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     verbose = "--verbose" in arguments or "-v" in arguments
     try:
-        _dispatch(arguments)
+        with _speaking():
+            _dispatch(arguments)
         sys.stdout.flush()  # where what cannot be written fails
         return 0
     except FitwellError as error:
@@ -59,6 +62,16 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(error, as_json=as_json, verbose=verbose)
 
 
+@contextmanager
+def _speaking() -> Iterator[None]:
+    """Of several processes of one training the first one prints."""
+    if launched.rank() == 0:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
+        yield
+
+
 def _failed(error: Exception, *, as_json: bool, verbose: bool) -> int:
     if verbose:
         raise error
@@ -66,6 +79,8 @@ def _failed(error: Exception, *, as_json: bool, verbose: bool) -> int:
         f"The run failed: {type(error).__name__}: {error}. This is a fault in fitwell or in a model "
         "of your own; --verbose shows where."
     )
+    if launched.rank() > 0:  # which may be the only one that fails
+        print(f"Process {launched.rank()}: {sentence}", file=sys.stderr)
     _say(sentence, _document("failed", sentence) if as_json else None)
     return 1
 
@@ -91,6 +106,8 @@ def _dispatch(arguments: Sequence[str]) -> None:
             f"There is no verb {name}.{did_you_mean(name, VERBS)} `fitwell --help` shows them all."
         )
     verb = VERBS[name]
+    if not verb.several:
+        launched.refuse_several(name)
     rest = list(arguments)
     rest.remove(name)
     parser = parser_of(name, verb.summary, verb.words, verb.options)
@@ -105,6 +122,8 @@ def _document(kind: str, message: str) -> dict[str, dict[str, str]]:
 
 
 def _say(sentence: str, document: dict[str, dict[str, str]] | None) -> None:
+    if launched.rank() > 0:  # the first process says it
+        return
     print(sentence, file=sys.stderr)
     if document is not None:
         print(json.dumps(document, indent=1))

@@ -176,12 +176,14 @@ def _training(given: Given) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Verb:
     """One verb: what it does, its words for the help, the options it takes, and what its
-    `key=value` words must be: settings of a recipe, or those of the thing it is asked about."""
+    `key=value` words must be: settings of a recipe, or those of the thing it is asked about; whether
+    `torchrun` may start several processes of it."""
 
     work: Callable[[Given, list[str]], None]
     words: str
     options: tuple[str, ...]
     check: Callable[[dict[str, Any]], dict[str, Any]] = validate
+    several: bool = False
 
     @property
     def summary(self) -> str:
@@ -190,14 +192,14 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "check": Verb(check, "SOURCE", ("target", "set", "fix", "out", *SAYING)),
-    "fit": Verb(fit, "SOURCE", TRAINING),
+    "fit": Verb(fit, "SOURCE", TRAINING, several=True),
     "cv": Verb(cv, "SOURCE", ("sizes", "vary", *TRIALS, *TRAINING)),
     "diagnose": Verb(diagnose, "RUN...", ("measure", *SAYING)),
     "compare": Verb(compare, "A B", ("set", *TRIALS, *SAYING)),
     "improve": Verb(improve, "SOURCE|RUN", ("budget", *TRIALS, *TRAINING)),
     "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),
     "predict": Verb(predict, "RUN INPUT...", SAYING),
-    "resume": Verb(resume, "RUN", ("budget", *TRIALS, "no-examples", *SAYING)),
+    "resume": Verb(resume, "RUN", ("budget", *TRIALS, "no-examples", *SAYING), several=True),
     "cache": Verb(cache, "[clean [all]]", SAYING),
     "list": Verb(list_, "KIND", SAYING),
     "explain": Verb(explain, "NAME", ("set", *SAYING), dict),

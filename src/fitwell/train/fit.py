@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,12 @@ from fitwell.resolve import check_batch
 from fitwell.spec import Spec
 from fitwell.train import checkpoint, machine
 from fitwell.train.describe import describe
+from fitwell.train.distributed import ALONE, Processes, threads_of
 from fitwell.train.evaluate import as_predictions, evaluate_part
 from fitwell.train.explain import explain_mistakes
 from fitwell.train.job import Job, build_job, build_model
 from fitwell.train.loop import Progress, State, train
+from fitwell.train.whole_norm import whole_batch_norm
 from fitwell.weights import RUN_WEIGHTS, load_exactly, read_tensors, write_tensors
 
 # A checkpoint costs a write of all weights; more often than this it would slow small models.
@@ -48,6 +50,7 @@ def train_once(
     threads: int = 0,
     epochs: int = 0,
     held_out: str = "",
+    processes: Processes = ALONE,
 ) -> Run:
     """Train one recipe on `rows.train` and score it once on `rows.held_out`.
 
@@ -58,6 +61,8 @@ def train_once(
         recipe: complete.
         folder: an empty run folder to write to; without one nothing is written.
         threads: processor threads; 0: `train.threads`.
+        processes: those that train together; `folder` and `progress` are the first one's alone, and its
+            run alone has scores and predictions.
         epochs: stop after so many epochs of the recipe's schedule; 0: all of them.
         held_out: what the held-out part is called in `scores`: by default `held_out` for a fold,
             `test` without one.
@@ -72,10 +77,12 @@ def train_once(
     check_batch(recipe, len(rows.train))
     run = Run(recipe=recipe, spec=data.spec, seed=seed, fold=fold, repeat=repeat, folder=folder)
     run.status = "running"
-    threads = threads or int(recipe["train.threads"])  # type: ignore[arg-type]
+    threads = threads_of(processes, threads or int(recipe["train.threads"]))  # type: ignore[arg-type]
     with _own_random_state(), machine.kept_memory(), machine.thread_count(threads):
         job = build_job(data, rows, recipe, seed=seed)
         run.environment = machine.environment(job.device, job.precision)
+        if processes.count > 1:
+            run.environment["processes"] = processes.count
         if job.fitted is not None:
             run.evidence.append({"experiment": "pretrained", **vars(job.fitted)})
         state = State(stop_after=epochs)
@@ -85,13 +92,23 @@ def train_once(
             store.write_json(folder / "preprocess" / "preprocess.json", job.preprocess.to_json())
             write_split(folder, data, rows)
         part = held_out or ("test" if fold is None else "held_out")
-        return _train(data, rows, job, state, run, writer, progress, probes=probes, part=part)
+        return _train(
+            data, rows, job, state, run, writer, progress, processes, probes=probes, part=part
+        )
 
 
-def resume(folder: Path, data: Data, rows: Rows, *, progress: Progress | None = None) -> Run:
+def resume(
+    folder: Path,
+    data: Data,
+    rows: Rows,
+    *,
+    progress: Progress | None = None,
+    processes: Processes = ALONE,
+) -> Run:
     """Go on with an interrupted run from its last checkpoint, with the same result as without.
 
-    One that was stopped before its first checkpoint starts from the beginning.
+    One that was stopped before its first checkpoint starts from the beginning. Every one of several
+    `processes` reads the folder, the first one writes.
 
     Raises:
         FolderError: no run in the folder, or a damaged one.
@@ -101,18 +118,23 @@ def resume(folder: Path, data: Data, rows: Rows, *, progress: Progress | None = 
         return run
     if run.recipe is None:
         raise FolderError(f"{folder} has no recipe.toml, so it cannot go on.", where=str(folder))
-    threads = int(run.environment.get("threads", 0))
-    if not (folder / checkpoint.NAME).exists():
+    alike = run.environment.get("processes", 1) == processes.count
+    threads = int(run.environment.get("threads", 0)) if alike else 0
+    begun = (folder / checkpoint.NAME).exists()
+    processes.meet()  # all have read what the first one writes again
+    if not begun:
         known = run.status != "new"  # else stopped while the folder was made
         return train_once(
             data,
             rows,
             run.recipe,
             seed=run.seed if known else int(run.recipe["train.seed"]),
-            folder=folder,
+            folder=folder if processes.leads else None,
             progress=progress,
             threads=threads,
+            processes=processes,
         )
+    threads = threads_of(processes, threads)
     with _own_random_state(), machine.kept_memory(), machine.thread_count(threads):
         job = build_job(data, rows, run.recipe, seed=run.seed, going_on=_preprocess(folder))
         state = checkpoint.load_checkpoint(folder, job)
@@ -126,9 +148,13 @@ def resume(folder: Path, data: Data, rows: Rows, *, progress: Progress | None = 
             if r["step"] < state.total_step or (r["kind"] == "epoch" and r["epoch"] < state.epoch)
         ]
         run.status = "running"
-        store.save_run(run, folder)
-        writer = Writer(folder, run, job, state)
-        return _train(data, rows, job, state, run, writer, progress, probes=True, part="test")
+        writer = None
+        if processes.leads:
+            store.save_run(run, folder)
+            writer = Writer(folder, run, job, state)
+        return _train(
+            data, rows, job, state, run, writer, progress, processes, probes=True, part="test"
+        )
 
 
 def _train(
@@ -139,13 +165,16 @@ def _train(
     run: Run,
     writer: "Writer | None",
     progress: Progress | None,
+    processes: Processes,
     *,
     probes: bool,
     part: str,
 ) -> Run:
-    watcher = Probes(job.model, fresh=not state.total_step) if probes else None
+    watched = probes and processes.leads
+    watcher = Probes(job.model, fresh=not state.total_step) if watched else None
+    norm = whole_batch_norm(job.model) if processes.count > 1 else nullcontext()
     try:
-        with _stop_requested() as stopped:
+        with _stop_requested() as stopped, norm:
             train(
                 job,
                 state,
@@ -154,6 +183,7 @@ def _train(
                 progress=progress or (lambda event, **facts: None),
                 should_stop=stopped,
                 after_epoch=writer.epoch if writer else lambda: None,
+                processes=processes,
             )
     except TrainingError as error:
         run.status, run.failure = "failed", error.message
@@ -170,7 +200,7 @@ def _train(
                 where=str(run.folder),
             )
         raise Interrupted("Stopped before the end; nothing was written, since no folder was given.")
-    if state.best and run.status == "done":
+    if state.best and run.status == "done" and processes.leads:
         _score(data, rows, job, state, run, part)
     if writer:
         writer.close(weights=state.best)

@@ -43,6 +43,7 @@ from fitwell.train.machine import (
 from fitwell.weights import Fitted, load_pretrained, moments, poor_source
 
 EVALUATION_BATCH = 512
+ALL = slice(None)
 
 
 @dataclass
@@ -91,12 +92,16 @@ class Job:
         if self.freezing is not None:
             self.freezing.start_epoch(epoch)
 
-    def values(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """[batch] what is minimised; of mixed examples, the loss of both targets by their shares."""
-        values = self.training_loss(outputs, batch.y)
+    def values(self, outputs: Tensor, batch: Batch, rows: slice = ALL) -> Tensor:
+        """[row] what is minimised; of mixed examples, the loss of both targets by their shares.
+
+        Args:
+            outputs: [row, output] of these rows of the batch.
+        """
+        values = self.training_loss(outputs, batch.y[rows])
         if batch.mixture is None:
             return values
-        partner, share = batch.mixture
+        partner, share = batch.mixture.partner[rows], batch.mixture.share[rows]
         return share * values + (1 - share) * self.training_loss(outputs, batch.y[partner])
 
     def set_lr(self, lr: float) -> None:

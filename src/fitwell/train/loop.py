@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from fitwell.nn.tying import state_of
 from fitwell.probes import Probes, name_nonfinite
 from fitwell.record import Run
 from fitwell.schedules import Losses
+from fitwell.train.distributed import ALONE, Processes
 from fitwell.train.evaluate import evaluate_part
 from fitwell.train.job import Job
 from fitwell.train.machine import autocast
@@ -49,11 +51,13 @@ def train(
     progress: Progress,
     should_stop: Callable[[], bool],
     after_epoch: Callable[[], None],
+    processes: Processes = ALONE,
 ) -> None:
     """Train from `state` to the end, appending rows to `run`.
 
     `after_epoch` is called when an epoch is recorded (to write it down), `should_stop` before each
-    step; where it says yes, the loop returns with `run.status` = "interrupted".
+    step; where it says yes, the loop returns with `run.status` = "interrupted". Where several
+    `processes` train together each runs this loop.
 
     Raises:
         TrainingError: the loss is not finite; names the step and the layer.
@@ -61,7 +65,7 @@ def train(
     last_epoch = state.stop_after or job.epochs
     settings = job.recipe.section("train")
     losses = StepLosses(job, run)
-    model = job.model
+    model = processes.parallel(job.model, job.batches, frozen=job.freezing is not None)
     probe_every = min(PROBE_EVERY, max(1, job.total_steps // FEWEST_PROBES))
     before = state.seconds
     started = time.perf_counter()
@@ -71,7 +75,7 @@ def train(
         epoch_started, waiting, seen = time.perf_counter(), 0.0, 0
         batches = job.batches.epoch(state.epoch, state.step)
         while True:
-            if should_stop():
+            if processes.any(should_stop()):
                 losses.read()
                 run.status = "interrupted"
                 state.seconds = before + time.perf_counter() - started
@@ -85,20 +89,22 @@ def train(
             probing = probes is not None and state.total_step % probe_every == 0
             if probes is not None and probing:
                 probes.before_step()
+            rows = processes.rows(len(batch.y))
+            processes.draw_apart(job.batches.seed, state.total_step)
             with autocast(job.precision, job.device):
-                outputs = model(batch.x)
-            values = job.values(outputs.float(), batch)
-            loss = values.sum() / job.task.normaliser(values, batch.y)
-            losses.add(loss, state, lr, len(batch.y), batch.x)
+                outputs = model(batch.x[rows])
+            values = job.values(outputs.float(), batch, rows)
+            loss, of_all = processes.mean(values, job.task.normaliser(values, batch.y[rows]))
+            losses.add(of_all, state, lr, len(batch.y), batch.x)
             loss.backward()
             if probes is not None and probing:
                 probes.after_backward()
-            grad_norm = clip(model, settings, measure=probing)
+            grad_norm = clip(job.model, settings, measure=probing)
             if grad_norm is not None:
                 losses.add_norm(grad_norm)
             job.step()  # and forget the gradients
             if job.average is not None:
-                job.average.update_parameters(model)
+                job.average.update_parameters(job.model)
             if probes is not None and probing:
                 run.probes += probes.after_step(state.total_step, state.epoch)
             state.step += 1
@@ -115,11 +121,12 @@ def train(
         }
         state.epoch, state.step = state.epoch + 1, 0
         state.seconds = before + time.perf_counter() - started
-        validation = evaluate_part(job, "validation").scores if "validation" in job.parts else None
+        validation = processes.first(partial(validation_scores, job))
         better = is_better(job, state, validation)
-        if ends_early(job, state, settings):
+        if processes.first(partial(ends_early, job, state, settings)):
             last_epoch = state.epoch
-        train = train_scores(job, run, state, probes, last=state.epoch == last_epoch)
+        last = state.epoch == last_epoch
+        train = processes.first(partial(train_scores, job, run, state, probes, last=last))
         row |= {"train": train, "validation": validation}
         run.epochs.append(row)
         refuse_nonfinite(job, row)
@@ -223,6 +230,10 @@ class StepLosses:
             if not math.isfinite(value):
                 what = f"The loss is {value} at step {row['step']} of epoch {row['epoch'] + 1}"
                 raise broken(self.job, what, row["lr"], self.x)
+
+
+def validation_scores(job: Job) -> dict[str, float] | None:
+    return evaluate_part(job, "validation").scores if "validation" in job.parts else None
 
 
 def train_scores(

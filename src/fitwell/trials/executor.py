@@ -6,7 +6,6 @@ same number of threads at all times: the two arms of a pair then run under equal
 each of them lands.
 """
 
-import os
 import queue
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from fitwell import store
 from fitwell.data.types import Data
 from fitwell.errors import FolderError
+from fitwell.launched import num_cores
 from fitwell.trials.handover import write_data
 from fitwell.trials.process import Worker, stop
 from fitwell.trials.reusing import ATTEMPTS, End, OnStart, Reusing
@@ -192,13 +192,6 @@ def num_workers(cores: int, trials: int) -> int:
         if trials % workers == 0 or trials % workers >= cores:
             return min(workers, trials)
     return min(cores, trials)
-
-
-def num_cores() -> int:
-    """Cores this process may use (a container or a batch system may allow fewer than there are)."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def _clean_up(pool: list[Worker], folders: list[Path]) -> None:
