@@ -42,6 +42,7 @@ RECIPE: dict[str, Any] = {
     "train.freeze": 0.4,  # trained from the module fire5 on
     "train.backbone_lr": 0.1,
     "train.first_lr": 1.0,
+    "train.members": 3,
 }
 # A small network from scratch on small images, so that an improvement takes half an hour.
 START: dict[str, Any] = {

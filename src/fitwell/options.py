@@ -198,6 +198,22 @@ def train_settings(
             "optim.lr; geometric in between, and times train.backbone_lr",
         ),
     ] = 1.0,
+    members: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=100,
+            description="trainings from the same pretrained weights, one after the other, whose average "
+            "is kept (model soup)",
+            json_schema_extra={
+                "formula": "w = (w_1 + ... + w_M) / M; member m trains from the same start in an order and "
+                "with an augmentation of its own",
+                "use": "the last half point of fine-tuning, at the size and speed of one network",
+                "weakness": "costs M trainings; of networks from scratch the average predicts nothing",
+                "source": "Wortsman et al. 2022, Model soups, ICML",
+            },
+        ),
+    ] = 1,
     seed: Annotated[int, Field(ge=0, lt=2**31, description="of init, order and dropout")] = 0,
     threads: Annotated[int, Field(ge=0, le=4096, description="processor threads; 0: all")] = 0,
     max_seconds: Annotated[float, Field(ge=0, description="stop after so long; 0: no limit")] = 0.0,

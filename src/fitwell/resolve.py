@@ -254,6 +254,7 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             "exactly 0, and an average over steps has none. Set train.ema=0, or optim.l1=0.",
             setting="train.ema",
         )
+    _average_of_what(values)
     _augments(values, spec)
     if spec.kind != "table":
         _of_tables_alone(values, spec)
@@ -270,6 +271,19 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             f"train.normalise_gradient makes every gradient of norm 1, so {clipped[0]} = "
             f"{values[clipped[0]]:g} has no meaning beside it. Leave one of them out.",
             setting="train.normalise_gradient",
+        )
+
+
+def _average_of_what(values: Mapping[str, Any]) -> None:
+    """Refuse members that do not start from the same pretrained weights."""
+    model = str(values["model.name"])
+    own = ":" in model and not model.startswith("torchvision:")  # whose builder may load some
+    if values["train.members"] > 1 and not values["model.pretrained"] and not own:
+        raise SettingError(
+            f"train.members = {values['train.members']}: the members must start from the same pretrained "
+            "weights, since the average of networks from scratch predicts nothing. Set model.pretrained, "
+            "or train.members=1.",
+            setting="train.members",
         )
 
 

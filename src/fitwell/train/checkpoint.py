@@ -16,6 +16,7 @@ from fitwell.train.loop import State
 from fitwell.weights import load_exactly, read_tensors, write_tensors
 
 NAME = "last/state.safetensors"
+WEIGHTS = ("best", "start", "gathered")  # of the state
 
 
 def save_checkpoint(folder: Path, job: Job, state: State) -> None:
@@ -23,7 +24,8 @@ def save_checkpoint(folder: Path, job: Job, state: State) -> None:
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in state_of(job.model).items()}
     if job.average is not None:
         tensors |= {f"average.{k}": v for k, v in state_of(job.average).items()}
-    tensors |= {f"best.{k}": v for k, v in state.best.items()}
+    for name in WEIGHTS:
+        tensors |= {f"{name}.{k}": v for k, v in getattr(state, name).items()}
     optimizer = job.optimizer.state_dict()
     numbers: dict[str, dict[str, Any]] = {}
     for index, slots in optimizer["state"].items():
@@ -35,7 +37,7 @@ def save_checkpoint(folder: Path, job: Job, state: State) -> None:
     tensors["random"] = torch.get_rng_state()
     if job.device.type == "cuda":
         tensors["random_device"] = torch.cuda.get_rng_state(job.device)
-    position = {f.name: getattr(state, f.name) for f in fields(state) if f.name != "best"}
+    position = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in WEIGHTS}
     metadata = {"state": json.dumps(position), "optimizer": json.dumps(numbers)}
     write_tensors(folder / NAME, tensors, metadata)
 
@@ -77,7 +79,8 @@ def load_checkpoint(folder: Path, job: Job) -> State:
     if "random_device" in tensors and job.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random_device"], job.device)
     state = State(**json.loads(metadata["state"]))
-    state.best = _below(tensors, "best.")
+    for name in WEIGHTS:
+        setattr(state, name, _below(tensors, f"{name}."))
     return state
 
 

@@ -28,7 +28,8 @@ from fitwell.train.distributed import ALONE, Processes, threads_of
 from fitwell.train.evaluate import as_predictions, evaluate_part
 from fitwell.train.explain import explain_mistakes
 from fitwell.train.job import Job, build_job, build_model
-from fitwell.train.loop import Progress, State, train
+from fitwell.train.loop import Progress, State, copy_of, train
+from fitwell.train.members import told_of, train_members
 from fitwell.train.whole_norm import whole_batch_norm
 from fitwell.weights import RUN_WEIGHTS, load_exactly, read_tensors, write_tensors
 
@@ -86,6 +87,8 @@ def train_once(
         if job.fitted is not None:
             run.evidence.append({"experiment": "pretrained", **vars(job.fitted)})
         state = State(stop_after=epochs)
+        if int(recipe.get("train.members", 1)) > 1:  # type: ignore[arg-type]
+            state.start = copy_of(job.model)
         writer = Writer(folder, run, job, state) if folder else None
         if folder:
             store.save_run(run, folder)
@@ -141,7 +144,11 @@ def resume(
         # Rows after the checkpoint are written again.
         run.steps = [r for r in run.steps if r["step"] < state.total_step]
         run.epochs = [r for r in run.epochs if r["epoch"] < state.epoch]
-        run.evidence = [r for r in run.evidence if r["experiment"] != "gradcam"]
+        run.evidence = [
+            r
+            for r in run.evidence
+            if r["experiment"] != "gradcam" and r.get("member", -1) < state.member
+        ]
         run.probes = [
             r
             for r in run.probes
@@ -170,21 +177,39 @@ def _train(
     probes: bool,
     part: str,
 ) -> Run:
+    members = int(job.recipe.get("train.members", 1))  # type: ignore[arg-type]
     watched = probes and processes.leads
     watcher = Probes(job.model, fresh=not state.total_step) if watched else None
     norm = whole_batch_norm(job.model) if processes.count > 1 else nullcontext()
     try:
         with _stop_requested() as stopped, norm:
-            train(
-                job,
-                state,
-                run,
-                probes=watcher,
-                progress=progress or (lambda event, **facts: None),
-                should_stop=stopped,
-                after_epoch=writer.epoch if writer else lambda: None,
-                processes=processes,
-            )
+            said = progress or (lambda event, **facts: None)
+            if state.member:  # the first one has ended
+                run.status = "done"
+            else:
+                train(
+                    job,
+                    state,
+                    run,
+                    probes=watcher,
+                    progress=told_of(said, 0, members),
+                    should_stop=stopped,
+                    after_epoch=writer.epoch if writer else lambda: None,
+                    processes=processes,
+                )
+            if members > 1 and run.status == "done":
+                train_members(
+                    job,
+                    state,
+                    run,
+                    lambda seed: build_job(
+                        data, rows, job.recipe, seed=seed, going_on=job.preprocess
+                    ),
+                    progress=said,
+                    should_stop=stopped,
+                    after_member=writer.member if writer else lambda: None,
+                    processes=processes,
+                )
     except TrainingError as error:
         run.status, run.failure = "failed", error.message
     finally:
@@ -194,9 +219,11 @@ def _train(
     if run.status == "interrupted":
         if writer:
             writer.close()
+            place = f"epoch {state.epoch + 1} of {job.epochs}"
+            if state.member:
+                place = f"member {state.member + 1} of {members}"
             raise Interrupted(
-                f"Stopped at epoch {state.epoch + 1} of {job.epochs}; everything is saved. "
-                f"Go on with: {going_on(run.folder)}",
+                f"Stopped at {place}; everything is saved. Go on with: {going_on(run.folder)}",
                 where=str(run.folder),
             )
         raise Interrupted("Stopped before the end; nothing was written, since no folder was given.")
@@ -212,12 +239,11 @@ def _score(data: Data, rows: Rows, job: Job, state: State, run: Run, part: str) 
     best = run.epochs[state.best_epoch]
     views = views_of(job.recipe)
     # Each epoch was scored by one view alone, which does not take several times as long.
-    run.scores["train"] = (
-        best["train"] if views == "none" else evaluate_part(job, "train", views).scores
-    )
+    known = views == "none" and not state.member
+    run.scores["train"] = best["train"] if known else evaluate_part(job, "train", views).scores
     if best["validation"] is not None:
         evaluated = evaluate_part(job, "validation", views)
-        run.scores["validation"] = best["validation"] if views == "none" else evaluated.scores
+        run.scores["validation"] = best["validation"] if known else evaluated.scores
         run.predictions["validation"] = as_predictions(evaluated, rows.validation, data.keys)
     if "held_out" in job.parts:
         evaluated = evaluate_part(job, "held_out", views)
@@ -241,6 +267,12 @@ class Writer:
         if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
             checkpoint.save_checkpoint(self.folder, self.job, self.state)
             self.saved = time.monotonic()
+
+    def member(self) -> None:
+        """After a member has ended: it is not trained again."""
+        self._rows()
+        checkpoint.save_checkpoint(self.folder, self.job, self.state)
+        self.saved = time.monotonic()
 
     def close(self, weights: dict[str, torch.Tensor] | None = None) -> None:
         """At the end, or when interrupted: all rows, weights, checkpoint, then the status."""

@@ -30,7 +30,14 @@ READ_EVERY = 25
 
 @dataclass
 class State:
-    """Where training stands: all that a checkpoint needs beside weights and optimizer."""
+    """Where training stands: all that a checkpoint needs beside weights and optimizer.
+
+    Args:
+        stop_after: epochs; 0: the recipe's.
+        best: the weights to keep, as far as is known.
+        member: of `train.members`, how many have ended; `start` is what each starts from, and `gathered`
+            the average of those that have.
+    """
 
     epoch: int = 0
     step: int = 0  # within the epoch
@@ -38,8 +45,11 @@ class State:
     best_score: float | None = None
     best_epoch: int = -1
     seconds: float = 0.0
-    stop_after: int = 0  # epochs; 0: the recipe's
+    stop_after: int = 0
+    member: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
+    start: dict[str, Tensor] = field(default_factory=dict)
+    gathered: dict[str, Tensor] = field(default_factory=dict)
 
 
 def train(
