@@ -198,6 +198,8 @@ class Verdict:
 
     `effect` is variant - baseline in the metric's own unit, signed so that positive is better;
     `low`, `high` its interval at the level that decided (None at the screen, where nothing is decided).
+    `equivalence` says how probable each of worse, equal and better is, where an effect within plus or minus
+    its `region` counts as equal.
     """
 
     remedy: str
@@ -215,6 +217,7 @@ class Verdict:
     level: float | None = None
     differences: Sequence[float | None] = ()
     why: str = ""
+    equivalence: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return json_ready(asdict(self))

@@ -10,6 +10,7 @@ import numpy as np
 
 from fitwell import launched, record, store
 from fitwell.api.results import diagnosis_of
+from fitwell.api.scores import compared_scores, scores_in
 from fitwell.api.start import Start, begin, given, over, recipe_of
 from fitwell.api.training import Progress
 from fitwell.data import Data
@@ -146,12 +147,15 @@ def compare(
 ) -> Verdict:
     """Whether `second` is better than `first`: paired trials, or their recorded folds.
 
-    Two cross-validations of the same folds are compared as recorded. Anything else is trained again:
-    both recipes on the same folds, seeds and data order, 3 repeats of K folds.
+    Two cross-validations of the same folds are compared as recorded, and so are two lists of scores.
+    Anything else is trained again: both recipes on the same folds, seeds and data order, 3 repeats of K
+    folds.
 
     Args:
-        first, second: runs, run folders, recipes or recipe files.
-        settings: put over both.
+        first, second: runs, run folders, recipes or recipe files; or both the scores of the same folds in
+            the same order: lists of numbers, or files of them (text, CSV, `cv --json`).
+        settings: put over both. Of scores `data.folds` (K, of one repeat; 5), `score.name` (accuracy) and
+            `score.min_effect`.
         executor, address: as for `cv`.
 
     Raises:
@@ -160,6 +164,8 @@ def compare(
     launched.refuse_several("compare")
     where = Where(executor, address).check()
     extra = given("", settings)
+    if scores_in(first) or scores_in(second):
+        return _judged(*compared_scores(first, second, extra), _name(second))
     runs = [_recorded(item) for item in (first, second)]
     if not extra and runs[0] is not None and runs[1] is not None:
         same = _same_conditions(runs[0], runs[1])
@@ -297,7 +303,7 @@ def _judged(
     first: Recipe, second: Recipe, gains: Sequence[float], baseline: float, name: str
 ) -> Verdict:
     from fitwell.trials.scoring import smallest_effect
-    from fitwell.trials.statistics import decide, paired_verdict
+    from fitwell.trials.statistics import decide, equivalence, paired_verdict
 
     folds = int(first["data.folds"])  # type: ignore[arg-type]
     settings = {n: b for n, (_, b) in first.changes(second).items() if n != "source"}
@@ -313,13 +319,15 @@ def _judged(
     if len(known) < len(gains):
         effect = float(np.mean(known)) if known else float("nan")
         return Verdict(effect=effect, low=None, high=None, p=None, decision="no evidence", **common)
-    interval = paired_verdict(gains, folds, len(gains) // folds)
+    repeats, smallest = len(gains) // folds, smallest_effect(first, baseline)
+    interval = paired_verdict(gains, folds, repeats)
     return Verdict(
         effect=interval.effect,
         low=interval.low,
         high=interval.high,
         p=interval.p,
         level=interval.level,
-        decision=decide(interval, smallest_effect(first, baseline)),
+        decision=decide(interval, smallest),
+        equivalence=equivalence(gains, folds, repeats, smallest),
         **common,
     )

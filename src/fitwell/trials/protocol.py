@@ -17,7 +17,7 @@ from fitwell.record import Decision, Run, Verdict
 from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.scoring import smallest_effect
 from fitwell.trials.statistics import confirm as corrected_tests
-from fitwell.trials.statistics import round_alpha
+from fitwell.trials.statistics import equivalence, round_alpha
 from fitwell.trials.trial import Task
 
 REPEATS = 3  # of the confirm stage
@@ -256,6 +256,7 @@ class _Confirming:
                     p=interval.p,
                     level=interval.level,
                     decision=decision,
+                    equivalence=equivalence(values.tolist(), bench.folds, REPEATS, self.smallest),
                     why=unequal(self.runs[self.baseline.name], self.runs[variant.name]),
                 )
             )
