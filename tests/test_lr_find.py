@@ -16,7 +16,7 @@ from fitwell.cli.main import run as command
 from fitwell.errors import DataError, FolderError, Interrupted, SettingError
 from fitwell.experiments import range_test
 from fitwell.experiments.range_test import StepFunction, smoothed, window_of
-from fitwell.findings import diagnose
+from fitwell.findings import RULES
 from fitwell.lr_range import asked_by, lr_range, place_of
 from fitwell.record import Finding, Row
 from fitwell.remedies import remedies_for
@@ -102,7 +102,7 @@ def test_rates_rise_by_one_factor_and_on_where_nothing_broke() -> None:
         assert ratios == pytest.approx((1e-2 / 1e-5) ** (1 / 99))
     assert near["divergence_lr"] == pytest.approx(1e-3, rel=0.2)
     assert near["lr"][-1] == pytest.approx(1e-2)
-    assert far["divergence_lr"] == pytest.approx(0.3, rel=0.2) and far["lr"][-1] < 0.6
+    assert far["divergence_lr"] == pytest.approx(0.3, rel=0.2) and far["lr"][-1] < 0.7
     never = range_test(lambda seed: lambda lr: 2.0, **span)[0]  # type: ignore[arg-type]
     assert never["lr"][-1] == pytest.approx(1.0) and never["divergence_lr"] is None
 
@@ -118,8 +118,8 @@ def test_spikes_and_more_steps_change_little(steps: int) -> None:
 
 def test_the_median_covers_one_share_of_a_decade() -> None:
     assert [window_of(np.geomspace(1e-5, 10, n)) for n in (50, 100, 300)] == [7, 7, 21]
-    spiked = [1.0] * 10 + [9.0] * 10 + [1.0] * 10
-    assert smoothed(spiked, 21).tolist() == [1.0] * 30 and smoothed(spiked).max() == 9.0
+    spiked = [1.0] * 40 + [9.0] * 10 + [1.0] * 40
+    assert smoothed(spiked, 21).tolist() == [1.0] * 90 and smoothed(spiked).max() == 9.0
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_a_real_source_gets_a_rate_and_a_verdict(found: ranging.LrFound) -> None
     assert "0.05 lies within the range" in repr(found)
 
 
-@pytest.mark.parametrize(("lr", "verdict"), [(1e-6, "too low"), (300.0, "too high")])
+@pytest.mark.parametrize(("lr", "verdict"), [(1e-6, "too low"), (100.0, "too high")])
 def test_another_rate_of_the_recipe_changes_the_verdict_alone(
     lr: float, verdict: str, found: ranging.LrFound
 ) -> None:
@@ -151,7 +151,9 @@ def test_another_rate_of_the_recipe_changes_the_verdict_alone(
 def test_the_same_call_gives_the_same_and_another_seed_not(found: ranging.LrFound) -> None:
     assert fw.lr_find("breast-cancer", **LINEAR, steps=100) == found
     seeded = {"train.threads": 1, "train.seed": 7}
-    assert fw.lr_find("breast-cancer", model="linear", settings=seeded, steps=100).lr != found.lr
+    assert (
+        fw.lr_find("breast-cancer", model="linear", settings=seeded, steps=100).rows != found.rows
+    )
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_the_same_call_gives_the_same_and_another_seed_not(found: ranging.LrFoun
         (("--seeds", "2.5"), "seeds = 2.5: must be a whole number"),
         (("--out", "picture.txt"), "out = picture.txt: must be a picture's file"),
         (("--out", "nowhere/picture.png"), "there is no folder nowhere"),
-        (("optim.lrr=1",), "Did you mean optim.lr"),
+        (("optim.lrr=1",), "optim.lrr: optim has no such setting. Did you mean lr?"),
         (("train.batch_size=9999",), "train.batch_size = 9999: larger than"),
     ],
 )
@@ -280,14 +282,16 @@ def test_remedies_try_the_rate_of_the_range_test() -> None:
         assert run.recipe is not None
         run.recipe = run.recipe.edit({"optim.lr": 0.3})
     high[0].evidence += range_rows(0.2)
-    [finding] = [f for f in diagnose(high).findings if f.name == "lr_too_high"]
+    finding = RULES["lr_too_high"](high)
+    assert isinstance(finding, Finding)
     assert finding.evidence["range_lr"] == pytest.approx(0.02)
     recipe = complete({"model.name": "lenet", "optim.lr": 0.3}, IMAGES)
     rates = [dict(r.settings).get("optim.lr") for r in remedies_for(finding, recipe, IMAGES)]
     assert rates[0] == 0.02
     low = folds(end=0.6, updates=(5e-3, 5e-3, 5e-3), train=0.99)
     low[0].evidence += range_rows(6.0)
-    [finding] = [f for f in diagnose(low).findings if f.name == "lr_too_low"]
+    finding = RULES["lr_too_low"](low)
+    assert isinstance(finding, Finding)
     assert finding.evidence["range_lr"] == pytest.approx(0.6)
 
 
