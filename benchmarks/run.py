@@ -29,6 +29,7 @@ NAMES = (
     "healthy",
     "sick",
     "trust",
+    "lr_find",
     "faults",
     "false_alarms",
 )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fitwell.api.naming import catalog as catalog  # type: ignore[no-redef]
     from fitwell.api.naming import explain as explain
     from fitwell.api.naming import list_kind as list  # noqa: F401 (a public name)
+    from fitwell.api.ranging import lr_find as lr_find
     from fitwell.api.results import Improvement as Improvement
     from fitwell.api.results import Run as Run
     from fitwell.api.results import open_run as open  # noqa: F401 (a public name)
@@ -53,6 +54,7 @@ _PUBLIC = {
     **{n: ("fitwell.api.naming", n) for n in "catalog explain".split()},
     "cache": ("fitwell.api.keeping", "cache"),
     "show": ("fitwell.api.looking", "show"),
+    "lr_find": ("fitwell.api.ranging", "lr_find"),
     **{n: ("fitwell.api.results", n) for n in "Improvement Run".split()},
     **{n: ("fitwell.api.training", n) for n in "cv fit improve resume".split()},
     **{n: ("fitwell.weights", n) for n in "fit_weights load save".split()},

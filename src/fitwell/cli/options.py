@@ -35,7 +35,11 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "device": ("", "NAME", "train.device"),
     "target": ("", "COLUMN", "data.target: the column to predict"),
     "set": ("", "KEY=VALUE", "a setting; also bare key=value"),
-    "out": ("", "DIR", "the run folder itself (new or empty), or the file of --fix"),
+    "out": (
+        "",
+        "DIR",
+        "the run folder itself (new or empty), or a FILE: of --fix, of lr-find's picture",
+    ),
     "budget": ("", "TIME", "such as 90s, 10m, 1h30m"),
     "executor": ("", "NAME", "where trials run: local, or ray (a cluster)"),
     "address": ("", "HOST:PORT", "of the cluster; by default RAY_ADDRESS, else this machine"),
@@ -45,6 +49,10 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "vary": ("", "KEY=A..B", "also cross-validate other values: KEY=A,B,C or KEY=A..B"),
     "filters": ("", "", "write pictures of a run's learned filters and feature maps"),
     "augment": ("", "", "write a sheet of examples as augmentation changes them"),
+    "low": ("", "X", "the first rate of the test (1e-5)"),
+    "high": ("", "X", "the last one (10); it goes on where the loss has not broken"),
+    "steps": ("", "N", "from the first rate to the last (300)"),
+    "seeds": ("", "N", "how many seeds are tested (3)"),
     "measure": ("", "", "run the experiments that the findings lack, and keep what they say"),
     "json": ("", "", "one JSON document on stdout"),
     "quiet": ("q", "", "no progress"),
@@ -54,6 +62,7 @@ Check = Callable[[dict[str, Any]], dict[str, Any]]
 SAYING = ("json", "quiet", "verbose")
 SETTING = (*FLAGS, "set")
 TRIALS = ("executor", "address")
+RANGE = ("low", "high", "steps", "seeds")
 TRAINING = (*SETTING, "out", "no-examples", *SAYING)
 
 
@@ -75,6 +84,9 @@ class Given:
     fix: bool = False
     sizes: bool = False
     vary: str = ""
+    asked: dict[str, str] = field(
+        default_factory=dict
+    )  # the range of lr-find, as far as it is given
 
 
 class Parser(argparse.ArgumentParser):
@@ -153,6 +165,7 @@ def parse(
         fix=bool(values.get("fix")),
         sizes=bool(values.get("sizes")),
         vary=values.get("vary") or "",
+        asked={name: values[name] for name in RANGE if values.get(name)},
     )
     return given, [w for w in found.words if not (takes_settings and is_pair(w))]
 

@@ -228,6 +228,25 @@ def improved(result: Any, given: Given) -> None:
         _print(terminal.improvement(result))
 
 
+def lr_found(found: Any, given: Given) -> None:
+    if given.json:
+        document(found.to_json())
+        return
+    if found.lr is not None:
+        print(f"optim.lr={found.lr:.2g}, and what lies from {found.low:.2g} to {found.high:.2g}")
+    print(textwrap.fill(found.sentence, 80))
+    print(f"\n{'seed':>6}{'falls fastest':>16}{'breaks':>10}{'asks for':>11}")
+    for seed in found.seeds:
+        cells = (_rate(seed[name]) for name in ("steepest_lr", "divergence_lr", "lr"))
+        print("{:>6}{:>16}{:>10}{:>11}".format(seed["seed"], *cells))
+    if found.picture is not None:
+        print(f"\nPicture: {found.picture}")
+
+
+def _rate(value: float | None) -> str:
+    return "never" if value is None else f"{value:.2g}"
+
+
 def resumed(result: Any, given: Given) -> None:
     """Print as the verb that was resumed does."""
     if hasattr(result, "verdicts"):

@@ -4,7 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fitwell.cli.options import SAYING, SETTING, TRAINING, TRIALS, Given, UsageError, exactly
+from fitwell.cli.options import (
+    RANGE,
+    SAYING,
+    SETTING,
+    TRAINING,
+    TRIALS,
+    Given,
+    UsageError,
+    exactly,
+)
 from fitwell.settings import validate
 
 
@@ -78,6 +87,19 @@ def improve(given: Given, words: list[str]) -> None:
         asked: dict[str, Any] = {**_training(given), **given.where}
         result = work(source, budget=given.budget, **asked, progress=progress)
     output.improved(result, given)
+
+
+def lr_find(given: Given, words: list[str]) -> None:
+    """A learning rate, by a range test of several seeds, with a verdict."""
+    (source,) = exactly(words, "SOURCE")
+    from fitwell.cli import output
+
+    with output.progress(given) as progress:
+        from fitwell.api.ranging import lr_find as work
+
+        asked: dict[str, Any] = {**given.asked, "settings": given.settings, "out": given.out}
+        found = work(source, **asked, progress=progress)
+    output.lr_found(found, given)
 
 
 def evaluate(given: Given, words: list[str]) -> None:
@@ -197,6 +219,7 @@ VERBS: dict[str, Verb] = {
     "diagnose": Verb(diagnose, "RUN...", ("measure", *SAYING)),
     "compare": Verb(compare, "A B", ("set", *TRIALS, *SAYING)),
     "improve": Verb(improve, "SOURCE|RUN", ("budget", *TRIALS, *TRAINING)),
+    "lr-find": Verb(lr_find, "SOURCE", (*SETTING, *RANGE, "out", *SAYING)),
     "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),
     "predict": Verb(predict, "RUN INPUT...", SAYING),
     "resume": Verb(resume, "RUN", ("budget", *TRIALS, "no-examples", *SAYING), several=True),

@@ -14,8 +14,9 @@ from fitwell.record import Row
 
 StepFunction = Callable[[float], float]
 
-_WINDOW = 7  # steps of the running median: up to three spikes side by side vanish
-_LASTING = 5  # steps that a break must last
+_WINDOW = 7  # steps of the running median at least: up to three spikes side by side vanish
+_SHARE = 0.42  # of a decade that it covers where rates lie closer, or noise would pass for a fall
+_LASTING = 5 / 7  # of the window: how long a break must last
 _LEARNED = 0.05  # share of the first loss that must be gained to speak of a fall
 
 
@@ -26,6 +27,8 @@ def range_test(
     low: float = 1e-5,
     high: float = 10.0,
     steps: int = 100,
+    beyond: float = 1.0,
+    seed_done: Callable[[Row], object] = lambda row: None,
 ) -> list[Row]:
     """One evidence row a seed: the losses over rising rates, where they fall and where they break.
 
@@ -35,6 +38,9 @@ def range_test(
         low: first learning rate; they rise by a constant factor.
         high: last learning rate.
         steps: how many; the test ends early once the loss has clearly broken.
+        beyond: how many times further than `high` the rates rise, by the same factor, where the loss
+            has not broken by then.
+        seed_done: called with the row of each seed.
 
     Returns:
         Rows `{"experiment": "range_test", "seed", "lr": [...], "loss": [...], "steepest_lr",
@@ -43,15 +49,23 @@ def range_test(
 
     Source: Smith, Cyclical learning rates for training neural networks, WACV 2017, section 3.3
     """
-    rates = np.geomspace(low, high, steps)
-    return [_one_seed(start(seed), seed, rates) for seed in seeds]
+    factor = (high / low) ** (1 / (steps - 1))
+    more = int(math.log(beyond) / math.log(factor) + 1e-9)
+    rates = low * factor ** np.arange(steps + more)
+    rows = []
+    for seed in seeds:
+        rows.append(_one_seed(start(seed), seed, rates, steps))
+        seed_done(rows[-1])
+    return rows
 
 
-def _one_seed(step: StepFunction, seed: int, rates: np.ndarray) -> Row:
+def _one_seed(step: StepFunction, seed: int, rates: np.ndarray, steps: int) -> Row:
     losses: list[float] = []
     for rate in rates:
+        if len(losses) >= steps and divergence(rates, losses) is not None:
+            break
         losses.append(float(step(float(rate))))
-        if _hopeless(losses):
+        if _hopeless(losses, window_of(rates)):
             break
     tried = rates[: len(losses)]
     return {
@@ -64,12 +78,13 @@ def _one_seed(step: StepFunction, seed: int, rates: np.ndarray) -> Row:
     }
 
 
-def _hopeless(losses: Sequence[float]) -> bool:
+def _hopeless(losses: Sequence[float], window: int) -> bool:
     """Not finite, or ten times the first losses for as long as a break must last."""
     if not math.isfinite(losses[-1]):
         return True
-    late = losses[-_LASTING:]
-    return len(losses) > 2 * _LASTING and min(late) > 10 * float(np.median(losses[:_LASTING]))
+    lasting = round(_LASTING * window)
+    late = losses[-lasting:]
+    return len(losses) > 2 * lasting and min(late) > 10 * float(np.median(losses[:lasting]))
 
 
 def divergence(rates: Sequence[float] | np.ndarray, losses: Sequence[float]) -> float | None:
@@ -77,17 +92,19 @@ def divergence(rates: Sequence[float] | np.ndarray, losses: Sequence[float]) -> 
 
     Where nothing was gained, the loss must rise to half as much again as it was at first.
     """
-    smooth = smoothed(losses)
+    window = window_of(rates)
+    lasting = round(_LASTING * window)
+    smooth = smoothed(losses, window)
     first = float(smooth[0])
-    noise = _noise(losses)
+    noise = _noise(losses, window)
     for i in range(1, len(smooth)):
         best = float(np.min(smooth[:i]))
         gained = first - best
         learned = gained > max(_LEARNED * abs(first), 4 * noise)
         limit = best + 0.5 * gained if learned else first + 0.5 * abs(first) + 2 * noise
-        after = smooth[i : i + _LASTING]
+        after = smooth[i : i + lasting]
         # The end counts as lasting where the test was stopped there for a loss that is not finite.
-        whole = len(after) == _LASTING or not math.isfinite(losses[-1])
+        whole = len(after) == lasting or not math.isfinite(losses[-1])
         if whole and np.all(after > limit):
             return float(rates[i])
     # The test stops at the first loss that is not finite, too early for the median to see it.
@@ -98,37 +115,49 @@ def steepest(rates: Sequence[float] | np.ndarray, losses: Sequence[float]) -> fl
     """The rate at which the smoothed loss falls fastest by log rate, before it breaks."""
     broken = divergence(rates, losses)
     end = len(losses) if broken is None else int(np.searchsorted(np.asarray(rates), broken))
-    if end < 2 * _WINDOW:
+    window = window_of(rates)
+    if end < 2 * window:
         return None
-    smooth = smoothed(losses[:end])
+    smooth = smoothed(losses[:end], window)
     # A second, straight smoothing: the slope of a median is a staircase.
-    padded = np.pad(smooth, _WINDOW // 2, mode="edge")
-    line = np.convolve(padded, np.ones(_WINDOW) / _WINDOW, mode="valid")
-    if line[0] - line.min() < max(_LEARNED * abs(line[0]), 4 * _noise(losses)):
+    padded = np.pad(smooth, window // 2, mode="edge")
+    line = np.convolve(padded, np.ones(window) / window, mode="valid")
+    if line[0] - line.min() < max(_LEARNED * abs(line[0]), 4 * _noise(losses, window)):
         return None
     slope = np.gradient(line, np.log(np.asarray(rates[:end], dtype=float)))
     return float(rates[int(np.argmin(slope))])
 
 
-def _noise(losses: Sequence[float]) -> float:
+def window_of(rates: Sequence[float] | np.ndarray) -> int:
+    """Steps of the running median: 7, or an odd number that covers 0.42 of a decade.
+
+    >>> window_of([1.0, 2.0, 4.0]), window_of(np.geomspace(1e-5, 10, 200))
+    (7, 15)
+    """
+    spacing = math.log10(rates[1] / rates[0]) if len(rates) > 1 else 1.0
+    return max(_WINDOW, round(_SHARE / spacing) | 1)
+
+
+def _noise(losses: Sequence[float], window: int) -> float:
     """Spread of a smoothed loss from batch to batch, from the first, lowest rates.
 
     Differences of neighbours leave a slow fall out; 1.48 turns their median size into a standard
-    deviation, and the median of 7 losses has about half of the spread of one.
+    deviation, and the median of n losses has 1.25 / sqrt(n) of the spread of one.
     """
     early = np.asarray(losses[: max(20, len(losses) // 4)], dtype=float)
     steps = np.diff(early[np.isfinite(early)])
-    return 0.5 * 1.48 * float(np.median(np.abs(steps))) / math.sqrt(2) if len(steps) else 0.0
+    spread = 1.48 * float(np.median(np.abs(steps))) / math.sqrt(2) if len(steps) else 0.0
+    return 1.25 / math.sqrt(window) * spread
 
 
-def smoothed(losses: Sequence[float]) -> np.ndarray:
+def smoothed(losses: Sequence[float], window: int = _WINDOW) -> np.ndarray:
     """Running median, shorter at the ends; not-a-number counts as infinitely bad.
 
     >>> smoothed([3.0, 3.0, 90.0, 3.0, 3.0]).tolist()
     [3.0, 3.0, 3.0, 3.0, 3.0]
     """
     values = np.array([loss if math.isfinite(loss) else math.inf for loss in losses])
-    reach = _WINDOW // 2
+    reach = window // 2
     return np.array(
         [np.median(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]
     )

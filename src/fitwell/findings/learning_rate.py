@@ -25,6 +25,7 @@ from fitwell.findings.reading import (
     share,
     step_series,
 )
+from fitwell.lr_range import lr_range
 from fitwell.record import Finding, NotAssessed, Run
 
 _CARRIED = "gradients are not cleared between steps, each of which repeats all before it"
@@ -75,6 +76,7 @@ def lr_too_high(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             "lr": rate,
             "update_ratio": median(median_update(run) for run in folds),
             "divergence_lr": limit,
+            **_range_rate(runs),
         }
     )
     if carried:
@@ -140,6 +142,7 @@ def lr_too_low(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             "loss_left": left,
             "half_of_the_fall_at": median(half_fall(run) for run in folds),
             "divergence_lr": limit,
+            **_range_rate(runs),
         }
     )
     sentence = (
@@ -187,6 +190,12 @@ def _range_limit(runs: Sequence[Run]) -> float:
     limits = [row.get("divergence_lr") for row in evidence_of(runs, "range_test")]
     known = [limit for limit in limits if limit]
     return median(known) if len(known) >= 2 else float("nan")
+
+
+def _range_rate(runs: Sequence[Run]) -> dict[str, float]:
+    """The rate that the range test asks for; nothing where it gives no verdict."""
+    found = lr_range(evidence_of(runs, "range_test"))
+    return {} if found.lr is None else {"range_lr": found.lr}
 
 
 def _collapsed(run: Run, sign: str) -> bool:

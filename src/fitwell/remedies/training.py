@@ -17,7 +17,7 @@ _GOOD_UPDATE = 3e-3  # of a layer's norm a step, in the middle of what healthy r
 
 
 def higher_lr(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """Raise the learning rate: by what the measured updates ask for, 3 and 10 times.
+    """Raise the learning rate: by what the measured updates and the range test ask for, 10 and 3 times.
 
     Use: lr_too_low, underfitting
     Weakness: too much of it breaks training
@@ -29,11 +29,15 @@ def higher_lr(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
         # 3, 10, 30, 100 ...: half a power of ten is as exact as this can be.
         wanted = 10 ** (round(2 * math.log10(_GOOD_UPDATE / update)) / 2)
         factors.insert(0, min(300.0, max(3.0, rounded(wanted, 1))))
+    if (factor := _range_factor(recipe, finding)) > 1:
+        factors.insert(
+            len(factors) - 2, factor
+        )  # after what the updates of whole trainings ask for
     return _scaled_lr(recipe, factors, finding.evidence.get("divergence_lr"))
 
 
 def lower_lr(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """Lower the learning rate: 3 and 10 times, or to where the range test allows.
+    """Lower the learning rate: to what the range test asks for, 3 and 10 times, or to where it allows.
 
     Use: lr_too_high, dying_relu, saturated_activation
     Weakness: training takes longer
@@ -47,6 +51,8 @@ def lower_lr(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
         usual = defaults("optim", str(recipe.get("optim.name", "sgd"))).get("lr", rate)
         if rate >= 10 * usual:  # so far off that a third of it will not do
             factors.insert(0, usual / rate)
+    if (factor := _range_factor(recipe, finding)) < 1:
+        factors.insert(0, factor)
     return _scaled_lr(recipe, factors, None)
 
 
@@ -154,6 +160,12 @@ def warmup(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     """
     share = recipe.get("schedule.warmup")
     return [{"schedule.warmup": 0.3}] if isinstance(share, int | float) and share < 0.3 else []
+
+
+def _range_factor(recipe: Recipe, finding: Finding) -> float:
+    """What the range test asks for, as a multiple of the recipe's rate; 1 where it asks for nothing."""
+    rate, found = recipe.get("optim.lr"), finding.evidence.get("range_lr")
+    return found / rate if found and isinstance(rate, int | float) and rate > 0 else 1.0
 
 
 def _scaled_lr(recipe: Recipe, factors: Sequence[float], breaks_at: float | None) -> list[Edit]:

@@ -32,6 +32,7 @@ PHASES = {
     "confirm": "Confirming with fresh folds and seeds",
     "final": "Final model",
     "fit": "Training",
+    "lr-find": "Range test",
 }
 
 
@@ -146,6 +147,8 @@ def trial_words(facts: dict[str, Any]) -> str:
     """
     if facts.get("failure"):
         return f"{place_words(facts)}: failed"
+    if "score" not in facts:
+        return place_words(facts)
     metric = f"{metric_word(facts['metric'])} " if facts.get("metric") else ""
     return f"{place_words(facts)}: {metric}{number(facts.get('score'))}"
 
