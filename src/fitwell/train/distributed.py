@@ -57,15 +57,14 @@ class Processes:
         """
         return slice(self.rank * examples // self.count, (self.rank + 1) * examples // self.count)
 
-    def parallel(self, model: nn.Module, batches: Batches, *, frozen: bool) -> nn.Module:
-        """The model as it is called in a step: its gradient is then the mean of all processes'.
+    def parallel(self, model: nn.Module, batches: Batches) -> nn.Module:
+        """The model as it is called in the steps of an epoch: its gradient is the mean of all processes'.
 
-        Args:
-            frozen: some layers may stand still for a while.
+        Each epoch starts from the weights of the first process, and knows which layers stand still in it.
         """
         if self.count == 1:
             return model
-        unused = frozen or _leaves_out(model, batches.first(2).x)
+        unused = _leaves_out(model, batches.first(2).x)
         return DistributedDataParallel(model, find_unused_parameters=unused)
 
     def mean(self, values: Tensor, normaliser: float) -> tuple[Tensor, Tensor]:

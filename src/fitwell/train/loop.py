@@ -75,12 +75,12 @@ def train(
     last_epoch = state.stop_after or job.epochs
     settings = job.recipe.section("train")
     losses = StepLosses(job, run)
-    model = processes.parallel(job.model, job.batches, frozen=job.freezing is not None)
     probe_every = min(PROBE_EVERY, max(1, job.total_steps // FEWEST_PROBES))
     before = state.seconds
     started = time.perf_counter()
     while state.epoch < last_epoch:
         job.start_epoch(state.epoch)
+        model = processes.parallel(job.model, job.batches)
         watched = [(row["validation"] or row["train"])["loss"] for row in run.epochs]
         epoch_started, waiting, seen = time.perf_counter(), 0.0, 0
         batches = job.batches.epoch(state.epoch, state.step)
