@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fitwell.errors import FitwellError, SettingError, did_you_mean
+from fitwell.search.space import asked_for
 from fitwell.settings import dotted, validate
 
 # The familiar flags, and the setting that each is short for.
@@ -37,6 +38,12 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "set": ("", "KEY=VALUE", "a setting; also bare key=value"),
     "out": ("", "DIR", "the run folder itself (new or empty), or the file of --fix"),
     "budget": ("", "TIME", "such as 90s, 10m, 1h30m"),
+    "space": ("", "KEY=RANGE", "what to search over: KEY=LOW..HIGH[:log] or KEY=A,B,C; repeat it"),
+    "trials": ("", "N", "at most so many trials"),
+    "sampler": ("", "NAME", "tpe (default), random or grid"),
+    "pruner": ("", "NAME", "wilcoxon (default), median or none: ends a trial after some folds"),
+    "storage": ("", "URL", "postgresql://USER@HOST/DATABASE, shared by several machines"),
+    "study": ("", "NAME", "the study in the storage: calls of one name share it"),
     "no-examples": ("", "", "no pictures or texts of the data in the report"),
     "fix": ("", "", "write a cleaned copy of the files' list, table or boxes (--out FILE)"),
     "sizes": ("", "", "also train on growing parts: what would twice the data bring?"),
@@ -48,8 +55,10 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "quiet": ("q", "", "no progress"),
     "verbose": ("v", "", "progress as lines, whole tracebacks"),
 }
+SEVERAL = ("set", "space")  # options that may be repeated
 Check = Callable[[dict[str, Any]], dict[str, Any]]
 SAYING = ("json", "quiet", "verbose")
+SEARCHING = ("trials", "sampler", "pruner", "storage", "study")
 SETTING = (*FLAGS, "set")
 TRAINING = (*SETTING, "out", "no-examples", *SAYING)
 
@@ -61,6 +70,12 @@ class Given:
     settings: dict[str, Any] = field(default_factory=dict)
     out: Path | None = None
     budget: str | None = None
+    space: dict[str, str] = field(default_factory=dict)
+    trials: str = ""
+    sampler: str = ""
+    pruner: str = ""
+    storage: str = ""
+    study: str = ""
     json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -99,7 +114,7 @@ def parser_of(verb: str, summary: str, words: str, options: Sequence[str]) -> Pa
     for name in options:
         letter, metavar, text = OPTIONS[name]
         flags = [f"-{letter}"] * bool(letter) + [f"--{name}"]
-        if name == "set":
+        if name in SEVERAL:
             parser.add_argument(*flags, metavar=metavar, help=text, action="append", default=[])
         elif metavar:
             parser.add_argument(*flags, metavar=metavar, help=text, default="")
@@ -148,6 +163,8 @@ def parse(
         fix=bool(values.get("fix")),
         sizes=bool(values.get("sizes")),
         vary=values.get("vary") or "",
+        space=asked_for(values.get("space") or []),
+        **{name: values.get(name) or "" for name in SEARCHING},
     )
     return given, [w for w in found.words if not (takes_settings and is_pair(w))]
 

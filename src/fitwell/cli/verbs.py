@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fitwell.cli.options import SAYING, SETTING, TRAINING, Given, UsageError, exactly
+from fitwell.cli.options import SAYING, SEARCHING, SETTING, TRAINING, Given, UsageError, exactly
+from fitwell.search.space import space_of
 from fitwell.settings import validate
 
 
@@ -79,6 +80,21 @@ def improve(given: Given, words: list[str]) -> None:
     output.improved(result, given)
 
 
+def search(given: Given, words: list[str]) -> None:
+    """Hyper-parameter search: the best settings, proved; a better model."""
+    (source,) = exactly(words, "SOURCE")
+    space_of(given.space, given.settings)  # before anything heavy is imported
+    from fitwell.cli import output
+
+    with output.progress(given) as progress:
+        from fitwell.api.searching import search as work
+
+        asked = {name: getattr(given, name) for name in SEARCHING if getattr(given, name)}
+        asked |= {"space": given.space, "budget": given.budget}
+        result = work(source, **asked, **_training(given), progress=progress)
+    output.searched(result, given)
+
+
 def evaluate(given: Given, words: list[str]) -> None:
     """Score a run's model on its test part, or on another source."""
     if len(words) not in (1, 2):
@@ -113,7 +129,8 @@ def resume(given: Given, words: list[str]) -> None:
         from fitwell.api.training import resume as work
 
         examples = None if given.examples else False  # as it was asked for, unless --no-examples
-        result = work(folder, budget=given.budget, examples=examples, progress=progress)
+        asked = {"budget": given.budget, "storage": given.storage}
+        result = work(folder, **asked, examples=examples, progress=progress)
     output.resumed(result, given)
 
 
@@ -193,9 +210,10 @@ VERBS: dict[str, Verb] = {
     "diagnose": Verb(diagnose, "RUN...", ("measure", *SAYING)),
     "compare": Verb(compare, "A B", ("set", *SAYING)),
     "improve": Verb(improve, "SOURCE|RUN", ("budget", *TRAINING)),
+    "search": Verb(search, "SOURCE|RUN", ("space", "budget", *SEARCHING, *TRAINING)),
     "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),
     "predict": Verb(predict, "RUN INPUT...", SAYING),
-    "resume": Verb(resume, "RUN", ("budget", "no-examples", *SAYING)),
+    "resume": Verb(resume, "RUN", ("budget", "storage", "no-examples", *SAYING)),
     "cache": Verb(cache, "[clean [all]]", SAYING),
     "list": Verb(list_, "KIND", SAYING),
     "explain": Verb(explain, "NAME", ("set", *SAYING), dict),

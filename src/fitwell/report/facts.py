@@ -19,7 +19,8 @@ from fitwell.report.wording import in_order, score_name, words
 from fitwell.spec import Spec
 from fitwell.trials.statistics import default_min_effect
 
-Kind = Literal["improvement", "cv", "fit"]
+Kind = Literal["improvement", "search", "cv", "fit"]
+JUDGED = ("improvement", "search")  # kinds that have a recipe before and after
 
 
 @dataclass
@@ -92,7 +93,7 @@ class Facts:
 
 
 def gather(result: Any, *, diagnosis: Diagnosis | None = None) -> Facts:
-    """The facts of an Improvement (anything with `verdicts`), or of a Run.
+    """The facts of an Improvement or a search (anything with `verdicts`), or of a Run.
 
     Args:
         result: an Improvement; a Run; a Run whose `trials` are the folds of a cross-validation.
@@ -105,7 +106,7 @@ def _improvement(result: Any) -> Facts:
     recipe, before = result.recipe, result.baseline_recipe
     scores = _present({**result.baseline, **result.final})
     return Facts(
-        kind="improvement",
+        kind=getattr(result, "kind", "improvement"),
         run=result.run,
         metric=score_name(scores, recipe),
         recipe=recipe,

@@ -14,10 +14,17 @@ from fitwell.report import mistakes, model, varying, wording
 from fitwell.report.curves import learning_curve, shared_limits, step_curve, verdict_plot
 from fitwell.report.evidence import picture
 from fitwell.report.examples import contact_sheet
-from fitwell.report.facts import Facts, explained_mistakes, folds_said, gather, held_out_predictions
+from fitwell.report.facts import (
+    JUDGED,
+    Facts,
+    explained_mistakes,
+    folds_said,
+    gather,
+    held_out_predictions,
+)
 from fitwell.report.headline import headline
 
-VERBS = {"improvement": "improve", "cv": "cv", "fit": "fit"}
+VERBS = {"improvement": "improve", "search": "search", "cv": "cv", "fit": "fit"}
 
 
 def write_report(
@@ -166,7 +173,7 @@ def curves(facts: Facts) -> list[tuple[str, str]]:
     """(heading, picture) of score and loss by epoch, before and after beside each other on equal
     axes; of a single epoch the loss by step."""
     arms = [("", facts.final_folds)]
-    if facts.kind == "improvement" and facts.changes and facts.baseline_folds:
+    if facts.kind in JUDGED and facts.changes and facts.baseline_folds:
         arms = [("Before: ", facts.baseline_folds), ("After: ", facts.final_folds)]
     pictures = []
     if max((len(run.epochs) for _, runs in arms for run in runs), default=0) < 2:
