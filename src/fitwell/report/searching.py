@@ -7,7 +7,7 @@ import numpy as np
 
 from fitwell import store
 from fitwell.report.figures import BLUE, GREY, INK, MUTED, ORANGE, STYLE, any_script, draw
-from fitwell.report.wording import cut, higher_is_better, metric_word, number, setting
+from fitwell.report.wording import cut, higher_is_better, metric_word, setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -133,5 +133,5 @@ def _scaled(values: Sequence[Any], *, log: bool) -> Column:
     marks = [low + share * (high - low) for share in (0.0, 0.5, 1.0)]
     shown = np.exp(marks) if log else marks
     heights = [(m - low) / span for m in marks]
-    ticks = dict(zip(heights, [number(float(v)) for v in shown], strict=True))
+    ticks = dict(zip(heights, [f"{v:.3g}" for v in shown], strict=True))
     return ((scale - low) / span).tolist(), list(ticks.items())

@@ -59,28 +59,34 @@ class Explorer:
         """What is trained next: what an interruption left in the middle, then new points."""
         found = [c for asked in self.study.under_way() if (c := self.candidate(asked))]
         width = max(2, self.bench.executor.workers)
-        while len(found) < width and self.room(len(found) + 1):
+        rows = self.study.rows()
+        while len(found) < width and self.room(rows, len(found) + 1):
             asked = self.study.ask([c.asked.settings for c in found])
             if asked is None:
                 break
             if candidate := self.candidate(asked):
                 found.append(candidate)
+            else:
+                rows = self.study.rows()
         return found
 
-    def room(self, count: int) -> bool:
+    def room(self, rows: Sequence[Row], count: int) -> bool:
         """Whether so many more trials fit, with the proof and the final model after them.
+
+        Args:
+            rows: what has ended.
 
         Raises:
             SettingError: not even one does.
         """
-        tried = [row for row in self.study.rows() if not row.start]
+        tried = [row for row in rows if not row.start]
         if self.plan.trials and len(tried) + count > self.plan.trials:
             return False
         if len(tried) >= HOPELESS and all(row.state == "failed" for row in tried):
             return False
         bench, budget = self.bench, self.bench.budget
         trials = [self.reserve(f"reserve{i}", 0, f) for i in range(count) for f in self.folds]
-        proof = self.proof()
+        proof = self.proof(self.study.best_of(rows))
         if budget.fits([*trials, *proof], bench.executor):
             return True
         if tried or count > 1:
@@ -96,9 +102,8 @@ class Explorer:
             setting="budget",
         )
 
-    def proof(self) -> list[Task]:
+    def proof(self, best: Row | None) -> list[Task]:
         """The trials of the confirm stage, of the best recipe so far."""
-        best = self.study.best()
         winner = self.first.recipe if best is None or best.start else self.variant(best).recipe
         tasks = [self.bench.task(self.first, r, f) for r in FRESH for f in self.folds]
         return tasks + [self.reserve("reserve", r, f, winner) for r in FRESH for f in self.folds]
@@ -118,7 +123,7 @@ class Explorer:
                 break
         for candidate in alive:
             self.study.end(candidate.asked, "done")
-        best = self.study.best()
+        best = self.study.best_of(self.study.rows())
         if best is not None:
             bench.progress("best", metric=bench.metric, score=best.score)
 

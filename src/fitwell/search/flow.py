@@ -129,7 +129,7 @@ class _Searching:
         self.explorer.run()
         rows = self.study.rows()
         tried = [row for row in rows if not row.start]
-        best = self.study.best()
+        best = self.study.best_of(rows)
         self.say_tried(tried)
         winner = None if best is None or best.start else self.explorer.variant(best)
         current, confirmed = self.first, False
@@ -142,7 +142,7 @@ class _Searching:
             sentences=self.sentences,
             folder=self.state.folder,
             trials=rows,
-            best=best if winner else None,
+            best=best,
             space={d.name: d.text for d in self.plan.space},
             importance=importance(rows, self.plan.space, bench.base_seed),
             sampler=self.plan.sampler,

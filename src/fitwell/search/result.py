@@ -42,7 +42,8 @@ class Searched(Improvement):
 
     Args:
         trials: all that have ended, those of other workers with them.
-        best: the one that went to be confirmed; None where none did better than the start.
+        best: the one that went to be confirmed, or the start, where none did better; None where none ran
+            on all folds.
         space: setting -> range or choices, as text.
         importance: setting -> share of the score's variation that it explains, largest first.
         selected: how much the score that the best trial was selected by flatters it: "score" on the folds

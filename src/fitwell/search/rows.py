@@ -45,14 +45,17 @@ class Row:
 def importance(rows: Sequence[Row], space: Sequence[Dimension], seed: int) -> dict[str, float]:
     """How much of the score's variation over the space each setting explains, largest first; they sum to 1.
 
-    fANOVA over the trials that ran on all folds: a random forest predicts the score, and its variance is
-    parted by setting. Empty of fewer than 4 trials, or where all scored alike.
+    fANOVA: a random forest predicts the score, and its variance is parted by setting. Trials that were
+    stopped early count with the folds that they ran on, for they are the worst, and without them the
+    settings that made them so would seem not to matter. Empty of fewer than 4 trials, or where all scored
+    alike.
 
     Source: Hutter, Hoos and Leyton-Brown 2014, ICML
     """
     import optuna
 
-    done = [r for r in rows if r.state == "done" and all(d.name in r.settings for d in space)]
+    known = [r for r in rows if r.state != "failed" and r.score is not None]
+    done = [r for r in known if all(d.name in r.settings for d in space)]
     scores = [row.score for row in done]
     if len(done) < FEWEST or len(set(scores)) < 2:
         return {}

@@ -101,10 +101,9 @@ class Study:
 
         with asking(self.place):
             trials = self._trials((optuna.trial.TrialState.RUNNING,))
-            own = [t for t in trials if t.user_attrs.get("owner") == self.owner]
-            if not self.place.shared:
-                own = trials  # also one that a kill left without its mark
-            return [self._asked(optuna.Trial(self.study, t._trial_id)) for t in own]
+            if self.place.shared:
+                trials = [t for t in trials if t.user_attrs.get("owner") == self.owner]
+            return [self._asked(optuna.Trial(self.study, t._trial_id)) for t in trials]
 
     def ask(self, known: Sequence[Mapping[str, Any]] = ()) -> Asked | None:
         """The next point that is new; None where there are no more.
@@ -165,7 +164,6 @@ class Study:
         early = len(asked.scores) < FIRST_FOLDS.get(self.pruner, self.folds)
         try:
             with asking(self.place):
-                asked.trial.set_user_attr("scores", asked.scores)
                 asked.trial.report(self._reported(asked.scores)[-1], fold)
                 return not (last or early) and bool(asked.trial.should_prune())
         except UpdateFinishedTrialError:
@@ -179,6 +177,7 @@ class Study:
         self.pulse.alive.discard(asked.trial._trial_id)
         try:
             with asking(self.place):
+                asked.trial.set_user_attr("scores", asked.scores)
                 if failure:
                     asked.trial.set_user_attr("failure", failure)
                 if state == "done":
@@ -202,9 +201,9 @@ class Study:
                 rows.setdefault(_key(row.settings), row)
         return list(rows.values())
 
-    def best(self) -> Row | None:
+    def best_of(self, rows: Sequence[Row]) -> Row | None:
         """The best of the trials that ran on all folds; the earlier one of two that are equal."""
-        whole = [row for row in self.rows() if row.state == "done"]
+        whole = [row for row in rows if row.state == "done"]
         sign = 1 if self.greater_is_better else -1
         return max(whole, key=lambda row: sign * (row.score or 0.0), default=None)
 
@@ -224,7 +223,8 @@ class Study:
 
     def _asked(self, trial: Any) -> Asked:
         self.pulse.add(trial._trial_id)
-        trial.set_user_attr("owner", self.owner)
+        if self.place.shared:
+            trial.set_user_attr("owner", self.owner)
         for dimension in self.space:
             dimension.suggest(trial)
         settings = recipe_settings(self.space, trial.params)
