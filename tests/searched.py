@@ -88,6 +88,7 @@ def searching(
     settings: Mapping[str, Any] | None = None,
     budget: float | None = None,
     more: bool = False,
+    trials: int = 10,
     **plan: Any,
 ) -> Searched:
     """One search of the wine table."""
@@ -96,7 +97,7 @@ def searching(
     return search(
         data,
         recipe,
-        Plan(space_of(space, recipe), **{"trials": 10, **plan}),
+        Plan(space_of(space, recipe), trials=trials, **plan),
         out=folder,
         budget_seconds=budget,
         executor=executor,

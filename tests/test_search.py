@@ -133,8 +133,9 @@ def test_the_best_trial_is_proved_and_its_recipe_adopted(tmp_path: Path) -> None
     assert 0.003 < result.recipe["optim.lr"] < 0.3
     # What was selected by is shown beside what selected nothing.
     assert result.selected["score"] == best.score
-    flattery = result.selected["score"] - result.selected["fresh"]
-    assert result.selected["optimism"] == pytest.approx(flattery)
+    fresh = result.selected["fresh"]
+    assert fresh is not None and best.score is not None
+    assert result.selected["optimism"] == pytest.approx(best.score - fresh)
     assert next(iter(result.importance)) == "optim.lr"
     assert sum(result.importance.values()) == pytest.approx(1)
     # The start is one of the trials, and was trained as the baseline alone.

@@ -37,6 +37,7 @@ class Facts:
         test_effect: metric, effect, low, high of final - baseline on the test set, or empty.
         rounds: one diagnosis a round; a single run has at most one.
         baseline_folds, final_folds: the runs whose curves are drawn.
+        search: the search itself, where it is one.
     """
 
     kind: Kind
@@ -57,6 +58,7 @@ class Facts:
     seconds: float = 0.0
     folder: Path | None = None
     min_effect: float = 0.0
+    search: Any = None
 
     @property
     def spec(self) -> Spec | None:
@@ -124,6 +126,7 @@ def _improvement(result: Any) -> Facts:
         seconds=float(result.seconds),
         folder=result.folder,
         min_effect=_min_effect(recipe, result.baseline.get("validation") or {}),
+        search=result if getattr(result, "kind", "") == "search" else None,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fitwell import store
 from fitwell.record import Diagnosis, Finding, Verdict
-from fitwell.report import mistakes, model, varying, wording
+from fitwell.report import mistakes, model, searching, varying, wording
 from fitwell.report.curves import learning_curve, shared_limits, step_curve, verdict_plot
 from fitwell.report.evidence import picture
 from fitwell.report.examples import contact_sheet
@@ -77,6 +77,7 @@ def render(
         "tiles": tiles(facts),
         "proofs": proofs(facts),
         "rounds": rounds(facts),
+        "search": searching.section(facts.search) if facts.search else {},
         "curves": curves(facts),
         "varied": [(one, varying.picture(one)) for one in varying.varied(facts.run)],
         "errors": errors(facts, data if examples else None, examples),

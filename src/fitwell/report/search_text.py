@@ -7,10 +7,10 @@ from rich.text import Text
 
 from fitwell.report.facts import gather
 from fitwell.report.headline import headline
+from fitwell.report.searching import best_rows, said
 from fitwell.report.terminal import _table, changes, headline_text, scores, verdict
 from fitwell.report.wording import (
     duration,
-    higher_is_better,
     looked,
     metric_word,
     number,
@@ -31,6 +31,7 @@ def searched(result: Any) -> RenderableType:
         parts += [importance(result), Text()]
     for row in result.verdicts:
         parts += [verdict(row), Text()]
+    parts += [Text(said(result)), Text()]
     if facts.changes:
         parts += [changes(facts.changes), Text()]
     parts.append(scores({"before": facts.baseline, "after": facts.final}))
@@ -61,13 +62,6 @@ def trials(result: Any) -> RenderableType:
     more = [Text(f"and {left:,} more (--json has all of them)", "dim")] if left else []
     title = Text(f"Best trials ({metric_word(metric)} on the folds of the search)", "bold")
     return Group(title, table, *more)
-
-
-def best_rows(result: Any) -> list[Any]:
-    """The trials that ran on all folds, best first."""
-    sign = -1 if higher_is_better(str(result.recipe["score.name"])) else 1
-    whole = [row for row in result.trials if row.state == "done"]
-    return sorted(whole, key=lambda row: sign * row.score)
 
 
 def importance(result: Any) -> RenderableType:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fitwell import store
 from fitwell.report.figures import BLUE, GREY, INK, MUTED, ORANGE, STYLE, any_script, draw
-from fitwell.report.wording import cut, higher_is_better, metric_word, setting
+from fitwell.report.wording import cut, higher_is_better, metric_word, number, setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +16,11 @@ IMPORTANCE, PARALLEL = "importance.png", "parallel.png"
 DOTS = 150  # an inch
 WIDTH = 9.2
 ROW = 0.34  # inches of a bar
+LISTED = 10  # trials in the report
+ALT = {
+    IMPORTANCE: "Share of the score's variation that each setting explains",
+    PARALLEL: "Parallel coordinates of the trials",
+}
 
 Paint = Callable[["Axes"], None]
 
@@ -32,12 +37,40 @@ def write_pictures(result: Any) -> None:
             figure.savefig(temporary, format="png", dpi=DOTS, facecolor="white")
 
 
-def drawn(result: Any) -> dict[str, str]:
-    """The same pictures for the report: name -> data URI."""
+def section(result: Any) -> dict[str, Any]:
+    """What the report's section of the search shows."""
     return {
-        name: draw(paint, width=WIDTH, height=height)
-        for name, (paint, height) in paintings(result).items()
+        "said": said(result),
+        "metric": metric_word(str(result.recipe["score.name"])),
+        "names": [*result.importance, *(n for n in result.space if n not in result.importance)],
+        "rows": best_rows(result)[:LISTED],
+        "alt": ALT,
+        "pictures": {
+            name: draw(paint, width=WIDTH, height=height)
+            for name, (paint, height) in paintings(result).items()
+        },
     }
+
+
+def said(result: Any) -> str:
+    """How it was searched, and how much the best score flatters."""
+    tried = [row for row in result.trials if not row.start]
+    counts = [
+        (sum(row.state == state for row in tried), state) for state in ("stopped early", "failed")
+    ]
+    rest = "".join(f", {count} {state}" for count, state in counts if count)
+    text = f"{len(tried)} trials ({result.sampler}, pruner {result.pruner}{rest})."
+    if result.selected.get("fresh") is not None:
+        score, fresh = (number(result.selected[key]) for key in ("score", "fresh"))
+        text += f" The best one scored {score} on the folds that selected it, and {fresh} on fresh ones."
+    return text
+
+
+def best_rows(result: Any) -> list[Any]:
+    """The trials that ran on all folds, best first."""
+    sign = -1 if higher_is_better(str(result.recipe["score.name"])) else 1
+    whole = [row for row in result.trials if row.state == "done"]
+    return sorted(whole, key=lambda row: sign * row.score)
 
 
 def paintings(result: Any) -> dict[str, tuple[Paint, float]]:

@@ -170,6 +170,8 @@ class _Searching:
         bench = self.bench
         tasks = self.folds(self.first, 0)
         bench.phase("baseline", tasks)
+        bench.run(tasks[: bench.executor.workers])
+        # The first ones waited for their workers to start; those after them tell what a trial takes.
         runs = bench.run(tasks)
         bench.settle_precision(runs)
         scores = [score_of(run, bench.metric) for run in runs]

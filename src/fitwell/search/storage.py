@@ -22,8 +22,8 @@ DIALECTS = ("postgresql", "postgres", "postgresql+pg8000")
 PASSWORD = "PGPASSWORD"  # the variable that PostgreSQL's own programs read
 # A worker says so often that it is alive; one that was silent for longer is taken for dead, and what it
 # was at is tried again by another.
-HEARTBEAT_SECONDS = 10
-GRACE_SECONDS = 60
+HEARTBEAT_SECONDS: int = 10
+GRACE_SECONDS: int = 60
 RETRIES = 2  # of a trial whose worker died: a third death is more likely the trial's doing
 TIMEOUT_SECONDS = 30  # of one question to the server
 _ATTEMPTS = (
