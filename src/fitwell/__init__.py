@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from fitwell.api.ranging import lr_find as lr_find
     from fitwell.api.results import Improvement as Improvement
     from fitwell.api.results import Run as Run
+    from fitwell.api.results import Search as Search
     from fitwell.api.results import open_run as open  # noqa: F401 (a public name)
+    from fitwell.api.searching import search as search  # type: ignore[no-redef]
     from fitwell.api.training import cv as cv
     from fitwell.api.training import fit as fit
     from fitwell.api.training import improve as improve  # type: ignore[no-redef]
@@ -55,7 +57,8 @@ _PUBLIC = {
     "cache": ("fitwell.api.keeping", "cache"),
     "show": ("fitwell.api.looking", "show"),
     "lr_find": ("fitwell.api.ranging", "lr_find"),
-    **{n: ("fitwell.api.results", n) for n in "Improvement Run".split()},
+    **{n: ("fitwell.api.results", n) for n in "Improvement Run Search".split()},
+    "search": ("fitwell.api.searching", "search"),
     **{n: ("fitwell.api.training", n) for n in "cv fit improve resume".split()},
     **{n: ("fitwell.weights", n) for n in "fit_weights load save".split()},
     "open": ("fitwell.api.results", "open_run"),
@@ -71,8 +74,8 @@ __all__ = sorted([*_PUBLIC, "__version__"])
 
 
 class _Package(ModuleType):
-    """The package. `improve`, `predict` and `show` are functions of it and modules below it: importing
-    such a module must not put the module in the function's place."""
+    """The package. `improve`, `predict`, `search` and `show` are functions of it and modules below it:
+    importing such a module must not put the module in the function's place."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _PUBLIC and isinstance(value, ModuleType)):

@@ -15,9 +15,11 @@ from fitwell.api.start import Start, begin, given, over, recipe_of
 from fitwell.api.training import Progress
 from fitwell.data import Data
 from fitwell.errors import FolderError, Interrupted, SettingError
-from fitwell.improve.state import STATE, read_improvement
+from fitwell.improve.state import STATE as IMPROVED
+from fitwell.improve.state import read_improvement
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Scores, Verdict, json_ready
+from fitwell.search.result import STATE as SEARCHED
 from fitwell.trials.choosing import Where, open_executor
 
 
@@ -90,8 +92,10 @@ def _each(item: Any) -> list[record.Run]:
         return [run for part in item for run in _each(part)]
     if isinstance(item, str | Path):
         item = store.open_run(Path(item))
-    if getattr(item, "folder", None) is not None and (item.folder / STATE).is_file():
-        item = read_improvement(item.folder)  # the folder holds the trials of every variant
+    folder = getattr(item, "folder", None)
+    for state in (IMPROVED, SEARCHED):
+        if folder is not None and (folder / state).is_file():
+            item = read_improvement(folder, state)  # the folder holds the trials of every variant
     if not isinstance(item, record.Run):
         return list(item.final_folds)  # an improvement
     return [t for t in item.trials if t.fold is not None] or [replace(item, trials=[])]

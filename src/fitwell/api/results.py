@@ -97,6 +97,15 @@ class Improvement:
         return f"<Improvement: {helped} helped, {_scores_text(self.result.final)}>"
 
 
+class Search(Improvement):
+    """What `fw.search` gives: `.best .trials .importance .verdicts .recipe .model .report()` and all of
+    `fitwell.search.result.Searched` (kept as `.result`)."""
+
+    def __repr__(self) -> str:
+        helped = "a better recipe" if self.result.helped else "nothing better"
+        return f"<Search: {helped} in {len(self.result.trials)} trials, {_scores_text(self.result.final)}>"
+
+
 def write_report(
     result: Any,
     place: Path,

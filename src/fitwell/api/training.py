@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fitwell import launched, record, store
-from fitwell.api.results import Improvement, Run, own_diagnosis, write_report
+from fitwell.api.results import Improvement, Run, Search, own_diagnosis, write_report
 from fitwell.api.start import Model, Start, begin, given, seconds_of
 from fitwell.data import Data, read, split
 from fitwell.errors import FitwellError, FolderError, Interrupted, going_on
@@ -18,6 +18,10 @@ from fitwell.resolve import check_batch, check_paired, check_patience
 from fitwell.trials.choosing import Where, open_executor
 
 Progress = Callable[..., Any]
+STATES = {
+    "improve": "improve.json",
+    "search": "search.json",
+}  # verb -> the file that it goes on from
 CV = "cv.json"  # marks the folder of a cross-validation, and holds its scores once it is done
 
 
@@ -285,18 +289,20 @@ def resume(
     *,
     source: Any = None,
     budget: str | float | None = None,
+    storage: str = "",
     examples: bool | None = None,
     executor: str = "local",
     address: str = "",
     progress: Progress | None = None,
 ) -> Run | Improvement:
-    """Go on with an interrupted fit, cross-validation or improvement; a finished one is given back.
+    """Go on with an interrupted fit, cross-validation, improvement or search; a finished one is given back.
 
     Args:
         run: a run folder, or a Run that has one.
         source: the data, where the recipe does not name it (arrays in memory).
-        budget: of an improvement, earlier time included; as it was asked for by default. One that
-            has ended goes on where this is more than it had.
+        budget: of an improvement or a search, earlier time included; as it was asked for by default. One
+            that has ended goes on where this is more than it had.
+        storage: of a search, where its address has a password; or that stands in PGPASSWORD.
         examples: whether the report may hold examples; as it was asked for by default.
         executor, address: as for `cv`; where the trials before ran does not matter.
 
@@ -317,7 +323,7 @@ def resume(
     old = store.open_run(folder, trials=kind == "cv")
     reported = (folder / "report.html").exists()  # the last file; a full disk may have cost it
     named = old.recipe is not None and bool(old.recipe.get("source"))
-    if old.status == "done" and kind != "improve" and (reported or not named):
+    if old.status == "done" and kind not in STATES and (reported or not named):
         return Run.of(old)
     if old.recipe is None:
         raise FolderError(
@@ -327,16 +333,14 @@ def resume(
     recipe, more = old.recipe, False
     call = store.read_json(folder / store.CALL)
     asked, seconds = call.get("budget_seconds"), seconds_of(budget)
-    if kind == "improve":
-        path = folder / "improve.json"
+    if kind in STATES:
+        path = folder / STATES[kind]
         with store.reading(path):
             state = store.read_json(path)
             recipe = type(recipe)(state["baseline_recipe"])
         more = seconds is not None and asked is not None and seconds > asked
         if state["status"] == "done" and not more and (reported or not named):
-            from fitwell.improve import read_improvement
-
-            return Improvement(read_improvement(folder))
+            return _ended_before(folder, kind)
     examples = call.get("examples", True) if examples is None else examples
     start = processes.in_turn(lambda: _again(recipe, source, old))
     instead = f"Start again with `fitwell {kind}`."
@@ -348,10 +352,16 @@ def resume(
         if kind == "cv":
             more_of_it = {key: call[key] for key in ("sizes", "vary") if key in call}
             return _cross_validate(start, folder, examples, progress, where, **more_of_it)
-        if kind == "improve":
+        if kind in STATES:
             if seconds is not None:  # what is asked for now is what a later call goes on with
                 store.write_json(folder / store.CALL, {**call, "budget_seconds": seconds})
             seconds = asked if seconds is None else seconds
+        if kind == "search":
+            from fitwell.api.searching import run_search, with_password
+
+            call = with_password(call, storage)
+            return run_search(start, folder, call, seconds, examples, progress, where, more=more)
+        if kind == "improve":
             return _improve(start, folder, seconds, examples, progress, where, more=more)
         rows = split.fit_rows(start.data, start.options, start.seed)
         result = go_on(folder, start.data, rows, progress=said, processes=processes)
@@ -359,10 +369,22 @@ def resume(
     return Run.of(ended, start.data)
 
 
+def _ended_before(folder: Path, kind: str) -> Improvement:
+    """An improvement or a search that has ended, from its files."""
+    if kind == "search":
+        from fitwell.search.result import read_search
+
+        return Search(read_search(folder))
+    from fitwell.improve import read_improvement
+
+    return Improvement(read_improvement(folder))
+
+
 def verb_of(folder: Path) -> str:
-    """The verb that wrote a run folder: "fit", "cv" or "improve"."""
-    if (folder / "improve.json").is_file():
-        return "improve"
+    """The verb that wrote a run folder: "fit", "cv", "improve" or "search"."""
+    for verb, name in STATES.items():
+        if (folder / name).is_file():
+            return verb
     return "cv" if (folder / CV).is_file() else "fit"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fitwell.errors import FitwellError, SettingError, did_you_mean
+from fitwell.search.space import asked_for
 from fitwell.settings import dotted, validate
 
 # The familiar flags, and the setting that each is short for.
@@ -43,6 +44,12 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "budget": ("", "TIME", "such as 90s, 10m, 1h30m"),
     "executor": ("", "NAME", "where trials run: local, or ray (a cluster)"),
     "address": ("", "HOST:PORT", "of the cluster; by default RAY_ADDRESS, else this machine"),
+    "space": ("", "KEY=RANGE", "what to search over: KEY=LOW..HIGH[:log] or KEY=A,B,C; repeat it"),
+    "trials": ("", "N", "at most so many trials"),
+    "sampler": ("", "NAME", "tpe (default), random or grid"),
+    "pruner": ("", "NAME", "wilcoxon (default), median or none: ends a trial after some folds"),
+    "storage": ("", "URL", "postgresql://USER@HOST/DATABASE, shared by several machines"),
+    "study": ("", "NAME", "the study in the storage: calls of one name share it"),
     "no-examples": ("", "", "no pictures or texts of the data in the report"),
     "fix": ("", "", "write a cleaned copy of the files' list, table or boxes (--out FILE)"),
     "sizes": ("", "", "also train on growing parts: what would twice the data bring?"),
@@ -58,11 +65,14 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "quiet": ("q", "", "no progress"),
     "verbose": ("v", "", "progress as lines, whole tracebacks"),
 }
+SEVERAL = ("set", "space")  # options that may be repeated
 Check = Callable[[dict[str, Any]], dict[str, Any]]
 SAYING = ("json", "quiet", "verbose")
+SEARCHING = ("trials", "sampler", "pruner", "storage", "study")
 SETTING = (*FLAGS, "set")
 TRIALS = ("executor", "address")
 RANGE = ("low", "high", "steps", "seeds")
+ASKED = (*TRIALS, *RANGE, *SEARCHING)  # of some verbs, which take what was given
 TRAINING = (*SETTING, "out", "no-examples", *SAYING)
 
 
@@ -73,7 +83,6 @@ class Given:
     settings: dict[str, Any] = field(default_factory=dict)
     out: Path | None = None
     budget: str | None = None
-    where: dict[str, Any] = field(default_factory=dict)
     json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -84,9 +93,8 @@ class Given:
     fix: bool = False
     sizes: bool = False
     vary: str = ""
-    asked: dict[str, str] = field(
-        default_factory=dict
-    )  # the range of lr-find, as far as it is given
+    space: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)  # of ASKED, what was given
 
 
 class Parser(argparse.ArgumentParser):
@@ -115,7 +123,7 @@ def parser_of(verb: str, summary: str, words: str, options: Sequence[str]) -> Pa
     for name in options:
         letter, metavar, text = OPTIONS[name]
         flags = [f"-{letter}"] * bool(letter) + [f"--{name}"]
-        if name == "set":
+        if name in SEVERAL:
             parser.add_argument(*flags, metavar=metavar, help=text, action="append", default=[])
         elif metavar:
             parser.add_argument(*flags, metavar=metavar, help=text, default="")
@@ -154,7 +162,6 @@ def parse(
         settings=settings_of(pairs, flags_given, check),
         out=Path(values["out"]) if values.get("out") else None,
         budget=values.get("budget") or None,
-        where={name: values[name] for name in TRIALS if values.get(name)},
         json=bool(values["json"]),
         quiet=bool(values["quiet"]),
         verbose=bool(values["verbose"]),
@@ -165,7 +172,8 @@ def parse(
         fix=bool(values.get("fix")),
         sizes=bool(values.get("sizes")),
         vary=values.get("vary") or "",
-        asked={name: values[name] for name in RANGE if values.get(name)},
+        asked={name: values[name] for name in ASKED if values.get(name)},
+        space=asked_for(values.get("space") or []),
     )
     return given, [w for w in found.words if not (takes_settings and is_pair(w))]
 

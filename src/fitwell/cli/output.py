@@ -247,9 +247,21 @@ def _rate(value: float | None) -> str:
     return "never" if value is None else f"{value:.2g}"
 
 
+def searched(result: Any, given: Given) -> None:
+    result = getattr(result, "result", result)
+    if given.json:
+        document(result.to_json())
+    else:
+        from fitwell.report import search_text
+
+        _print(search_text.searched(result))
+
+
 def resumed(result: Any, given: Given) -> None:
     """Print as the verb that was resumed does."""
-    if hasattr(result, "verdicts"):
+    if getattr(result, "kind", "") == "search":
+        searched(result, given)
+    elif hasattr(result, "verdicts"):
         improved(result, given)
     elif result.trials:
         cross_validated(result, given)

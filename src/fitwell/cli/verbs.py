@@ -7,6 +7,7 @@ from typing import Any
 from fitwell.cli.options import (
     RANGE,
     SAYING,
+    SEARCHING,
     SETTING,
     TRAINING,
     TRIALS,
@@ -14,6 +15,7 @@ from fitwell.cli.options import (
     UsageError,
     exactly,
 )
+from fitwell.search.space import space_of
 from fitwell.settings import validate
 
 
@@ -51,7 +53,7 @@ def cv(given: Given, words: list[str]) -> None:
     with output.progress(given) as progress:
         from fitwell.api.training import cv as work
 
-        asked: dict[str, Any] = {"sizes": given.sizes, "vary": given.vary, **given.where}
+        asked: dict[str, Any] = {"sizes": given.sizes, "vary": given.vary, **given.asked}
         run = work(source, **asked, **_training(given), progress=progress)
     output.cross_validated(run, given)
 
@@ -72,7 +74,7 @@ def compare(given: Given, words: list[str]) -> None:
     with output.progress(given) as progress:
         from fitwell.api.judging import compare as work
 
-        verdict = work(first, second, settings=given.settings, **given.where, progress=progress)
+        verdict = work(first, second, settings=given.settings, **given.asked, progress=progress)
     output.compared(verdict, given)
 
 
@@ -84,7 +86,7 @@ def improve(given: Given, words: list[str]) -> None:
     with output.progress(given) as progress:
         from fitwell.api.training import improve as work
 
-        asked: dict[str, Any] = {**_training(given), **given.where}
+        asked: dict[str, Any] = {**_training(given), **given.asked}
         result = work(source, budget=given.budget, **asked, progress=progress)
     output.improved(result, given)
 
@@ -100,6 +102,20 @@ def lr_find(given: Given, words: list[str]) -> None:
         asked: dict[str, Any] = {**given.asked, "settings": given.settings, "out": given.out}
         found = work(source, **asked, progress=progress)
     output.lr_found(found, given)
+
+
+def search(given: Given, words: list[str]) -> None:
+    """Hyper-parameter search: the best settings, proved; a better model."""
+    (source,) = exactly(words, "SOURCE")
+    space_of(given.space, given.settings)  # before anything heavy is imported
+    from fitwell.cli import output
+
+    with output.progress(given) as progress:
+        from fitwell.api.searching import search as work
+
+        asked: dict[str, Any] = {**_training(given), **given.asked, "space": given.space}
+        result = work(source, budget=given.budget, **asked, progress=progress)
+    output.searched(result, given)
 
 
 def evaluate(given: Given, words: list[str]) -> None:
@@ -136,7 +152,7 @@ def resume(given: Given, words: list[str]) -> None:
         from fitwell.api.training import resume as work
 
         examples = None if given.examples else False  # as it was asked for, unless --no-examples
-        asked: dict[str, Any] = {"examples": examples, **given.where}
+        asked: dict[str, Any] = {"examples": examples, **given.asked}
         result = work(folder, budget=given.budget, **asked, progress=progress)
     output.resumed(result, given)
 
@@ -220,9 +236,12 @@ VERBS: dict[str, Verb] = {
     "compare": Verb(compare, "A B", ("set", *TRIALS, *SAYING)),
     "improve": Verb(improve, "SOURCE|RUN", ("budget", *TRIALS, *TRAINING)),
     "lr-find": Verb(lr_find, "SOURCE", (*SETTING, *RANGE, "out", *SAYING)),
+    "search": Verb(search, "SOURCE|RUN", ("space", "budget", *SEARCHING, *TRIALS, *TRAINING)),
     "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),
     "predict": Verb(predict, "RUN INPUT...", SAYING),
-    "resume": Verb(resume, "RUN", ("budget", *TRIALS, "no-examples", *SAYING), several=True),
+    "resume": Verb(
+        resume, "RUN", ("budget", "storage", *TRIALS, "no-examples", *SAYING), several=True
+    ),
     "cache": Verb(cache, "[clean [all]]", SAYING),
     "list": Verb(list_, "KIND", SAYING),
     "explain": Verb(explain, "NAME", ("set", *SAYING), dict),

@@ -86,7 +86,7 @@ class Improvement:
 
 @dataclass
 class State:
-    """`improve.json`: what cannot be read from the trial folders again."""
+    """`improve.json`: what cannot be read from the trial folders again; of a search it has another name."""
 
     folder: Path
     recipe: Recipe
@@ -96,6 +96,7 @@ class State:
     test_looks: int = 0
     evidence: dict[str, list[Row]] = field(default_factory=dict)  # by round
     facts: dict[str, Any] = field(default_factory=dict)  # the results, for readers of the file
+    file: str = STATE
 
     @property
     def finished(self) -> bool:
@@ -115,7 +116,7 @@ class State:
 
     def save(self) -> None:
         store.write_json(
-            self.folder / STATE,
+            self.folder / self.file,
             {
                 "format": 1,
                 "status": self.status,
@@ -129,13 +130,16 @@ class State:
         )
 
 
-def open_state(folder: Path, recipe: Recipe) -> State:
+def open_state(folder: Path, recipe: Recipe, file: str = STATE) -> State:
     """The state of the improvement in `folder`, or a new one there.
+
+    Args:
+        file: where it stands in the folder.
 
     Raises:
         FolderError: the folder holds an improvement of another recipe, or something else.
     """
-    path = folder / STATE
+    path = folder / file
     if path.is_file():
         known = store.read_json(path)
         with store.reading(path):
@@ -156,6 +160,7 @@ def open_state(folder: Path, recipe: Recipe) -> State:
                 known["overhead"],
                 known["test_looks"],
                 known["evidence"],
+                file=file,
             )
     if (folder / "run.json").exists():
         raise FolderError(
@@ -164,7 +169,7 @@ def open_state(folder: Path, recipe: Recipe) -> State:
     folder.mkdir(parents=True, exist_ok=True)
     store.write_json(folder / "format", store.FORMAT)
     store.write_text(folder / "recipe.toml", recipe.to_toml())
-    state = State(folder, recipe)
+    state = State(folder, recipe, file=file)
     state.save()
     return state
 
@@ -190,13 +195,16 @@ def add_evidence(result: Improvement, evidence: Mapping[str, Sequence[Row]]) -> 
             folds[0].evidence += rows_of_round(evidence, number)
 
 
-def read_improvement(folder: Path) -> Improvement:
+def read_improvement(folder: Path, file: str = STATE) -> Improvement:
     """An improvement as far as it is, from its files alone: no data is read, nothing is trained.
+
+    Args:
+        file: where its state stands in the folder.
 
     Raises:
         FolderError: a file is damaged.
     """
-    path = folder / STATE
+    path = folder / file
     run, known = store.open_run(folder, trials=False), store.read_json(path)
     findings = store.read_json(folder / "findings.json")
     with store.reading(path):

@@ -19,7 +19,8 @@ from fitwell.report.wording import in_order, score_name, words
 from fitwell.spec import Spec
 from fitwell.trials.statistics import default_min_effect
 
-Kind = Literal["improvement", "cv", "fit"]
+Kind = Literal["improvement", "search", "cv", "fit"]
+JUDGED = ("improvement", "search")  # kinds that have a recipe before and after
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Facts:
         test_effect: metric, effect, low, high of final - baseline on the test set, or empty.
         rounds: one diagnosis a round; a single run has at most one.
         baseline_folds, final_folds: the runs whose curves are drawn.
+        search: the search itself, where it is one.
     """
 
     kind: Kind
@@ -56,6 +58,7 @@ class Facts:
     seconds: float = 0.0
     folder: Path | None = None
     min_effect: float = 0.0
+    search: Any = None
 
     @property
     def spec(self) -> Spec | None:
@@ -92,7 +95,7 @@ class Facts:
 
 
 def gather(result: Any, *, diagnosis: Diagnosis | None = None) -> Facts:
-    """The facts of an Improvement (anything with `verdicts`), or of a Run.
+    """The facts of an Improvement or a search (anything with `verdicts`), or of a Run.
 
     Args:
         result: an Improvement; a Run; a Run whose `trials` are the folds of a cross-validation.
@@ -105,7 +108,7 @@ def _improvement(result: Any) -> Facts:
     recipe, before = result.recipe, result.baseline_recipe
     scores = _present({**result.baseline, **result.final})
     return Facts(
-        kind="improvement",
+        kind=getattr(result, "kind", "improvement"),
         run=result.run,
         metric=score_name(scores, recipe),
         recipe=recipe,
@@ -123,6 +126,7 @@ def _improvement(result: Any) -> Facts:
         seconds=float(result.seconds),
         folder=result.folder,
         min_effect=_min_effect(recipe, result.baseline.get("validation") or {}),
+        search=result if getattr(result, "kind", "") == "search" else None,
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fitwell.record import Run
-from fitwell.report.facts import Facts, folds_said
+from fitwell.report.facts import JUDGED, Facts, folds_said
 from fitwell.report.wording import (
     higher_is_better,
     interval,
@@ -37,7 +37,7 @@ def headline(facts: Facts) -> Headline:
     """What a busy person should read, whatever the result is."""
     if facts.run.status == "failed":
         return Headline("failed", "The training failed", (facts.run.failure,))
-    if facts.kind != "improvement":
+    if facts.kind not in JUDGED:
         return _single(facts)
     if facts.changes:
         return _improved(facts)
@@ -106,6 +106,10 @@ def _unchanged(facts: Facts) -> Headline:
                 *standing,
             ),
         )
+    if facts.kind == "search":
+        none = "Nothing better was found" if not tried else "The best trial is not proved better"
+        why = f"{facts.trials:,} trainings; the recipe stays as it is."
+        return Headline("same", none, (why, *standing))
     if not found and not tried:
         return Headline(
             "same", "Nothing wrong was found", ("The recipe stays as it is.", *standing)

@@ -10,14 +10,21 @@ import numpy as np
 
 from fitwell import store
 from fitwell.record import Diagnosis, Finding, Verdict
-from fitwell.report import mistakes, model, varying, wording
+from fitwell.report import mistakes, model, searching, varying, wording
 from fitwell.report.curves import learning_curve, shared_limits, step_curve, verdict_plot
 from fitwell.report.evidence import picture
 from fitwell.report.examples import contact_sheet
-from fitwell.report.facts import Facts, explained_mistakes, folds_said, gather, held_out_predictions
+from fitwell.report.facts import (
+    JUDGED,
+    Facts,
+    explained_mistakes,
+    folds_said,
+    gather,
+    held_out_predictions,
+)
 from fitwell.report.headline import headline
 
-VERBS = {"improvement": "improve", "cv": "cv", "fit": "fit"}
+VERBS = {"improvement": "improve", "search": "search", "cv": "cv", "fit": "fit"}
 
 
 def write_report(
@@ -70,6 +77,7 @@ def render(
         "tiles": tiles(facts),
         "proofs": proofs(facts),
         "rounds": rounds(facts),
+        "search": searching.section(facts.search) if facts.search else {},
         "curves": curves(facts),
         "varied": [(one, varying.picture(one)) for one in varying.varied(facts.run)],
         "errors": errors(facts, data if examples else None, examples),
@@ -166,7 +174,7 @@ def curves(facts: Facts) -> list[tuple[str, str]]:
     """(heading, picture) of score and loss by epoch, before and after beside each other on equal
     axes; of a single epoch the loss by step."""
     arms = [("", facts.final_folds)]
-    if facts.kind == "improvement" and facts.changes and facts.baseline_folds:
+    if facts.kind in JUDGED and facts.changes and facts.baseline_folds:
         arms = [("Before: ", facts.baseline_folds), ("After: ", facts.final_folds)]
     pictures = []
     if max((len(run.epochs) for _, runs in arms for run in runs), default=0) < 2:

@@ -29,6 +29,7 @@ PHASES = {
     "folds": "Folds",
     "evidence": "Evidence",
     "screen": "Screening remedies",
+    "search": "Searching",
     "confirm": "Confirming with fresh folds and seeds",
     "final": "Final model",
     "fit": "Training",
