@@ -39,7 +39,8 @@ from fitwell.recipe import Recipe
 from fitwell.record import Finding, Remedy, Run
 from fitwell.remedies import REMEDIES, name_of
 from fitwell.resolve import complete
-from fitwell.trials.bench import Bench, Budget, Variant
+from fitwell.trials.bench import Bench, Variant
+from fitwell.trials.budget import Budget
 from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.protocol import REPEATS, judge, screen
 from fitwell.trials.trial import Task, slug_of

@@ -32,7 +32,8 @@ from fitwell.improve.variants import variants_of
 from fitwell.record import Verdict
 from fitwell.remedies import remedies_for
 from fitwell.resolve import complete
-from fitwell.trials.bench import Bench, Budget, Variant
+from fitwell.trials.bench import Bench, Variant
+from fitwell.trials.budget import Budget
 from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.protocol import REPEATS, judge, screen
 from fitwell.trials.statistics import confirm, default_min_effect

@@ -43,7 +43,7 @@ def main() -> None:
         reference = train_once(data, rows, healthy, seed=seed).scores["test"]["accuracy"]
         folder = Path(tempfile.mkdtemp())
         recipe = complete({**base, **sick, "train.seed": seed}, data.spec)
-        better = improve(data, recipe, out=folder / "run", budget_seconds=BUDGET_SECONDS)
+        better = improve(data, recipe, out=folder / "run", budget=BUDGET_SECONDS)
         named = [f.name for f in better.diagnosis[0].findings]
         row = {
             "seed": seed,

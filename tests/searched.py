@@ -99,7 +99,7 @@ def searching(
         recipe,
         Plan(space_of(space, recipe), trials=trials, **plan),
         out=folder,
-        budget_seconds=budget,
+        budget=budget,
         executor=executor,
         more=more,
     )

@@ -10,8 +10,8 @@ import torch
 
 import fitwell as fw
 from fitwell import store
-from fitwell.api.start import seconds_of
 from fitwell.errors import DataError, FolderError, SettingError
+from fitwell.trials.budget import Limit, limit_of
 
 FAST = {"epochs": 2}
 
@@ -210,10 +210,13 @@ def test_pairs_are_not_ended_by_the_clock(here: Path) -> None:
 
 
 def test_budget_texts() -> None:
-    assert seconds_of("10m") == 600 and seconds_of(30) == 30 and seconds_of("1h30m") == 5400
-    for wrong in ("soon", "-5", "0", "10x", "5m3"):
-        with pytest.raises(SettingError):
-            seconds_of(wrong)
+    times = {"10m": 600, 30: 30, "1h30m": 5400, " 90 s": 90}
+    assert {text: limit_of(text) for text in times} == {k: Limit(v) for k, v in times.items()}
+    assert limit_of("1 trial") == Limit(1, "trials") and limit_of("20epochs") == Limit(20, "epochs")
+    assert limit_of("") is None and str(limit_of(str(Limit(20, "epochs")))) == "20epochs"
+    for wrong in ("soon", "-5", "0", "10x", "5m3", "0trials", "2.5 trials", "trials"):
+        with pytest.raises(SettingError, match="such as 90s"):
+            limit_of(wrong)
 
 
 def test_check_never_raises_for_bad_data() -> None:

@@ -566,7 +566,7 @@ def test_improve_proposes_and_proves_fine_tuning(
         },
         target.spec,
     )
-    better = improve(target, recipe, out=tmp_path / "improve", budget_seconds=240)
+    better = improve(target, recipe, out=tmp_path / "improve", budget=240)
     proved = [v for v in better.verdicts if "model.pretrained" in v.settings]
     assert proved and proved[-1].decision == "helps", better.sentences
     assert better.recipe["model.pretrained"] == str(source)

@@ -20,7 +20,7 @@ from fitwell.improve.final import epochs_found
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Predictions, Remedy, Run, Verdict
 from fitwell.resolve import complete
-from fitwell.trials.bench import Budget
+from fitwell.trials.budget import Budget, Limit
 from fitwell.trials.protocol import unequal
 from fitwell.trials.reusing import OnDone, OnStart
 from fitwell.trials.scoring import paired_test
@@ -308,18 +308,16 @@ def test_budget_that_ends_before_the_confirm_stage(improving: Improve, tmp_path:
     # stage 150 s more, the final models 10 s.
     executor = Planted(tmp_path / "out", lambda t: 0.05 * (t.recipe["optim.lr"] == 0.3))
     executor.seconds = 10.0
-    result, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget_seconds=60.0)
+    result, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget=60.0)
     assert decisions(result.verdicts) == {"lr 0.3": ("screen", "unconfirmed")}
     assert result.recipe == result.baseline_recipe
     assert {t.repeat for t in executor.ran if t.kind == "fold"} == {0}
     # It has ended, and is read; with more to spend it goes on, and nothing is run twice.
     before = len(executor.ran)
-    again, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget_seconds=None)
+    again, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget=None)
     assert again.verdicts == result.verdicts and len(executor.ran) == before
     assert again.test_looks == result.test_looks == 1
-    result, _ = improving(
-        executor.effect, [lr(0.3)], executor=executor, budget_seconds=None, more=True
-    )
+    result, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget=None, more=True)
     assert decisions(result.verdicts) == {"lr 0.3": ("confirm", "helps")}
     assert len(executor.ran) == len(set(executor.ran)) and len(executor.ran) > before
     assert result.test_looks == 2  # of another final model
@@ -330,10 +328,29 @@ def test_the_screen_leaves_room_to_confirm(improving: Improve, tmp_path: Path) -
     executor = Planted(tmp_path / "out", lambda t: 0.05 * (t.recipe["optim.lr"] == 0.3))
     executor.seconds = 10.0
     remedies = [lr(value) for value in (0.3, 0.31, 0.32, 0.33, 0.34, 0.35)]
-    result, _ = improving(executor.effect, remedies, executor=executor, budget_seconds=260.0)
+    result, _ = improving(executor.effect, remedies, executor=executor, budget=260.0)
     assert decisions(result.verdicts)["lr 0.3"] == ("confirm", "helps")
     assert len(decisions(result.verdicts)) < 6
     assert any("budget does not reach for a trial of" in s for s in result.sentences)
+
+
+@pytest.mark.parametrize("unit", ["trials", "epochs"])
+@pytest.mark.parametrize("amount", [12, 40, 60, 100])
+def test_a_budget_of_trials_or_epochs_is_kept_to(
+    improving: Improve, tmp_path: Path, unit: str, amount: int
+) -> None:
+    """A trial is an epoch here. Baseline and final models, 5 + 2, are trained in any case."""
+    executor = Planted(tmp_path / "out", lambda t: 0.05 * (t.recipe["optim.lr"] == 0.3))
+    remedies = [lr(value) for value in (0.3, 0.31, 0.32)]
+    limit = Limit(amount, unit)
+    result, _ = improving(executor.effect, remedies, executor=executor, budget=limit)
+    assert len(executor.ran) <= amount
+    helped = decisions(result.verdicts).get("lr 0.3") == ("confirm", "helps")
+    assert helped == (amount >= 60)  # 5 + 3 x 5 + 30 + 5 folds for the proof, and 2 models
+    # Taken up again it plans as it did before.
+    ran = list(executor.ran)
+    again, _ = improving(executor.effect, remedies, executor=executor, budget=limit, more=True)
+    assert again.verdicts == result.verdicts and executor.ran == ran
 
 
 def test_a_variant_that_turns_out_dear_gives_way(improving: Improve, tmp_path: Path) -> None:
@@ -344,7 +361,7 @@ def test_a_variant_that_turns_out_dear_gives_way(improving: Improve, tmp_path: P
         return 0.05 * (task.recipe["optim.lr"] == 0.3)
 
     executor = Planted(tmp_path / "out", effect)
-    result, _ = improving(effect, [lr(0.3), lr(0.4)], executor=executor, budget_seconds=250.0)
+    result, _ = improving(effect, [lr(0.3), lr(0.4)], executor=executor, budget=250.0)
     assert decisions(result.verdicts)["lr 0.3"] == ("confirm", "helps")
     dear = next(v for v in result.verdicts if v.remedy == "lr 0.4")
     assert dear.decision == "stopped early" and "budget has no room" in dear.why
@@ -362,7 +379,7 @@ def test_a_machine_that_slows_down_does_not_overrun_the_budget(
         return {0.3: 0.05, 0.4: 0.03}.get(float(task.recipe["optim.lr"]), 0.0)  # type: ignore[arg-type]
 
     executor = Planted(tmp_path / "out", effect)
-    result, _ = improving(effect, [lr(0.3), lr(0.4)], executor=executor, budget_seconds=260.0)
+    result, _ = improving(effect, [lr(0.3), lr(0.4)], executor=executor, budget=260.0)
     found = decisions(result.verdicts)
     for name in ("lr 0.3", "lr 0.4"):
         assert found[name] == ("confirm", "helps" if name in left else "unconfirmed")
@@ -376,7 +393,7 @@ def test_a_machine_that_slows_down_does_not_overrun_the_budget(
 def test_budget_too_small_for_any_trial(improving: Improve, tmp_path: Path) -> None:
     executor = Planted(tmp_path / "out", lambda t: 0.05)
     executor.seconds = 10.0
-    result, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget_seconds=12.0)
+    result, _ = improving(executor.effect, [lr(0.3)], executor=executor, budget=12.0)
     assert not result.verdicts
     assert any("budget" in s for s in result.sentences)
 
@@ -427,7 +444,7 @@ def test_the_budget_holds_whatever_the_remedies_cost(
     monkeypatch.setattr("fitwell.trials.bench.time.monotonic", lambda: executor.now)
     budget = float(rng.uniform(300, 2500))
     remedies = [*map(lr, rates), *map(width, widths)]
-    result, _ = improving(executor.effect, remedies, executor=executor, budget_seconds=budget)
+    result, _ = improving(executor.effect, remedies, executor=executor, budget=budget)
     assert executor.now <= budget
     assert result.seconds == pytest.approx(executor.now)
 
@@ -440,7 +457,7 @@ def planted_in_time(
     budget: float,
 ) -> Any:
     monkeypatch.setattr("fitwell.trials.bench.time.monotonic", lambda: executor.now)
-    result, _ = improving(executor.effect, remedies, executor=executor, budget_seconds=budget)
+    result, _ = improving(executor.effect, remedies, executor=executor, budget=budget)
     assert executor.now <= budget
     return result
 

@@ -484,7 +484,7 @@ def test_the_command_asks_for_what_was_asked_for(tmp_path: Path) -> None:
     from fitwell import store
 
     assert options_of(None) == options_of(tmp_path) == []
-    store.write_json(tmp_path / store.CALL, {"examples": False, "budget_seconds": 90.0})
+    store.write_json(tmp_path / store.CALL, {"examples": False, "budget": "90s"})
     assert options_of(tmp_path) == ["--budget", "90s", "--no-examples"]
     recipe = fakes.recipe()
     better = recipe.edit({"optim.lr": 0.3})

@@ -255,7 +255,8 @@ def _trained(
     start: Start, other: Recipe, name: str, progress: Progress | None, where: Where
 ) -> Verdict:
     from fitwell.resolve import check_paired, complete
-    from fitwell.trials.bench import Bench, Budget, Variant
+    from fitwell.trials.bench import Bench, Variant
+    from fitwell.trials.budget import Budget
     from fitwell.trials.protocol import REPEATS
 
     data, recipe = start.data, start.recipe

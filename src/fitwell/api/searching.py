@@ -7,12 +7,13 @@ from uuid import uuid4
 
 from fitwell import launched
 from fitwell.api.results import Search
-from fitwell.api.start import Model, Start, begin, given, seconds_of
+from fitwell.api.start import Model, Start, begin, given
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.search.asking import PRUNERS, SAMPLERS
 from fitwell.search.space import Dimension, space_of
 from fitwell.search.storage import nameless, needed, place_of
 from fitwell.search.usual import usual_space
+from fitwell.trials.budget import Limit, limit_of
 from fitwell.trials.choosing import Where, open_executor
 
 TRIALS = 50  # where neither a budget nor a number of trials is given
@@ -47,7 +48,7 @@ def search(
     Args:
         space: setting -> `LOW..HIGH`, `LOW..HIGH:log` or choices (`A,B,C` or a list); by default a few that
             matter for the model, `fitwell.search.usual`.
-        budget: `10m`, `1h30m`, or seconds, with the proof and the final model; None is no limit.
+        budget: as for `improve`, with the proof and the final model.
         trials: at most so many; 0 is no limit, or 50 where there is no budget either.
         sampler: `tpe` (tree-structured Parzen estimator), `random`, or `grid` (5 values of a range).
         pruner: what gives up a trial after some of its folds: `wilcoxon` (paired with the best one's),
@@ -67,9 +68,9 @@ def search(
     launched.refuse_several("search")
     needed()
     where = Where(executor, address).check()
-    seconds = seconds_of(budget)
+    limit = limit_of(budget)
     call: dict[str, Any] = {
-        "trials": _whole(trials) or (0 if seconds else TRIALS),
+        "trials": _whole(trials) or (0 if limit else TRIALS),
         "sampler": _one_of("sampler", sampler, SAMPLERS),
         "pruner": _one_of("pruner", pruner, PRUNERS),
         "storage": nameless(storage),
@@ -93,10 +94,10 @@ def search(
     dimensions_of(start, call["space"])
     if storage:
         reachable(storage)
-    kept = {**call, "examples": examples, "budget_seconds": seconds}
+    kept = {**call, "examples": examples, "budget": str(limit or "")}
     with _resumable(_folder(start, out, **kept)) as folder:
         return run_search(
-            start, folder, {**kept, "storage": storage}, seconds, examples, progress, where
+            start, folder, {**kept, "storage": storage}, limit, examples, progress, where
         )
 
 
@@ -104,7 +105,7 @@ def run_search(
     start: Start,
     folder: Path,
     call: Mapping[str, Any],
-    seconds: float | None,
+    limit: Limit | None,
     examples: bool,
     progress: Any,
     where: Where,
@@ -134,7 +135,7 @@ def run_search(
             start.recipe,
             plan,
             out=folder,
-            budget_seconds=seconds,
+            budget=limit,
             progress=progress,
             executor=executor,
             more=more,

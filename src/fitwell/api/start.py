@@ -176,22 +176,3 @@ def _import_path(model: Any) -> str:
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def seconds_of(budget: str | float | None) -> float | None:
-    """Seconds of `10m`, `1h30m`, `90s`, or of a number of seconds; None is no limit.
-
-    >>> seconds_of("1h30m"), seconds_of("90"), seconds_of(None)
-    (5400.0, 90.0, None)
-    """
-    if budget is None or budget == "":
-        return None
-    text = str(budget).strip().lower().replace(" ", "")
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
-    whole = "".join(number + unit for number, unit in parts) == text
-    total = sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
-    if not parts or not whole or total <= 0 or (len(parts) > 1 and "" in [u for _, u in parts]):
-        raise SettingError(
-            f"budget = {budget}: must be a time such as 90s, 10m or 1h30m.", setting="budget"
-        )
-    return total

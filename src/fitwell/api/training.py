@@ -9,12 +9,13 @@ import numpy as np
 
 from fitwell import launched, record, store
 from fitwell.api.results import Improvement, Run, Search, own_diagnosis, write_report
-from fitwell.api.start import Model, Start, begin, given, seconds_of
+from fitwell.api.start import Model, Start, begin, given
 from fitwell.data import Data, read, split
 from fitwell.errors import FitwellError, FolderError, Interrupted, going_on
 from fitwell.options import as_read
 from fitwell.recipe import Recipe
 from fitwell.resolve import check_batch, check_paired, check_patience
+from fitwell.trials.budget import Limit, limit_of
 from fitwell.trials.choosing import Where, open_executor
 
 Progress = Callable[..., Any]
@@ -239,26 +240,27 @@ def improve(
     """Find what holds accuracy back, prove which remedies help, and train the better model.
 
     Args:
-        budget: `10m`, `1h30m`, or seconds; None is no limit.
+        budget: `10m`, `1h30m` or seconds; `60trials`; `2000epochs` of all trials together; None is no
+            limit. Baseline and final models are trained in any case.
         executor, address: as for `cv`.
         source, model, settings, out, examples, progress: as for `fit`.
     """
     launched.refuse_several("improve")
-    seconds = seconds_of(budget)
+    limit = limit_of(budget)
     where = Where(executor, address).check()
     start = begin(source, model, settings)
     _check_folds(start)
     check_paired(start.recipe)
     _check_candidate(start)
-    call = {"examples": examples, "budget_seconds": seconds}
+    call = {"examples": examples, "budget": str(limit or "")}
     with _resumable(_folder(start, out, **call)) as folder:
-        return _improve(start, folder, seconds, examples, progress, where)
+        return _improve(start, folder, limit, examples, progress, where)
 
 
 def _improve(
     start: Start,
     folder: Path,
-    seconds: float | None,
+    limit: Limit | None,
     examples: bool,
     progress: Progress | None,
     where: Where,
@@ -274,7 +276,7 @@ def _improve(
             start.data,
             start.recipe,
             out=folder,
-            budget_seconds=seconds,
+            budget=limit,
             progress=progress,
             executor=executor,
             more=more,
@@ -332,13 +334,13 @@ def resume(
         )
     recipe, more = old.recipe, False
     call = store.read_json(folder / store.CALL)
-    asked, seconds = call.get("budget_seconds"), seconds_of(budget)
+    asked, limit = limit_of(call.get("budget")), limit_of(budget)
     if kind in STATES:
         path = folder / STATES[kind]
         with store.reading(path):
             state = store.read_json(path)
             recipe = type(recipe)(state["baseline_recipe"])
-        more = seconds is not None and asked is not None and seconds > asked
+        more = limit is not None and asked is not None and limit.exceeds(asked)
         if state["status"] == "done" and not more and (reported or not named):
             return _ended_before(folder, kind)
     examples = call.get("examples", True) if examples is None else examples
@@ -353,16 +355,16 @@ def resume(
             more_of_it = {key: call[key] for key in ("sizes", "vary") if key in call}
             return _cross_validate(start, folder, examples, progress, where, **more_of_it)
         if kind in STATES:
-            if seconds is not None:  # what is asked for now is what a later call goes on with
-                store.write_json(folder / store.CALL, {**call, "budget_seconds": seconds})
-            seconds = asked if seconds is None else seconds
+            if limit is not None:  # what is asked for now is what a later call goes on with
+                store.write_json(folder / store.CALL, {**call, "budget": str(limit)})
+            limit = limit or asked
         if kind == "search":
             from fitwell.api.searching import run_search, with_password
 
             call = with_password(call, storage)
-            return run_search(start, folder, call, seconds, examples, progress, where, more=more)
+            return run_search(start, folder, call, limit, examples, progress, where, more=more)
         if kind == "improve":
-            return _improve(start, folder, seconds, examples, progress, where, more=more)
+            return _improve(start, folder, limit, examples, progress, where, more=more)
         rows = split.fit_rows(start.data, start.options, start.seed)
         result = go_on(folder, start.data, rows, progress=said, processes=processes)
         ended = processes.first(lambda: _ended(result, start.data, rows, examples))

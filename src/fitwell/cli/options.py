@@ -41,7 +41,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
         "DIR",
         "the run folder itself (new or empty), or a FILE: of --fix, of lr-find's picture",
     ),
-    "budget": ("", "TIME", "such as 90s, 10m, 1h30m"),
+    "budget": ("", "LIMIT", "such as 90s, 10m, 1h30m, 60trials, 2000epochs"),
     "executor": ("", "NAME", "where trials run: local, or ray (a cluster)"),
     "address": ("", "HOST:PORT", "of the cluster; by default RAY_ADDRESS, else this machine"),
     "space": ("", "KEY=RANGE", "what to search over: KEY=LOW..HIGH[:log] or KEY=A,B,C; repeat it"),

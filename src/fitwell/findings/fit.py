@@ -159,14 +159,14 @@ def _pairs(
     """(own, simple model's) score of the first repeat's folds that both were scored on: those of other
     folds differ by how hard these are. Nothing where they are fewer than 3."""
     simple = {
-        row["fold"]: float(row["held_out"])
+        row.get("fold"): float(row["held_out"])
         for row in evidence_of(runs, "reference")
         if row["model"] == model and row.get("metric", metric) == metric
     }
     found = [
         (float(run.scores["held_out"][metric]), simple[run.fold])
         for run in first_repeat(folds)
-        if run.fold in simple and metric in run.scores.get("held_out", {})
+        if run.fold is not None and run.fold in simple and metric in run.scores.get("held_out", {})
     ]
     return found if len(found) >= 3 else []
 

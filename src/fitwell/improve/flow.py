@@ -20,7 +20,8 @@ from fitwell.improve.variants import Proposal, proposals, variants_of
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Remedy, Run, Verdict, json_ready
 from fitwell.remedies import with_remedies
-from fitwell.trials.bench import Bench, Budget, Variant
+from fitwell.trials.bench import Bench, Variant
+from fitwell.trials.budget import Budget, Limit, counted
 from fitwell.trials.crossval import Progress, silent, write_folds
 from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.protocol import REPEATS, Screening, judge, screen
@@ -38,7 +39,7 @@ def improve(
     recipe: Recipe,
     *,
     out: Path,
-    budget_seconds: float | None = None,
+    budget: Limit | float | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
     more: bool = False,
@@ -49,7 +50,7 @@ def improve(
         recipe: complete: the baseline.
         out: the run folder: new, or that of an improvement of the same recipe, which goes on; one
             that has ended is read.
-        budget_seconds: wall time, with that of earlier calls for this folder; None is no limit. The
+        budget: with what earlier calls for this folder spent; a plain number is seconds, None no limit. The
             baseline and the final models are trained in any case.
         progress: called with an event and its facts, see `fitwell.report.progress`.
         executor: by default a LocalExecutor with a worker a core, closed at the end.
@@ -74,17 +75,18 @@ def improve(
     threads = int(recipe["train.threads"])  # type: ignore[arg-type]
     own = None if executor else LocalExecutor(data, Path(out), threads=threads)
     final = split.final_rows(data, options, seed)
-    budget = Budget(
-        budget_seconds,
+    spending = Budget(
+        budget,
         spent=state.seconds,
         overhead=state.overhead,
         rows=len(final.train) / len(fold.train),
+        done=counted(state.folder),
     )
-    bench = Bench(data, executor or own, budget, progress or silent, recipe)  # type: ignore[arg-type]
+    bench = Bench(data, executor or own, spending, progress or silent, recipe)  # type: ignore[arg-type]
     try:
         return _Improving(bench, state).run()
     finally:
-        state.spend(budget)
+        state.spend(spending)
         if own:
             own.close()
 
@@ -215,7 +217,7 @@ class _Improving:
                     seed=bench.seed(repeat),
                     have=() if number == 1 else OF_DATA,
                     threads=getattr(bench.executor, "threads", 1),
-                    seconds=_SHARE * bench.budget.left,
+                    seconds=_SHARE * bench.budget.seconds_left,
                 )
             )
             self.state.save()

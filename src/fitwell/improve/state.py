@@ -10,7 +10,7 @@ from fitwell.errors import FolderError
 from fitwell.improve.evidence import OF_DATA
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Row, Run, Scores, Verdict, json_ready
-from fitwell.trials.bench import Budget
+from fitwell.trials.budget import Budget
 
 STATE = "improve.json"
 PART_SCORES = ("validation", "test")
@@ -111,7 +111,7 @@ class State:
     def spend(self, budget: Budget) -> None:
         """Note the wall time so far, and how far trials take longer than they say."""
         if not self.finished:
-            self.seconds, self.overhead = budget.spent, budget.overhead
+            self.seconds, self.overhead = budget.seconds, budget.overhead
             self.save()
 
     def save(self) -> None:

@@ -64,8 +64,7 @@ def options_of(folder: Path | None) -> list[str]:
     """The options beside the recipe that a run folder keeps of its call."""
     path = folder / store.CALL if folder is not None else None
     call = store.read_json(path) if path is not None and path.is_file() else {}
-    seconds = call.get("budget_seconds")
-    asked = ["--budget", f"{seconds:g}s"] if seconds else []
+    asked = ["--budget", call["budget"]] if call.get("budget") else []
     return [*asked, *(["--no-examples"] if call.get("examples") is False else [])]
 
 

@@ -16,6 +16,7 @@ from fitwell.search.result import Plan
 from fitwell.search.rows import Row
 from fitwell.search.study import Asked, Study
 from fitwell.trials.bench import Bench, Variant
+from fitwell.trials.budget import Limit
 from fitwell.trials.protocol import REPEATS
 from fitwell.trials.scoring import score_of
 from fitwell.trials.trial import Task
@@ -94,11 +95,11 @@ class Explorer:
         workers = bench.executor.workers
         needed = budget.cost(trials, workers) + budget.cost(proof, workers)
         needed += budget.ending([*trials, *proof], bench.executor)
-        least = f"{math.ceil((budget.spent + needed) * SPARE)}s"
+        least = Limit(math.ceil((budget.spent + needed) * SPARE), budget.unit)
         raise SettingError(
-            f"budget = {budget.limit:g}s: too small for one trial. {bench.folds} folds, the proof of "
-            f"{REPEATS} times as many for both recipes, and the final model take about {needed:.0f} s "
-            f"more. Give at least {least}: `{going_on(self.state.folder)} --budget {least}`.",
+            f"budget = {budget.limit}: too small for one trial. {bench.folds} folds, the proof of "
+            f"{REPEATS} times as many for both recipes, and the final model take about {needed:.0f} "
+            f"{budget.unit} more. Give at least {least}: `{going_on(self.state.folder)} --budget {least}`.",
             setting="budget",
         )
 

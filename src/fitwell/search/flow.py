@@ -26,7 +26,8 @@ from fitwell.search.result import STATE, Plan, Searched, read_search
 from fitwell.search.rows import Row, importance
 from fitwell.search.storage import place_of
 from fitwell.search.study import Study
-from fitwell.trials.bench import Bench, Budget, Variant
+from fitwell.trials.bench import Bench, Variant
+from fitwell.trials.budget import Budget, Limit, counted
 from fitwell.trials.crossval import Progress, silent, write_folds
 from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.reusing import Executor
@@ -43,7 +44,7 @@ def search(
     plan: Plan,
     *,
     out: Path,
-    budget_seconds: float | None = None,
+    budget: Limit | float | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
     more: bool = False,
@@ -52,7 +53,7 @@ def search(
 
     Args:
         recipe: complete: the baseline.
-        out, budget_seconds, progress, executor, more: as for `fitwell.improve.improve`. Time for the
+        out, budget, progress, executor, more: as for `fitwell.improve.improve`. Time for the
             proof and the final model is kept.
 
     Raises:
@@ -71,24 +72,25 @@ def search(
         state.reopen()
     write_folds(state.folder, data, recipe)
     final = split.final_rows(data, options, seed)
-    budget = Budget(
-        budget_seconds,
+    spending = Budget(
+        budget,
         spent=state.seconds,
         overhead=state.overhead,
         rows=len(final.train) / len(fold.train),
+        done=counted(state.folder),
     )
-    budget.origin = recipe
+    spending.origin = recipe
     study = _study(data, recipe, plan, state.folder)
     threads = int(recipe["train.threads"])
     own = None if executor else LocalExecutor(data, Path(out), threads=threads)
     runner = executor or own
     assert runner is not None
-    bench = Bench(data, runner, budget, progress or silent, recipe)
+    bench = Bench(data, runner, spending, progress or silent, recipe)
     try:
         with study:
             return _Searching(bench, state, plan, study).run()
     finally:
-        state.spend(budget)
+        state.spend(spending)
         if own:
             own.close()
 
