@@ -27,8 +27,8 @@ class LrRange:
 
     Args:
         lr: the geometric mean of what the seeds ask for.
-        low, high: 5 times below to 3 times above it, widened to its 95 % interval over the seeds (Student's t
-            of the logarithms) where that is wider.
+        low, high: 5 times below to 3 times above it, widened to its 95 % interval over the seeds
+            (Student's t of the logarithms) where that is wider.
         asked: what each seed asks for; None where its loss never fell, or never broke.
         why: why there is no verdict.
     """

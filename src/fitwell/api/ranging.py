@@ -74,8 +74,8 @@ class LrFound:
         }[self.verdict]
         agree = agreeing(self.recipe_lr, self.verdict, self.range)
         return (
-            f"The recipe's rate {self.recipe_lr:.2g} {here} ({self.confidence} confidence: so says each "
-            f"of {agree} of {len(self.rows)} seeds by itself)."
+            f"The recipe's rate {self.recipe_lr:.2g} {here} ({self.confidence} confidence: {agree} of "
+            f"{len(self.rows)} seeds say so, each by itself)."
         )
 
     def _next_step(self) -> str:
