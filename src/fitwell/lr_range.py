@@ -17,7 +17,7 @@ from fitwell.record import Confidence, Row
 Place = Literal["within", "too low", "too high", "no verdict"]
 
 SAFE = 10.0  # a seed asks for its break divided by this
-LOWER, UPPER = 5.0, 2.0  # times below and above it within which trainings reach about as much
+LOWER, UPPER = 5.0, 3.0  # times below and above it; half of the break is too much for some networks
 MOST_APART = 10.0  # times that the seeds' breaks may differ
 
 
@@ -27,8 +27,8 @@ class LrRange:
 
     Args:
         lr: the geometric mean of what the seeds ask for.
-        low, high: 5 times below to twice above it, widened to its 95 % interval over the seeds (Student's t
-            of the logarithms) where that is wider.
+        low, high: 5 times below to 3 times above it, widened to its 95 % interval over the seeds
+            (Student's t of the logarithms) where that is wider.
         asked: what each seed asks for; None where its loss never fell, or never broke.
         why: why there is no verdict.
     """
@@ -96,13 +96,16 @@ def place_of(rate: float, found: LrRange) -> tuple[Place, Confidence]:
     if found.low is None or found.high is None:
         return "no verdict", "low"
     place = _place(rate, found.low, found.high)
-    same = [
-        asked is not None and _place(rate, asked / LOWER, asked * UPPER) == place
-        for asked in found.asked
-    ]
-    if all(same) and len(same) >= 3:
+    same, count = agreeing(rate, place, found), len(found.asked)
+    if same == count >= 3:
         return place, "high"
-    return place, "medium" if 3 * sum(same) >= 2 * len(same) else "low"
+    return place, "medium" if 3 * same >= 2 * count else "low"
+
+
+def agreeing(rate: float, place: Place, found: LrRange) -> int:
+    """How many seeds, each by itself, have a rate in this place."""
+    known = [asked for asked in found.asked if asked is not None]
+    return sum(_place(rate, asked / LOWER, asked * UPPER) == place for asked in known)
 
 
 def _place(rate: float, low: float, high: float) -> Place:

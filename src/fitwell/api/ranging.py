@@ -9,7 +9,7 @@ from typing import Any
 from fitwell.api.start import Model, Start, begin, given
 from fitwell.data import split
 from fitwell.errors import Interrupted, SettingError
-from fitwell.lr_range import LrRange, Place, lr_range, place_of
+from fitwell.lr_range import LrRange, Place, agreeing, lr_range, place_of
 from fitwell.record import Confidence, Row
 from fitwell.resolve import check_batch
 
@@ -72,10 +72,10 @@ class LrFound:
             "too low": f"is too low, {self.low / self.recipe_lr:.3g} times below the range",
             "too high": f"is too high, {self.recipe_lr / self.high:.3g} times above the range",
         }[self.verdict]
-        agree = sum(seed["lr"] is not None for seed in self.seeds)
+        agree = agreeing(self.recipe_lr, self.verdict, self.range)
         return (
-            f"The recipe's rate {self.recipe_lr:.2g} {here} ({self.confidence} confidence, "
-            f"{agree} of {len(self.rows)} seeds)."
+            f"The recipe's rate {self.recipe_lr:.2g} {here} ({self.confidence} confidence: {agree} of "
+            f"{len(self.rows)} seeds say so, each by itself)."
         )
 
     def _next_step(self) -> str:

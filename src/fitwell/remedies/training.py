@@ -30,9 +30,8 @@ def higher_lr(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
         wanted = 10 ** (round(2 * math.log10(_GOOD_UPDATE / update)) / 2)
         factors.insert(0, min(300.0, max(3.0, rounded(wanted, 1))))
     if (factor := _range_factor(recipe, finding)) > 1:
-        factors.insert(
-            len(factors) - 2, factor
-        )  # after what the updates of whole trainings ask for
+        # Behind the updates, which are of whole trainings.
+        factors.insert(len(factors) - 2, factor)
     return _scaled_lr(recipe, factors, finding.evidence.get("divergence_lr"))
 
 
