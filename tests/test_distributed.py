@@ -1,7 +1,6 @@
 """One training in several processes that torchrun starts: its result is that of one process.
 
-Sums taken in another order differ in the last digits, here by at most 3e-7 of a tensor's largest weight
-after two epochs.
+Sums taken in another order differ in the last digits; by how much, docs/torchrun.md says.
 """
 
 import copy
@@ -47,6 +46,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "batch norm": ("convnet", {**EVERYTHING, "model.norm": "batch"}),
     "dropout": ("mlp", {"model.dropout": 0.3}),
 }
+# Without momentum, and not Adam, which moves a weight whose gradient is rounding alone either way.
 THAWING = {"train.thaw_epochs": 2, "model.norm": "batch", "train.epochs": 3, "optim.momentum": 0.0}
 SCRIPT = """
 import json, os, signal, sys
