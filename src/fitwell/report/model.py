@@ -66,6 +66,10 @@ def options_of(folder: Path | None) -> list[str]:
     call = store.read_json(path) if path is not None and path.is_file() else {}
     seconds = call.get("budget_seconds")
     asked = ["--budget", f"{seconds:g}s"] if seconds else []
+    for name, text in call.get("space", {}).items():
+        asked += ["--space", f"{name}={text}"]
+    for name in ("trials", "sampler", "pruner"):
+        asked += [f"--{name}", str(call[name])] if call.get(name) else []
     return [*asked, *(["--no-examples"] if call.get("examples") is False else [])]
 
 
