@@ -287,7 +287,7 @@ def test_no_password_is_kept_or_shown(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "secret" not in repr(place_of(address, tmp_path))
     monkeypatch.setenv("PGPASSWORD", "from the variable")
     place = place_of(nameless(address), tmp_path)
-    assert "from+the+variable" in place.url and "variable" not in place.name
+    assert ":from the variable@" in place.url and "variable" not in place.name
     for wrong in ("mysql://a:secret@h/d", "postgresql://a:secret@h", "secret"):
         with pytest.raises(SettingError, match="address of a PostgreSQL database") as error:
             place_of(wrong, tmp_path)

@@ -90,8 +90,8 @@ def search(
     start = begin(source, model, settings)
     _check_folds(start)
     check_paired(start.recipe)
-    call["space"] = dict(space or usual_space(start.recipe, start.data.spec))
-    dimensions_of(start, call["space"])
+    asked = space or usual_space(start.recipe, start.data.spec)
+    call["space"] = {d.name: d.text for d in dimensions_of(start, asked)}
     if storage:
         reachable(storage)
     kept = {**call, "examples": examples, "budget": str(limit or "")}

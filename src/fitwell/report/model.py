@@ -65,6 +65,10 @@ def options_of(folder: Path | None) -> list[str]:
     path = folder / store.CALL if folder is not None else None
     call = store.read_json(path) if path is not None and path.is_file() else {}
     asked = ["--budget", call["budget"]] if call.get("budget") else []
+    for name, text in call.get("space", {}).items():
+        asked += ["--space", f"{name}={text}"]
+    for name in ("trials", "sampler", "pruner"):
+        asked += [f"--{name}", str(call[name])] if call.get(name) else []
     return [*asked, *(["--no-examples"] if call.get("examples") is False else [])]
 
 

@@ -16,11 +16,14 @@ from fitwell.search.result import Plan
 from fitwell.search.rows import Row
 from fitwell.search.study import Asked, Study
 from fitwell.trials.bench import Bench, Variant
-from fitwell.trials.budget import Limit
+from fitwell.trials.budget import MARGIN, Limit
 from fitwell.trials.protocol import REPEATS
 from fitwell.trials.scoring import score_of
 from fitwell.trials.trial import Task
 
+# Of what the proof will take, kept beside it: a search that used its time up to the last second and has
+# nothing proved was in vain.
+SLACK = 0.5
 SPARE = 1.2  # of the budget that is asked for where one is too small
 HOPELESS = 20  # trials that failed one and all: so will the next
 
@@ -88,12 +91,14 @@ class Explorer:
         bench, budget = self.bench, self.bench.budget
         trials = [self.reserve(f"reserve{i}", 0, f) for i in range(count) for f in self.folds]
         proof = self.proof(self.study.best_of(rows))
-        if budget.fits([*trials, *proof], bench.executor):
+        workers = bench.executor.workers
+        kept = SLACK * budget.cost(proof, workers) if budget.unit == "seconds" else 0.0
+        margin = MARGIN + (kept / budget.limit.amount if budget.limit else 0.0)
+        if budget.fits([*trials, *proof], bench.executor, margin=margin):
             return True
         if tried or count > 1:
             return False
-        workers = bench.executor.workers
-        needed = budget.cost(trials, workers) + budget.cost(proof, workers)
+        needed = budget.cost([*trials, *proof], workers) + kept
         needed += budget.ending([*trials, *proof], bench.executor)
         least = Limit(math.ceil((budget.spent + needed) * SPARE), budget.unit)
         raise SettingError(

@@ -147,7 +147,6 @@ class _Searching:
             trials=rows,
             best=best,
             space={d.name: d.text for d in self.plan.space},
-            importance=importance(rows, self.plan.space, bench.base_seed),
             sampler=self.plan.sampler,
             pruner=self.plan.pruner,
         )
@@ -159,6 +158,7 @@ class _Searching:
             self.say_flattered(result.selected)
         else:
             self.say("No trial did better than the starting recipe, which stays as it is.")
+        result.importance = importance(rows, self.plan.space, bench.base_seed)
         if confirmed and winner is not None:
             # Not on the folds of the search, by which the recipe was chosen: those flatter it.
             current = winner

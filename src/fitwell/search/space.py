@@ -50,7 +50,7 @@ class Dimension:
         """
         if self.choices:
             return ",".join(_typed(choice) for choice in self.choices)
-        return f"{self.low:g}..{self.high:g}{':log' if self.log else ''}"
+        return f"{self.low:.12g}..{self.high:.12g}{':log' if self.log else ''}"
 
     @property
     def labels(self) -> list[Any]:
