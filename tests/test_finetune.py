@@ -1,6 +1,7 @@
 """Fine-tuning: what moves and what stands still, at which rate, from which weights."""
 
 import shutil
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -593,3 +594,18 @@ def test_an_average_of_few_steps_is_not_what_it_started_from() -> None:
                 average.module.get_parameter("weight").item() > 12
             )  # the last five or so of 0 to 19
     assert average.module.get_parameter("weight").item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("l1", [0.0, 1e-4])
+def test_layers_that_thaw_join_those_in_motion(
+    target: Data, source: Path, monkeypatch: pytest.MonkeyPatch, l1: float
+) -> None:
+    """The fused update of SGD takes the momentum of all weights or of none."""
+    settings: dict[str, Any] = {"train__thaw_epochs": 2, "train__epochs": 4, "train__ema": 0.0}
+    settings |= {"train__first_lr": 1.0}  # all in one group
+    fused = tuned(target, source, **settings, optim__l1=l1)
+    monkeypatch.setattr(sys.modules["fitwell.optim.sgd"], "can_fuse", lambda groups: False)
+    plain = tuned(target, source, **settings, optim__l1=l1)
+    assert fused.status == plain.status == "done", fused.failure
+    losses = [[row["loss"] for row in run.steps] for run in (fused, plain)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)

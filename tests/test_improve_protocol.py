@@ -1,5 +1,6 @@
 """The verdict protocol and the whole flow, on trials with planted effects instead of trainings."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from fitwell import findings, store
 from fitwell.data import read
@@ -17,8 +19,10 @@ from fitwell.errors import FolderError, Interrupted
 from fitwell.improve import flow, improve
 from fitwell.improve import variants as variants_module
 from fitwell.improve.final import epochs_found
+from fitwell.improve.state import read_improvement
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, Predictions, Remedy, Run, Verdict
+from fitwell.report import terminal
 from fitwell.resolve import complete
 from fitwell.trials.budget import Budget, Limit
 from fitwell.trials.protocol import unequal
@@ -351,6 +355,34 @@ def test_a_budget_of_trials_or_epochs_is_kept_to(
     ran = list(executor.ran)
     again, _ = improving(executor.effect, remedies, executor=executor, budget=limit, more=True)
     assert again.verdicts == result.verdicts and executor.ran == ran
+
+
+def test_controls_are_judged_and_change_nothing(improving: Improve, tmp_path: Path) -> None:
+    def effect(task: Task) -> float:
+        return {0.3: 0.05, 0.009: 0.03}.get(float(task.recipe["optim.lr"]), 0.0)
+
+    result, executor = improving(effect, [lr(0.3)], controls=True)
+    null, rate, drawn = result.controls
+    assert null.remedy == "control: the same recipe, other seeds" and null.settings == {}
+    assert null.decision in ("no evidence", "stopped early")
+    assert rate.settings == {"optim.lr": 0.009} and rate.decision == "helps"  # of 3 and 1/3 times
+    assert drawn.settings and "optim.lr" not in drawn.settings and drawn.decision != "helps"
+    assert {v.stage for v in result.controls} == {"confirm"}
+    assert result.recipe["optim.lr"] == 0.3 and len(result.verdicts) == 1
+    shifted = {task.shift for task in executor.ran if task.variant == "control-null"}
+    assert shifted == {1} and len(executor.ran) == len(set(executor.ran))
+    read = read_improvement(tmp_path / "out")
+    assert read.controls == result.controls
+    assert [v["remedy"] for v in read.to_json()["controls"]] == [v.remedy for v in result.controls]
+    page = Console(width=80, record=True, file=io.StringIO())
+    page.print(terminal.improvement(read))
+    assert "Controls, not chosen to help" in page.export_text()
+
+
+def test_without_room_for_the_controls_it_is_said(improving: Improve) -> None:
+    result, _ = improving(lambda t: 0.0, [lr(0.3)], controls=True, budget=Limit(30, "trials"))
+    assert not result.controls
+    assert "The budget does not reach for the controls." in result.sentences
 
 
 def test_a_variant_that_turns_out_dear_gives_way(improving: Improve, tmp_path: Path) -> None:

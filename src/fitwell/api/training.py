@@ -229,6 +229,7 @@ def improve(
     source: Any,
     *,
     budget: str | float | None = None,
+    controls: bool = False,
     model: Model = "",
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
@@ -242,6 +243,8 @@ def improve(
     Args:
         budget: `10m`, `1h30m` or seconds; `60trials`; `2000epochs` of all trials together; None is no
             limit. Baseline and final models are trained in any case.
+        controls: at the end put three arms on trial that were not chosen to help: the recipe with other
+            seeds, with its learning rate tuned anew, and with a remedy drawn at random.
         executor, address: as for `cv`.
         source, model, settings, out, examples, progress: as for `fit`.
     """
@@ -252,9 +255,9 @@ def improve(
     _check_folds(start)
     check_paired(start.recipe)
     _check_candidate(start)
-    call = {"examples": examples, "budget": str(limit or "")}
+    call = {"examples": examples, "budget": str(limit or ""), "controls": controls}
     with _resumable(_folder(start, out, **call)) as folder:
-        return _improve(start, folder, limit, examples, progress, where)
+        return _improve(start, folder, limit, examples, progress, where, controls=controls)
 
 
 def _improve(
@@ -265,6 +268,7 @@ def _improve(
     progress: Progress | None,
     where: Where,
     *,
+    controls: bool = False,
     more: bool = False,
 ) -> Improvement:
     from fitwell.improve import improve as run_improve
@@ -279,6 +283,7 @@ def _improve(
             budget=limit,
             progress=progress,
             executor=executor,
+            controls=controls,
             more=more,
         )
     _log(folder, [_parted(start.data, start.recipe), *result.sentences])
@@ -364,7 +369,8 @@ def resume(
             call = with_password(call, storage)
             return run_search(start, folder, call, limit, examples, progress, where, more=more)
         if kind == "improve":
-            return _improve(start, folder, limit, examples, progress, where, more=more)
+            asked_too = {"controls": bool(call.get("controls")), "more": more}
+            return _improve(start, folder, limit, examples, progress, where, **asked_too)
         rows = split.fit_rows(start.data, start.options, start.seed)
         result = go_on(folder, start.data, rows, progress=said, processes=processes)
         ended = processes.first(lambda: _ended(result, start.data, rows, examples))

@@ -42,6 +42,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
         "the run folder itself (new or empty), or a FILE: of --fix, of lr-find's picture",
     ),
     "budget": ("", "LIMIT", "such as 90s, 10m, 1h30m, 60trials, 2000epochs"),
+    "controls": ("", "", "prove also what was not chosen to help: null, rate, random remedy"),
     "executor": ("", "NAME", "where trials run: local, or ray (a cluster)"),
     "address": ("", "HOST:PORT", "of the cluster; by default RAY_ADDRESS, else this machine"),
     "space": ("", "KEY=RANGE", "what to search over: KEY=LOW..HIGH[:log] or KEY=A,B,C; repeat it"),
@@ -91,6 +92,7 @@ class Given:
     augment: bool = False
     measure: bool = False
     fix: bool = False
+    controls: bool = False
     sizes: bool = False
     vary: str = ""
     space: dict[str, str] = field(default_factory=dict)
@@ -170,6 +172,7 @@ def parse(
         augment=bool(values.get("augment")),
         measure=bool(values.get("measure")),
         fix=bool(values.get("fix")),
+        controls=bool(values.get("controls")),
         sizes=bool(values.get("sizes")),
         vary=values.get("vary") or "",
         asked={name: values[name] for name in ASKED if values.get(name)},

@@ -86,7 +86,7 @@ def improve(given: Given, words: list[str]) -> None:
     with output.progress(given) as progress:
         from fitwell.api.training import improve as work
 
-        asked: dict[str, Any] = {**_training(given), **given.asked}
+        asked: dict[str, Any] = {**_training(given), **given.asked, "controls": given.controls}
         result = work(source, budget=given.budget, **asked, progress=progress)
     output.improved(result, given)
 
@@ -234,7 +234,7 @@ VERBS: dict[str, Verb] = {
     "cv": Verb(cv, "SOURCE", ("sizes", "vary", *TRIALS, *TRAINING)),
     "diagnose": Verb(diagnose, "RUN...", ("measure", *SAYING)),
     "compare": Verb(compare, "A B", ("set", *TRIALS, *SAYING)),
-    "improve": Verb(improve, "SOURCE|RUN", ("budget", *TRIALS, *TRAINING)),
+    "improve": Verb(improve, "SOURCE|RUN", ("budget", "controls", *TRIALS, *TRAINING)),
     "lr-find": Verb(lr_find, "SOURCE", (*SETTING, *RANGE, "out", *SAYING)),
     "search": Verb(search, "SOURCE|RUN", ("space", "budget", *SEARCHING, *TRIALS, *TRAINING)),
     "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),

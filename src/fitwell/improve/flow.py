@@ -13,6 +13,7 @@ from fitwell import store
 from fitwell.data import split
 from fitwell.data.types import Data
 from fitwell.errors import TrainingError
+from fitwell.improve.controls import judge_controls
 from fitwell.improve.evidence import OF_DATA, gather
 from fitwell.improve.final import epochs_found, finish
 from fitwell.improve.state import Improvement, State, open_state, read_improvement, rows_of_round
@@ -42,6 +43,7 @@ def improve(
     budget: Limit | float | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    controls: bool = False,
     more: bool = False,
 ) -> Improvement:
     """Find what holds the recipe back, prove what helps, and train the final model.
@@ -54,6 +56,7 @@ def improve(
             baseline and the final models are trained in any case.
         progress: called with an event and its facts, see `fitwell.report.progress`.
         executor: by default a LocalExecutor with a worker a core, closed at the end.
+        controls: at the end put three arms on trial that were not chosen to help (`improve.controls`).
         more: go on with one that has ended, too: its budget has grown.
 
     Raises:
@@ -84,7 +87,7 @@ def improve(
     )
     bench = Bench(data, executor or own, spending, progress or silent, recipe)  # type: ignore[arg-type]
     try:
-        return _Improving(bench, state).run()
+        return _Improving(bench, state, controls=controls).run()
     finally:
         state.spend(spending)
         if own:
@@ -94,13 +97,14 @@ def improve(
 class _Improving:
     """One improvement under way. The methods are the steps, in the order they are taken."""
 
-    def __init__(self, bench: Bench, state: State) -> None:
-        self.bench, self.state = bench, state
+    def __init__(self, bench: Bench, state: State, *, controls: bool = False) -> None:
+        self.bench, self.state, self.controls = bench, state, controls
         self.first = Variant("baseline", state.recipe)
         self.diagnoses: list[Diagnosis] = []
         self.verdicts: list[Verdict] = []
         self.sentences: list[str] = []
         self.baselines = [state.recipe]  # of all rounds
+        self.tried: set[Recipe] = set()
 
     def run(self) -> Improvement:
         bench = self.bench
@@ -144,6 +148,7 @@ class _Improving:
             self.report_best(runs)
         else:
             self.say(f"Stopped after {MOST_ROUNDS} rounds, the most there are.")
+        controls = self.judge_controls() if self.controls else []
         final_folds = baseline_folds
         if current != self.first:
             # Not on the screen's folds, by which the recipe was chosen among all: those flatter it.
@@ -158,6 +163,7 @@ class _Improving:
                 baseline_recipe=self.first.recipe,
                 diagnosis=self.diagnoses,
                 verdicts=self.verdicts,
+                controls=controls,
                 baseline_folds=baseline_folds,
                 final_folds=final_folds,
                 sentences=self.sentences,
@@ -252,9 +258,20 @@ class _Improving:
             names = "; ".join(v.remedy for v in left)
             self.say(f"Round {number}: the {MOST_REMEDIES} most promising are tried, not: {names}.")
         variants = variants[:MOST_REMEDIES]
+        self.tried |= {variant.recipe for variant in variants}
         if not variants:
             self.say("No remedy that could be put on trial: the recipe stays as it is.")
         return variants
+
+    def judge_controls(self) -> list[Verdict]:
+        """What the proof says of arms that were not chosen to help; it changes nothing."""
+        evidence = rows_of_round(self.state.evidence, 1)
+        verdicts = judge_controls(self.bench, self.first, evidence=evidence, tried=self.tried)
+        if not verdicts:
+            self.say("The budget does not reach for the controls.")
+        for verdict in verdicts:
+            self.say(sentence_of(verdict))
+        return verdicts
 
     def plan_ending(self, current: Variant, repeat: int, baseline_folds: Sequence[Run]) -> None:
         """Tell the budget what follows the last verdict: the baseline's final model, and its folds

@@ -40,6 +40,7 @@ class Improvement:
     baseline_recipe: Recipe
     diagnosis: list[Diagnosis] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
+    controls: list[Verdict] = field(default_factory=list)
     baseline_folds: list[Run] = field(default_factory=list)
     final_folds: list[Run] = field(default_factory=list)
     baseline: dict[str, Scores] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Improvement:
                 "baseline": {part: self.baseline.get(part, {}) for part in PART_SCORES},
                 "final": {part: self.final.get(part, {}) for part in PART_SCORES},
                 "verdicts": [v.to_json() for v in self.verdicts],
+                "controls": [v.to_json() for v in self.controls],
                 "test_effect": self.test_effect,
                 "test_looks": self.test_looks,
                 "changes": {
@@ -219,6 +221,7 @@ def read_improvement(folder: Path, file: str = STATE) -> Improvement:
             baseline_recipe=before,
             diagnosis=[Diagnosis.from_json(row) for row in findings.get("rounds", ())],
             verdicts=[Verdict.from_json(row) for row in known.get("verdicts", ())],
+            controls=[Verdict.from_json(row) for row in known.get("controls", ())],
             baseline_folds=[trial for trial in trials if trial.recipe == before]
             if run.recipe != before
             else final,

@@ -76,6 +76,19 @@ def sgd(
     )
 
 
+def start_momentum(optimizer: Optimizer) -> None:
+    """Momentum 0 for weights that join those in motion: PyTorch's fused update takes the momentum of all
+    weights of a group, or of none. The first step is the same: v = momentum 0 + g."""
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        if not (group["momentum"] and group["fused"]):
+            continue
+        for weight in group["params"]:
+            if weight.requires_grad and optimizer.state[weight].get("momentum_buffer") is None:
+                optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+
+
 class _ProximalSGD(torch.optim.SGD):
     """SGD with a soft threshold after each step, on groups whose `l1` is above 0."""
 

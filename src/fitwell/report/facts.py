@@ -51,6 +51,7 @@ class Facts:
     spread: Scores = field(default_factory=dict)
     test_effect: dict[str, Any] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
+    controls: list[Verdict] = field(default_factory=list)
     rounds: list[Diagnosis] = field(default_factory=list)
     baseline_folds: list[Run] = field(default_factory=list)
     final_folds: list[Run] = field(default_factory=list)
@@ -119,6 +120,7 @@ def _improvement(result: Any) -> Facts:
         spread=_spread(result.final_folds or result.baseline_folds),
         test_effect=dict(result.test_effect or {}),
         verdicts=in_order(result.verdicts),
+        controls=list(getattr(result, "controls", ())),
         rounds=list(result.diagnosis),
         baseline_folds=list(result.baseline_folds),
         final_folds=list(result.final_folds) or list(result.baseline_folds),

@@ -65,6 +65,8 @@ def improvement(result: Any) -> RenderableType:
         parts += [findings(diagnosis, full=False), Text()]
     if facts.verdicts:
         parts += [verdicts(facts.verdicts), Text()]
+    if facts.controls:
+        parts += [verdicts(facts.controls, "Controls, not chosen to help"), Text()]
     if facts.changes:
         parts += [changes(facts.changes), Text()]
     parts.append(scores({"before": facts.baseline, "after": facts.final}))
@@ -150,7 +152,7 @@ def levels(one: Varied) -> RenderableType:
     return Group(table, *(Text(f"{setting(v.value)}: {v.failure}", "red") for v in failed))
 
 
-def verdicts(given: Iterable[Verdict]) -> RenderableType:
+def verdicts(given: Iterable[Verdict], title: str = "Verdicts") -> RenderableType:
     """The proof: a row a verdict, the confirmed ones of a round first, with their intervals."""
     rows = in_order(given)
     table = _table()
@@ -169,7 +171,7 @@ def verdicts(given: Iterable[Verdict]) -> RenderableType:
             Text(row.decision, DECISIONS.get(row.decision, "")),
         )
     unit = metric_word(rows[0].metric) if rows else ""
-    return Group(Text(f"Verdicts (effect on {unit}; positive is better)", "bold"), table)
+    return Group(Text(f"{title} (effect on {unit}; positive is better)", "bold"), table)
 
 
 def verdict(row: Verdict) -> RenderableType:

@@ -27,6 +27,7 @@ from fitwell.metrics import METRICS, Metric
 from fitwell.models.parts import example_inputs
 from fitwell.nn.losses import LOSSES, Loss, training_loss
 from fitwell.optim import OPTIMIZERS, moving_average, parameter_groups
+from fitwell.optim.sgd import start_momentum
 from fitwell.options import model_settings
 from fitwell.recipe import Recipe
 from fitwell.schedules import SCHEDULES, Schedule
@@ -91,6 +92,7 @@ class Job:
         self.model.train()
         if self.freezing is not None:
             self.freezing.start_epoch(epoch)
+            start_momentum(self.optimizer)
 
     def values(self, outputs: Tensor, batch: Batch, rows: slice = ALL) -> Tensor:
         """[row] what is minimised; of mixed examples, the loss of both targets by their shares.

@@ -29,6 +29,7 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)
     finding: str = ""
     title: str = "baseline"  # for people
+    shift: int = 0  # see Task
 
 
 @dataclass
@@ -64,6 +65,7 @@ class Bench:
             variant=variant.name,
             title=variant.title,
             precision=self.precision,
+            shift=variant.shift,
         )
 
     def seed(self, repeat: int) -> int:

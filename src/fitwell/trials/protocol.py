@@ -132,30 +132,18 @@ def judge(
         v for v, gains in screening.effects.values() if gains.mean() >= screening.negligible
     ]
     repeats = range(first_repeat, first_repeat + REPEATS)
-    tasks_of = partial(_tasks_of, bench)
     both = promising[:FINALISTS]
     finalists = next(
         (
             some
             for some in (both, *([variant] for variant in both))
-            if bench.budget.fits(tasks_of([baseline, *some], repeats), bench.executor)
+            if bench.budget.fits(_tasks_of(bench, [baseline, *some], repeats), bench.executor)
         ),
         [],
     )
-    verdicts: list[Verdict] = []
-    if finalists:
-        bench.phase("confirm", tasks_of([baseline, *finalists], repeats), round=round_number)
-        stage = _Confirming(bench, baseline, finalists, round_number)
-        for repeat in repeats:
-            stage.run(tasks_of([baseline, *stage.alive], [repeat]))
-            remaining = range(repeat + 1, repeats[-1] + 1)
-            if remaining:
-                stage.stop_negligible()
-                stage.stop_unaffordable(partial(tasks_of, repeats=remaining))
-            if not stage.alive:
-                break
-            bench.phase_goes_on(tasks_of([baseline, *stage.alive], remaining))
-        verdicts = stage.verdicts()
+    verdicts = (
+        confirm(bench, baseline, finalists, repeats, round_number=round_number) if finalists else []
+    )
     confirmed = {v.name for v in finalists}
     for variant, gains in screening.effects.values():
         if variant.name in confirmed:
@@ -168,6 +156,30 @@ def judge(
         why = "The budget ended before the confirm stage." if cut_off else ""
         verdicts.append(_because(verdict, why))
     return [*verdicts, *screening.stopped]
+
+
+def confirm(
+    bench: Bench,
+    baseline: Variant,
+    finalists: Sequence[Variant],
+    repeats: range,
+    *,
+    round_number: int,
+) -> list[Verdict]:
+    """Fresh repeats of all folds, for the baseline and each finalist; their verdicts."""
+    tasks_of = partial(_tasks_of, bench)
+    bench.phase("confirm", tasks_of([baseline, *finalists], repeats), round=round_number)
+    stage = _Confirming(bench, baseline, finalists, round_number)
+    for repeat in repeats:
+        stage.run(tasks_of([baseline, *stage.alive], [repeat]))
+        remaining = range(repeat + 1, repeats[-1] + 1)
+        if remaining:
+            stage.stop_negligible()
+            stage.stop_unaffordable(partial(tasks_of, repeats=remaining))
+        if not stage.alive:
+            break
+        bench.phase_goes_on(tasks_of([baseline, *stage.alive], remaining))
+    return stage.verdicts()
 
 
 def _tasks_of(bench: Bench, arms: Sequence[Variant], repeats: Iterable[int]) -> list[Task]:

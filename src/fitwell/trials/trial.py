@@ -20,6 +20,7 @@ from fitwell.recipe import Recipe
 from fitwell.record import Run
 
 Kind = Literal["fold", "final"]
+_APART = 15485863  # seeds of repeats lie closer together
 LONGEST_SLUG = 120  # bytes: file systems take names of 255, some of 143 where they encrypt
 
 
@@ -39,6 +40,8 @@ class Task:
         precision: that of the other arm, where `train.precision=auto` might choose another.
         epochs: stop after so many epochs of the recipe's schedule; 0: all of them.
         examples: train on at most so many of the fold's training examples; 0: all.
+        shift: other than 0: weights and order by another seed than the partition's. Arms that share folds
+            and nothing else differ by chance alone.
     """
 
     recipe: Recipe
@@ -51,6 +54,7 @@ class Task:
     title: str = ""
     precision: str = ""
     examples: int = 0
+    shift: int = 0
 
     @property
     def place(self) -> int | None:
@@ -110,7 +114,7 @@ def run_trial(data: Data, task: Task, folder: Path, *, threads: int) -> Run:
             data,
             rows,
             task.recipe.edit({"train.precision": task.precision or task.recipe["train.precision"]}),
-            seed=task.seed,
+            seed=(task.seed + _APART * task.shift) % 2**31,
             fold=None if final else task.fold,
             repeat=task.repeat,
             folder=folder if final else None,
