@@ -1,6 +1,7 @@
 """Searching over settings: spaces, samplers, pruners, the proof of the best trial, going on."""
 
 import json
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -331,6 +332,15 @@ def test_what_is_wrong_is_said_before_anything_is_written(
     assert run(["search", "wine", *arguments, "--json"]) == 2
     error = json.loads(capsys.readouterr().out)["error"]
     assert said in error["message"] and not (tmp_path / "runs").exists()
+
+
+def test_a_misspelt_space_is_refused_without_torch() -> None:
+    code = (
+        "import sys; from fitwell.cli.main import run; "
+        "assert run(['search', 'wine', '--space', 'optm.lr=1e-4..1']) == 2; "
+        "assert not {'torch', 'optuna'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
 
 
 def test_search_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
