@@ -1,0 +1,202 @@
+"""How often the proof says `helps` where nothing does, and how often where something does.
+
+`python -m benchmarks.null`, rows saved one by one, runs side by side, one on each core:
+
+- neutral: settings that change nothing within 0.2 point of accuracy. 50 retrains of both recipes, each on a
+  fresh half of the data and scored on the other half; the 90 % interval of the mean difference lies within
+  0.2 point (two one-sided tests).
+- null: 300 comparisons by the confirm stage, each on a fresh sample of a case: the same recipe with
+  disjoint seeds and orders, and every third one of the neutral settings.
+- power: real changes of a setting on digits, whose true effect is the mean over 100 such retrains; how
+  many of 40 comparisons say `helps`.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import common
+from benchmarks.alarm_cases import CASES, Case, sample, whole
+from fitwell.data.split import Rows
+from fitwell.recipe import Recipe
+from fitwell.resolve import complete
+from fitwell.train import train_once
+from fitwell.trials.bench import Bench, Variant
+from fitwell.trials.budget import Budget
+from fitwell.trials.executor import LocalExecutor
+from fitwell.trials.protocol import REPEATS, confirm
+
+COMPARISONS, RETRAINS = 300, 50
+WITHIN = 0.002  # accuracy
+QUICK = {"train.epochs": 15}
+NULL_CASES = ("digits mlp", "wine mlp", "breast-cancer linear", "breast-cancer mlp", "vowels mlp")
+NEUTRAL: tuple[dict[str, Any], ...] = (
+    {"schedule.warmup": 0.15},
+    {"schedule.floor": 0.001},
+    {"train.clip_norm": 5.0},
+    {"optim.nesterov": True},
+    {"optim.weight_decay": 4e-4},
+    {"optim.momentum": 0.89},
+)
+POWER_RETRAINS, POWER_COMPARISONS = 100, 40
+# Of a start that leaves room above it.
+START = {"model.width": 8, "model.depth": 1, **QUICK}
+POWER: tuple[dict[str, Any], ...] = (
+    {"model.width": 9},
+    {"model.width": 10},
+    {"model.width": 12},
+    {"model.width": 16},
+    {"model.width": 32},
+)
+LIMITS = {
+    "null": {"helps": "at most 8 of 300"},
+    "neutral": {"settings proved": "at least 3"},
+}
+
+
+def main() -> None:
+    result = common.load("null")
+    result["limits"] = LIMITS
+    keys = [{"stage": "neutral", "setting": str(edit)} for edit in NEUTRAL]
+    measured(result, keys, [(neutral, (edit,)) for edit in NEUTRAL])
+    proved = [NEUTRAL[i] for i, key in enumerate(keys) if _row(result, key)["neutral"]]
+    keys = [{"stage": "null", "number": number} for number in range(COMPARISONS)]
+    measured(result, keys, [(null, (number, proved)) for number in range(COMPARISONS)])
+    keys = [{"stage": "true effect", "setting": str(edit)} for edit in POWER]
+    measured(result, keys, [(true_effect, (edit,)) for edit in POWER])
+    pairs = [(edit, seed) for seed in range(POWER_COMPARISONS) for edit in POWER]
+    keys = [{"stage": "power", "setting": str(edit), "seed": seed} for edit, seed in pairs]
+    measured(result, keys, [(power, pair) for pair in pairs])
+    print(result["summary"])
+
+
+def measured(result: dict[str, Any], keys: list[dict[str, Any]], jobs: list[common.Job]) -> None:
+    """The rows of these keys that are not there yet, side by side."""
+    todo = [pair for pair in zip(keys, jobs, strict=True) if not common.done(result, **pair[0])]
+    for place, row in common.side_by_side([job for _, job in todo]):
+        common.add(result, {**todo[place][0], **row})
+        summarise(result)
+
+
+def _row(result: dict[str, Any], key: dict[str, Any]) -> dict[str, Any]:
+    return next(r for r in result["rows"] if all(r.get(k) == v for k, v in key.items()))
+
+
+def neutral(edit: dict[str, Any]) -> dict[str, Any]:
+    """A row: the mean difference that a setting makes on digits, and whether it is proved to be none."""
+    differences = retrained(QUICK, {**QUICK, **edit}, RETRAINS)
+    mean, error = float(np.mean(differences)), _error(differences)
+    reach = 1.677 * error  # t of 49 degrees of freedom, one-sided 5 %
+    return {"mean": mean, "error": error, "neutral": abs(mean) + reach < WITHIN}
+
+
+def true_effect(edit: dict[str, Any]) -> dict[str, Any]:
+    differences = retrained(START, {**START, **edit}, POWER_RETRAINS)
+    return {"mean": float(np.mean(differences)), "error": _error(differences)}
+
+
+def _error(values: list[float]) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def retrained(first: dict[str, Any], second: dict[str, Any], times: int) -> list[float]:
+    """Differences in accuracy, each of two trainings of different seeds on one half of digits, scored on
+    the other half."""
+    data = whole("digits")
+    recipes = [
+        complete({"model.name": "mlp", **settings}, data.spec) for settings in (first, second)
+    ]
+    found = []
+    for number in range(times):
+        order = np.random.default_rng([number, 67]).permutation(len(data))
+        half = len(data) // 2
+        validation = np.empty(0, np.int64)
+        rows = Rows(np.sort(order[:half]), validation, np.sort(order[half:]))
+        scores = [
+            train_once(data, rows, recipe, seed=2 * number + arm, probes=False, threads=1).scores[
+                "test"
+            ]["accuracy"]
+            for arm, recipe in enumerate(recipes)
+        ]
+        found.append(scores[1] - scores[0])
+    return found
+
+
+def null(number: int, proved: list[dict[str, Any]]) -> dict[str, Any]:
+    """A row: what the proof says of two arms that differ by chance alone."""
+    if proved and number % 3 == 2:
+        case = _case("digits mlp")
+        edit = proved[number // 3 % len(proved)]
+    else:
+        case, edit = _case(NULL_CASES[number % len(NULL_CASES)]), {}
+    return {"case": case.name, "edit": edit, **compared(case, QUICK, edit, number)}
+
+
+def power(edit: dict[str, Any], seed: int) -> dict[str, Any]:
+    return compared(_case("digits mlp"), START, edit, 5000 + seed)
+
+
+def _case(name: str) -> Case:
+    return next(case for case in CASES if case.name == name)
+
+
+def compared(
+    case: Case, settings: dict[str, Any], edit: dict[str, Any], seed: int
+) -> dict[str, Any]:
+    """The confirm stage of one variant on a fresh sample; its arms have disjoint seeds."""
+    data = sample(case, 20_000 + seed)
+    values = {"model.name": case.family, **case.settings, **settings, "train.seed": seed}
+    recipe = complete(values, data.spec)
+    other: Recipe = complete({**values, **edit}, data.spec)
+    folder = Path(tempfile.mkdtemp())
+    with LocalExecutor(data, folder, in_process=True, threads=1) as executor:
+        bench = Bench(data, executor, Budget(None), lambda *a, **k: None, recipe)
+        arms = [Variant("first", recipe), Variant("second", other, shift=1)]
+        (verdict,) = confirm(bench, arms[0], arms[1:], range(REPEATS), round_number=1)
+    shutil.rmtree(folder)
+    keys = ("decision", "effect", "low", "high", "p", "trials")
+    return {key: getattr(verdict, key) for key in keys}
+
+
+def summarise(result: dict[str, Any]) -> None:
+    rows = result["rows"]
+    nulls = [row for row in rows if row["stage"] == "null"]
+    helps = sum(row["decision"] == "helps" for row in nulls)
+    result |= {"comparisons": len(nulls), "helps": helps}
+    kinds = {
+        "disjoint seeds": [row for row in nulls if not row["edit"]],
+        "neutral settings": [row for row in nulls if row["edit"]],
+    }
+    summary: dict[str, Any] = {
+        "neutral": {
+            "settings proved": sum(bool(row.get("neutral")) for row in rows),
+            **{
+                row["setting"]: f"{row['mean']:+.4f} (standard error {row['error']:.4f})"
+                for row in rows
+                if row["stage"] == "neutral"
+            },
+        },
+        "null": {"helps": f"{helps} of {len(nulls)}"}
+        | {
+            f"{kind}: helps, hurts": f"{_said(some, 'helps')}, {_said(some, 'hurts')} of {len(some)}"
+            for kind, some in kinds.items()
+        },
+    }
+    effects = {row["setting"]: row for row in rows if row["stage"] == "true effect"}
+    for setting, effect in effects.items():
+        own = [row for row in rows if row["stage"] == "power" and row["setting"] == setting]
+        name = f"power at {100 * effect['mean']:+.1f} points ({setting})"
+        summary[name] = {"helps": f"{_said(own, 'helps')} of {len(own)}"}
+    result["summary"] = summary
+    common.save(result)
+
+
+def _said(rows: list[dict[str, Any]], decision: str) -> int:
+    return sum(row["decision"] == decision for row in rows)
+
+
+if __name__ == "__main__":
+    main()
