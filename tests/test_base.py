@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fitwell import settings, store
+from fitwell.api.naming import list_kind
 from fitwell.errors import FolderError, SettingError
 from fitwell.recipe import Recipe
 from fitwell.record import Run
@@ -238,3 +239,24 @@ def test_the_base_does_not_import_torch() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_list_of_runs_reads_no_rows_and_no_whole_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe({"source": "wine", "model.name": "mlp", "score.name": "f1"})
+    for name, score in (("a", 0.5), ("b", 0.75)):
+        scores = {"validation": {"loss": 1.0, "accuracy": 0.1, "f1": score}}
+        run = Run(recipe=recipe, status="done", scores=scores, steps=[{"step": 0}])
+        store.save_run(run, Path("runs") / name)
+    store.save_run(Run(recipe=recipe, status="interrupted"), Path("runs/c"))
+    store.save_run(Run(), Path("runs/newer"))
+    Path("runs/newer/format").write_text("99\n")
+    for name in ("read_rows", "read_predictions"):
+        monkeypatch.setattr(store, name, lambda path: pytest.fail("read"))
+    monkeypatch.setattr(Recipe, "load", lambda path: pytest.fail("read"))
+    rows = {row["name"]: row["summary"] for row in list_kind("runs")}
+    assert rows["runs/a"] == "done, f1 0.5" and rows["runs/b"] == "done, f1 0.75"
+    assert rows["runs/c"] == "interrupted"
+    assert rows["runs/newer"].startswith("cannot be opened: runs/newer has run-folder format 99")

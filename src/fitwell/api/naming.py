@@ -75,12 +75,11 @@ def _runs(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for path in sorted(folder.glob("*/format")) if folder.is_dir() else []:
         try:
-            run = store.open_run(path.parent, trials=False)
+            run, name = store.glance(path.parent)
         except Exception as error:
             rows.append({"name": str(path.parent), "summary": f"cannot be opened: {error}"})
             continue
         scores = run.scores.get("test") or run.scores.get("validation") or {}
-        name = str(run.recipe.get("score.name", "")) if run.recipe else ""
         said = f", {name} {scores[name]:.4g}" if name in scores else ""
         rows.append({"name": path.parent.as_posix(), "summary": f"{run.status}{said}"})
     return rows
