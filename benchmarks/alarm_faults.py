@@ -8,11 +8,13 @@ from numpy.random import Generator
 
 from benchmarks.alarm_cases import taken
 from fitwell import store
+from fitwell.data import split
 from fitwell.data.types import Data, fingerprint
 from fitwell.errors import SettingError
 from fitwell.recipe import Recipe
 from fitwell.resolve import complete
 from fitwell.spec import Column
+from fitwell.train import train_once
 
 Made = tuple[Data, Recipe]
 MODELS = "benchmarks.alarm_models"
@@ -28,12 +30,14 @@ class Fault:
         make: (data, recipe, random numbers) -> both with the fault.
         harms: whether the score must fall for the run to count as sick; else the fault is a fact of the
             data (a leak raises the score).
+        truth: (data before, data, recipe) -> whether the run is sick, where a score is no measure of it.
     """
 
     causes: tuple[str, ...]
     suits: Callable[[Data, Recipe], bool]
     make: Callable[[Data, Recipe, Generator], Made]
     harms: bool = True
+    truth: Callable[[Data, Data, Recipe], bool] | None = None
 
 
 def _any(data: Data, recipe: Recipe) -> bool:
@@ -108,12 +112,28 @@ def shuffled(data: Data, recipe: Recipe, random: Generator) -> Made:
 
 
 def rare(data: Data, recipe: Recipe, random: Generator) -> Made:
-    """Of one class few examples are left."""
+    """Of one class few examples are left: 20 at least, of which a recall is known to a fifth."""
     chosen = random.integers(len(data.spec.classes))
     own = np.flatnonzero(data.targets == chosen)
-    kept = random.permutation(own)[: max(8, round(len(own) * random.uniform(0.05, 0.12)))]
+    kept = random.permutation(own)[: max(20, round(len(own) * random.uniform(0.05, 0.25)))]
     rows = np.sort(np.concatenate([np.flatnonzero(data.targets != chosen), kept]))
     return taken(data, rows), recipe.edit({"score.name": "balanced_accuracy"})
+
+
+def overlooked(before: Data, data: Data, recipe: Recipe) -> bool:
+    """Whether the recall of the rare class on the examples that were left out, which are many, is worse
+    than that of the others by 0.2: what the rule calls clear."""
+    place = {key: row for row, key in enumerate(before.keys)}
+    kept = np.array([place[key] for key in data.keys])
+    left = np.setdiff1d(np.arange(len(before)), kept)
+    seed = int(recipe["train.seed"])  # type: ignore[arg-type]
+    parts = split.fold_rows(data, recipe.section("data"), fold=0, repeat=0, seed=seed)
+    tested = np.concatenate([kept[parts.held_out], left])
+    rows = split.Rows(kept[parts.train], kept[parts.validation], tested)
+    run = train_once(before, rows, recipe, seed=seed, fold=0, probes=False, threads=1)
+    part = run.predictions["held_out"]
+    right, own = part.prediction == part.target, np.isin(part.index, left)
+    return bool(right[own].mean() < right[~own].mean() - 0.2)
 
 
 def copied(data: Data, recipe: Recipe, random: Generator) -> Made:
@@ -209,7 +229,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "learned by heart": Fault(("overfitting",), _table, memorised),
     "flipped labels": Fault(("label_noise",), _classes, flipped, harms=False),
-    "rare class": Fault(("class_imbalance",), _classes, rare),
+    "rare class": Fault(("class_imbalance",), _classes, rare, harms=False, truth=overlooked),
     "copies": Fault(("leakage",), _any, copied, harms=False),
     "constant target": Fault(("bad_target",), _numbers, constant, harms=False),
     "shuffled targets": Fault(("no_better_than_trivial",), _any, shuffled),
