@@ -12,7 +12,7 @@ import fitwell as fw
 from fitwell.cli.main import run
 from fitwell.errors import DataError, SettingError
 from fitwell.record import Verdict
-from fitwell.report.terminal import equivalence as sentence_of
+from fitwell.report.wording import equivalence as sentence_of
 from fitwell.trials.statistics import equivalence, paired_verdict
 
 FIRST = [0.91, 0.92, 0.90, 0.93, 0.91]

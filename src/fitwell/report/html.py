@@ -126,6 +126,7 @@ def _template() -> Any:
         "interval": wording.interval,
         "looked": wording.looked,
         "edits": wording.edits,
+        "equivalence": wording.equivalence,
         "nothing_found": wording.nothing_found,
     }
     environment.globals.update(helpers)

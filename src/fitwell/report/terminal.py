@@ -24,6 +24,7 @@ from fitwell.report.wording import (
     cut,
     duration,
     edits,
+    equivalence,
     evidence,
     in_order,
     interval,
@@ -186,25 +187,6 @@ def verdict(row: Verdict) -> RenderableType:
     )
     below = [Text(text, "dim") for text in (equivalence(row), row.why) if text]
     return Group(said, *below)
-
-
-def equivalence(row: Verdict) -> str:
-    """How probable worse, equal and better are, as a sentence; empty where that is not known."""
-    odds = row.equivalence
-    if not odds:
-        return ""
-    shares = ", ".join(f"{name} {_percent(odds[name])}" for name in ("worse", "equal", "better"))
-    return f"Where {number(odds['region'])} and less counts as equal: {shares}."
-
-
-def _percent(share: float) -> str:
-    """
-    >>> _percent(0.4), _percent(0.0004), _percent(0.9996)
-    ('40 %', 'below 1 %', 'above 99 %')
-    """
-    if share < 0.01:
-        return "below 1 %"
-    return "above 99 %" if share > 0.99 else f"{share:.0%}".replace("%", " %")
 
 
 def findings(diagnosis: Diagnosis, *, full: bool = True) -> RenderableType:

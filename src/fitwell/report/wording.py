@@ -244,6 +244,25 @@ def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=place)
 
 
+def equivalence(row: Verdict) -> str:
+    """How probable worse, equal and better are, as a sentence; empty where that is not known."""
+    odds = row.equivalence
+    if not odds:
+        return ""
+    shares = ", ".join(f"{name} {percent(odds[name])}" for name in ("worse", "equal", "better"))
+    return f"Where {number(odds['region'])} and less counts as equal: {shares}."
+
+
+def percent(share: float) -> str:
+    """
+    >>> percent(0.4), percent(0.0004), percent(0.9996)
+    ('40 %', 'below 1 %', 'above 99 %')
+    """
+    if share < 0.01:
+        return "below 1 %"
+    return "above 99 %" if share > 0.99 else f"{share:.0%}".replace("%", " %")
+
+
 def edits(remedy: Remedy | Verdict) -> str:
     """What a remedy sets, on one line; empty where its name says so already.
 
