@@ -31,6 +31,7 @@ NAMES = (
     "trust",
     "lr_find",
     "null",
+    "remedies",
     "faults",
     "false_alarms",
 )
