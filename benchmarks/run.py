@@ -30,6 +30,7 @@ NAMES = (
     "sick",
     "trust",
     "lr_find",
+    "racing",
     "null",
     "remedies",
     "faults",

@@ -155,7 +155,9 @@ def test_what_helps_is_confirmed_and_adopted(improving: Improve, tmp_path: Path)
 
     result, _ = improving(effect, [lr(0.3), lr(0.7), width(33)])
     assert decisions(result.verdicts)["lr 0.3"] == ("confirm", "helps")
-    assert decisions(result.verdicts)["lr 0.7"] == ("screen", "screened out")
+    assert decisions(result.verdicts)["lr 0.7"] == ("screen", "stopped early")
+    behind = next(v for v in result.verdicts if v.remedy == "lr 0.7")
+    assert 2 <= behind.trials < 5 and "of 5 folds: too far behind" in behind.why
     helped = next(v for v in result.verdicts if v.decision == "helps")
     assert helped.trials == 15 and helped.low > 0 and abs(helped.effect - 0.05) < 0.01
     assert result.recipe["optim.lr"] == 0.3
@@ -182,7 +184,7 @@ def test_pairs_share_seeds_and_confirm_is_fresh(improving: Improve) -> None:
 
 
 def test_no_positive_mean_means_no_confirm_stage(improving: Improve) -> None:
-    result, executor = improving(lambda t: -0.01 * (t.variant != "baseline"), [lr(0.3), lr(0.7)])
+    result, executor = improving(lambda t: -0.001 * (t.variant != "baseline"), [lr(0.3), lr(0.7)])
     assert set(decisions(result.verdicts).values()) == {("screen", "screened out")}
     assert {t.repeat for t in executor.ran} == {0}
     assert result.recipe == result.baseline_recipe
@@ -231,13 +233,18 @@ def test_null_remedies_do_not_help(improving: Improve) -> None:
     assert result.final == result.baseline
 
 
-def test_a_screening_that_looked_good_by_luck_can_turn_out_to_hurt(improving: Improve) -> None:
+def test_a_screening_that_looked_good_by_luck_is_not_followed_to_the_end(
+    improving: Improve,
+) -> None:
     def effect(task: Task) -> float:
         lucky = 0.03 if task.repeat == 0 else -0.05
         return lucky if task.variant != "baseline" else 0.0
 
     result, _ = improving(effect, [lr(0.3)])
-    assert decisions(result.verdicts) == {"lr 0.3": ("confirm", "hurts")}
+    assert decisions(result.verdicts) == {"lr 0.3": ("confirm", "stopped early")}
+    (stopped,) = result.verdicts
+    assert stopped.trials == 5 and stopped.effect == pytest.approx(-0.05, abs=0.01)
+    assert "could hardly make it helpful" in stopped.why
     assert result.recipe == result.baseline_recipe
 
 
@@ -253,8 +260,8 @@ def test_a_failing_variant_counts_as_not_helping(improving: Improve, tmp_path: P
         lr = task.recipe["optim.lr"]
         if lr == 0.9:
             return float("nan")
-        if lr == 0.8 and task.fold == 3:
-            return float("nan")
+        if lr == 0.8:
+            return float("nan") if task.fold == 3 else 0.049
         if lr == 0.7:
             return float("nan") if task.repeat == 2 else 0.1
         return 0.05 if lr == 0.3 else 0.0

@@ -18,6 +18,7 @@ from fitwell.errors import FolderError, Interrupted
 from fitwell.recipe import Recipe
 from fitwell.record import Run
 from fitwell.resolve import complete
+from fitwell.trials import memory
 from fitwell.trials.crossval import cross_validate, summary
 from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.handover import read_data, write_data
@@ -275,3 +276,25 @@ def test_the_folder_of_a_long_name_is_short_and_its_own(letter: str) -> None:
     assert folders[0] != folders[1] and all(len(each.encode()) < 143 for each in folders)
     assert all(each.startswith(f"model.pretrained_{letter * 20}") for each in folders)
     assert Task(recipe, variant="b" * 120).folder_name == "b" * 120 + "-r0-f0"
+
+
+def test_as_many_workers_as_have_room_in_memory(
+    wine: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 8000000 kB\nMemAvailable:    2048000 kB\n")
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert memory.available() == 2048000 * 1024
+    assert memory.fitting(16, 0) == 3 and memory.fitting(2, 0) == 2
+    assert memory.fitting(16, 2 * 2**30) == 1  # one at least
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert memory.available() == 2048000 * 1024
+    (tmp_path / "memory.max").write_text(f"{2**30}\n")
+    assert memory.available() == 2**30 - 1000
+    monkeypatch.setattr("fitwell.trials.executor.num_cores", lambda: 8)
+    with LocalExecutor(wine, tmp_path / "out") as executor:
+        assert executor.workers == 1 and executor.threads == 8
+    (tmp_path / "meminfo").unlink()
+    (tmp_path / "memory.max").unlink()
+    assert memory.available() is None and memory.fitting(16, 0) == 16

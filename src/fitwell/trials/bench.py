@@ -41,6 +41,7 @@ class Bench:
     budget: Budget
     progress: Progress
     recipe: Recipe  # any of the recipes: metric and folds are the same in all
+    race: bool = True  # stop variants that can no longer get anywhere
     precision: str = ""  # of every trial, once the baseline has shown which; empty: the recipe's
 
     def __post_init__(self) -> None:

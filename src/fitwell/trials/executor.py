@@ -19,7 +19,8 @@ from fitwell import store
 from fitwell.data.types import Data
 from fitwell.errors import FolderError
 from fitwell.launched import num_cores
-from fitwell.trials.handover import write_data
+from fitwell.trials.handover import data_bytes, write_data
+from fitwell.trials.memory import fitting
 from fitwell.trials.process import Worker, stop
 from fitwell.trials.reusing import ATTEMPTS, End, OnStart, Reusing
 from fitwell.trials.trial import Task, finished
@@ -31,8 +32,8 @@ class LocalExecutor(Reusing):
     Args:
         data: what to train on.
         folder: the run folder; trials stand in `folder/trials/`, and finished ones are reused.
-        workers: processes; 0 chooses, see `num_workers`. With 1 worker there is still a process of
-            its own, so that a crash costs a trial and not the session.
+        workers: processes; 0 chooses, see `num_workers`, as many as have room in memory. With 1 worker
+            there is still a process of its own, so that a crash costs a trial and not the session.
         threads: threads a worker; 0 shares the cores out evenly.
         trials: how many trials are expected, if that is known: no worker is started for nothing, no
             core idle early.
@@ -50,7 +51,9 @@ class LocalExecutor(Reusing):
         in_process: bool = False,
     ) -> None:
         cores = num_cores()
-        wanted = 1 if in_process else workers or num_workers(cores, trials)
+        wanted = (
+            1 if in_process else workers or fitting(num_workers(cores, trials), data_bytes(data))
+        )
         self.workers = min(wanted, trials) if trials else wanted
         super().__init__(data, folder, threads or max(1, cores // self.workers))
         self.in_process = in_process

@@ -37,6 +37,11 @@ def linked(source: Path, place: Path) -> bool:
     return True
 
 
+def data_bytes(data: Data) -> int:
+    """Of all arrays that are handed over."""
+    return sum(array.nbytes for name in ARRAYS if (array := getattr(data, name)) is not None)
+
+
 def write_data(data: Data, folder: Path) -> None:
     """Write `data` into `folder` as one .npy file an array, and JSON for the rest."""
     mapped = {}

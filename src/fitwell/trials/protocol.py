@@ -15,6 +15,7 @@ import numpy as np
 
 from fitwell.record import Decision, Run, Verdict
 from fitwell.trials.bench import Bench, Variant
+from fitwell.trials.racing import behind, futile
 from fitwell.trials.scoring import smallest_effect
 from fitwell.trials.statistics import confirm as corrected_tests
 from fitwell.trials.statistics import equivalence, round_alpha
@@ -91,7 +92,7 @@ def screen(
         runs = result.runs[variant.name]
         gains = bench.differences(base[: len(first)], runs)
         why = _failure(runs)
-        if not why and (gains < -hopeless).all():
+        if not why and bench.race and (gains < -hopeless).all():
             worst = ", ".join(f"{g:+.3g}" for g in gains)
             why = f"{worst} on its first {len(first)} folds: too far below to be confirmed."
         if why:
@@ -108,8 +109,21 @@ def screen(
         why = "The budget has no room for it"
         why += " beside those that did better on their first folds." if alive else "."
         result.stopped.append(_because(verdict, why))
-    if alive and len(first) < bench.folds:
-        batch(alive, range(len(first), bench.folds))
+    done = len(first)
+    while alive and done < bench.folds:
+        gains = {v.name: bench.differences(base[:done], result.runs[v.name]) for v in alive}
+        whole = {name: row.tolist() for name, row in gains.items() if np.isfinite(row).all()}
+        late = behind(whole, bench.folds, FINALISTS, result.negligible) if bench.race else set()
+        for variant in [v for v in alive if v.name in late]:
+            alive.remove(variant)
+            values = gains[variant.name]
+            verdict = _verdict(bench, variant, values, "screen", "stopped early", round_number)
+            why = f"{values.mean():+.3g} after {done} of {bench.folds} folds: too far behind."
+            result.stopped.append(_because(verdict, why))
+        if alive:  # as many folds at a time as keep the workers busy
+            ahead = min(bench.folds, done + max(1, bench.executor.workers // len(alive)))
+            batch(alive, range(done, ahead))
+            done = ahead
     found = {}
     for variant in alive:
         runs = result.runs[variant.name]
@@ -219,13 +233,19 @@ class _Confirming:
         """Variants that failed, or are worth so little that the rest of the stage is not."""
         for variant in tuple(self.alive):
             gains = self.gains(variant)
-            if np.isfinite(gains).all() and abs(gains.mean()) < NEGLIGIBLE * self.smallest:
-                self.stopped[variant.name] = (
-                    f"{gains.mean():+.4f} after {len(gains)} of {REPEATS * self.bench.folds} "
-                    f"pairs, where {self.smallest:.2g} is the least that counts."
-                )
-            elif np.isfinite(gains).all():
+            pairs = f"{gains.mean():+.4f} after {len(gains)} of {REPEATS * self.bench.folds} pairs"
+            if not np.isfinite(gains).all():
+                self.alive.remove(variant)
                 continue
+            if not self.bench.race:
+                continue
+            if abs(gains.mean()) < NEGLIGIBLE * self.smallest:
+                why = f"{pairs}, where {self.smallest:.2g} is the least that counts."
+            elif futile(gains.tolist(), self.bench.folds, REPEATS, self.smallest):
+                why = f"{pairs}: those to come could hardly make it helpful."
+            else:
+                continue
+            self.stopped[variant.name] = why
             self.alive.remove(variant)
 
     def stop_unaffordable(self, remaining: Callable[[Sequence[Variant]], list[Task]]) -> None:

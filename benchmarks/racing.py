@@ -1,0 +1,156 @@
+"""What racing saves, and whether it changes a verdict, beside the full design on the same trials.
+
+`python -m benchmarks.racing`: sets of eight arms, drawn by a seeded program, on a start that one setting
+holds back: at most one arm heals it, the others change something at random. Each set goes through screen
+and confirm twice: in full, every arm on every fold and both finalists on every repeat, and racing. The
+trials are the same (finished ones are read again), so that verdicts differ by what is stopped alone.
+Counted are trials, and epochs.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import common
+from benchmarks.alarm_cases import CASES, Case, sample
+from fitwell.improve.variants import variants_of
+from fitwell.recipe import Recipe
+from fitwell.record import Remedy
+from fitwell.resolve import complete
+from fitwell.trials.bench import Bench, Variant
+from fitwell.trials.budget import Budget
+from fitwell.trials.executor import LocalExecutor
+from fitwell.trials.protocol import judge, screen
+
+SETS = 160
+WANTED = 100  # arms that help
+KEPT = 0.97
+NAMES = ("digits mlp", "breast-cancer mlp", "vowels mlp", "wine mlp")
+# What holds a start back, and its heal.
+STARTS: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+    ({"optim.lr": 0.0005}, {"optim.lr": 0.05}),
+    ({"model.width": 3}, {"model.width": 64}),
+    ({"train.epochs": 2}, {"train.epochs": 15}),
+    ({"optim.weight_decay": 0.3}, {"optim.weight_decay": 0.0005}),
+    ({"model.dropout": 0.8}, {"model.dropout": 0.0}),
+    ({}, {}),  # nothing to heal
+)
+QUICK: dict[str, Any] = {"train.epochs": 15, "optim.name": "sgd", "model.depth": 1}
+# Changes that do little, or harm: setting -> times the recipe's value, or values.
+OTHERS: tuple[tuple[str, float, float], ...] = (
+    ("schedule.warmup", 0.5, 2.0),
+    ("optim.lr", 0.3, 3.0),
+    ("optim.weight_decay", 0.3, 3.0),
+    ("model.width", 0.5, 2.0),
+    ("train.batch_size", 0.5, 2.0),
+)
+LIMITS = {
+    "racing": {
+        "helpers kept": f"at least 97 of 100 of {WANTED} and more",
+        "new helps": "0",
+        "trials": "at most 40 %",
+    }
+}
+
+
+class Counting(LocalExecutor):
+    """Notes which trials were asked for, be they run or read."""
+
+    asked: set[str]
+
+    def run(self, tasks: Any, done: Any = None, started: Any = None) -> Any:
+        self.asked |= {task.folder_name for task in tasks}
+        return super().run(tasks, done, started)
+
+
+def main() -> None:
+    result = common.load("racing")
+    result["limits"] = LIMITS
+    todo = [n for n in range(SETS) if not common.done(result, set=n)]
+    for place, row in common.side_by_side([(raced, (number,)) for number in todo]):
+        common.add(result, {"set": todo[place], **row})
+        summarise(result)
+    print(result["summary"])
+
+
+def raced(number: int) -> dict[str, Any]:
+    """A row: the decisions of both designs, and the trials that each asked for."""
+    random = np.random.default_rng([number, 103])
+    name = NAMES[number % len(NAMES)]
+    case: Case = next(case for case in CASES if case.name == name)
+    data = sample(case, 40_000 + number)
+    sick, heal = STARTS[random.integers(len(STARTS))]
+    values = {"model.name": case.family, **case.settings, **QUICK, **sick, "train.seed": number}
+    recipe = complete(values, data.spec)
+    remedies = [Remedy(f"heal {heal}", heal)] if heal else []
+    while len(remedies) < 8:
+        remedies.append(drawn(recipe, random))
+    order = random.permutation(len(remedies))
+    proposed = [(remedies[i], "drawn") for i in order]
+    variants, _ = variants_of(proposed, recipe, data.spec, round_number=1)
+    folder = Path(tempfile.mkdtemp())
+    found: dict[str, Any] = {"case": name, "sick": sick, "arms": len(variants)}
+    try:
+        for design in ("full", "raced"):
+            with Counting(data, folder, in_process=True, threads=1) as executor:
+                executor.asked = set()
+                bench = Bench(data, executor, Budget(None), lambda *a, **k: None, recipe)
+                bench.race = design == "raced"
+                first = Variant("baseline", recipe)
+                screening = screen(bench, first, variants, repeat=0, round_number=1)
+                verdicts = judge(bench, first, screening, first_repeat=1, round_number=1)
+            found[design] = {
+                "helps": sorted(v.remedy for v in verdicts if v.decision == "helps"),
+                "trials": len(executor.asked),
+                "epochs": sum(_epochs(folder, name) for name in executor.asked),
+                "stopped early": sum(v.decision == "stopped early" for v in verdicts),
+            }
+    finally:
+        shutil.rmtree(folder)
+    return found
+
+
+def drawn(recipe: Recipe, random: np.random.Generator) -> Remedy:
+    """A change of one setting by a random factor."""
+    name, low, high = OTHERS[random.integers(len(OTHERS))]
+    factor = float(np.exp(random.uniform(np.log(low), np.log(high))))
+    before: Any = recipe[name]
+    after = max(1, round(before * factor)) if isinstance(before, int) else before * factor
+    after = min(after, 0.9) if name == "schedule.warmup" else after
+    return Remedy(f"{name} x {factor:.3f}", {name: after})
+
+
+def _epochs(folder: Path, name: str) -> int:
+    rows = folder / "trials" / name / "epochs.jsonl"
+    return rows.read_bytes().count(b"\n") if rows.is_file() else 0
+
+
+def summarise(result: dict[str, Any]) -> None:
+    """Helpers kept, new ones, and the share of the full design's cost."""
+    rows = result["rows"]
+    full = [(row["set"], name) for row in rows for name in row["full"]["helps"]]
+    race = [(row["set"], name) for row in rows for name in row["raced"]["helps"]]
+
+    def share(what: str, some: list[dict[str, Any]]) -> str:
+        costs = [sum(row[design][what] for row in some) for design in ("raced", "full")]
+        return f"{100 * costs[0] / max(1, costs[1]):.1f} %"
+
+    healthy = [row for row in rows if not row["full"]["helps"]]
+    result["summary"] = {
+        "racing": {
+            "sets": len(rows),
+            "helpers kept": f"{len(set(full) & set(race))} of {len(full)}",
+            "new helps": str(len(set(race) - set(full))),
+            "trials": share("trials", rows),
+            "epochs": share("epochs", rows),
+            "trials where nothing helps": share("trials", healthy),
+        }
+    }
+    common.save(result)
+
+
+if __name__ == "__main__":
+    main()

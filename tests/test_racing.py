@@ -1,0 +1,81 @@
+"""Racing: what is stopped, and what that costs, by simulation."""
+
+import numpy as np
+import pytest
+
+from fitwell.trials.racing import behind, futile
+from fitwell.trials.statistics import decide, paired_verdict
+
+FOLDS, REPEATS, LEAST = 5, 3, 0.005
+
+
+def stage(random: np.random.Generator, effect: float, spread: float) -> tuple[bool, bool, int]:
+    """(helps without racing, helps with it, pairs that racing ran) of one confirm stage."""
+    values = random.normal(effect, spread, FOLDS * REPEATS).tolist()
+    whole = decide(paired_verdict(values, FOLDS, REPEATS), LEAST) == "helps"
+    for count in (FOLDS, 2 * FOLDS):
+        if futile(values[:count], FOLDS, REPEATS, LEAST):
+            return whole, False, count
+    return whole, whole, FOLDS * REPEATS
+
+
+@pytest.mark.parametrize("effect", [0.012, 0.02, 0.05])
+def test_helpers_are_kept(effect: float) -> None:
+    random = np.random.default_rng(0)
+    found = [stage(random, effect, 0.01) for _ in range(2000)]
+    helped = [raced for whole, raced, _ in found if whole]
+    assert len(helped) > 100 and np.mean(helped) >= 0.97
+    assert not any(raced and not whole for whole, raced, _ in found)
+
+
+def test_what_does_nothing_is_stopped_soon() -> None:
+    random = np.random.default_rng(1)
+    pairs = [stage(random, 0.0, 0.01)[2] for _ in range(1000)]
+    assert np.mean(pairs) < 9  # of 15
+
+
+def screened(
+    random: np.random.Generator, effects: list[float], spread: float
+) -> tuple[set[str], set[str], int]:
+    """(finalists of all folds, those of racing, trials that racing ran)."""
+    values = {str(i): random.normal(effect, spread, FOLDS) for i, effect in enumerate(effects)}
+    floor = LEAST / 2
+
+    def best(names: set[str]) -> set[str]:
+        good = [name for name in names if values[name].mean() >= floor]
+        return set(sorted(good, key=lambda name: -values[name].mean())[:2])
+
+    alive, trials = set(values), 0
+    for count in range(1, FOLDS + 1):
+        trials += len(alive)
+        alive -= behind({name: values[name][:count].tolist() for name in alive}, FOLDS, 2, floor)
+    return best(set(values)), best(alive), trials
+
+
+def test_finalists_are_those_of_all_folds() -> None:
+    random = np.random.default_rng(2)
+    same, trials = [], []
+    for _ in range(500):
+        effects = [0.03, *random.normal(-0.02, 0.03, 7)]
+        whole, raced, count = screened(random, effects, 0.01)
+        same.append("0" in raced if "0" in whole else True)
+        trials.append(count)
+    assert np.mean(same) >= 0.99
+    assert np.mean(trials) < 0.75 * 8 * FOLDS
+
+
+def test_nothing_is_said_before_the_second_fold_or_after_the_last() -> None:
+    rows = {"a": [0.1], "b": [-0.9]}
+    assert behind(rows, FOLDS, 1, 0.0) == set()
+    rows = {"a": [0.1] * 5, "b": [-0.9] * 5}
+    assert behind(rows, FOLDS, 1, 0.0) == set()
+    assert behind({}, FOLDS, 2, 0.0) == set()
+    assert not futile([-1.0], FOLDS, REPEATS, LEAST)
+    assert not futile([-1.0] * 15, FOLDS, REPEATS, LEAST)
+
+
+def test_equal_folds_have_no_spread() -> None:
+    rows = {"a": [0.02, 0.02], "b": [0.01, 0.01], "c": [0.0, 0.0]}
+    assert behind(rows, FOLDS, 1, 0.0025) == {"b", "c"}
+    assert futile([0.0] * 5, FOLDS, REPEATS, LEAST)
+    assert not futile([0.02] * 5, FOLDS, REPEATS, LEAST)
