@@ -43,8 +43,9 @@ from fitwell.remedies import REMEDIES, name_of
 from fitwell.resolve import complete
 from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.budget import Budget
+from fitwell.trials.confirming import REPEATS
 from fitwell.trials.executor import LocalExecutor
-from fitwell.trials.protocol import REPEATS, judge, screen
+from fitwell.trials.protocol import judge, screen
 from fitwell.trials.trial import Task, slug_of
 
 FAMILY = "other_family"  # the remedy that is left out

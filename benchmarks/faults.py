@@ -34,8 +34,9 @@ from fitwell.remedies import remedies_for
 from fitwell.resolve import complete
 from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.budget import Budget
+from fitwell.trials.confirming import REPEATS
 from fitwell.trials.executor import LocalExecutor
-from fitwell.trials.protocol import REPEATS, judge, screen
+from fitwell.trials.protocol import judge, screen
 from fitwell.trials.statistics import confirm, default_min_effect
 
 MODELS = fault_models.__name__

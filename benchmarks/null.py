@@ -26,8 +26,8 @@ from fitwell.resolve import complete
 from fitwell.train import train_once
 from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.budget import Budget
+from fitwell.trials.confirming import REPEATS, confirm
 from fitwell.trials.executor import LocalExecutor
-from fitwell.trials.protocol import REPEATS, confirm
 
 COMPARISONS, RETRAINS = 300, 50
 WITHIN = 0.002  # accuracy

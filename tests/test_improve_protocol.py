@@ -25,10 +25,10 @@ from fitwell.record import Diagnosis, Finding, Predictions, Remedy, Run, Verdict
 from fitwell.report import terminal
 from fitwell.resolve import complete
 from fitwell.trials.budget import Budget, Limit
-from fitwell.trials.protocol import unequal
 from fitwell.trials.reusing import OnDone, OnStart
 from fitwell.trials.scoring import paired_test
 from fitwell.trials.trial import Task, finished, save
+from fitwell.trials.verdicts import unequal
 
 Effect = Callable[[Task], float]
 
@@ -42,6 +42,7 @@ class Planted:
         self.ran: list[Task] = []
         self.stop_after = 10**9
         self.seconds = 0.0
+        self.curve: list[float] = []  # validation scores by epoch
 
     def place(self, task: Task) -> Path:
         return self.folder / "trials" / task.folder_name
@@ -81,6 +82,9 @@ class Planted:
         run.environment["precision"] = "bfloat16"
         run.steps = [{"step": 0}]
         run.epochs = [{"epoch": 0, "waiting": 0.0}]
+        if self.curve:
+            rows = [{"validation": {"accuracy": value}} for value in self.curve]
+            run.epochs = [{"epoch": i, "waiting": 0.0, **row} for i, row in enumerate(rows)]
         run.scores = {"train": scores, ("test" if task.kind == "final" else "held_out"): scores}
         if task.kind == "final":
             right = np.arange(100) < 100 * score
@@ -343,6 +347,19 @@ def test_the_screen_leaves_room_to_confirm(improving: Improve, tmp_path: Path) -
     assert decisions(result.verdicts)["lr 0.3"] == ("confirm", "helps")
     assert len(decisions(result.verdicts)) < 6
     assert any("budget does not reach for a trial of" in s for s in result.sentences)
+
+
+def test_trials_of_the_screen_have_a_floor_and_those_of_the_proof_none(
+    improving: Improve, tmp_path: Path
+) -> None:
+    executor = Planted(tmp_path / "out", lambda t: 0.05 * (t.recipe["optim.lr"] == 0.3))
+    executor.curve = [0.6, 0.7, 0.8]
+    improving(executor.effect, [lr(0.3)], executor=executor)
+    folds = [t for t in executor.ran if t.kind == "fold"]
+    floors = {(t.repeat > 0, t.variant == "baseline"): t.floor for t in folds}
+    # After a third of the way the baseline had 0.6; twice ten times the least effect is let pass.
+    assert floors[False, False] == pytest.approx((0.5,))
+    assert floors[False, True] == floors[True, False] == floors[True, True] == ()
 
 
 @pytest.mark.parametrize("unit", ["trials", "epochs"])

@@ -1,9 +1,14 @@
 """Racing: what is stopped, and what that costs, by simulation."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from fitwell.trials.racing import behind, futile
+from fitwell.data import read, split
+from fitwell.resolve import complete
+from fitwell.train import train_once
+from fitwell.trials.racing import behind, floor_of, futile
 from fitwell.trials.statistics import decide, paired_verdict
 
 FOLDS, REPEATS, LEAST = 5, 3, 0.005
@@ -79,3 +84,26 @@ def test_equal_folds_have_no_spread() -> None:
     assert behind(rows, FOLDS, 1, 0.0025) == {"b", "c"}
     assert futile([0.0] * 5, FOLDS, REPEATS, LEAST)
     assert not futile([0.02] * 5, FOLDS, REPEATS, LEAST)
+
+
+def test_the_floor_is_low_and_late() -> None:
+    curve = [0.5, 0.75, 0.9, 0.95, 0.96, 0.97]
+    assert floor_of(curve, 5, 0.25, higher_is_better=True) == (None, None, 0.5, 0.5, 0.5)
+    assert floor_of(curve, 1, 0.25, higher_is_better=True) == (0.5,)
+    errors = floor_of([3.0, 2.0, 1.0], 10, 0.5, higher_is_better=False)
+    assert errors[:5] == (None,) * 5 and errors[5:] == (3.5,) * 5
+
+
+def test_a_training_that_is_far_behind_is_given_up() -> None:
+    digits = read("digits", {})
+    settings = {"model.name": "mlp", "train.epochs": 5, "data.limit": 200}
+    recipe = complete(settings, digits.spec)
+    rows = split.fold_rows(digits, recipe.section("data"), fold=0, repeat=0, seed=0)
+    place: dict[str, Any] = {"fold": 0, "probes": False, "threads": 1}
+    run = train_once(digits, rows, recipe, floor=(None, None, 0.999, 0.0, 0.0), **place)
+    assert run.status == "failed" and run.environment["given_up"]
+    assert len(run.epochs) == 3 and "held_out" not in run.scores
+    assert "Given up after epoch 3 of 5: validation accuracy 0" in run.failure
+    low = train_once(digits, rows, recipe, floor=(None, None, 0.01, 0.01, 0.01), **place)
+    free = train_once(digits, rows, recipe, **place)
+    assert low.scores == free.scores and "given_up" not in low.environment

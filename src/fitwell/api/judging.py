@@ -257,7 +257,7 @@ def _trained(
     from fitwell.resolve import check_paired, complete
     from fitwell.trials.bench import Bench, Variant
     from fitwell.trials.budget import Budget
-    from fitwell.trials.protocol import REPEATS
+    from fitwell.trials.confirming import REPEATS
 
     data, recipe = start.data, start.recipe
     sources = [Recipe({"source": r["source"]}) for r in (recipe, other)]

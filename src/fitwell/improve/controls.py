@@ -15,7 +15,7 @@ from fitwell.recipe import Recipe
 from fitwell.record import Finding, Remedy, Row, Verdict
 from fitwell.remedies import REMEDIES, name_of
 from fitwell.trials.bench import Bench, Variant
-from fitwell.trials.protocol import REPEATS, confirm
+from fitwell.trials.confirming import REPEATS, confirm
 
 FINDING = "control"  # what the verdicts are "for"
 SAME = "control: the same recipe, other seeds"

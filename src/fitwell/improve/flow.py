@@ -23,9 +23,10 @@ from fitwell.record import Diagnosis, Remedy, Run, Verdict, json_ready
 from fitwell.remedies import with_remedies
 from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.budget import Budget, Limit, counted
+from fitwell.trials.confirming import REPEATS
 from fitwell.trials.crossval import Progress, silent, write_folds
 from fitwell.trials.executor import LocalExecutor
-from fitwell.trials.protocol import REPEATS, Screening, judge, screen
+from fitwell.trials.protocol import Screening, judge, screen
 from fitwell.trials.reusing import Executor
 from fitwell.trials.scoring import mean_scores
 from fitwell.trials.trial import Task

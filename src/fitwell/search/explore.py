@@ -17,7 +17,7 @@ from fitwell.search.rows import Row
 from fitwell.search.study import Asked, Study
 from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.budget import MARGIN, Limit
-from fitwell.trials.protocol import REPEATS
+from fitwell.trials.confirming import REPEATS
 from fitwell.trials.scoring import score_of
 from fitwell.trials.trial import Task
 

@@ -10,7 +10,8 @@ import numpy as np
 from fitwell.record import Run, Verdict
 from fitwell.search.rows import Row
 from fitwell.trials.bench import Bench, Variant
-from fitwell.trials.protocol import NEGLIGIBLE, REPEATS, Screening, judge
+from fitwell.trials.confirming import NEGLIGIBLE, REPEATS
+from fitwell.trials.protocol import Screening, judge
 from fitwell.trials.scoring import score_of, smallest_effect
 
 FRESH = range(1, 1 + REPEATS)  # repeats of the proof; 0 is that of the search

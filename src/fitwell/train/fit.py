@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from fitwell.train.distributed import ALONE, Processes, threads_of
 from fitwell.train.evaluate import as_predictions, evaluate_part
 from fitwell.train.explain import explain_mistakes
 from fitwell.train.job import Job, build_job, build_model
-from fitwell.train.loop import Progress, State, copy_of, train
+from fitwell.train.loop import GivenUp, Progress, State, copy_of, train
 from fitwell.train.members import told_of, train_members
 from fitwell.train.whole_norm import whole_batch_norm
 from fitwell.weights import RUN_WEIGHTS, load_exactly, read_tensors, write_tensors
@@ -51,6 +51,7 @@ def train_once(
     threads: int = 0,
     epochs: int = 0,
     held_out: str = "",
+    floor: Sequence[float | None] = (),
     processes: Processes = ALONE,
 ) -> Run:
     """Train one recipe on `rows.train` and score it once on `rows.held_out`.
@@ -65,6 +66,8 @@ def train_once(
         processes: those that train together; `folder` and `progress` are the first one's alone, and its
             run alone has scores and predictions.
         epochs: stop after so many epochs of the recipe's schedule; 0: all of them.
+        floor: [epoch] the least validation score that goes on; a training below it fails. None where any
+            does.
         held_out: what the held-out part is called in `scores`: by default `held_out` for a fold,
             `test` without one.
 
@@ -86,7 +89,7 @@ def train_once(
             run.environment["processes"] = processes.count
         if job.fitted is not None:
             run.evidence.append({"experiment": "pretrained", **vars(job.fitted)})
-        state = State(stop_after=epochs)
+        state = State(stop_after=epochs, floor=floor)
         if int(recipe.get("train.members", 1)) > 1:  # type: ignore[arg-type]
             state.start = copy_of(job.model)
         writer = Writer(folder, run, job, state) if folder else None
@@ -212,6 +215,8 @@ def _train(
                 )
     except TrainingError as error:
         run.status, run.failure = "failed", error.message
+        if isinstance(error, GivenUp):
+            run.environment["given_up"] = True
     finally:
         if watcher is not None:
             watcher.close()

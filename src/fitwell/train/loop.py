@@ -1,8 +1,7 @@
 """The training loop, to be read aloud from top to bottom. It never asks which task it is."""
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,20 +11,25 @@ from torch import Tensor, nn
 
 from fitwell.errors import TrainingError
 from fitwell.nn.tying import state_of
-from fitwell.probes import Probes, name_nonfinite
+from fitwell.probes import Probes
 from fitwell.record import Run
 from fitwell.schedules import Losses
 from fitwell.train.distributed import ALONE, Processes
 from fitwell.train.evaluate import evaluate_part
 from fitwell.train.job import Job
 from fitwell.train.machine import autocast
+from fitwell.train.step_losses import StepLosses, refuse_nonfinite
 
 Progress = Callable[..., None]
+
+
+class GivenUp(TrainingError):
+    """A training that was too far behind another one to be followed to its end."""
+
+
 # Each of these costs about one more step, so they are rare (`benchmarks/step.py` measures it).
 PROBE_EVERY = 50
 FEWEST_PROBES = 10  # of a short training
-# On an accelerator losses are read in blocks: reading one waits for the device.
-READ_EVERY = 25
 
 
 @dataclass
@@ -34,6 +38,7 @@ class State:
 
     Args:
         stop_after: epochs; 0: the recipe's.
+        floor: [epoch] the least validation score that goes on; None where any does.
         best: the weights to keep, as far as is known.
         member: of `train.members`, how many have ended; `start` is what each starts from, and `gathered`
             the average of those that have.
@@ -46,6 +51,7 @@ class State:
     best_epoch: int = -1
     seconds: float = 0.0
     stop_after: int = 0
+    floor: Sequence[float | None] = ()
     member: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
     start: dict[str, Tensor] = field(default_factory=dict)
@@ -140,6 +146,7 @@ def train(
         row |= {"train": train, "validation": validation}
         run.epochs.append(row)
         refuse_nonfinite(job, row)
+        give_up(job, state, validation)
         if better:
             state.best = copy_of(job.evaluated)
         state.seconds = before + time.perf_counter() - started
@@ -192,56 +199,6 @@ def clip(model: nn.Module, settings: dict[str, Any], *, measure: bool) -> Tensor
     return norm
 
 
-class StepLosses:
-    """Losses on their way into the step rows: at once on a processor, in blocks elsewhere."""
-
-    def __init__(self, job: Job, run: Run) -> None:
-        self.job, self.run = job, run
-        self.every = 1 if job.device.type == "cpu" else READ_EVERY
-        self.waiting: list[Tensor] = []
-        self.norms: list[tuple[dict[str, Any], Tensor]] = []
-
-    def add(self, loss: Tensor, state: State, lr: float, examples: int, x: Tensor) -> None:
-        self.run.steps.append(
-            {
-                "step": state.total_step,
-                "epoch": state.epoch,
-                "loss": None,
-                "lr": lr,
-                "grad_norm": None,
-                "examples": examples,
-            }
-        )
-        self.waiting.append(loss.detach())
-        self.x = x
-        if len(self.waiting) >= self.every:
-            self.read()
-
-    def add_norm(self, norm: Tensor) -> None:
-        """The gradient's norm of the step that was added last."""
-        self.norms.append((self.run.steps[-1], norm.detach()))
-
-    def read(self) -> None:
-        """Fill in the waiting numbers; stop at the first loss that is not finite."""
-        for row, norm in self.norms:
-            row["grad_norm"] = float(norm)
-        self.norms.clear()
-        if not self.waiting:
-            return
-        values = (
-            [self.waiting[0].item()]
-            if len(self.waiting) == 1
-            else torch.stack(self.waiting).tolist()
-        )
-        rows = self.run.steps[-len(values) :]
-        self.waiting.clear()
-        for row, value in zip(rows, values, strict=True):
-            row["loss"] = value if math.isfinite(value) else None
-            if not math.isfinite(value):
-                what = f"The loss is {value} at step {row['step']} of epoch {row['epoch'] + 1}"
-                raise broken(self.job, what, row["lr"], self.x)
-
-
 def validation_scores(job: Job) -> dict[str, float] | None:
     return evaluate_part(job, "validation").scores if "validation" in job.parts else None
 
@@ -259,28 +216,21 @@ def train_scores(
     return scores
 
 
-def refuse_nonfinite(job: Job, row: dict[str, Any]) -> None:
-    """The last step of an epoch may break the weights, and only their scores show it.
+def give_up(job: Job, state: State, validation: dict[str, float] | None) -> None:
+    """End a training that is too far behind to be followed.
 
     Raises:
-        TrainingError: a loss is not finite; names the layer.
+        GivenUp: its validation score is below the floor.
     """
-    for part in ("train", "validation"):
-        loss = (row[part] or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
-            what = f"The {part} loss is {loss} after epoch {row['epoch'] + 1}"
-            raise broken(job, what, row["lr"], next(job.parts[part].epoch(0)).x)
-
-
-def broken(job: Job, what: str, lr: float, x: Tensor) -> TrainingError:
-    """The error of a training that is not finite any more."""
-    layer = name_nonfinite(job.model, x)
-    return TrainingError(
-        f"{what} (learning rate {lr:.3g}); the first layer that is not finite: "
-        f"{layer or 'none, the loss itself'}. "
-        "What was saved before is whole. Try a lower optim.lr or train.clip_norm=1.",
-        setting="optim.lr",
-        where=layer,
+    place = state.epoch - 1
+    floor = state.floor[place] if place < len(state.floor) else None
+    score = (validation or {}).get(job.metric_name)
+    if floor is None or score is None or job.metric.gain(floor, score) >= 0:
+        return
+    name = job.metric_name.replace("_", " ")
+    raise GivenUp(
+        f"Given up after epoch {state.epoch} of {job.epochs}: validation {name} {score:.3g}; the unchanged "
+        f"recipe was beyond {floor:.3g} after a third of that."
     )
 
 

@@ -1,9 +1,9 @@
 """Racing: which variants can no longer get anywhere, so that their remaining trials need not be run.
 
-Both rules predict where a mean will end from the folds so far: it keeps its place, give or take what the
-folds to come add by their spread. They are forgiving: what has one chance in a hundred goes on, and few
-folds, which tell their spread badly, have wide bounds (Student's t). Stopping takes chances to say `helps`
-away and adds none.
+By fold, two rules predict where a mean will end from the folds so far: it keeps its place, give or take
+what the folds to come add by their spread. They are forgiving: what has one chance in a hundred goes on,
+and few folds, which tell their spread badly, have wide bounds (Student's t). By epoch, a trial ends that is
+far behind. Stopping takes chances to say `helps` away and adds none.
 
 Source: forgiving rather than greedy, as Bergman, Purucker and Hutter 2024 (AutoML) found for folds;
 prediction as in stochastic curtailment, Lan, Simon and Halperin 1982
@@ -17,6 +17,7 @@ import numpy as np
 from fitwell.trials.statistics import half_width
 
 CHANCE = 0.01
+_FROM = 0.6  # of a trial's epochs
 
 
 def behind(gains: Mapping[str, Sequence[float]], folds: int, places: int, floor: float) -> set[str]:
@@ -67,6 +68,31 @@ def futile(gains: Sequence[float], folds: int, repeats: int, min_effect: float) 
     needed = max(min_effect, half_width(folds, repeats) * spread)
     reach = _quantile(count - 1) * spread * _to_come(count, whole)
     return float(values.mean()) + reach < needed
+
+
+def floor_of(
+    curve: Sequence[float], epochs: int, margin: float, *, higher_is_better: bool
+) -> tuple[float | None, ...]:
+    """[epoch] the least validation score with which a trial goes on: by a margin below what the baseline's
+    had been after a third of the way; asked for from six tenths of the way on.
+
+    Forgiving, since a high rate is rough until the schedule lets it down.
+
+    Args:
+        curve: [epoch] the baseline's validation score on the same fold; it may have other epochs.
+        epochs: of the trial.
+        margin: in the score's unit.
+
+    >>> floor_of([0.5, 0.75, 0.9, 0.95, 0.96, 0.97], 5, 0.25, higher_is_better=True)
+    (None, None, 0.5, 0.5, 0.5)
+    """
+    worse = -margin if higher_is_better else margin
+    found: list[float | None] = []
+    for epoch in range(1, epochs + 1):
+        way = epoch / epochs
+        place = math.ceil(way / 3 * len(curve) - 1e-9) - 1
+        found.append(curve[place] + worse if way >= _FROM and place >= 0 else None)
+    return tuple(found)
 
 
 def _to_come(count: int, whole: int) -> float:

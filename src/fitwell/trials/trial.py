@@ -42,6 +42,7 @@ class Task:
         examples: train on at most so many of the fold's training examples; 0: all.
         shift: other than 0: weights and order by another seed than the partition's. Arms that share folds
             and nothing else differ by chance alone.
+        floor: [epoch] the least validation score that goes on; None where any does, empty: anywhere.
     """
 
     recipe: Recipe
@@ -55,6 +56,7 @@ class Task:
     precision: str = ""
     examples: int = 0
     shift: int = 0
+    floor: tuple[float | None, ...] = ()
 
     @property
     def place(self) -> int | None:
@@ -72,7 +74,8 @@ class Task:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Task":
-        values: dict[str, Any] = {**data, "recipe": Recipe(data["recipe"])}
+        floor = tuple(data.get("floor", ()))
+        values: dict[str, Any] = {**data, "recipe": Recipe(data["recipe"]), "floor": floor}
         return cls(**values)
 
 
@@ -120,6 +123,7 @@ def run_trial(data: Data, task: Task, folder: Path, *, threads: int) -> Run:
             folder=folder if final else None,
             threads=threads,
             epochs=task.epochs,
+            floor=task.floor,
         )
     except FitwellError as error:
         if error.exit_code == 130 or isinstance(error, FolderError):
