@@ -9,6 +9,7 @@ Counted are trials, and epochs.
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from benchmarks import common
 from benchmarks.alarm_cases import CASES, Case, sample
 from fitwell.improve.variants import variants_of
 from fitwell.recipe import Recipe
-from fitwell.record import Remedy
+from fitwell.record import Remedy, Run
 from fitwell.resolve import complete
 from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.budget import Budget
 from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.protocol import judge, screen
+from fitwell.trials.scoring import metric_of
+from fitwell.trials.trial import Task
 
 SETS = 160
 WANTED = 100  # arms that help
@@ -57,13 +60,24 @@ LIMITS = {
 
 
 class Counting(LocalExecutor):
-    """Notes which trials were asked for, be they run or read."""
+    """Notes which trials were asked for, be they run or read, and their epochs. One that was read whole and
+    would have been given up counts, and ends, as if it had been."""
 
-    asked: set[str]
+    epochs: dict[str, int]
 
     def run(self, tasks: Any, done: Any = None, started: Any = None) -> Any:
-        self.asked |= {task.folder_name for task in tasks}
-        return super().run(tasks, done, started)
+        whole = super().run([replace(task, floor=()) for task in tasks], done, started)
+        return [self._as_raced(task, run) for task, run in zip(tasks, whole, strict=True)]
+
+    def _as_raced(self, task: Task, run: Run) -> Run:
+        self.epochs[task.folder_name] = len(run.epochs)
+        metric, function = metric_of(task.recipe)
+        for place, (row, floor) in enumerate(zip(run.epochs, task.floor, strict=False)):
+            score = (row["validation"] or {}).get(metric)
+            if floor is not None and score is not None and function.gain(floor, score) < 0:
+                self.epochs[task.folder_name] = place + 1
+                return Run(status="failed", failure="Given up.", environment={"given_up": True})
+        return run
 
 
 def main() -> None:
@@ -96,7 +110,7 @@ def raced(number: int) -> dict[str, Any]:
     try:
         for design in ("full", "raced"):
             with Counting(data, folder, in_process=True, threads=1) as executor:
-                executor.asked = set()
+                executor.epochs = {}
                 bench = Bench(data, executor, Budget(None), lambda *a, **k: None, recipe)
                 bench.race = design == "raced"
                 first = Variant("baseline", recipe)
@@ -104,8 +118,8 @@ def raced(number: int) -> dict[str, Any]:
                 verdicts = judge(bench, first, screening, first_repeat=1, round_number=1)
             found[design] = {
                 "helps": sorted(v.remedy for v in verdicts if v.decision == "helps"),
-                "trials": len(executor.asked),
-                "epochs": sum(_epochs(folder, name) for name in executor.asked),
+                "trials": len(executor.epochs),
+                "epochs": sum(executor.epochs.values()),
                 "stopped early": sum(v.decision == "stopped early" for v in verdicts),
             }
     finally:
@@ -121,11 +135,6 @@ def drawn(recipe: Recipe, random: np.random.Generator) -> Remedy:
     after = max(1, round(before * factor)) if isinstance(before, int) else before * factor
     after = min(after, 0.9) if name == "schedule.warmup" else after
     return Remedy(f"{name} x {factor:.3f}", {name: after})
-
-
-def _epochs(folder: Path, name: str) -> int:
-    rows = folder / "trials" / name / "epochs.jsonl"
-    return rows.read_bytes().count(b"\n") if rows.is_file() else 0
 
 
 def summarise(result: dict[str, Any]) -> None:
