@@ -590,7 +590,8 @@ def test_accuracies_in_percent_are_read_as_such() -> None:
     ("simple", "level", "said"),
     [
         (0.80, "low", "all that so few examples"),
-        (0.85, "low", "all that so few examples"),  # 0.15 of error for 0.2: little more
+        (0.82, "low", "all that so few examples"),
+        (0.85, "high", "the best simple model (nearest neighbour) 0.85."),
         (0.95, "high", "a simple model"),
         (0.6, "high", ""),
     ],

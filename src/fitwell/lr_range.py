@@ -44,7 +44,7 @@ def lr_range(rows: Sequence[Row]) -> LrRange:
     """The rate that the rows of a range test ask for, a row a seed.
 
     >>> rows = [{"steepest_lr": 0.1, "divergence_lr": 0.5} for _ in range(3)]
-    >>> lr_range(rows).lr
+    >>> round(lr_range(rows).lr, 6)
     0.05
     """
     asked = tuple(asked_by(row) for row in rows)

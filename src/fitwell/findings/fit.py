@@ -32,6 +32,8 @@ _FAR, _FAR_IN_UNITS = 1.5, 1.2
 _STANDING = {
     "worse": " On held-out examples it reaches {held_out:.4g}, a simple model ({simple_model}) "
     "{of_simple_model:.4g}: new examples can be told better.",
+    "behind": " On held-out examples it reaches {held_out:.4g}, the best simple model ({simple_model}) "
+    "{of_simple_model:.4g}.",
     "alike": " But on held-out examples it reaches {held_out:.4g}, and the best simple model "
     "({simple_model}) little more, {of_simple_model:.4g}: it may be all that so few examples allow.",
 }
@@ -125,8 +127,8 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
 def _beside_simple_models(
     runs: Sequence[Run], folds: Sequence[Run], metric: str, limit: float
 ) -> tuple[str, dict[str, Any]]:
-    """Whether the network does far "worse" on new examples than the best simple model, or "alike"; "" where
-    it does better, or a little worse, or nobody knows."""
+    """Whether the network does far "worse" on new examples than the best simple model, is "behind" it, or
+    "alike"; "" where it does better, or nobody knows."""
     parts = [next((run.scores[p] for p in STUDIED if p in run.scores), {}) for run in folds]
     scores = [part[metric] for part in parts if metric in part]
     named = best_reference(runs, metric)
@@ -150,7 +152,9 @@ def _beside_simple_models(
     errors = [v if goodness(metric, 1.0) < 0 else 1 - v for v in (own, other)]
     far = _FAR_IN_UNITS**2 if metric == "r2" else _FAR if is_bounded(metric) else _FAR_IN_UNITS
     worse = lead < -band and errors[0] > far * errors[1]
-    return "worse" if worse else "alike" if abs(lead) <= band else "", facts
+    if lead < -band:
+        return "worse" if worse else "behind", facts
+    return "alike" if lead <= band else "", facts
 
 
 def _pairs(

@@ -132,8 +132,8 @@ def cannot_tell(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: the half-width of the corrected resampled t interval of 3 repeats above `score.min_effect`
         where that was set, else above 0.05 (5 % of the mean for errors), at the least spread of the folds'
         scores that can be meant with 90 % confidence (so few tell their own spread badly, too); with 99 %
-        confidence, it is high. An accuracy of so many examples has a spread by chance alone, which counts
-        as much as the folds' own.
+        confidence, it is high. Folds whose accuracies are more alike than chance alone makes so many
+        examples have their spread pooled with that of chance.
     Source: Nadeau and Bengio 2003, Machine Learning 52
     """
     folds = [run for run in folds_of(runs) if run.fold is not None and "held_out" in run.scores]
@@ -171,8 +171,8 @@ def cannot_tell(runs: Sequence[Run]) -> Finding | NotAssessed | None:
 def _spread(folds: Sequence[Run], scores: np.ndarray, metric: str) -> tuple[float, int]:
     """Standard deviation of the folds' scores, and its degrees of freedom.
 
-    That of an accuracy is pooled with the one that its examples have by chance (with half an error in one
-    example more: Jeffreys).
+    Where that of an accuracy is below the one that its examples have by chance (with half an error in one
+    example more: Jeffreys), it is pooled with that: so few folds may well look alike.
     """
     own = float(scores.std(ddof=1))
     parts = [run.studied for run in folds]
@@ -182,6 +182,8 @@ def _spread(folds: Sequence[Run], scores: np.ndarray, metric: str) -> tuple[floa
     right = float(np.average(scores, weights=counts))
     share = (right * sum(counts) + 0.5) / (sum(counts) + 1)
     chance = share * (1 - share) / (sum(counts) / len(counts))
+    if own**2 >= chance:
+        return own, len(scores) - 1
     return math.sqrt((own**2 + chance) / 2), 2 * (len(scores) - 1)
 
 
