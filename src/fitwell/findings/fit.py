@@ -25,6 +25,7 @@ from fitwell.record import STUDIED, Finding, NotAssessed, Run
 _GAP = 0.03  # in a score up to 1
 _RELATIVE_GAP = 0.1  # of the validation score, for errors in the target's own unit
 _LOSS_GAP = 0.3  # likewise, where only the loss is known
+_CLEAR = 2  # times that gap
 _RISE = 0.1  # of the lowest validation loss
 _UNKNOWN = (0.05, 0.1)  # taken for twice their standard errors where nobody knows how many examples
 # Times a simple model's error: 1 - score, in the target's unit, or its square (r2).
@@ -54,7 +55,8 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         by 0.03 (10 %), by two standard errors (over the folds that both were scored on), and with two
         thirds of the error (1 - score; five sixths for errors in the target's unit, their square for
         r2). It is of low confidence where that model does about as well: what so few examples leave to
-        any model is no fault of this one.
+        any model is no fault of this one; and where it does better, but the gap is less than twice as
+        large: another kind of model may suit the data better.
     Source: Geman, Bienenstock and Doursat 1992; Prechelt 1998; SageMaker Debugger uses a gap of
         10 % alone, which healthy runs have
     """
@@ -119,9 +121,8 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         "model.width",
     )
     level = confidence(folds, sum(flags), strong=not kept <= limit)
-    return Finding(
-        "overfitting", "low" if standing == "alike" else level, evidence, sentence, settings
-    )
+    unsure = standing == "alike" or (standing != "" and np.mean(gaps) < _CLEAR * limit)
+    return Finding("overfitting", "low" if unsure else level, evidence, sentence, settings)
 
 
 def _beside_simple_models(
