@@ -49,6 +49,10 @@ class Processes:
         """Whether this one evaluates, decides, writes and prints."""
         return self.rank == 0
 
+    def mine(self, of_batch: Tensor) -> Tensor:
+        """This process's rows of a tensor of the whole batch."""
+        return of_batch if self.count == 1 else of_batch[self.rows(len(of_batch))]
+
     def rows(self, examples: int) -> slice:
         """This process's rows of a batch; none, where there are fewer rows than processes.
 

@@ -44,7 +44,7 @@ from fitwell.train.machine import (
 from fitwell.weights import Fitted, load_pretrained, moments, poor_source
 
 EVALUATION_BATCH = 512
-ALL = slice(None)
+Share = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -94,16 +94,17 @@ class Job:
             self.freezing.start_epoch(epoch)
             start_momentum(self.optimizer)
 
-    def values(self, outputs: Tensor, batch: Batch, rows: slice = ALL) -> Tensor:
+    def values(self, outputs: Tensor, batch: Batch, mine: Share = lambda whole: whole) -> Tensor:
         """[row] what is minimised; of mixed examples, the loss of both targets by their shares.
 
         Args:
-            outputs: [row, output] of these rows of the batch.
+            outputs: [row, output] of some rows of the batch.
+            mine: which rows of a tensor of the whole batch these are; all by default.
         """
-        values = self.training_loss(outputs, batch.y[rows])
+        values = self.training_loss(outputs, mine(batch.y))
         if batch.mixture is None:
             return values
-        partner, share = batch.mixture.partner[rows], batch.mixture.share[rows]
+        partner, share = map(mine, batch.mixture)
         return share * values + (1 - share) * self.training_loss(outputs, batch.y[partner])
 
     def set_lr(self, lr: float) -> None:

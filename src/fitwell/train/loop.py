@@ -21,15 +21,13 @@ from fitwell.train.machine import autocast
 from fitwell.train.step_losses import StepLosses, refuse_nonfinite
 
 Progress = Callable[..., None]
+# Each of these costs about one more step, so they are rare (`benchmarks/step.py` measures it).
+PROBE_EVERY = 50
+FEWEST_PROBES = 10  # of a short training
 
 
 class GivenUp(TrainingError):
     """A training that was too far behind another one to be followed to its end."""
-
-
-# Each of these costs about one more step, so they are rare (`benchmarks/step.py` measures it).
-PROBE_EVERY = 50
-FEWEST_PROBES = 10  # of a short training
 
 
 @dataclass
@@ -105,12 +103,12 @@ def train(
             probing = probes is not None and state.total_step % probe_every == 0
             if probes is not None and probing:
                 probes.before_step()
-            rows = processes.rows(len(batch.y))
             processes.draw_apart(job.batches.seed, state.total_step)
             with autocast(job.precision, job.device):
-                outputs = model(batch.x[rows])
-            values = job.values(outputs.float(), batch, rows)
-            loss, of_all = processes.mean(values, job.task.normaliser(values, batch.y[rows]))
+                outputs = model(processes.mine(batch.x))
+            values = job.values(outputs.float(), batch, processes.mine)
+            normaliser = job.task.normaliser(values, processes.mine(batch.y))
+            loss, of_all = processes.mean(values, normaliser)
             losses.add(of_all, state, lr, len(batch.y), batch.x)
             loss.backward()
             if probes is not None and probing:
