@@ -93,6 +93,27 @@ def side_by_side(jobs: Sequence[Job]) -> Iterator[tuple[int, dict[str, Any]]]:
             yield places[ended], ended.result()
 
 
+def measured(
+    result: dict[str, Any],
+    keys: Sequence[dict[str, Any]],
+    jobs: Sequence[Job],
+    summarise: Callable[[dict[str, Any]], None],
+    every: int = 1,
+) -> None:
+    """Add the rows of these keys that are not there yet, side by side.
+
+    Args:
+        jobs: of each key, what gives its row.
+        summarise: brings the summary up to date, after each so many rows and in the end.
+    """
+    todo = [pair for pair in zip(keys, jobs, strict=True) if not done(result, **pair[0])]
+    for number, (place, row) in enumerate(side_by_side([job for _, job in todo])):
+        add(result, {**todo[place][0], **row})
+        if number % every == 0:
+            summarise(result)
+    summarise(result)
+
+
 def _one_thread() -> None:
     import torch
 

@@ -70,24 +70,14 @@ def main() -> None:
         for seed, case in itertools.product(range(SEEDS), cases):
             keys.append({"stage": "healthy", "case": case.name, "seed": seed})
             jobs.append((healthy, (case, recipes[case.name], seed)))
-        measured(result, keys, jobs)
+        common.measured(result, keys, jobs, summarise, every=20)
         keys, jobs = [], []
         seeds = [seed for seed in range(SICK) if half_of(seed) == half]
         for seed, name in itertools.product(seeds, FAULTS):
             keys.append({"stage": "sick", "fault": name, "seed": seed})
             jobs.append((sick, (cases, recipes, name, seed)))
-        measured(result, keys, jobs)
+        common.measured(result, keys, jobs, summarise, every=20)
     print(result["summary"])
-
-
-def measured(result: dict[str, Any], keys: list[dict[str, Any]], jobs: list[common.Job]) -> None:
-    """The rows of these keys that are not there yet, side by side."""
-    todo = [pair for pair in zip(keys, jobs, strict=True) if not common.done(result, **pair[0])]
-    for number, (place, row) in enumerate(common.side_by_side([job for _, job in todo])):
-        common.add(result, {**todo[place][0], **row})
-        if number % 20 == 0:
-            summarise(result)
-    summarise(result)
 
 
 def half_of(seed: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import common
-from fitwell.api import training
+from fitwell.api import resuming, training
 from fitwell.api.results import Run, open_run
 from fitwell.show import show_model
 
@@ -70,7 +70,7 @@ def measured(case: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Train it, or go on with it, and say what it took."""
     folder = FOLDER / case
     if folder.exists():
-        run = training.resume(folder)
+        run = resuming.resume(folder)
         assert isinstance(run, Run)
     else:
         # By its name it brings the names of its classes, which say that mirror images are of the same.

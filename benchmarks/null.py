@@ -61,24 +61,18 @@ def main() -> None:
     result = common.load("null")
     result["limits"] = LIMITS
     keys = [{"stage": "neutral", "setting": str(edit)} for edit in NEUTRAL]
-    measured(result, keys, [(neutral, (edit,)) for edit in NEUTRAL])
+    common.measured(result, keys, [(neutral, (edit,)) for edit in NEUTRAL], summarise)
     proved = [NEUTRAL[i] for i, key in enumerate(keys) if _row(result, key)["neutral"]]
     keys = [{"stage": "null", "number": number} for number in range(COMPARISONS)]
-    measured(result, keys, [(null, (number, proved)) for number in range(COMPARISONS)])
+    common.measured(
+        result, keys, [(null, (number, proved)) for number in range(COMPARISONS)], summarise
+    )
     keys = [{"stage": "true effect", "setting": str(edit)} for edit in POWER]
-    measured(result, keys, [(true_effect, (edit,)) for edit in POWER])
+    common.measured(result, keys, [(true_effect, (edit,)) for edit in POWER], summarise)
     pairs = [(edit, seed) for seed in range(POWER_COMPARISONS) for edit in POWER]
     keys = [{"stage": "power", "setting": str(edit), "seed": seed} for edit, seed in pairs]
-    measured(result, keys, [(power, pair) for pair in pairs])
+    common.measured(result, keys, [(power, pair) for pair in pairs], summarise)
     print(result["summary"])
-
-
-def measured(result: dict[str, Any], keys: list[dict[str, Any]], jobs: list[common.Job]) -> None:
-    """The rows of these keys that are not there yet, side by side."""
-    todo = [pair for pair in zip(keys, jobs, strict=True) if not common.done(result, **pair[0])]
-    for place, row in common.side_by_side([job for _, job in todo]):
-        common.add(result, {**todo[place][0], **row})
-        summarise(result)
 
 
 def _row(result: dict[str, Any], key: dict[str, Any]) -> dict[str, Any]:

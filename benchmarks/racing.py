@@ -83,10 +83,9 @@ class Counting(LocalExecutor):
 def main() -> None:
     result = common.load("racing")
     result["limits"] = LIMITS
-    todo = [n for n in range(SETS) if not common.done(result, set=n)]
-    for place, row in common.side_by_side([(raced, (number,)) for number in todo]):
-        common.add(result, {"set": todo[place], **row})
-        summarise(result)
+    keys = [{"set": number} for number in range(SETS)]
+    jobs = [(raced, (number,)) for number in range(SETS)]
+    common.measured(result, keys, jobs, summarise)
     print(result["summary"])
 
 

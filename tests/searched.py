@@ -2,14 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from instead import Instead
 
 from fitwell.data import read
-from fitwell.errors import Interrupted
 from fitwell.recipe import Recipe
 from fitwell.record import Run
 from fitwell.resolve import complete
@@ -17,8 +17,7 @@ from fitwell.search import storage
 from fitwell.search.flow import search
 from fitwell.search.result import Plan, Searched
 from fitwell.search.space import space_of
-from fitwell.trials.reusing import OnDone, OnStart
-from fitwell.trials.trial import Task, finished, save
+from fitwell.trials.trial import Task
 
 Score = Callable[[Recipe, int], float]
 
@@ -31,40 +30,15 @@ def peak(recipe: Recipe, fold: int) -> float:
     return 0.9 - 0.1 * abs(np.log10(float(recipe["optim.lr"]) / 0.03))
 
 
-class Scored:
+class Scored(Instead):
     """An executor whose trials score what a function of recipe and fold says."""
 
     def __init__(self, folder: Path, score: Score = peak, *, pause: float = 0.0) -> None:
-        self.folder, self.score, self.pause = folder, score, pause
-        self.workers = 2
-        self.ran: list[Task] = []
-        self.stop_after = 10**9
-        self.seconds = 0.0
+        super().__init__(folder)
+        self.score, self.pause = score, pause
 
-    def place(self, task: Task) -> Path:
-        return self.folder / "trials" / task.folder_name
-
-    def missing(self, tasks: Sequence[Task]) -> list[Task]:
-        return [t for t in tasks if finished(t, self.place(t)) is None]
-
-    def run(
-        self, tasks: Sequence[Task], done: OnDone | None = None, started: OnStart | None = None
-    ) -> list[Run]:
-        runs = []
-        for task in tasks:
-            run = finished(task, self.place(task))
-            if run is None:
-                if len(self.ran) >= self.stop_after:
-                    raise Interrupted("stopped by the test")
-                self.ran.append(task)
-                time.sleep(self.pause)
-                run = save(self._train(task), task, self.place(task))
-            runs.append(run)
-            if done:
-                done(task, run)
-        return runs
-
-    def _train(self, task: Task) -> Run:
+    def made(self, task: Task) -> Run:
+        time.sleep(self.pause)
         own = [ord(letter) for letter in task.variant]
         noise = np.random.default_rng([task.seed, task.repeat, task.fold, *own]).normal(0, 0.002)
         score = float(self.score(task.recipe, task.fold) + noise)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from instead import Instead
 from rich.console import Console
 
 from fitwell import findings, store
@@ -27,48 +28,21 @@ from fitwell.resolve import complete
 from fitwell.trials.budget import Budget, Limit
 from fitwell.trials.reusing import OnDone, OnStart
 from fitwell.trials.scoring import paired_test
-from fitwell.trials.trial import Task, finished, save
+from fitwell.trials.trial import Task
 from fitwell.trials.verdicts import unequal
 
 Effect = Callable[[Task], float]
 
 
-class Planted:
+class Planted(Instead):
     """An executor whose trials score what was planted, plus noise that both arms share in part."""
 
     def __init__(self, folder: Path, effect: Effect, *, noise: float = 0.004) -> None:
-        self.folder, self.effect, self.noise = folder, effect, noise
-        self.workers = 2
-        self.ran: list[Task] = []
-        self.stop_after = 10**9
-        self.seconds = 0.0
+        super().__init__(folder)
+        self.effect, self.noise = effect, noise
         self.curve: list[float] = []  # validation scores by epoch
 
-    def place(self, task: Task) -> Path:
-        return self.folder / "trials" / task.folder_name
-
-    def missing(self, tasks: Sequence[Task]) -> list[Task]:
-        return [t for t in tasks if finished(t, self.place(t)) is None]
-
-    def run(
-        self, tasks: Sequence[Task], done: OnDone | None = None, started: OnStart | None = None
-    ) -> list[Run]:
-        runs = []
-        for task in tasks:
-            run = finished(task, self.place(task))
-            if run is None:
-                if len(self.ran) >= self.stop_after:
-                    raise Interrupted("stopped by the test")
-                self.ran.append(task)
-                if started:
-                    started(task)
-                run = save(self._train(task), task, self.place(task))
-            runs.append(run)
-            if done:
-                done(task, run)
-        return runs
-
-    def _train(self, task: Task) -> Run:
+    def made(self, task: Task) -> Run:
         shared = np.random.default_rng([task.seed, task.repeat, task.fold]).normal(0, 0.02)
         name = [ord(c) for c in task.variant]
         own = np.random.default_rng([task.seed, task.repeat, task.fold, *name]).normal()
@@ -461,9 +435,9 @@ class Timed(Planted):
         super().__init__(folder, effect)
         self.cost, self.now = cost, 0.0
 
-    def _train(self, task: Task) -> Run:
+    def made(self, task: Task) -> Run:
         self.seconds = self.cost(task)
-        return super()._train(task)
+        return super().made(task)
 
     def run(
         self, tasks: Sequence[Task], done: OnDone | None = None, started: OnStart | None = None

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from fitwell.api.results import Run as Run
     from fitwell.api.results import Search as Search
     from fitwell.api.results import open_run as open  # noqa: F401 (a public name)
+    from fitwell.api.resuming import resume as resume
     from fitwell.api.searching import search as search  # type: ignore[no-redef]
     from fitwell.api.training import cv as cv
     from fitwell.api.training import fit as fit
     from fitwell.api.training import improve as improve  # type: ignore[no-redef]
-    from fitwell.api.training import resume as resume
     from fitwell.errors import FitwellError as FitwellError
     from fitwell.estimators import Classifier as Classifier
     from fitwell.estimators import Regressor as Regressor
@@ -59,7 +59,8 @@ _PUBLIC = {
     "lr_find": ("fitwell.api.ranging", "lr_find"),
     **{n: ("fitwell.api.results", n) for n in "Improvement Run Search".split()},
     "search": ("fitwell.api.searching", "search"),
-    **{n: ("fitwell.api.training", n) for n in "cv fit improve resume".split()},
+    **{n: ("fitwell.api.training", n) for n in "cv fit improve".split()},
+    "resume": ("fitwell.api.resuming", "resume"),
     **{n: ("fitwell.weights", n) for n in "fit_weights load save".split()},
     "open": ("fitwell.api.results", "open_run"),
     "list": ("fitwell.api.naming", "list_kind"),

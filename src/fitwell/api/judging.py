@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from fitwell import launched, record, store
+from fitwell.api.folders import Progress
 from fitwell.api.results import diagnosis_of
 from fitwell.api.scores import compared_scores, scores_in
 from fitwell.api.start import Start, begin, given, over, recipe_of
-from fitwell.api.training import Progress
 from fitwell.data import Data
 from fitwell.errors import FolderError, Interrupted, SettingError
 from fitwell.improve.state import STATE as IMPROVED
@@ -269,8 +269,7 @@ def _trained(
     tell = progress or (lambda event, **facts: None)
     arms = [Variant("first", recipe), Variant("second", other)]
     with tempfile.TemporaryDirectory(prefix="fitwell-compare-") as folder:
-        threads = int(recipe["train.threads"])  # type: ignore[arg-type]
-        with open_executor(data, Path(folder), where, threads=threads) as executor:
+        with open_executor(data, recipe, Path(folder), where) as executor:
             bench = Bench(data, executor, Budget(None), tell, recipe)
             places = [(r, f) for r in range(REPEATS) for f in range(bench.folds)]
             tell("phase", name="compare", total=2 * len(places))

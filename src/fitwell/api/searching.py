@@ -6,6 +6,15 @@ from typing import Any
 from uuid import uuid4
 
 from fitwell import launched
+from fitwell.api.folders import (
+    check_folds,
+    new_folder,
+    note_down,
+    parted,
+    publish,
+    resumable,
+    say_parted,
+)
 from fitwell.api.results import Search
 from fitwell.api.start import Model, Start, begin, given
 from fitwell.errors import SettingError, did_you_mean
@@ -84,18 +93,17 @@ def search(
             setting="study",
         )
     space_of(space or {}, given(model, settings))  # refused before the data is read
-    from fitwell.api.training import _check_folds, _folder, _resumable
     from fitwell.resolve import check_paired
 
     start = begin(source, model, settings)
-    _check_folds(start)
+    check_folds(start)
     check_paired(start.recipe)
     asked = space or usual_space(start.recipe, start.data.spec)
     call["space"] = {d.name: d.text for d in dimensions_of(start, asked)}
     if storage:
         reachable(storage)
     kept = {**call, "examples": examples, "budget": str(limit or "")}
-    with _resumable(_folder(start, out, **kept)) as folder:
+    with resumable(new_folder(start, out, **kept)) as folder:
         return run_search(
             start, folder, {**kept, "storage": storage}, limit, examples, progress, where
         )
@@ -113,7 +121,6 @@ def run_search(
     more: bool = False,
 ) -> Search:
     """Search in a run folder, or go on there, as its call says."""
-    from fitwell.api.training import _log, _parted, _report, _say_parted
     from fitwell.report.searching import write_pictures
     from fitwell.search.flow import search as work
     from fitwell.search.result import Plan
@@ -127,9 +134,8 @@ def run_search(
         study=call["study"] or "search",
         owner=call["owner"],
     )
-    _say_parted(start, progress)
-    threads = int(start.recipe["train.threads"])  # type: ignore[arg-type]
-    with open_executor(start.data, folder, where, threads=threads) as executor:
+    say_parted(start, progress)
+    with open_executor(start.data, start.recipe, folder, where) as executor:
         result = work(
             start.data,
             start.recipe,
@@ -140,9 +146,9 @@ def run_search(
             executor=executor,
             more=more,
         )
-    _log(folder, [_parted(start.data, start.recipe), *result.sentences])
+    note_down(folder, [parted(start.data, start.recipe), *result.sentences])
     write_pictures(result)
-    _report(result, folder, examples, start.data)
+    publish(result, folder, examples, start.data)
     return Search(result, start.data)
 
 

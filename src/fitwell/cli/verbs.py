@@ -149,7 +149,7 @@ def resume(given: Given, words: list[str]) -> None:
     from fitwell.cli import output
 
     with output.progress(given) as progress:
-        from fitwell.api.training import resume as work
+        from fitwell.api.resuming import resume as work
 
         examples = None if given.examples else False  # as it was asked for, unless --no-examples
         asked: dict[str, Any] = {"examples": examples, **given.asked}

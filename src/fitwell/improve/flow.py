@@ -16,16 +16,16 @@ from fitwell.errors import TrainingError
 from fitwell.improve.controls import judge_controls
 from fitwell.improve.evidence import OF_DATA, gather
 from fitwell.improve.final import epochs_found, finish
+from fitwell.improve.opening import opened
 from fitwell.improve.state import Improvement, State, open_state, read_improvement, rows_of_round
 from fitwell.improve.variants import Proposal, proposals, variants_of
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Remedy, Run, Verdict, json_ready
 from fitwell.remedies import with_remedies
 from fitwell.trials.bench import Bench, Variant
-from fitwell.trials.budget import Budget, Limit, counted
+from fitwell.trials.budget import Limit
 from fitwell.trials.confirming import REPEATS
-from fitwell.trials.crossval import Progress, silent, write_folds
-from fitwell.trials.executor import LocalExecutor
+from fitwell.trials.crossval import Progress
 from fitwell.trials.protocol import Screening, judge, screen
 from fitwell.trials.reusing import Executor
 from fitwell.trials.scoring import mean_scores
@@ -66,33 +66,24 @@ def improve(
         TrainingError: not one fold of the baseline could be trained.
         Interrupted: Ctrl-C; the same call goes on.
     """
-    options = recipe.section("data")
-    seed = int(recipe["train.seed"])  # type: ignore[arg-type]
     # Refused before anything is written, where data.folds does not suit the data.
-    fold = split.fold_rows(data, options, fold=0, repeat=0, seed=seed)
+    seed = int(recipe["train.seed"])  # type: ignore[arg-type]
+    fold = split.fold_rows(data, recipe.section("data"), fold=0, repeat=0, seed=seed)
     state = open_state(Path(out), recipe)
     if state.finished and not more:
         return read_improvement(state.folder)
-    if state.finished:
-        state.reopen()
-    write_folds(state.folder, data, recipe)
-    threads = int(recipe["train.threads"])  # type: ignore[arg-type]
-    own = None if executor else LocalExecutor(data, Path(out), threads=threads)
-    final = split.final_rows(data, options, seed)
-    spending = Budget(
-        budget,
-        spent=state.seconds,
-        overhead=state.overhead,
-        rows=len(final.train) / len(fold.train),
-        done=counted(state.folder),
-    )
-    bench = Bench(data, executor or own, spending, progress or silent, recipe)  # type: ignore[arg-type]
-    try:
+    with (
+        opened(
+            data,
+            recipe,
+            state,
+            examples=len(fold.train),
+            budget=budget,
+            progress=progress,
+            executor=executor,
+        ) as bench,
+    ):
         return _Improving(bench, state, controls=controls).run()
-    finally:
-        state.spend(spending)
-        if own:
-            own.close()
 
 
 class _Improving:

@@ -8,10 +8,8 @@ from rich.text import Text
 from fitwell.report.facts import gather
 from fitwell.report.headline import headline
 from fitwell.report.searching import best_rows, said
-from fitwell.report.terminal import _table, changes, headline_text, scores, verdict
+from fitwell.report.terminal import ending, headline_text, plain_table, verdict
 from fitwell.report.wording import (
-    duration,
-    looked,
     metric_word,
     number,
     setting,
@@ -32,13 +30,7 @@ def searched(result: Any) -> RenderableType:
     for row in result.verdicts:
         parts += [verdict(row), Text()]
     parts += [Text(said(result)), Text()]
-    if facts.changes:
-        parts += [changes(facts.changes), Text()]
-    parts.append(scores({"before": facts.baseline, "after": facts.final}))
-    parts.append(Text(f"{looked(facts.run.test_looks)} {duration(facts.seconds)}.", "dim"))
-    if facts.folder is not None and (facts.folder / "report.html").exists():
-        parts.append(Text(f"Report: {facts.folder / 'report.html'}"))
-    return Group(*parts)
+    return Group(*parts, *ending(facts))
 
 
 def trials(result: Any) -> RenderableType:
@@ -46,7 +38,7 @@ def trials(result: Any) -> RenderableType:
     metric = str(result.recipe["score.name"])
     rows = best_rows(result)
     names = [*result.importance, *(n for n in result.space if n not in result.importance)]
-    table = _table()
+    table = plain_table()
     table.add_column("trial", justify="right")
     table.add_column(metric_word(metric), justify="right")
     for name in names[:WIDEST]:
@@ -66,7 +58,7 @@ def trials(result: Any) -> RenderableType:
 
 def importance(result: Any) -> RenderableType:
     """A row a setting, with a bar."""
-    table = _table()
+    table = plain_table()
     table.show_header = False
     largest = max(result.importance.values())
     for name, share in result.importance.items():

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fitwell.record import Diagnosis, Run, Scores, Verdict
-from fitwell.report.facts import gather
+from fitwell.report.facts import Facts, gather
 from fitwell.report.headline import ARROW, Headline, headline
 from fitwell.report.varying import Varied, varied
 from fitwell.report.wording import (
@@ -68,13 +68,17 @@ def improvement(result: Any) -> RenderableType:
         parts += [verdicts(facts.verdicts), Text()]
     if facts.controls:
         parts += [verdicts(facts.controls, "Controls, not chosen to help"), Text()]
-    if facts.changes:
-        parts += [changes(facts.changes), Text()]
+    return Group(*parts, *ending(facts))
+
+
+def ending(facts: Facts) -> list[RenderableType]:
+    """What changed, what it brought, what it cost, and where the report is."""
+    parts: list[RenderableType] = [changes(facts.changes), Text()] if facts.changes else []
     parts.append(scores({"before": facts.baseline, "after": facts.final}))
     parts.append(Text(f"{looked(facts.run.test_looks)} {duration(facts.seconds)}.", "dim"))
     if facts.folder is not None and (facts.folder / "report.html").exists():
         parts.append(Text(f"Report: {facts.folder / 'report.html'}"))
-    return Group(*parts)
+    return parts
 
 
 def run(result: Run) -> RenderableType:
@@ -100,7 +104,7 @@ def headline_text(said: Headline) -> RenderableType:
 
 def scores(arms: Mapping[str, Mapping[str, Scores]]) -> RenderableType:
     """A row a metric, a column an arm and part: `{"before": {"validation": {...}}, ...}`."""
-    table = _table()
+    table = plain_table()
     table.add_column("score")
     columns = [(arm, part) for arm, parts in arms.items() for part in parts]
     columns.sort(key=lambda c: [p for parts in arms.values() for p in parts].index(c[1]))
@@ -115,7 +119,7 @@ def scores(arms: Mapping[str, Mapping[str, Scores]]) -> RenderableType:
 
 def folds(runs: Sequence[Run], metric: str) -> RenderableType:
     """A row a fold: its held-out scores, and `metric` on the examples it was trained on."""
-    table = _table()
+    table = plain_table()
     table.collapse_padding = True
     present = [n for r in runs for n in r.scores.get("held_out", {})]
     names = sorted(dict.fromkeys(present), key=lambda name: name != metric)
@@ -141,7 +145,7 @@ def folds(runs: Sequence[Run], metric: str) -> RenderableType:
 
 def levels(one: Varied) -> RenderableType:
     """A row a value of what was varied: train and held-out score, and the spread over the folds."""
-    table = _table()
+    table = plain_table()
     table.add_column(one.title, justify="right")
     for part in ("train", "validation"):
         table.add_column(f"{part}\n{metric_word(one.metric)}", justify="right")
@@ -156,7 +160,7 @@ def levels(one: Varied) -> RenderableType:
 def verdicts(given: Iterable[Verdict], title: str = "Verdicts") -> RenderableType:
     """The proof: a row a verdict, the confirmed ones of a round first, with their intervals."""
     rows = in_order(given)
-    table = _table()
+    table = plain_table()
     table.add_column("remedy", ratio=1, overflow="fold")
     table.add_column("effect", justify="right", no_wrap=True)
     table.add_column("interval", no_wrap=True)
@@ -223,7 +227,7 @@ def findings(diagnosis: Diagnosis, *, full: bool = True) -> RenderableType:
 
 def changes(edited: Mapping[str, tuple[Any, Any]]) -> RenderableType:
     """What differs between two recipes."""
-    table = _table()
+    table = plain_table()
     table.add_column("setting")
     table.add_column("before", justify="right", style="dim")
     table.add_column("after", justify="right")
@@ -278,7 +282,7 @@ def ranges(found: Sequence[Any], *, most: int = 12) -> RenderableType:
     more = len(found) - most
     shown = [*found[: most - 1], found[-1]] if more > 0 else found
     gaps = any(one.missing for one in shown)
-    table = _table()
+    table = plain_table()
     table.add_column("values of", max_width=30, overflow="fold")
     for head in ("smallest", "median", "largest", "missing")[: 4 if gaps else 3]:
         table.add_column(head, justify="right", no_wrap=True)
@@ -298,5 +302,5 @@ def _value(value: float | str | None) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
-def _table() -> Table:
+def plain_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")

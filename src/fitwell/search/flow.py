@@ -17,6 +17,7 @@ from fitwell.data.types import Data
 from fitwell.errors import TrainingError
 from fitwell.improve.final import epochs_found, finish
 from fitwell.improve.flow import sentence_of
+from fitwell.improve.opening import opened
 from fitwell.improve.state import State, open_state
 from fitwell.recipe import Recipe
 from fitwell.record import Run, Verdict
@@ -27,9 +28,8 @@ from fitwell.search.rows import Row, importance
 from fitwell.search.storage import place_of
 from fitwell.search.study import Study
 from fitwell.trials.bench import Bench, Variant
-from fitwell.trials.budget import Budget, Limit, counted
-from fitwell.trials.crossval import Progress, silent, write_folds
-from fitwell.trials.executor import LocalExecutor
+from fitwell.trials.budget import Limit
+from fitwell.trials.crossval import Progress
 from fitwell.trials.reusing import Executor
 from fitwell.trials.scoring import metric_of, score_of
 from fitwell.trials.trial import Task
@@ -63,36 +63,27 @@ def search(
         StorageError: the database stopped answering; the same call goes on.
         Interrupted: Ctrl-C; the same call goes on.
     """
-    options, seed = recipe.section("data"), int(recipe["train.seed"])
-    fold = split.fold_rows(data, options, fold=0, repeat=0, seed=seed)
+    # Refused before anything is written, where data.folds does not suit the data.
+    seed = int(recipe["train.seed"])
+    fold = split.fold_rows(data, recipe.section("data"), fold=0, repeat=0, seed=seed)
     state = open_state(Path(out), recipe, STATE)
     if state.finished and not more:
         return read_search(state.folder)
-    if state.finished:
-        state.reopen()
-    write_folds(state.folder, data, recipe)
-    final = split.final_rows(data, options, seed)
-    spending = Budget(
-        budget,
-        spent=state.seconds,
-        overhead=state.overhead,
-        rows=len(final.train) / len(fold.train),
-        done=counted(state.folder),
-    )
-    spending.origin = recipe
     study = _study(data, recipe, plan, state.folder)
-    threads = int(recipe["train.threads"])
-    own = None if executor else LocalExecutor(data, Path(out), threads=threads)
-    runner = executor or own
-    assert runner is not None
-    bench = Bench(data, runner, spending, progress or silent, recipe)
-    try:
-        with study:
-            return _Searching(bench, state, plan, study).run()
-    finally:
-        state.spend(spending)
-        if own:
-            own.close()
+    with (
+        opened(
+            data,
+            recipe,
+            state,
+            examples=len(fold.train),
+            budget=budget,
+            progress=progress,
+            executor=executor,
+        ) as bench,
+        study,
+    ):
+        bench.budget.origin = recipe
+        return _Searching(bench, state, plan, study).run()
 
 
 def _study(data: Data, recipe: Recipe, plan: Plan, folder: Path) -> Study:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fitwell.data.types import Data
 from fitwell.errors import SettingError, did_you_mean
+from fitwell.recipe import Recipe
 from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.on_ray import RayExecutor, check_ray
 
@@ -47,14 +48,19 @@ class Where:
         return self
 
 
+HERE = Where()
+
+
 def open_executor(
-    data: Data, folder: Path, where: Where, *, threads: int = 0, trials: int = 0
+    data: Data, recipe: Recipe, folder: Path, where: Where = HERE, *, trials: int = 0
 ) -> LocalExecutor | RayExecutor:
     """The executor, started; a context manager.
 
     Args:
-        threads, trials: as for `LocalExecutor`.
+        recipe: which says how many threads a trial has.
+        folder, trials: as for `LocalExecutor`.
     """
+    threads = int(recipe["train.threads"])  # type: ignore[arg-type]
     if where.executor == "ray":
         return RayExecutor(data, folder, address=where.address, threads=threads)
     return LocalExecutor(data, folder, threads=threads, trials=trials)

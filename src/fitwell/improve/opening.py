@@ -1,0 +1,52 @@
+"""Where an improvement or a search runs its trials: the bench, with what is left of the budget."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from fitwell.data import split
+from fitwell.data.types import Data
+from fitwell.improve.state import State
+from fitwell.recipe import Recipe
+from fitwell.trials.bench import Bench
+from fitwell.trials.budget import Budget, Limit, counted
+from fitwell.trials.choosing import open_executor
+from fitwell.trials.crossval import Progress, silent, write_folds
+from fitwell.trials.reusing import Executor
+
+
+@contextmanager
+def opened(
+    data: Data,
+    recipe: Recipe,
+    state: State,
+    *,
+    examples: int,
+    budget: Limit | float | None,
+    progress: Progress | None,
+    executor: Executor | None,
+) -> Iterator[Bench]:
+    """The bench of a run folder; in the end what was spent is noted, and an executor of its own closed.
+
+    Args:
+        examples: that a fold trains on.
+        budget: with what earlier calls for this folder spent.
+        executor: by default processes of this machine.
+    """
+    seed = int(recipe["train.seed"])  # type: ignore[arg-type]
+    final = split.final_rows(data, recipe.section("data"), seed)
+    if state.finished:
+        state.reopen()
+    write_folds(state.folder, data, recipe)
+    spending = Budget(
+        budget,
+        spent=state.seconds,
+        overhead=state.overhead,
+        rows=len(final.train) / examples,
+        done=counted(state.folder),
+    )
+    given = nullcontext(executor) if executor else open_executor(data, recipe, state.folder)
+    try:
+        with given as runner:
+            yield Bench(data, runner, spending, progress or silent, recipe)
+    finally:
+        state.spend(spending)
