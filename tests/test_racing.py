@@ -69,6 +69,12 @@ def test_finalists_are_those_of_all_folds() -> None:
     assert np.mean(trials) < 0.75 * 8 * FOLDS
 
 
+def test_without_others_it_must_reach_the_floor() -> None:
+    alone = {"a": [-0.020, -0.022, -0.019]}
+    assert behind(alone, FOLDS, 2, 0.0025) == {"a"}
+    assert behind(alone, FOLDS, 2, -0.021) == set()
+
+
 def test_nothing_is_said_before_the_second_fold_or_after_the_last() -> None:
     rows = {"a": [0.1], "b": [-0.9]}
     assert behind(rows, FOLDS, 1, 0.0) == set()
