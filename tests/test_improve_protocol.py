@@ -257,6 +257,27 @@ def test_a_failing_variant_counts_as_not_helping(improving: Improve, tmp_path: P
     assert json.loads(text, parse_constant=pytest.fail)
 
 
+class GivenUp(Planted):
+    """One of its trials was far behind, in a later fold."""
+
+    def made(self, task: Task) -> Run:
+        if task.recipe["optim.lr"] == 0.8 and task.fold == 3:
+            facts = {"given_up": True}
+            return Run(status="failed", failure="Given up after epoch 3.", environment=facts)
+        return super().made(task)
+
+
+def test_what_was_given_up_within_a_training_is_stopped_early(
+    improving: Improve, tmp_path: Path
+) -> None:
+    executor = GivenUp(tmp_path / "out", lambda t: 0.05 * (t.recipe["optim.lr"] != 0.003))
+    result, _ = improving(executor.effect, [lr(0.8), lr(0.3)], executor=executor)
+    stopped = next(v for v in result.verdicts if v.remedy == "lr 0.8" and v.round == 1)
+    assert (stopped.stage, stopped.decision) == ("screen", "stopped early")
+    assert stopped.why == "Given up after epoch 3."
+    assert decisions(result.verdicts)["lr 0.3"] == ("confirm", "helps")
+
+
 def test_a_baseline_that_diverges_can_be_cured(improving: Improve) -> None:
     def effect(task: Task) -> float:
         return 0.0 if task.recipe["optim.lr"] == 0.3 else float("nan")
