@@ -214,6 +214,8 @@ def test_budget_texts() -> None:
     assert {text: limit_of(text) for text in times} == {k: Limit(v) for k, v in times.items()}
     assert limit_of("1 trial") == Limit(1, "trials") and limit_of("20epochs") == Limit(20, "epochs")
     assert limit_of("") is None and str(limit_of(str(Limit(20, "epochs")))) == "20epochs"
+    assert Limit(10, "trials").exceeds(Limit(3600)) and Limit(61).exceeds(Limit(60))
+    assert not Limit(10, "trials").exceeds(Limit(10, "trials"))
     for wrong in ("soon", "-5", "0", "10x", "5m3", "0trials", "2.5 trials", "trials"):
         with pytest.raises(SettingError, match="such as 90s"):
             limit_of(wrong)

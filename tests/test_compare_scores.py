@@ -88,7 +88,7 @@ def test_a_verdict_says_its_region() -> None:
         (FIRST, [0.9, 0.9, float("nan"), 0.9, 0.9], {}, DataError, "score 3: nan is no number"),
         (FIRST, "digits", {}, DataError, "digits is no list of scores"),
         ("runs/none", FIRST, {}, DataError, "runs/none is no list of scores"),
-        (FIRST, "absent.json", {}, DataError, "absent.json: cannot be read"),
+        (FIRST, "absent.json", {}, DataError, "There is no file absent.json"),
     ],
 )
 def test_what_cannot_be_compared(

@@ -90,6 +90,10 @@ def _read(path: Path, metric: str) -> Any:
     """The numbers of a file: one after the other, or the folds of what `cv --json` printed."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(
+            f"There is no file {path}. Check the path and the current folder.", where=str(path)
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text ({error}).", where=str(path)) from None
     if path.suffix.lower() != ".json":
