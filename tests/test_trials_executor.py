@@ -298,3 +298,17 @@ def test_as_many_workers_as_have_room_in_memory(
     (tmp_path / "meminfo").unlink()
     (tmp_path / "memory.max").unlink()
     assert memory.available() is None and memory.fitting(16, 0) == 16
+
+
+def test_a_shift_changes_weights_and_order_and_no_fold(
+    wine: Data, recipe: Recipe, tmp_path: Path
+) -> None:
+    runs = []
+    for number, shift in enumerate((0, 1, 1)):
+        task = Task(recipe, fold=2, seed=7, variant=f"arm{number}", shift=shift)
+        runs.append(run_trial(wine, task, tmp_path / str(number), threads=1))
+    plain, shifted, again = runs
+    same = [run.predictions["held_out"].index for run in runs]
+    assert np.array_equal(same[0], same[1]) and {run.seed for run in runs} == {7}
+    losses = [[row["loss"] for row in run.steps] for run in (plain, shifted, again)]
+    assert losses[1] == losses[2] != losses[0]

@@ -1,6 +1,7 @@
 """Trials on a real cluster of Ray with two nodes on this machine."""
 
 import importlib.util
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,19 +40,24 @@ def cluster() -> Iterator[Any]:
 def test_a_lost_node_loses_no_trial_and_counts_none_twice(
     cluster: Any, wine: Data, tmp_path: Path
 ) -> None:
-    recipe = complete({"model.name": "mlp", "train.epochs": 10}, wine.spec)
-    tasks = [task for r in range(3) for task in fold_tasks(recipe, repeat=r, seed=r)]
+    # Long enough for both nodes to be at one at any time.
+    recipe = complete({"model.name": "mlp", "train.epochs": 600, "train.patience": 0}, wine.spec)
+    tasks = [task for r in range(2) for task in fold_tasks(recipe, repeat=r, seed=r)]
     ended: list[str] = []
+    begun: list[str] = []
     lost = list(cluster.worker_nodes)
+
+    def started(task: Task) -> None:
+        begun.append(task.folder_name)
+        if len(begun) == 4:
+            threading.Timer(0.7, lambda: cluster.remove_node(lost.pop())).start()
 
     def done(task: Task, run: Run) -> None:
         ended.append(task.folder_name)
-        if len(ended) == 4:  # in the middle of others
-            cluster.remove_node(lost.pop())
 
     with RayExecutor(wine, tmp_path / "ray", address=cluster.address) as executor:
         assert executor.workers == 2
-        runs = executor.run(tasks, done)
+        runs = executor.run(tasks, done, started)
         assert not lost and executor.workers == 1
         again = executor.run(tasks[:5])
     assert [run.status for run in runs] == ["done"] * len(tasks)
