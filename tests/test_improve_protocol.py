@@ -233,24 +233,29 @@ def test_at_most_two_are_confirmed(improving: Improve) -> None:
     assert first == {"lr 0.4", "lr 0.5"}
 
 
-def test_a_failing_variant_counts_as_not_helping(improving: Improve, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fails", "decided"),
+    [
+        (lambda task: True, ("screen", "stopped early")),
+        (lambda task: task.fold == 3, ("screen", "screened out")),
+        (lambda task: task.repeat == 2, ("confirm", "no evidence")),
+    ],
+    ids=["at once", "on a later fold", "in the confirm stage"],
+)
+def test_a_failing_variant_counts_as_not_helping(
+    improving: Improve, tmp_path: Path, fails: Callable[[Task], bool], decided: tuple[str, str]
+) -> None:
     def effect(task: Task) -> float:
         lr = task.recipe["optim.lr"]
-        if lr == 0.9:
-            return float("nan")
-        if lr == 0.8:
-            return float("nan") if task.fold == 3 else 0.049
         if lr == 0.7:
-            return float("nan") if task.repeat == 2 else 0.1
+            return float("nan") if fails(task) else 0.1
         return 0.05 if lr == 0.3 else 0.0
 
-    result, _ = improving(effect, [lr(0.9), lr(0.8), lr(0.7), lr(0.3)])
+    result, _ = improving(effect, [lr(0.7), lr(0.3)])
     found = decisions(result.verdicts)
-    assert found["lr 0.9"] == ("screen", "stopped early")
-    assert found["lr 0.8"] == ("screen", "screened out")
-    assert found["lr 0.7"] == ("confirm", "no evidence")
+    assert found["lr 0.7"] == decided
     assert found["lr 0.3"] == ("confirm", "helps")
-    failed = [v for v in result.verdicts if v.remedy in ("lr 0.9", "lr 0.8", "lr 0.7")]
+    failed = [v for v in result.verdicts if v.remedy == "lr 0.7"]
     assert all("loss is nan" in v.why for v in failed if v.round == 1)
     # Not-a-number is no JSON.
     text = (tmp_path / "out" / "verdicts.json").read_text()
