@@ -64,6 +64,8 @@ FAMILIES: dict[str, Family] = {
 }
 
 OF_TEXTS = ("bag_of_words",)  # models that read words
+OF_LANGUAGE = ("lstm", "gru", "rnn", "transformer")  # those that tell the next token
+CARRYING = ("lstm", "gru", "rnn")  # those whose state can be carried
 
 _OF_TABLES = {
     "model.activation": "silu",
@@ -165,6 +167,8 @@ def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
 def default_model(spec: Spec) -> str:
     """LeNet for small images, the normalised convolution network above and for recordings, an MLP for
     tables, a bag of words for texts."""
+    if spec.task == "language":
+        return "lstm"
     if spec.kind == "text":
         return "bag_of_words"
     if spec.kind == "audio":
@@ -211,6 +215,8 @@ def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[
     }
     if METRICS[metric].bounded:
         values["score.min_effect"] = 0.005
+    if spec.task == "language":
+        values |= {"data.test": 0.0, "train.clip_norm": 1.0}
     if names["optim"] == "sgd" and spec.task == "regression":
         # The gradient of a squared error is not bounded, as that of log-loss is.
         values["optim.lr"] = 0.01
@@ -254,6 +260,7 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             "exactly 0, and an average over steps has none. Set train.ema=0, or optim.l1=0.",
             setting="train.ema",
         )
+    _carries(values, spec)
     _average_of_what(values)
     _augments(values, spec)
     if spec.kind != "table":
@@ -272,6 +279,24 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             f"{values[clipped[0]]:g} has no meaning beside it. Leave one of them out.",
             setting="train.normalise_gradient",
         )
+
+
+def _carries(values: Mapping[str, Any], spec: Spec) -> None:
+    """Refuse a carried state where there is none, or nothing to carry it through."""
+    if values["train.state"] == "reset":
+        return
+    model = str(values["model.name"])
+    if spec.task != "language":
+        why = f"these are {spec.examples}, which do not follow each other"
+    elif ":" not in model and model not in CARRYING:
+        why = f"{model} has no state; one of {', '.join(CARRYING)} has"
+    else:
+        return
+    raise SettingError(
+        f"train.state = carried: carries the state of a recurrent network on through one text, and {why}. "
+        "Set train.state=reset.",
+        setting="train.state",
+    )
 
 
 def _average_of_what(values: Mapping[str, Any]) -> None:

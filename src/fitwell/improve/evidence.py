@@ -233,7 +233,7 @@ def batch_starter(
             with torch.inference_mode():
                 outputs = job.model(batch.x).float().cpu().numpy()
             job.start_epoch(job.epochs)
-            said = job.task.decode(outputs, lambda numbers: numbers).prediction
+            said = job.task.decode(outputs, target, lambda numbers: numbers).prediction
             return 1.0 - _error(said, target) / usual if usual > 0 else 1.0
 
         return lambda lr: _step(job, batch, lr), fit

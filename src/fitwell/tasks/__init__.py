@@ -15,6 +15,7 @@ from fitwell.record import Scores
 from fitwell.spec import Spec
 from fitwell.tasks.classification import CLASSIFICATION
 from fitwell.tasks.kind import Decoded, Task
+from fitwell.tasks.language import LANGUAGE
 from fitwell.tasks.multilabel import MULTILABEL
 from fitwell.tasks.regression import REGRESSION
 
@@ -22,6 +23,7 @@ TASKS: dict[str, Task] = {
     "classification": CLASSIFICATION,
     "multilabel": MULTILABEL,
     "regression": REGRESSION,
+    "language": LANGUAGE,
 }
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -53,7 +55,8 @@ def task_of(spec: Spec) -> Task:
 
 def score(task: Task, target: np.ndarray, decoded: Decoded, loss: np.ndarray) -> Scores:
     """Mean loss and every metric of the task, in the target's own unit."""
-    scores = {"loss": float(np.mean(loss)) if len(loss) else float("nan")}
+    weights = task.weight(target)
+    scores = {"loss": float(np.average(loss, weights=weights)) if len(loss) else float("nan")}
     for name, metric in METRICS.items():
         if task.name in metric.tasks:
             scores[name] = metric(target, decoded.prediction, decoded.probabilities)

@@ -38,6 +38,7 @@ class State:
         stop_after: epochs; 0: the recipe's.
         floor: [epoch] the least validation score that goes on; None where any does.
         best: the weights to keep, as far as is known.
+        carried: the recurrent state within an epoch, where it is carried from batch to batch: "0", "1".
         member: of `train.members`, how many have ended; `start` is what each starts from, and `gathered`
             the average of those that have.
     """
@@ -52,6 +53,7 @@ class State:
     floor: Sequence[float | None] = ()
     member: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
+    carried: dict[str, Tensor] = field(default_factory=dict)
     start: dict[str, Tensor] = field(default_factory=dict)
     gathered: dict[str, Tensor] = field(default_factory=dict)
 
@@ -84,6 +86,7 @@ def train(
     started = time.perf_counter()
     while state.epoch < last_epoch:
         job.start_epoch(state.epoch)
+        take_up(job, state)
         model = processes.parallel(job.model, job.batches)
         watched = [(row["validation"] or row["train"])["loss"] for row in run.epochs]
         epoch_started, waiting, seen = time.perf_counter(), 0.0, 0
@@ -125,6 +128,7 @@ def train(
             state.total_step += 1
             seen += len(batch.y)
         losses.read()
+        job.end_epoch()
         seconds = time.perf_counter() - epoch_started
         row: dict[str, Any] = {
             "epoch": state.epoch,
@@ -162,6 +166,14 @@ def train(
         )
         after_epoch()
     run.status = "done"
+
+
+def take_up(job: Job, state: State) -> None:
+    """Go on within a text with the recurrent state of the checkpoint."""
+    if job.carried and state.step:
+        places = sorted(state.carried)
+        held = tuple(state.carried[name].to(job.device) for name in places)
+        job.recurrent.state = held if len(held) > 1 else held[0]
 
 
 def set_lr(job: Job, total_step: int, watched: Losses) -> float:
