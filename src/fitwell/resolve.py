@@ -63,7 +63,8 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
-OF_TEXTS = ("bag_of_words",)  # models that read words
+OF_TEXTS = ("bag_of_words",)  # models that read words alone
+OF_SEQUENCES = ("rnn", "lstm", "gru")  # models that read words and numbers
 
 _OF_TABLES = {
     "model.activation": "silu",
@@ -289,7 +290,9 @@ def _average_of_what(values: Mapping[str, Any]) -> None:
 
 def _reads(model: str, spec: Spec) -> None:
     """Refuse a model of ours that reads data of another kind."""
-    if ":" not in model and (model in OF_TEXTS) != (spec.kind == "text"):
+    if ":" in model or model in OF_SEQUENCES:
+        return
+    if (model in OF_TEXTS) != (spec.kind == "text"):
         suited = default_model(spec)
         raise SettingError(
             f"model.name = {model}: reads {'texts' if model in OF_TEXTS else 'numbers'}, and these are "
