@@ -63,9 +63,8 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
-OF_TEXTS = ("bag_of_words",)  # models that read words
-OF_LANGUAGE = ("lstm", "gru", "rnn", "transformer")  # those that tell the next token
-CARRYING = ("lstm", "gru", "rnn")  # those whose state can be carried
+OF_TEXTS = ("bag_of_words",)  # models that read words alone
+OF_SEQUENCES = ("rnn", "lstm", "gru")  # models that read words and numbers
 
 _OF_TABLES = {
     "model.activation": "silu",
@@ -288,8 +287,8 @@ def _carries(values: Mapping[str, Any], spec: Spec) -> None:
     model = str(values["model.name"])
     if spec.task != "language":
         why = f"these are {spec.examples}, which do not follow each other"
-    elif ":" not in model and model not in CARRYING:
-        why = f"{model} has no state; one of {', '.join(CARRYING)} has"
+    elif ":" not in model and model not in OF_SEQUENCES:
+        why = f"{model} has no state; {', '.join(OF_SEQUENCES)} have"
     else:
         return
     raise SettingError(
@@ -314,7 +313,9 @@ def _average_of_what(values: Mapping[str, Any]) -> None:
 
 def _reads(model: str, spec: Spec) -> None:
     """Refuse a model of ours that reads data of another kind."""
-    if ":" not in model and (model in OF_TEXTS) != (spec.kind == "text"):
+    if ":" in model or model in OF_SEQUENCES:
+        return
+    if (model in OF_TEXTS) != (spec.kind == "text"):
         suited = default_model(spec)
         raise SettingError(
             f"model.name = {model}: reads {'texts' if model in OF_TEXTS else 'numbers'}, and these are "

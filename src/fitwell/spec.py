@@ -72,8 +72,9 @@ class Spec:
         input_shape: shape of one example as the model sees it: (channel, height, width) for images and
             for pictures with boxes, (feature,) for tables, with the features of every column; (word,)
             for texts, (token,) for the chunks of one that is a source by itself; (1, mel, frame) for
-            recordings; (channel, time) for series, with the steps of the longest. Behind the end of a shorter one the
-            model sees 0 in every channel, and never at its last step (see `fitwell.data.steps`).
+            recordings; (channel, time) for series, with the steps of the longest. Behind the end of a
+            shorter one the model sees 0 in every channel, and never at its last step (see
+            `fitwell.data.steps`).
         classes: names of the classes, or of the labels of which an example may have several, in
             index order; empty for regression.
         target: name of the target column or of what is predicted; of several, with commas.

@@ -20,6 +20,7 @@ from fitwell.models.lenet import lenet
 from fitwell.models.linear import linear
 from fitwell.models.mlp import mlp
 from fitwell.models.nin import nin
+from fitwell.models.recurrent import gru, lstm, rnn
 from fitwell.models.resnet import resnet
 from fitwell.models.sequential import sequential
 from fitwell.models.vgg import vgg
@@ -40,6 +41,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "densenet": densenet,
     "vit": vit,
     "bag_of_words": bag_of_words,
+    "rnn": rnn,
+    "lstm": lstm,
+    "gru": gru,
     "sequential": sequential,
 }
 

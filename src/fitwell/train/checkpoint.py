@@ -47,8 +47,7 @@ def carried(job: Job, state: State) -> dict[str, Tensor]:
     """The recurrent state of a network that is in the middle of a text, by place."""
     if not (job.carried and state.step) or job.recurrent.state is None:
         return {}
-    held = job.recurrent.state
-    return {str(i): one for i, one in enumerate(held if isinstance(held, tuple) else (held,))}
+    return {str(i): one for i, one in enumerate(job.recurrent.state)}
 
 
 def load_checkpoint(folder: Path, job: Job) -> State:

@@ -171,9 +171,8 @@ def train(
 def take_up(job: Job, state: State) -> None:
     """Go on within a text with the recurrent state of the checkpoint."""
     if job.carried and state.step:
-        places = sorted(state.carried)
-        held = tuple(state.carried[name].to(job.device) for name in places)
-        job.recurrent.state = held if len(held) > 1 else held[0]
+        held = (state.carried[name].to(job.device) for name in sorted(state.carried))
+        job.recurrent.state = tuple(held) or None
 
 
 def set_lr(job: Job, total_step: int, watched: Losses) -> float:
