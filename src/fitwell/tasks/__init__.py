@@ -12,7 +12,7 @@ from torch import Tensor
 from fitwell.errors import DataError
 from fitwell.metrics import METRICS
 from fitwell.record import Scores
-from fitwell.spec import Spec
+from fitwell.spec import NO_WORD, Spec
 from fitwell.tasks.classification import CLASSIFICATION
 from fitwell.tasks.kind import Decoded, Task
 from fitwell.tasks.language import LANGUAGE
@@ -51,6 +51,25 @@ def task_of(spec: Spec) -> Task:
             "wrong with them, and `fitwell show SOURCE --augment` shows them."
         )
     return TASKS[spec.task]
+
+
+def fit_of(task: Task, outputs: np.ndarray, target: np.ndarray) -> float:
+    """How well outputs fit targets: 1 - their error over that of always saying the same.
+
+    The error is the share of wrong classes, labels or tokens, or the mean square.
+    """
+    if outputs.ndim == 3:  # a class at every place of a text
+        asked = target != NO_WORD
+        return fit_of(CLASSIFICATION, outputs[asked], target[asked])
+
+    def error(said: np.ndarray) -> float:
+        said = said.reshape(target.shape)
+        wrong = (said - target) ** 2 if target.dtype.kind == "f" else said != target
+        return float(np.mean(wrong))
+
+    usual = error(task.trivial(target, len(target)))
+    said = task.decode(outputs, target, lambda numbers: numbers).prediction
+    return 1.0 - error(said) / usual if usual > 0 else 1.0
 
 
 def score(task: Task, target: np.ndarray, decoded: Decoded, loss: np.ndarray) -> Scores:

@@ -60,6 +60,7 @@ class Job:
         freezing: which layers are trained when, or None: all of them, always.
         fitted: what became of the pretrained weights, where there are any.
         carried: the model carries its state from one batch of a text to the next.
+        context: tokens of a text that it is shown at once.
         parts: the parts that are evaluated, in their own order: train (a fixed sample as large as
             the validation part), validation, held_out; each only where it has rows.
     """
@@ -85,6 +86,7 @@ class Job:
     freezing: Freezing | None = None
     fitted: Fitted | None = None
     carried: bool = False
+    context: int = 0
 
     @property
     def evaluated(self) -> nn.Module:
@@ -226,6 +228,7 @@ def build_job(
         freezing=freezing,
         fitted=fitted,
         carried=carried,
+        context=data.spec.input_shape[0],
     )
 
 

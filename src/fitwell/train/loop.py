@@ -16,6 +16,7 @@ from fitwell.record import Run
 from fitwell.schedules import Losses
 from fitwell.train.distributed import ALONE, Processes
 from fitwell.train.evaluate import evaluate_part
+from fitwell.train.generating import sample_of
 from fitwell.train.job import Job
 from fitwell.train.machine import autocast
 from fitwell.train.step_losses import StepLosses, refuse_nonfinite
@@ -147,6 +148,8 @@ def train(
         train = processes.first(partial(train_scores, job, run, state, probes, last=last))
         row |= {"train": train, "validation": validation}
         run.epochs.append(row)
+        if probes is not None and rarely(state.epoch, last=last):
+            run.evidence += sample_of(job, state.epoch - 1)
         refuse_nonfinite(job, row)
         give_up(job, state, validation)
         if better:
@@ -216,13 +219,22 @@ def train_scores(
     job: Job, run: Run, state: State, probes: Probes | None, *, last: bool
 ) -> dict[str, float]:
     """Scores on the training sample; activations are probed on the way, now and then."""
-    # Powers of two and the last: units that die do so early, and what counts is the end.
-    if probes is None or not (state.epoch & (state.epoch - 1) == 0 or last):
+    # Units that die do so early, and what counts is the end.
+    if probes is None or not rarely(state.epoch, last=last):
         return evaluate_part(job, "train").scores
     with probes.watch_activations(job.evaluated) as activations:
         scores = evaluate_part(job, "train").scores
     run.probes += activations.rows(state.total_step, state.epoch - 1)
     return scores
+
+
+def rarely(epoch: int, *, last: bool) -> bool:
+    """Whether so many epochs are a power of two, or all.
+
+    >>> [epoch for epoch in range(1, 11) if rarely(epoch, last=epoch == 10)]
+    [1, 2, 4, 8, 10]
+    """
+    return epoch & (epoch - 1) == 0 or last
 
 
 def give_up(job: Job, state: State, validation: dict[str, float] | None) -> None:
