@@ -64,7 +64,15 @@ FAMILIES: dict[str, Family] = {
 }
 
 OF_TEXTS = ("bag_of_words",)  # models that read words alone
-OF_SEQUENCES = ("rnn", "lstm", "gru")  # models that read words and numbers
+OF_SEQUENCES = (
+    "rnn",
+    "lstm",
+    "gru",
+    "fcn",
+    "resnet1d",
+    "tcn",
+    "transformer",
+)  # models that read words and numbers
 
 _OF_TABLES = {
     "model.activation": "silu",
