@@ -43,7 +43,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "densenet": {"growth": 4},
     "vit": {"width": 16, "depth": 2, "stem": "small"},
     "bag_of_words": {"width": 16, "depth": 1},
-    **dict.fromkeys(RECURRENT, {"width": 16}),
+    **{name: {"width": 16} for name in RECURRENT},
     "fcn": {"width": 8},
     "resnet1d": {"width": 8, "depth": 2},
     "tcn": {"width": 16, "depth": 2},
@@ -62,10 +62,10 @@ SPECS = {
     "audio classes": Spec("audio", "classification", (1, 8, 12), CLASSES, rate=8000, samples=960),
 }
 READ = {
-    **dict.fromkeys(TEXTS, {"text"}),
-    **dict.fromkeys(SEQUENCES, {"text", "series", "audio"}),
-    **dict.fromkeys(IMAGES, {"images", "audio"}),
-    **dict.fromkeys(ANYTHING, {"images", "table"}),
+    **{name: {"text"} for name in TEXTS},
+    **{name: {"text", "series", "audio"} for name in SEQUENCES},
+    **{name: {"images"} for name in IMAGES},
+    **{name: {"images", "table"} for name in ANYTHING},
 }
 PAIRS = [(model, what) for model in NAMES for what in SPECS if SPECS[what].kind in READ[model]]
 every_pair = pytest.mark.parametrize(("name", "what"), PAIRS)
@@ -203,7 +203,7 @@ CHANGED_OF: dict[str, dict[str, Any]] = {
     "densenet": {"depth": 40},
     "vit": {"width": 20},
     "transformer": {"width": 20},
-    **dict.fromkeys(["fcn", "resnet1d"], {"norm": "layer", "depth": 1}),
+    **{name: {"norm": "layer", "depth": 1} for name in ["fcn", "resnet1d"]},
     "tcn": {"norm": "batch"},
     "rnn": {"activation": "relu"},
 }
