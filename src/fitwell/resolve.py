@@ -38,6 +38,11 @@ class Family(NamedTuple):
     mirrored: bool = False
 
 
+# Gradients through time grow now and then, however well it goes: they are cut (Pascanu, Mikolov and Bengio
+# 2013, ICML).
+_RECURRENT = {"optim.name": "adamw", "optim.lr": 3e-3, "train.clip_norm": 1.0}
+_CONVOLVING = {"optim.name": "adamw", "optim.lr": 1e-3}
+
 # The large ones learn in few passes, and take long for each.
 FAMILIES: dict[str, Family] = {
     "alexnet": Family(10, {"optim.lr": 0.01}),  # not normalised
@@ -49,6 +54,8 @@ FAMILIES: dict[str, Family] = {
     "densenet": Family(4),
     # Transformers want Adam's scaling, and more passes than convolutions.
     "bag_of_words": Family(10, {"optim.name": "adamw", "optim.lr": 0.01}),
+    **dict.fromkeys(("rnn", "lstm", "gru"), Family(10, _RECURRENT)),
+    **dict.fromkeys(("fcn", "resnet1d", "tcn", "transformer"), Family(10, _CONVOLVING)),
     # What it does on Fashion-MNIST: benchmarks/families.py. Transformers take symmetry from data alone.
     "vit": Family(
         12,
@@ -64,7 +71,15 @@ FAMILIES: dict[str, Family] = {
 }
 
 OF_TEXTS = ("bag_of_words",)  # models that read words alone
-OF_SEQUENCES = ("rnn", "lstm", "gru")  # models that read words and numbers
+OF_SEQUENCES = (
+    "rnn",
+    "lstm",
+    "gru",
+    "fcn",
+    "resnet1d",
+    "tcn",
+    "transformer",
+)  # models that read words and numbers
 
 _OF_TABLES = {
     "model.activation": "silu",
@@ -87,6 +102,8 @@ OF_TABLES: dict[tuple[str, str], Family] = {
 # by `python -m benchmarks.series`.
 OF_SERIES: dict[str, Family] = {
     "mlp": Family(10, {"optim.name": "adamw", "optim.lr": 3e-3}, steps=4500),
+    **dict.fromkeys(("rnn", "lstm", "gru"), Family(10, _RECURRENT, steps=4500)),
+    **dict.fromkeys(("fcn", "resnet1d", "tcn", "transformer"), Family(10, _CONVOLVING)),
 }
 
 
@@ -134,6 +151,8 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
     if family.mirrored and "augment.policy" not in given and may_mirror(spec):
         values["augment.hflip"] = 0.5
     values |= policy(str(given.get("augment.policy", "none")), spec)
+    if given.get("train.normalise_gradient"):
+        values["train.clip_norm"] = 0.0  # a family's default; what the user gives is refused
     values = as_read(values | given, spec)
     _suits(values, spec)
     return Recipe({name: value for name, value in values.items() if value is not None})

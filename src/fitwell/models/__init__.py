@@ -14,6 +14,7 @@ from fitwell.models.bag_of_words import bag_of_words
 from fitwell.models.convnet import convnet
 from fitwell.models.custom import check_output, load_builder, refuse_untrusted
 from fitwell.models.densenet import densenet
+from fitwell.models.fcn import fcn
 from fitwell.models.from_torchvision import PREFIX
 from fitwell.models.googlenet import googlenet
 from fitwell.models.lenet import lenet
@@ -22,7 +23,10 @@ from fitwell.models.mlp import mlp
 from fitwell.models.nin import nin
 from fitwell.models.recurrent import gru, lstm, rnn
 from fitwell.models.resnet import resnet
+from fitwell.models.resnet1d import resnet1d
 from fitwell.models.sequential import sequential
+from fitwell.models.tcn import tcn
+from fitwell.models.transformer import transformer
 from fitwell.models.vgg import vgg
 from fitwell.models.vit import vit
 from fitwell.spec import Spec
@@ -44,6 +48,10 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "rnn": rnn,
     "lstm": lstm,
     "gru": gru,
+    "fcn": fcn,
+    "resnet1d": resnet1d,
+    "tcn": tcn,
+    "transformer": transformer,
     "sequential": sequential,
 }
 

@@ -3,12 +3,13 @@
 from typing import Annotated, TypeAlias
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from fitwell.errors import SettingError
-from fitwell.models.parts import draw, in_order, what_it_is
-from fitwell.nn.steps import FrameSteps, Pooling, SeriesSteps, WordSteps
+from fitwell.models.parts import Network, draw, in_order, what_it_is
+from fitwell.nn.steps import FrameSteps, Pooling, SeriesSteps, WordSteps, inside, pooled
 from fitwell.nn.types import Init
 from fitwell.spec import Spec
 
@@ -35,7 +36,7 @@ Pooled: TypeAlias = Annotated[
 
 
 def step_inputs(
-    spec: Spec, model: str, width: int, *, embedding: int, tied: bool
+    spec: Spec, model: str, width: int, *, embedding: int = 0, tied: bool = False
 ) -> tuple[nn.Module, int]:
     """What turns the inputs into steps, and the features of each.
 
@@ -93,10 +94,47 @@ def symbol_head(spec: Spec, inputs: nn.Module, width: int, *, tied: bool) -> nn.
     return in_order({"project": project, "symbols": symbols})
 
 
-def draw_steps(model: nn.Module, init: Init) -> None:
-    """Draw the weights; the vector of no word stays 0."""
+def row_head(spec: Spec, model: str, width: int) -> nn.Linear:
+    """Raw outputs of one row an example.
+
+    Raises:
+        SettingError: the task is a language, and the model sees what comes next.
+    """
+    if spec.task == "language":
+        raise SettingError(
+            f"model.name={model} sees the steps that it would have to predict. Set model.name=tcn, or "
+            "another of lstm, gru, rnn and transformer.",
+            setting="model.name",
+        )
+    return nn.Linear(width, spec.num_outputs)
+
+
+class Convolutions(nn.Module):
+    """Inputs to steps, through blocks of convolutions, pooled to one row an example or kept a step each."""
+
+    def __init__(
+        self, inputs: nn.Module, blocks: list[nn.Module], head: nn.Module, pooling: Pooling | None
+    ) -> None:
+        super().__init__()
+        self.inputs, self.blocks, self.head = inputs, nn.ModuleList(blocks), head
+        self.pooling: Pooling | None = pooling
+
+    def forward(self, x: Tensor) -> Float[Tensor, "batch *output"]:
+        steps, lengths = self.inputs(x)
+        there = inside(lengths, steps.shape[1])
+        known = None if bool(there.all()) else there
+        out = steps.transpose(1, 2)
+        for block in self.blocks:
+            out = block(out, known)
+        out = out.transpose(1, 2)
+        return self.head(out if self.pooling is None else pooled(out, lengths, self.pooling))
+
+
+def draw_steps(model: Network, init: Init) -> Network:
+    """The model, its weights drawn; the vector of no word stays 0."""
     draw(model, init)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:
                 module.weight[module.padding_idx] = 0.0
+    return model
