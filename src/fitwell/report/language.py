@@ -27,7 +27,7 @@ def references(runs: Sequence[Run], metric: str) -> list[tuple[str, float]]:
 
 def samples(run: Run) -> list[tuple[int, str]]:
     """(epochs trained, what the model wrote then)."""
-    rows = [row for row in run.evidence if row.get("experiment") == "sample"]
+    rows = [row for row in run.evidence if row.get("experiment") == "written"]
     return [(row["epoch"] + 1, row["text"]) for row in rows]
 
 

@@ -152,7 +152,7 @@ def resume(
             for r in run.evidence
             if r["experiment"] != "gradcam"
             and r.get("member", -1) < state.member
-            and (r["experiment"] != "sample" or r["epoch"] < state.epoch)
+            and (r["experiment"] != "written" or r["epoch"] < state.epoch)
         ]
         run.probes = [
             r

@@ -107,4 +107,4 @@ def sample_of(job: Job, epoch: int) -> list[Row]:
         return []
     ids = tokens_of(job.evaluated, [], length=SHOWN, context=job.context, temperature=COOLER)
     text = "".join(pieces_of_text(tokens, ids))
-    return [{"experiment": "sample", "epoch": epoch, "temperature": COOLER, "text": text}]
+    return [{"experiment": "written", "epoch": epoch, "temperature": COOLER, "text": text}]
