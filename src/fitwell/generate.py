@@ -54,7 +54,9 @@ def _pieces(
 ) -> Iterator[str]:
     from fitwell.train.generating import pieces_of_text, tokens_of
 
-    yield from pieces_of_text(tokens, tokens_of(model, ids, context=context, **values))
+    yield from pieces_of_text(
+        tokens, tokens_of(model, ids, context=context, size=tokens.size, **values)
+    )
 
 
 def checked(name: str, value: Any) -> Any:

@@ -46,6 +46,13 @@ class Tokens:
     def _encoding(self) -> Any:
         return _library().Tokenizer.from_str(self.pairs)
 
+    @property
+    def size(self) -> int:
+        """Numbers that stand for something; a model may have more outputs, of tokens that the training
+        part does not have."""
+        learnt = self._encoding.get_vocab_size() if self.how == "bpe" else len(self.vocabulary)
+        return RESERVED + learnt
+
     def ids(self, text: str) -> np.ndarray:
         """[token] int32: the number of each token, 1 for an unknown one.
 

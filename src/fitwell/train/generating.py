@@ -52,12 +52,13 @@ def tokens_of(
     *,
     length: int,
     context: int,
+    size: int,
     seed: int = 0,
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
 ) -> Iterator[int]:
-    """`length` tokens that follow a prompt, one by one.
+    """`length` tokens that follow a prompt, one by one, of the first `size`.
 
     A recurrent model reads each token once and carries its state; any other reads the last `context`
     tokens again for each.
@@ -74,7 +75,8 @@ def tokens_of(
         fresh = read
         for _ in range(length):
             seen = fresh if carries else read[-context:]
-            logits = model(torch.tensor([seen], dtype=torch.int32, device=device))[0, -1].cpu()
+            outputs = model(torch.tensor([seen], dtype=torch.int32, device=device))
+            logits = outputs[0, -1, :size].cpu()
             token = next_token(logits, random, temperature=temperature, top_k=top_k, top_p=top_p)
             read.append(token)
             fresh = [token]
@@ -105,6 +107,13 @@ def sample_of(job: Job, epoch: int) -> list[Row]:
     tokens = job.preprocess.tokens
     if tokens is None:
         return []
-    ids = tokens_of(job.evaluated, [], length=SHOWN, context=job.context, temperature=COOLER)
+    ids = tokens_of(
+        job.evaluated,
+        [],
+        length=SHOWN,
+        context=job.context,
+        size=tokens.size,
+        temperature=COOLER,
+    )
     text = "".join(pieces_of_text(tokens, ids))
     return [{"experiment": "written", "epoch": epoch, "temperature": COOLER, "text": text}]
