@@ -1,4 +1,4 @@
-"""What every model of the table must do, on images, tables and texts, for classes and numbers."""
+"""What every model of the table must do, on every kind of data that it reads, for classes and numbers."""
 
 import inspect
 import math
@@ -29,7 +29,10 @@ from fitwell.spec import Column, Spec
 CLASSES = ("a", "b", "c")
 NAMES = [name for name in MODELS if name != "inception"]  # another name of googlenet
 TEXTS = ["bag_of_words"]
-IMAGES = [name for name in NAMES if name not in ("linear", "mlp", "sequential", *TEXTS)]
+RECURRENT = ["rnn", "lstm", "gru"]
+SEQUENCES = [*RECURRENT, "fcn", "resnet1d", "tcn", "transformer"]
+ANYTHING = ["linear", "mlp", "sequential"]
+IMAGES = [name for name in NAMES if name not in (*ANYTHING, *TEXTS, *SEQUENCES)]
 # Small enough to be quick; the default size elsewhere.
 SMALL: dict[str, dict[str, Any]] = {
     "alexnet": {"width": 12},
@@ -40,6 +43,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "densenet": {"growth": 4},
     "vit": {"width": 16, "depth": 2, "stem": "small"},
     "bag_of_words": {"width": 16, "depth": 1},
+    **{name: {"width": 16} for name in RECURRENT},
+    "fcn": {"width": 8},
+    "resnet1d": {"width": 8, "depth": 2},
+    "tcn": {"width": 16, "depth": 2},
+    "transformer": {"width": 16, "depth": 2},
 }
 _COLUMNS = (Column("age"), Column("town", "category", ("a", "b", "c")), Column("price"))
 SPECS = {
@@ -49,14 +57,17 @@ SPECS = {
     "table number": Spec("table", "regression", (5,), columns=_COLUMNS),
     "text classes": Spec("text", "classification", (12,), CLASSES, vocabulary=40),
     "text number": Spec("text", "regression", (12,), vocabulary=40),
+    "series classes": Spec("series", "classification", (3, 20), CLASSES),
+    "series number": Spec("series", "regression", (2, 15)),
+    "audio classes": Spec("audio", "classification", (1, 8, 12), CLASSES, rate=8000, samples=960),
 }
-PAIRS = [
-    (model, what)
-    for model in NAMES
-    for what in SPECS
-    if (model in TEXTS) == what.startswith("text")
-    and not (model in IMAGES and what.startswith("table"))
-]
+READ = {
+    **{name: {"text"} for name in TEXTS},
+    **{name: {"text", "series", "audio"} for name in SEQUENCES},
+    **{name: {"images"} for name in IMAGES},
+    **{name: {"images", "table"} for name in ANYTHING},
+}
+PAIRS = [(model, what) for model in NAMES for what in SPECS if SPECS[what].kind in READ[model]]
 every_pair = pytest.mark.parametrize(("name", "what"), PAIRS)
 
 
@@ -65,13 +76,23 @@ def small(name: str, spec: Spec, **settings: Any) -> nn.Module:
 
 
 def usual_spec(name: str) -> Spec:
+    if name in SEQUENCES:
+        return SPECS["series classes"]
     return SPECS["text classes" if name in TEXTS else "image classes"]
 
 
 def accepts(name: str, **settings: Any) -> dict[str, Any]:
-    """Those of the settings that the model has."""
+    """Those of the settings that the model has, with values that it takes."""
     own = inspect.signature(MODELS[name]).parameters
-    return {key: value for key, value in settings.items() if key in own}
+    return {key: value for key, value in settings.items() if key in own and takes(own[key], value)}
+
+
+def takes(parameter: inspect.Parameter, value: object) -> bool:
+    try:
+        TypeAdapter(parameter.annotation).validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _batch(spec: Spec, n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -145,7 +166,7 @@ def test_evaluation_rows_do_not_depend_on_one_another(name: str, what: str, norm
     with torch.no_grad():
         together = model(x)
         alone = torch.cat([model(row[None]) for row in x])
-        x[3] = 3 if name in TEXTS else 1e3
+        x[3] = 3 if what.startswith("text") else 1e3
         assert torch.equal(model(x)[:3], together[:3])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
@@ -168,6 +189,12 @@ CHANGED: dict[str, Any] = {
     "embedding": 2,
     "waves": 5,
     "counting": "counts",
+    "pooling": "max",
+    "bidirectional": True,
+    "recurrent_init": "identity",
+    "forget_bias": 0.0,
+    "kernel": 4,
+    "positions": "learned",
 }
 OF_TABLES = {"embedding", "waves"}
 CHANGED_OF: dict[str, dict[str, Any]] = {
@@ -175,6 +202,10 @@ CHANGED_OF: dict[str, dict[str, Any]] = {
     "resnet": {"depth": 34},
     "densenet": {"depth": 40},
     "vit": {"width": 20},
+    "transformer": {"width": 20},
+    **{name: {"norm": "layer", "depth": 1} for name in ["fcn", "resnet1d"]},
+    "tcn": {"norm": "batch"},
+    "rnn": {"activation": "relu"},
 }
 
 
@@ -187,6 +218,11 @@ def test_every_setting_moves_the_output(name: str, what: str) -> None:
         return model(example_inputs(spec, 8)).detach()
 
     settings = [n for n in inspect.signature(MODELS[name]).parameters if n != "spec"]
+    if name in SEQUENCES:
+        # `tied` is of a language; `embedding` of words: with either, others are refused.
+        settings = [n for n in settings if n != "tied"]
+        if not what.startswith("text"):
+            settings = [n for n in settings if n != "embedding"]
     assert set(settings) <= set(CHANGED)
     if SPECS[what].kind == "images":
         settings = [n for n in settings if n not in OF_TABLES]
@@ -212,7 +248,7 @@ def test_settings_are_annotated_with_a_range_and_meaning(name: str) -> None:
         assert "description" in adapter.json_schema(), own
         adapter.validate_python(parameter.default)
         for bad in (-1, float("nan"), "nonsense", 1.5, [1.0], None):
-            if own == "depth" and bad == 1.0:
+            if (own == "depth" and bad == 1.0) or (own == "forget_bias" and bad in (-1, 1.5)):
                 continue
             with pytest.raises(ValidationError):
                 adapter.validate_python(bad)
@@ -229,13 +265,17 @@ ACTIVATION_COUNTS = {
     "resnet": 1 + 8 * 2,
     "densenet": 9 * 2 + 2 + 1,
     "vit": 1 + 2,
+    "fcn": 3,
+    "resnet1d": 2 * 3,
+    "tcn": 2 * 3,
+    "transformer": 2,
 }
 
 
-@pytest.mark.parametrize("name", ["mlp", *IMAGES])
+@pytest.mark.parametrize("name", ACTIVATION_COUNTS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations_are_modules_that_hooks_see(name: str, activation: str) -> None:
-    spec = SPECS["image classes"]
+    spec = usual_spec(name)
     model = small(name, spec, activation=activation)
     acts = [m for m in model.modules() if is_activation(m)]
     assert len(acts) == ACTIVATION_COUNTS[name] == len({id(a) for a in acts})
@@ -258,12 +298,15 @@ def test_init_reaches_every_weight(name: str, init: str) -> None:
         # Summed with the patches, so no rule for weights says how large they are.
         for own in [n for n in tensors if n.endswith("class_token")]:
             assert tensors.pop(own).std() < 0.03
+        if init != "default" and name in RECURRENT:
+            # Which are drawn by a setting of their own.
+            tensors = {n: p for n, p in tensors.items() if "weight_hh" not in n}
         for own in [n for n in tensors if n.endswith("pos_embedding")]:
             found = tensors.pop(own)[0, 1:]
             side = math.isqrt(len(found))
             assert torch.equal(found, positions(side, side, found.shape[1]))
-        weights.append([*tensors.values()])
-    same = [torch.equal(a, b) for a, b in zip(*weights, strict=True)]
+        weights.append(tensors)
+    same = [torch.equal(weights[0][n], weights[1][n]) for n in weights[1]]
     assert all(same) if init == "default" else not any(same)
 
 
@@ -281,6 +324,8 @@ def test_weights_travel(name: str) -> None:
 def test_a_resumed_run_ends_in_the_same_weights(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     inputs: Any = rng.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
+    if name in SEQUENCES:
+        inputs = [rng.normal(size=(2, steps)) for steps in rng.integers(5, 12, 60)]
     if name in TEXTS:
         inputs = [" ".join(rng.choice(list("abcdefgh"), 12)) for _ in range(60)]
     data = fitwell_data.read((inputs, np.arange(60) % 3), {})
@@ -294,7 +339,7 @@ def test_a_resumed_run_ends_in_the_same_weights(name: str, tmp_path: Path) -> No
 def test_memory_layout_and_precision_keep_the_result(name: str) -> None:
     torch.manual_seed(0)
     spec = Spec("images", "classification", (3, 16, 16), CLASSES)
-    spec = usual_spec(name) if name in TEXTS else spec
+    spec = usual_spec(name) if name in (*TEXTS, *SEQUENCES) else spec
     model = small(name, spec).eval()
     x, _ = _batch(spec, 8)
     expected = model(x)
@@ -314,8 +359,8 @@ def test_odd_sizes_and_any_number_of_channels(name: str, shape: tuple[int, int, 
     assert output.shape == (2, 3) and output.isfinite().all()
 
 
-@pytest.mark.parametrize("name", IMAGES)
-def test_image_models_refuse_tables_and_name_another(name: str) -> None:
+@pytest.mark.parametrize("name", [*IMAGES, *SEQUENCES])
+def test_image_and_sequence_models_refuse_tables_and_name_another(name: str) -> None:
     with pytest.raises(SettingError, match=r"model\.name=mlp") as caught:
         build(name, SPECS["table classes"], {})
     assert caught.value.setting == "model.name"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fitwell.api.judging import compare as compare
     from fitwell.api.judging import diagnose as diagnose
     from fitwell.api.judging import evaluate as evaluate
+    from fitwell.api.judging import generate as generate
     from fitwell.api.judging import predict as predict  # type: ignore[no-redef]
     from fitwell.api.keeping import cache as cache
     from fitwell.api.looking import show as show  # type: ignore[no-redef]
@@ -52,7 +53,7 @@ __version__ = "0.1.0"
 # public name -> (module, name in it)
 _PUBLIC = {
     "check": ("fitwell.api.checking", "check"),
-    **{n: ("fitwell.api.judging", n) for n in "compare diagnose evaluate predict".split()},
+    **{n: ("fitwell.api.judging", n) for n in "compare diagnose evaluate generate predict".split()},
     **{n: ("fitwell.api.naming", n) for n in "catalog explain".split()},
     "cache": ("fitwell.api.keeping", "cache"),
     "show": ("fitwell.api.looking", "show"),

@@ -25,7 +25,7 @@ from fitwell.resolve import complete
 from fitwell.settings import validate
 from fitwell.tasks import Decoded, task_of
 from fitwell.train import load_model, train_once
-from fitwell.train.evaluate import outputs_of
+from fitwell.train.evaluate import decoded
 
 BATCH = 512
 _KEPT = [np.float32, np.float64]  # other types become the first
@@ -94,8 +94,8 @@ class _Estimator(BaseEstimator):
             preprocess=self.preprocess_,
             shuffle=False,
         )
-        outputs = outputs_of(self.module_, batches, "float32", views_of(self.recipe_))
-        return task_of(self.spec_).decode(outputs.numpy(), self.preprocess_.restore)
+        task, views = task_of(self.spec_), views_of(self.recipe_)
+        return decoded(self.module_, batches, task, "float32", views)
 
 
 class Classifier(ClassifierMixin, _Estimator):

@@ -26,7 +26,11 @@ MetricName = Literal[
     "mae",
     "mse",
     "r2",
+    "nats",
+    "perplexity",
+    "token_accuracy",
 ]
+_MOST_NATS = 700.0  # whose exponential is a number still
 
 
 def accuracy(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
@@ -205,6 +209,53 @@ def r2(target: Targets, prediction: Targets, probabilities: Probabilities = None
     return _mean(np.where(constant, residual == 0, shares))
 
 
+def nats(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
+    """What a character of the text costs, in nats: surprise a character, whatever the tokens are.
+
+    Formula: -(1 / characters) sum over tokens of log p(token | those before)
+    Use: models of language; comparable between tokens of characters, words and byte pairs
+    Weakness: an unknown word costs what the unknown symbol costs, which is less than to spell it
+    Source: Shannon 1951, Bell System Technical Journal 30; divided by log 2 it is bits a character
+
+    Targets are [chunk, 2] characters and tokens, predictions [chunk, 2] nats and tokens that were the
+    likeliest.
+
+    >>> nats(np.array([[10.0, 4.0]]), np.array([[20.0, 1.0]]))
+    2.0
+    """
+    return _ratio(prediction[:, 0], target[:, 0])
+
+
+def perplexity(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
+    """Among how many equally likely tokens a model of language hesitates.
+
+    Formula: exp(-(1 / tokens) sum over tokens of log p(token | those before))
+    Use: models of language with the same tokens
+    Weakness: of other tokens it is another number: see nats
+    Source: Jelinek, Mercer, Bahl and Baker 1977, Journal of the Acoustical Society of America 62
+
+    >>> round(perplexity(np.array([[10.0, 4.0]]), np.array([[4 * np.log(8), 1.0]])), 6)
+    8.0
+    """
+    return math.exp(min(_ratio(prediction[:, 0], target[:, -1]), _MOST_NATS))
+
+
+def token_accuracy(
+    target: Targets, prediction: Targets, probabilities: Probabilities = None
+) -> float:
+    """Share of the tokens of a text that are the likeliest to follow.
+
+    Formula: (1 / tokens) sum over tokens of [token = argmax p]
+    Use: models of language, for people
+    Weakness: sees the likeliest token alone: see nats
+    Source: Bahl, Jelinek and Mercer 1983, IEEE Transactions on Pattern Analysis and Machine Intelligence 5
+
+    >>> token_accuracy(np.array([[10.0, 4.0]]), np.array([[20.0, 1.0]]))
+    0.25
+    """
+    return _ratio(prediction[:, 1], target[:, -1])
+
+
 @dataclass(frozen=True)
 class Metric:
     """A score: its function, which way is better, and whether it lives on a scale of its own.
@@ -251,6 +302,9 @@ METRICS: dict[str, Metric] = {
     "mae": Metric(mae, ("regression",), False, False),
     "mse": Metric(mse, ("regression",), False, False),
     "r2": Metric(r2, ("regression",), True, True),
+    "nats": Metric(nats, ("language",), False, False),
+    "perplexity": Metric(perplexity, ("language",), False, False),
+    "token_accuracy": Metric(token_accuracy, ("language",), True, True),
 }
 
 
@@ -279,6 +333,10 @@ def score_settings(
     {'name': 'accuracy', 'min_effect': 0.0}
     """
     return {"name": name, "min_effect": min_effect}
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> float:
+    return float(part.sum(dtype=np.float64) / whole.sum()) if len(whole) else math.nan
 
 
 def _error(target: Targets, prediction: Targets) -> np.ndarray:

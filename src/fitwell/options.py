@@ -198,6 +198,22 @@ def train_settings(
             "optim.lr; geometric in between, and times train.backbone_lr",
         ),
     ] = 1.0,
+    state: Annotated[
+        Literal["reset", "carried"],
+        Field(
+            description="of a recurrent network of one text; reset: chunks at a new offset each epoch, in "
+            "random order, each from an empty state; carried: the text is cut into batch_size streams, and "
+            "the state goes on from chunk to chunk",
+            json_schema_extra={
+                "formula": "h_0 of a chunk = h_T of the chunk before it in its stream, held constant: the "
+                "gradient goes back data.context tokens and no further",
+                "use": "truncated back-propagation through time: a memory that reaches beyond a chunk",
+                "weakness": "the chunks of a batch come in the order of the text, which is a worse sample "
+                "of it; needs a text much longer than batch_size chunks",
+                "source": "Williams and Peng 1990, Neural Computation 2; Mikolov et al. 2010, Interspeech",
+            },
+        ),
+    ] = "reset",
     members: Annotated[
         int,
         Field(

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from fitwell import store
+from fitwell.augment import views_of
 from fitwell.data import read, split
 from fitwell.data.inputs import read_inputs
 from fitwell.data.types import Data
 from fitwell.errors import FolderError
 from fitwell.record import Run, Scores
 from fitwell.spec import Spec
-from fitwell.tasks import Decoded, score, task_of
+from fitwell.tasks import Decoded, task_of
 from fitwell.train import load_model
 
 BATCH = 512
@@ -25,39 +26,40 @@ def decode(run: Run, values: np.ndarray) -> Decoded:
     Raises:
         FolderError: the run has no weights.
     """
-    return _outputs(run, values)[0]
+    from fitwell.train.evaluate import decoded
+
+    # The targets are not looked at: they only make these inputs a part like any other.
+    model, batches, precision = _at_hand(run, values, np.zeros(len(values), np.int64))
+    spec, recipe = _known(run)
+    return decoded(model, batches, task_of(spec), precision, views_of(recipe))
 
 
-def _outputs(run: Run, values: np.ndarray) -> tuple[Decoded, Any, Any]:
-    """(decoded, raw outputs [example, output], preprocessing)."""
-    from fitwell.augment import views_of
-    from fitwell.data.batches import Batches
-    from fitwell.train.evaluate import outputs_of
+def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, Any, str]:
+    """(the model on its device, raw inputs and targets as batches, precision)."""
+    from fitwell.data.token_batches import batches_of
     from fitwell.train.machine import choose_device, suits_channels_last
 
+    spec, recipe = _known(run)
     model, preprocess = load_model(run)
-    assert run.spec is not None and run.recipe is not None
-    task = task_of(run.spec)
-    device = choose_device(str(run.recipe.get("train.device", "auto")))
-    channels_last = suits_channels_last(model, run.spec)
-    # The targets are not looked at: they only make these inputs a part like any other.
-    batches = Batches(
+    device = choose_device(str(recipe.get("train.device", "auto")))
+    channels_last = suits_channels_last(model, spec)
+    batches = batches_of(
+        spec,
         values,
-        np.zeros(len(values), np.int64),
+        targets,
         np.arange(len(values)),
         batch_size=BATCH,
         device=device,
         preprocess=preprocess,
         channels_last=channels_last,
         shuffle=False,
+        carried=recipe.get("train.state") == "carried",
     )
     if channels_last:
         import torch
 
         model = model.to(memory_format=torch.channels_last)
-    precision = str(run.environment.get("precision", "float32"))
-    outputs = outputs_of(model.to(device), batches, precision, views_of(run.recipe))
-    return task.decode(outputs.cpu().numpy(), preprocess.restore), outputs, preprocess
+    return model.to(device), batches, str(run.environment.get("precision", "float32"))
 
 
 def evaluate(run: Run, source: Any = None, options: Mapping[str, Any] | None = None) -> Scores:
@@ -73,21 +75,19 @@ def evaluate(run: Run, source: Any = None, options: Mapping[str, Any] | None = N
         FolderError: the run has no weights, no source, or no test part.
         DataError: the source cannot be read, or does not fit the model.
     """
-    import torch
-
+    from fitwell.train.evaluate import evaluated
     from fitwell.train.job import build_loss
 
     spec, recipe = _known(run)
     data, rows = scored_rows(run, source, options)
-    decoded, outputs, preprocess = _outputs(run, data.inputs[rows])
-    target = data.targets[rows]
-    y = torch.from_numpy(preprocess.targets(target)).to(outputs.device)
-    losses = build_loss(recipe)(outputs, y).cpu().numpy()
+    model, batches, precision = _at_hand(run, data.inputs[rows], data.targets[rows])
+    loss, views = build_loss(recipe), views_of(recipe)
+    found = evaluated(model, batches, task_of(spec), loss, precision, views)
     name = run.folder.name if run.folder else "a run in memory"
     run.test_looks = store.look_at_test(data.test_fingerprint(rows), f"evaluate {name}")
     if source is None and run.folder is not None:
         store.save_state(run, run.folder)
-    return score(task_of(spec), target, decoded, losses)
+    return found.scores
 
 
 def scored_rows(

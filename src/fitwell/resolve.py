@@ -38,6 +38,11 @@ class Family(NamedTuple):
     mirrored: bool = False
 
 
+# Gradients through time grow now and then, however well it goes: they are cut (Pascanu, Mikolov and Bengio
+# 2013, ICML).
+_RECURRENT = {"optim.name": "adamw", "optim.lr": 3e-3, "train.clip_norm": 1.0}
+_CONVOLVING = {"optim.name": "adamw", "optim.lr": 1e-3}
+
 # The large ones learn in few passes, and take long for each.
 FAMILIES: dict[str, Family] = {
     "alexnet": Family(10, {"optim.lr": 0.01}),  # not normalised
@@ -49,6 +54,8 @@ FAMILIES: dict[str, Family] = {
     "densenet": Family(4),
     # Transformers want Adam's scaling, and more passes than convolutions.
     "bag_of_words": Family(10, {"optim.name": "adamw", "optim.lr": 0.01}),
+    **dict.fromkeys(("rnn", "lstm", "gru"), Family(10, _RECURRENT)),
+    **dict.fromkeys(("fcn", "resnet1d", "tcn", "transformer"), Family(10, _CONVOLVING)),
     # What it does on Fashion-MNIST: benchmarks/families.py. Transformers take symmetry from data alone.
     "vit": Family(
         12,
@@ -63,7 +70,16 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
-OF_TEXTS = ("bag_of_words",)  # models that read words
+OF_TEXTS = ("bag_of_words",)  # models that read words alone
+OF_SEQUENCES = (
+    "rnn",
+    "lstm",
+    "gru",
+    "fcn",
+    "resnet1d",
+    "tcn",
+    "transformer",
+)  # models that read words and numbers
 
 _OF_TABLES = {
     "model.activation": "silu",
@@ -86,7 +102,22 @@ OF_TABLES: dict[tuple[str, str], Family] = {
 # by `python -m benchmarks.series`.
 OF_SERIES: dict[str, Family] = {
     "mlp": Family(10, {"optim.name": "adamw", "optim.lr": 3e-3}, steps=4500),
+    **dict.fromkeys(("rnn", "lstm", "gru"), Family(10, _RECURRENT, steps=4500)),
+    **dict.fromkeys(("fcn", "resnet1d", "tcn", "transformer"), Family(10, _CONVOLVING)),
 }
+
+# What one text wants, whose chunks all count: see benchmarks/language.py.
+_OF_LANGUAGE = {**_RECURRENT, "model.width": 256, "optim.lr": 4e-3, "train.state": "carried"}
+OF_LANGUAGE: dict[str, Family] = {
+    **dict.fromkeys(("lstm", "gru"), Family(10, _OF_LANGUAGE, batch_size=64)),
+    "rnn": Family(10, {**_OF_LANGUAGE, "optim.lr": 1e-3}, batch_size=64),
+    "transformer": Family(
+        10,
+        {**_CONVOLVING, "model.width": 128, "model.depth": 4, "train.clip_norm": 1.0},
+        batch_size=64,
+    ),
+}
+CARRYING = ("rnn", "lstm", "gru")  # whose state can be carried from chunk to chunk
 
 
 def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
@@ -133,6 +164,8 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
     if family.mirrored and "augment.policy" not in given and may_mirror(spec):
         values["augment.hflip"] = 0.5
     values |= policy(str(given.get("augment.policy", "none")), spec)
+    if given.get("train.normalise_gradient"):
+        values["train.clip_norm"] = 0.0  # a family's default; what the user gives is refused
     values = as_read(values | given, spec)
     _suits(values, spec)
     return Recipe({name: value for name, value in values.items() if value is not None})
@@ -164,7 +197,9 @@ def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
 
 def default_model(spec: Spec) -> str:
     """LeNet for small images, the normalised convolution network above and for recordings, an MLP for
-    tables, a bag of words for texts."""
+    tables, a bag of words for texts, an LSTM for one text."""
+    if spec.task == "language":
+        return "lstm"
     if spec.kind == "text":
         return "bag_of_words"
     if spec.kind == "audio":
@@ -187,6 +222,8 @@ def family_of(model: str, spec: Spec) -> Family:
         return OF_TABLES.get((model, spec.task), Family())
     if spec.kind == "series":
         return OF_SERIES.get(model, Family())
+    if spec.task == "language":
+        return OF_LANGUAGE.get(model, Family())
     return FAMILIES.get(model, Family())
 
 
@@ -211,6 +248,8 @@ def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[
     }
     if METRICS[metric].bounded:
         values["score.min_effect"] = 0.005
+    if spec.task == "language":
+        values["data.test"] = 0.0
     if names["optim"] == "sgd" and spec.task == "regression":
         # The gradient of a squared error is not bounded, as that of log-loss is.
         values["optim.lr"] = 0.01
@@ -254,6 +293,7 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             "exactly 0, and an average over steps has none. Set train.ema=0, or optim.l1=0.",
             setting="train.ema",
         )
+    _carries(values, spec)
     _average_of_what(values)
     _augments(values, spec)
     if spec.kind != "table":
@@ -274,6 +314,24 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
         )
 
 
+def _carries(values: Mapping[str, Any], spec: Spec) -> None:
+    """Refuse a carried state where there is none, or nothing to carry it through."""
+    if values["train.state"] == "reset":
+        return
+    model = str(values["model.name"])
+    if spec.task != "language":
+        why = f"these are {spec.examples}, which do not follow each other"
+    elif ":" not in model and model not in CARRYING:
+        why = f"{model} has no state; {', '.join(CARRYING)} have"
+    else:
+        return
+    raise SettingError(
+        f"train.state = carried: carries the state of a recurrent network on through one text, and {why}. "
+        "Set train.state=reset.",
+        setting="train.state",
+    )
+
+
 def _average_of_what(values: Mapping[str, Any]) -> None:
     """Refuse members that do not start from the same pretrained weights."""
     model = str(values["model.name"])
@@ -289,7 +347,9 @@ def _average_of_what(values: Mapping[str, Any]) -> None:
 
 def _reads(model: str, spec: Spec) -> None:
     """Refuse a model of ours that reads data of another kind."""
-    if ":" not in model and (model in OF_TEXTS) != (spec.kind == "text"):
+    if ":" in model or model in OF_SEQUENCES:
+        return
+    if (model in OF_TEXTS) != (spec.kind == "text"):
         suited = default_model(spec)
         raise SettingError(
             f"model.name = {model}: reads {'texts' if model in OF_TEXTS else 'numbers'}, and these are "

@@ -71,9 +71,10 @@ class Spec:
         task: what is predicted.
         input_shape: shape of one example as the model sees it: (channel, height, width) for images and
             for pictures with boxes, (feature,) for tables, with the features of every column; (word,)
-            for texts, (character,) for one that is a source by itself; (1, mel, frame) for recordings;
-            (channel, time) for series, with the steps of the longest. Behind the end of a shorter one the
-            model sees 0 in every channel, and never at its last step (see `fitwell.data.steps`).
+            for texts, (token,) for the chunks of one that is a source by itself; (1, mel, frame) for
+            recordings; (channel, time) for series, with the steps of the longest. Behind the end of a
+            shorter one the model sees 0 in every channel, and never at its last step (see
+            `fitwell.data.steps`).
         classes: names of the classes, or of the labels of which an example may have several, in
             index order; empty for regression.
         target: name of the target column or of what is predicted; of several, with commas.
@@ -90,6 +91,7 @@ class Spec:
         rate, samples: of recordings, as they were cut or padded: samples a second, and of each.
         measured: images are measurements of a range of their own, so black and white are not known.
         resize: how images were brought to the shape: others that the model is to read are, too.
+        tokens: what a text that is a source by itself is told apart into: "character", "word" or "bpe".
         every: how far apart the steps of one long series are: "hour", "15 minutes"; "" if irregular.
     """
 
@@ -110,6 +112,7 @@ class Spec:
     rate: int = 0
     samples: int = 0
     every: str = ""
+    tokens: str = ""
 
     @property
     def examples(self) -> str:
@@ -126,7 +129,8 @@ class Spec:
         if self.kind == "boxes":
             return f"pictures with {sum(self.class_counts):,} boxes"
         if self.task == "language":
-            return f"one text of {self.input_shape[0]:,} characters"
+            unit = "token" if self.tokens == "bpe" else self.tokens
+            return f"chunks of {self.input_shape[0]:,} {unit}s of one text"
         if self.kind == "text":
             return f"texts of at most {self.input_shape[0]:,} words"
         if self.kind == "audio":
@@ -142,12 +146,12 @@ class Spec:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the source is one long example, parted within: a series or a text.
+        """Whether the source is one long example, parted within: a series.
 
         >>> Spec("series", "forecasting", (7, 900)).is_whole, Spec("series", "regression", (7, 9)).is_whole
         (True, False)
         """
-        return self.task in ("forecasting", "language")
+        return self.task == "forecasting"
 
     @property
     def kept_size(self) -> tuple[int, int]:
@@ -161,7 +165,10 @@ class Spec:
 
     @property
     def num_outputs(self) -> int:
-        """Units of the head: one a class, label or number, unless `head` says how many."""
+        """Units of the head: one a class, label or number, of language one a token, unless `head` says how
+        many."""
+        if self.task == "language":
+            return self.vocabulary
         return self.head or len(self.classes) or len(self.targets) or 1
 
     @property

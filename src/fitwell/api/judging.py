@@ -1,7 +1,7 @@
 """The verbs that judge: diagnose, compare, evaluate, predict."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,46 @@ def predict(run: Any, inputs: Any) -> list[dict[str, Any]]:
     from fitwell.predict import predict as predict_inputs
 
     return predict_inputs(_opened(run), inputs)
+
+
+def generate(
+    run: Any,
+    prompt: str = "",
+    *,
+    length: int = 500,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    stream: Callable[[str], Any] | None = None,
+) -> str:
+    """The text that a model of language writes behind a prompt.
+
+    Args:
+        run: a Run or run folder of one text.
+        prompt: how it begins; empty: as a text does.
+        length: tokens to write.
+        temperature: below 1 likely tokens become likelier, 0 takes the likeliest each time.
+        top_k: draw from so many of the likeliest tokens; 0: from all.
+        top_p: draw from the fewest likeliest tokens that have so much of the probability.
+        seed: the same text for the same seed.
+        stream: called with each piece of the text as it is drawn.
+
+    Raises:
+        FolderError: the run has no weights, or is of no language.
+        SettingError: an option out of its range, or a prompt of characters that the model never saw.
+
+    Source: see `fitwell.train.generating.next_token`
+    """
+    from fitwell.generate import generate as pieces_of
+
+    options = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    said = []
+    for piece in pieces_of(_opened(run), prompt, **options, seed=seed):
+        said.append(piece)
+        if stream is not None:
+            stream(piece)
+    return "".join(said)
 
 
 def _opened(run: Any) -> record.Run:

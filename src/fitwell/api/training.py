@@ -98,10 +98,25 @@ def closed(run: record.Run, data: Data, rows: split.Rows, examples: bool) -> rec
         run.test_looks = store.look_at_test(data.test_fingerprint(rows.held_out), run.folder.name)
         store.save_run(run, run.folder, rows=False)
     assert run.recipe is not None
+    if data.spec.tokens and run.status == "done":
+        _compare_with_counting(run, data, rows)
     ended = run.failure or f"Trained in {run.seconds:.1f} s."
     note_down(run.folder, [parted(data, run.recipe), ended])
     publish(Run.of(run, data), run.folder, examples, data)
     return run
+
+
+def _compare_with_counting(run: record.Run, data: Data, rows: split.Rows) -> None:
+    """What a model of language is beside those that count, on the part that it is judged by."""
+    from fitwell.experiments import language_references
+
+    assert run.folder is not None and run.recipe is not None
+    judged = rows.validation if len(rows.validation) else rows.held_out
+    parts = split.Rows(rows.train, rows.validation[:0], judged)
+    metric = str(run.recipe["score.name"])
+    found = language_references(data, parts, metric=metric, fold=None)
+    store.append_rows(run.folder / "evidence.jsonl", found)
+    run.evidence += found
 
 
 def cv(

@@ -61,6 +61,11 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "high": ("", "X", "the last one (10); it goes on where the loss has not broken"),
     "steps": ("", "N", "from the first rate to the last (300)"),
     "seeds": ("", "N", "how many seeds are tested (3)"),
+    "prompt": ("", "TEXT", "of a model of language: write what follows this text"),
+    "length": ("", "N", "of the text, in tokens (500)"),
+    "temperature": ("", "X", "below 1: likelier tokens; 0: always the likeliest (1)"),
+    "top-k": ("", "N", "draw from the N likeliest tokens (0: all)"),
+    "top-p": ("", "X", "draw from the likeliest tokens that make up X (1: all)"),
     "measure": ("", "", "run the experiments that the findings lack, and keep what they say"),
     "json": ("", "", "one JSON document on stdout"),
     "quiet": ("q", "", "no progress"),
@@ -73,7 +78,8 @@ SEARCHING = ("trials", "sampler", "pruner", "storage", "study")
 SETTING = (*FLAGS, "set")
 TRIALS = ("executor", "address")
 RANGE = ("low", "high", "steps", "seeds")
-ASKED = (*TRIALS, *RANGE, *SEARCHING)  # of some verbs, which take what was given
+WRITING = ("length", "temperature", "top-k", "top-p")
+ASKED = (*TRIALS, *RANGE, *SEARCHING, *WRITING)  # of some verbs, which take what was given
 TRAINING = (*SETTING, "out", "no-examples", *SAYING)
 
 
@@ -95,6 +101,7 @@ class Given:
     controls: bool = False
     sizes: bool = False
     vary: str = ""
+    prompt: str | None = None
     space: dict[str, str] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)  # of ASKED, what was given
 
@@ -128,7 +135,8 @@ def parser_of(verb: str, summary: str, words: str, options: Sequence[str]) -> Pa
         if name in SEVERAL:
             parser.add_argument(*flags, metavar=metavar, help=text, action="append", default=[])
         elif metavar:
-            parser.add_argument(*flags, metavar=metavar, help=text, default="")
+            empty = None if name == "prompt" else ""  # which may be asked for
+            parser.add_argument(*flags, metavar=metavar, help=text, default=empty)
         else:
             parser.add_argument(*flags, help=text, action="store_true")
     return parser
@@ -175,7 +183,8 @@ def parse(
         controls=bool(values.get("controls")),
         sizes=bool(values.get("sizes")),
         vary=values.get("vary") or "",
-        asked={name: values[name] for name in ASKED if values.get(name)},
+        prompt=values.get("prompt"),
+        asked={name.replace("-", "_"): values[name] for name in ASKED if values.get(name)},
         space=asked_for(values.get("space") or []),
     )
     return given, [w for w in found.words if not (takes_settings and is_pair(w))]

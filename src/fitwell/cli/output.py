@@ -4,7 +4,7 @@ import json
 import sys
 import textwrap
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -105,7 +105,7 @@ def described(spec: Any) -> str:
         boxes = f"{sum(spec.class_counts):,} boxes of {_counted(spec.classes)}"
         return f"{spec.num_examples:,} images with {boxes}: {names}"
     if spec.task == "language":
-        return what[0].upper() + what[1:]
+        return f"{spec.num_examples:,} {what}, to predict the {spec.target}"
     if spec.task == "forecasting":
         channels, steps = spec.input_shape
         return f"One series of {channels:,} column{'s' * (channels != 1)} and {steps:,} steps" + (
@@ -287,6 +287,29 @@ def predicted(rows: list[dict[str, Any]], given: Given) -> None:
     for row in rows:
         cells = [row["input"], *_said(row["prediction"], row["probability"])]
         print("\t".join(cells))
+
+
+@contextmanager
+def writing(prompt: str, given: Given) -> Iterator[Callable[[str], None] | None]:
+    """What prints a text as it is drawn, behind its prompt; nothing with --json."""
+    if given.json:
+        yield None
+        return
+    from fitwell.report.terminal import printable
+
+    def say(piece: str) -> None:
+        sys.stdout.write(printable(piece))
+        sys.stdout.flush()
+
+    begun = False
+
+    def stream(piece: str) -> None:
+        nonlocal begun
+        say(piece if begun else prompt + piece)
+        begun = True
+
+    yield stream
+    print()
 
 
 def _said(value: Any, chance: Any) -> list[str]:

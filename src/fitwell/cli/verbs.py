@@ -11,6 +11,7 @@ from fitwell.cli.options import (
     SETTING,
     TRAINING,
     TRIALS,
+    WRITING,
     Given,
     UsageError,
     exactly,
@@ -130,10 +131,13 @@ def evaluate(given: Given, words: list[str]) -> None:
 
 
 def predict(given: Given, words: list[str]) -> None:
-    """What a run's model says of new inputs."""
+    """What a run's model says of new inputs, or writes behind a prompt."""
+    if given.prompt is not None or given.asked:
+        return _written(given, words)
     if len(words) < 2:
         raise UsageError(
-            "predict takes a run folder and at least one file: fitwell predict RUN FILE."
+            "predict takes a run folder and at least one file: fitwell predict RUN FILE. A model of "
+            'language takes a prompt: fitwell predict RUN --prompt "...".'
         )
     from fitwell.api.judging import predict as work
     from fitwell.cli import output
@@ -141,6 +145,20 @@ def predict(given: Given, words: list[str]) -> None:
     with output.notes():
         rows = work(words[0], words[1:])
     output.predicted(rows, given)
+
+
+def _written(given: Given, words: list[str]) -> None:
+    """The text behind a prompt, as it is drawn."""
+    (run,) = exactly(words, "RUN")
+    from fitwell.api.judging import generate
+    from fitwell.cli import output
+
+    prompt = given.prompt or ""
+    asked: dict[str, Any] = {**given.asked, "seed": given.settings.get("train.seed", 0)}
+    with output.notes(), output.writing(prompt, given) as stream:
+        text = generate(run, prompt, **asked, stream=stream)
+    if given.json:
+        output.document([{"input": prompt, "prediction": text, "probability": None}])
 
 
 def resume(given: Given, words: list[str]) -> None:
@@ -238,7 +256,9 @@ VERBS: dict[str, Verb] = {
     "lr-find": Verb(lr_find, "SOURCE", (*SETTING, *RANGE, "out", *SAYING)),
     "search": Verb(search, "SOURCE|RUN", ("space", "budget", *SEARCHING, *TRIALS, *TRAINING)),
     "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),
-    "predict": Verb(predict, "RUN INPUT...", SAYING),
+    "predict": Verb(
+        predict, "RUN INPUT... | RUN --prompt TEXT", ("prompt", *WRITING, "seed", *SAYING)
+    ),
     "resume": Verb(
         resume, "RUN", ("budget", "storage", *TRIALS, "no-examples", *SAYING), several=True
     ),

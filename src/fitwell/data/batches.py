@@ -44,7 +44,8 @@ class Batch(NamedTuple):
     Args:
         x: [batch, *spec.input_shape] float32, on the device; of texts int32 numbers of words, [batch,
             word] as far as the longest of them goes.
-        y: [batch] int64 class index, or float32 standardised number, on the device.
+        y: [batch] int64 class index, or float32 standardised number, on the device; of language [batch,
+            token] int64, the token that follows each.
         index: [batch] int64, rows of `Data`, on the CPU.
         mixture: whom each x was mixed with; y is still its own.
     """
@@ -103,6 +104,11 @@ class Batches:
         y = preprocess.targets(targets[self.rows])
         self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
         self._rows = torch.from_numpy(self.rows)
+
+    def recorded(self) -> np.ndarray:
+        """[example, ...] targets as they are recorded: classes, or numbers in their own unit."""
+        y = self._y.cpu().numpy()
+        return self.preprocess.restore(y) if self._y.is_floating_point() else y
 
     def __len__(self) -> int:
         """Batches an epoch."""

@@ -1,4 +1,4 @@
-"""One file of text, to model its language: read and checked; nothing is trained on it yet. No torch."""
+"""One file of text, to model its language: read, checked, and cut into chunks. No torch."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -13,12 +13,13 @@ from fitwell.data.csv_file import SEPARATORS
 from fitwell.data.csv_text import western
 from fitwell.data.names import TEXT_SUFFIXES
 from fitwell.data.texts import as_objects, read_text
+from fitwell.data.tokens import UNIT, How, check_library, numbers_for, pieces_of
 from fitwell.data.types import Data, Problem, both, fingerprint, listed, many, refuse, some
 from fitwell.errors import SettingError
 from fitwell.spec import Spec
 
-NOT_YET = "cannot_model_language"
 VALIDATION = 0.1  # the last part of the text, by which a model of it is judged
+FEWEST = 4  # chunks: training, validation and test each need one
 SHORT = 10_000  # characters: fewer teach little
 LOOKED_AT = 1 << 16  # bytes, by which lines of cells are told from prose
 CELLS = 0.9  # share of the lines that part into equally many cells: a table
@@ -30,7 +31,7 @@ _MEANINGLESS = {
         ("target", "text", "group", "time"), "It has no columns to name; leave it out."
     ),
     "task": "Leave it out, or put texts with a class each into a folder a class.",
-    "limit": "Leave it out, or cut the text off in the file.",
+    "length": "Leave it out; data.context says how much of it a model sees at once.",
 }
 
 
@@ -76,12 +77,18 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def read_corpus(path: Path, options: dict[str, Any]) -> Data:
-    """`Data` of the text as the one example [1], as objects.
+def read_corpus(path: Path, options: dict[str, Any], like: Spec | None = None) -> Data:
+    """`Data` of the text in chunks of `data.context` tokens, one after another: [chunk], as objects.
+
+    What is to be told of a chunk is in the chunk, so the targets are [chunk, 1] how many characters each
+    has, by which a score a character is averaged.
+
+    Args:
+        like: the spec of a model that exists: the text is cut as its training text was.
 
     Raises:
         BadData: no text.
-        SettingError: a setting that says nothing about one text.
+        SettingError: a setting that says nothing about one text, or a library that is not installed.
     """
     for name, mend in _MEANINGLESS.items():
         if options[name] not in ("", 0, "auto"):
@@ -89,6 +96,41 @@ def read_corpus(path: Path, options: dict[str, Any]) -> Data:
                 f"data.{name} = {options[name]}: {path.name} is read as one text. {mend}",
                 setting=f"data.{name}",
             )
+    text, guessed = _text_of(path)
+    how: How = like.tokens if like else options["tokens"]  # type: ignore[assignment]
+    context: int = like.input_shape[0] if like else options["context"]
+    check_library(how)
+    pieces = pieces_of(text, how=how, context=context)
+    problems = [_said(path.name, text, options), *_wrong(path.name, text), *guessed]
+    if len(pieces) < FEWEST and like is None:
+        problems.append(_too_short(path.name, len(pieces), how, context))
+    most = options["vocabulary"]
+    vocabulary = like.vocabulary if like else numbers_for(text, how=how, most=most)
+    sizes = np.array([len(piece) for piece in pieces])
+    starts = np.cumsum(sizes) - sizes
+    inputs, targets = as_objects(pieces), sizes.astype(np.int64)[:, None]
+    return Data(
+        name=slug(path.stem),
+        spec=Spec(
+            "text",
+            "language",
+            (context,),
+            target=f"next {UNIT[how]}",
+            num_examples=len(pieces),
+            vocabulary=vocabulary,
+            tokens=how,
+        ),
+        inputs=inputs,
+        targets=targets,
+        keys=np.array([f"character {i + 1}" for i in starts]),
+        part=np.full(len(pieces), "", "<U10"),
+        problems=tuple(problems),
+        fingerprint=fingerprint(inputs, targets),
+    )
+
+
+def _text_of(path: Path) -> tuple[str, list[Problem]]:
+    """The text of a file, with one kind of line ends, and whether its encoding had to be guessed."""
     read = read_text(path)
     if read is None:
         raise refuse(
@@ -100,38 +142,26 @@ def read_corpus(path: Path, options: dict[str, Any]) -> Data:
         raise refuse(
             "no_texts", f"{path.name} holds no text.", "Give one that says something.", path.name
         )
-    problems = [_said(path.name, text), *_wrong(path.name, text)]
-    if guessed:
-        problems.append(western(path.name))
-    problems.append(
-        Problem(
-            NOT_YET,
-            "note",
-            (path.name,),
-            f"{path.name} is one text, and fitwell cannot model language yet: it is read and checked.",
-            "To learn classes instead, put texts into a folder a class, or into a table with "
-            "data.target; a file that is a table is read as such with data.kind=table.",
-        )
-    )
-    inputs = as_objects([text])
-    nothing = np.zeros(1, np.float32)  # what is to be told is in the text
-    return Data(
-        name=slug(path.stem),
-        spec=Spec("text", "language", (len(text),), target="next character", num_examples=1),
-        inputs=inputs,
-        targets=nothing,
-        keys=np.array([path.name]),
-        part=np.array([""], "<U10"),
-        problems=tuple(problems),
-        fingerprint=fingerprint(inputs, nothing),
-    )
+    return text, [western(path.name)] if guessed else []
 
 
-def _said(name: str, text: str) -> Problem:
+def _too_short(name: str, chunks: int, how: How, context: int) -> Problem:
+    """A text of which no part could be held out."""
+    unit = {"bpe": "byte"}.get(how, UNIT[how])
+    said = (
+        f"{name} has {many(chunks, 'chunk')} of data.context = {many(context, unit)}, and "
+        f"{FEWEST} are the fewest of which some can be held out."
+    )
+    mend = "Give a longer text, or set a smaller data.context."
+    return Problem("text_too_short", "error", (name,), said, mend)
+
+
+def _said(name: str, text: str, options: dict[str, Any]) -> Problem:
     lines = text.count("\n") + (not text.endswith("\n"))
     said = (
         f"{name} is one text: {many(len(text), 'character')}, {len(set(text)):,} different ones, in "
-        f"{many(lines, 'line')}. The last {VALIDATION:.0%} of it are for validation."
+        f"{many(lines, 'line')}. A model learns to tell each next {UNIT[options['tokens']]} from those "
+        "before."
     )
     return Problem("one_text", "note", (name,), said, "Nothing to do.")
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fitwell.data.preprocess import Scaling
+from fitwell.data.tokens import How
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.spec import PLURAL, Spec
 
@@ -145,6 +146,23 @@ def data_settings(
             "4,096",
         ),
     ] = 0,
+    tokens: Annotated[
+        How,
+        Field(
+            description="what one text, to model its language, is told apart into: characters, words (the "
+            "data.vocabulary most frequent that stand twice in the training part), or byte pairs (learnt "
+            "from the training part)"
+        ),
+    ] = "character",
+    context: Annotated[
+        int,
+        Field(
+            ge=4,
+            le=65_536,
+            description="tokens of one text that a model is shown at once: its chunks, and how far "
+            "back-propagation through time goes",
+        ),
+    ] = 128,
     pattern: Annotated[
         str,
         Field(
@@ -220,6 +238,8 @@ READING = (
     "crop_size",
     "vocabulary",
     "length",
+    "tokens",
+    "context",
     "pattern",
     "rate",
     "seconds",
@@ -243,6 +263,8 @@ OF_KIND: dict[str, tuple[str, ...]] = {
     "annotations": ("boxes",),
 }
 
+OF_LANGUAGE = ("tokens", "context")
+
 
 def refuse_of_other_kinds(options: Mapping[str, Any], spec: Spec) -> None:
     """Refuse settings that say nothing about data of this kind.
@@ -251,6 +273,13 @@ def refuse_of_other_kinds(options: Mapping[str, Any], spec: Spec) -> None:
         SettingError: one of them is set.
     """
     usual = data_settings()
+    for name in OF_LANGUAGE:
+        if options[name] != usual[name] and spec.task != "language":
+            raise SettingError(
+                f"data.{name} = {options[name]}: is for one text whose language is modelled, and these "
+                f"are {spec.examples}. Leave it out.",
+                setting=f"data.{name}",
+            )
     for name, kinds in OF_KIND.items():
         if options[name] != usual[name] and spec.kind not in kinds:
             meant = " and ".join(PLURAL[kind] for kind in kinds)
@@ -266,6 +295,12 @@ def target_and_task(options: Mapping[str, Any], like: Spec | None) -> tuple[str,
     if like is None:
         return options["target"], options["task"]
     return options["target"] or like.target, like.task
+
+
+def filled(spec: Spec, options: Mapping[str, Any]) -> dict[str, Any]:
+    """`fill` for data of this spec: of one text nothing is held out to test on unless that is asked for."""
+    test = {"test": 0.0} if spec.task == "language" else {}
+    return fill({**test, **options})
 
 
 def fill(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Images: (value - mean) / scale a channel, of the training rows or as pretrained 
 Tables: a missing number becomes the median, numbers are standardised or scaled robustly, categories
 become one-hot (a missing or unseen one is all zeros), dates a number of days and their place in the
 year, week and day.
-Texts: each word the number that it has in the vocabulary of the training texts.
+Texts: each word the number that it has in the vocabulary of the training texts; one text whose language
+is modelled likewise by its tokens (see `fitwell.data.token_batches`).
 Recordings: log-mel spectrograms, (value - mean) / scale with one of each for all bands.
 Series: standardised a channel, missing values on the line between their neighbours, 0 behind the end;
 the last step is never 0 in every channel, so that a model can tell the end.
@@ -20,6 +21,7 @@ import numpy as np
 from fitwell.data.dates import cycles
 from fitwell.data.sound import Sound
 from fitwell.data.steps import channel_moments, prepared
+from fitwell.data.tokens import Tokens, fit_tokens
 from fitwell.data.types import Data
 from fitwell.data.words import Words, fit_words
 from fitwell.spec import RESERVED, Column
@@ -51,6 +53,7 @@ class Preprocess:
         unit: full brightness of the images in the raw unit, see `unit_of`; None: not known.
         clip: numbers of a table are bent so that none exceeds it: z / sqrt(1 + (z / clip)^2); 0: not.
         words: the vocabulary of texts.
+        tokens: that of one text whose language is modelled.
         sound: how recordings are heard.
         unseen: a column of a table: the categories, by number, that no training row has; they count as
             missing.
@@ -67,6 +70,7 @@ class Preprocess:
     unit: float | None = None
     clip: float = 0.0
     words: Words | None = None
+    tokens: Tokens | None = None
     sound: Sound | None = None
     seen: tuple[int, ...] = ()
     unseen: tuple[tuple[int, ...], ...] = ()
@@ -160,6 +164,8 @@ class Preprocess:
         known["unseen"] = tuple(tuple(codes) for codes in data.get("unseen", ()))
         if words := data.get("words"):
             known["words"] = Words(tuple(words["vocabulary"]), words["length"])
+        if tokens := data.get("tokens"):
+            known["tokens"] = Tokens(tokens["how"], tuple(tokens["vocabulary"]), tokens["pairs"])
         if sound := data.get("sound"):
             known["sound"] = Sound(**sound)
         for name in ("target_mean", "target_scale"):
@@ -228,6 +234,9 @@ def _unseen(column: Column, codes: np.ndarray) -> tuple[int, ...]:
 
 def _fit_texts(data: Data, rows: np.ndarray) -> Preprocess:
     most, length = data.spec.vocabulary - RESERVED, data.spec.input_shape[0]
+    if data.spec.task == "language":
+        how: Any = data.spec.tokens
+        return Preprocess("text", tokens=fit_tokens(data.inputs[rows].tolist(), how=how, most=most))
     words = fit_words(data.inputs[rows].tolist(), most=most, length=length)
     return Preprocess("text", words=words)
 

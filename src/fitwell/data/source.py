@@ -8,7 +8,6 @@ from typing import Any
 from fitwell.data.archive import is_archive, stem_of, unpacked
 from fitwell.data.arrays import read_arrays
 from fitwell.data.checks import problems_of
-from fitwell.data.corpus import NOT_YET as NO_LANGUAGE
 from fitwell.data.corpus import is_corpus, read_corpus
 from fitwell.data.download import PUBLISHED
 from fitwell.data.hugging_face import is_hugging_face, read_hugging_face
@@ -49,7 +48,7 @@ TRAINING_ONLY = {
     "files_across_split",
 }
 # What can be read and checked, and nothing can be trained on yet.
-NOT_YET = (NO_FORECAST, NO_LANGUAGE)
+NOT_YET = (NO_FORECAST,)
 OTHER_ARCHIVES = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")  # or of a single file
 
 
@@ -225,8 +224,8 @@ def _open_named(source: str | Path, options: dict[str, Any], like: Spec | None) 
         from fitwell.data.npz import read_npz
 
         return read_npz(path, options, like=like)
-    if like is None and is_corpus(path, options):
-        return read_corpus(path, options)
+    if (like is None or like.task == "language") and is_corpus(path, options):
+        return read_corpus(path, options, like)
     if has_pictures(path):
         return read_hugging_face(parquet_pictures(path, path.stem), options, like=like)
     if suffix in TABLE_SUFFIXES:

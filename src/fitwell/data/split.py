@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fitwell.data.options import fill
+from fitwell.data.options import filled
 from fitwell.data.parting import NoSplit, group_folds, latest, most_parts, rng, time_folds, too_few
 from fitwell.data.types import Data, Options
 from fitwell.errors import SettingError
@@ -35,7 +35,7 @@ class Rows:
 
 def fit_rows(data: Data, options: Options, seed: int) -> Rows:
     """Rows of a plain fit: training, inner cut, test part. The source's own parts are respected."""
-    settings = fill(options)
+    settings = filled(data.spec, options)
     pool, test = _pool(data, settings)
     own = data.part[pool] == "validation"
     if own.any():
@@ -56,7 +56,7 @@ def fold_rows(data: Data, options: Options, *, fold: int, repeat: int, seed: int
     Raises:
         SettingError: more folds than examples or groups.
     """
-    settings = fill(options)
+    settings = filled(data.spec, options)
     pool, _ = _pool(data, settings)
     folds = settings["folds"]
     if not 0 <= fold < folds:
@@ -64,7 +64,10 @@ def fold_rows(data: Data, options: Options, *, fold: int, repeat: int, seed: int
             f"fold {fold} does not exist: data.folds = {folds} gives folds 0 to {folds - 1}.",
             setting="data.folds",
         )
-    if data.times is None:
+    if data.spec.task == "language":
+        which = _stretches(pool, folds, (seed, repeat))
+        others = pool[which != fold]
+    elif data.times is None:
         which = _folds(data, pool, folds, (seed, repeat))
         others = pool[which != fold]
     else:
@@ -77,7 +80,8 @@ def fold_rows(data: Data, options: Options, *, fold: int, repeat: int, seed: int
 def fewer(data: Data, rows: Rows, count: int) -> Rows:
     """At most `count` training rows, and as large a share of the validation rows; all held-out ones.
 
-    Stratified, and nested: what a smaller count keeps, a larger one keeps too. 0 keeps all.
+    Stratified, and nested: what a smaller count keeps, a larger one keeps too. 0 keeps all. Of one text
+    its beginning is kept.
     """
     if not count or count >= len(rows.train):
         return rows
@@ -92,6 +96,8 @@ def _thinned(data: Data, rows: np.ndarray, count: int) -> np.ndarray:
     """`count` of the rows: of every class the first in a random order, as many as is its share."""
     if not len(rows):
         return rows
+    if data.spec.task == "language":
+        return rows[:count]
     labels = _labels(data, rows)
     order = rng(0, 6).permutation(len(rows))
     order = order[np.argsort(labels[order], kind="stable")]
@@ -103,7 +109,7 @@ def _thinned(data: Data, rows: np.ndarray, count: int) -> np.ndarray:
 
 def final_rows(data: Data, options: Options, seed: int) -> Rows:
     """Rows of the final model: all but the test part trains, nothing is cut off."""
-    pool, test = _pool(data, fill(options))
+    pool, test = _pool(data, filled(data.spec, options))
     return Rows(pool, np.empty(0, np.int64), test)
 
 
@@ -122,6 +128,8 @@ def _pool(data: Data, settings: dict) -> tuple[np.ndarray, np.ndarray]:
     limit = settings["limit"]
     if not limit or limit >= len(pool):
         return pool, test
+    if data.spec.task == "language":
+        return pool[:limit], test
     smallest = 2 * max(1, len(data.spec.classes))
     if limit < smallest:
         raise NoSplit(
@@ -142,6 +150,9 @@ def _inner_cut(
     if share <= 0 or len(rows) < 2:
         return rows, np.empty(0, np.int64)
     wanted = share * len(rows) if count is None else count
+    if data.spec.task == "language":
+        last = min(max(1, round(wanted)), len(rows) - 1)
+        return rows[:-last], rows[-last:]
     if data.times is not None:
         if count is None and len(np.unique(data.times[rows])) < 2:
             return rows, np.empty(0, np.int64)  # of one moment nothing is later
@@ -165,6 +176,15 @@ def _inner_cut(
     return rows[~out], rows[out]
 
 
+def _stretches(rows: np.ndarray, folds: int, seed: tuple[int, ...]) -> np.ndarray:
+    """[row] fold number, of one text: each fold is a stretch of it, the last one its end and its very
+    beginning, which is drawn so that other repeats have other borders."""
+    if len(rows) < 2 * folds:
+        raise _too_few(folds, len(rows))
+    first = rng(*seed, 4).integers(len(rows) // folds)
+    return (np.arange(len(rows)) - first) % len(rows) * folds // len(rows)
+
+
 def _folds(data: Data, rows: np.ndarray, folds: int, seed: tuple[int, ...]) -> np.ndarray:
     """[row] fold number. Class counts and sizes of the folds differ by at most one."""
     if data.groups is not None:
@@ -173,12 +193,7 @@ def _folds(data: Data, rows: np.ndarray, folds: int, seed: tuple[int, ...]) -> n
             raise too_few(folds, folds, number, number, "group", "groups")
         return group_folds(data.groups[rows], _labels(data, rows), folds, seed)
     if len(rows) < 2 * folds:
-        raise NoSplit(
-            f"data.folds = {folds} needs at least {2 * folds} examples outside the test part; "
-            f"there are {len(rows)}.",
-            f"Set data.folds to at most {max(2, len(rows) // 2)}.",
-            "data.folds",
-        )
+        raise _too_few(folds, len(rows))
     random = rng(*seed, 4)
     order = random.permutation(len(rows))
     labels = _labels(data, rows)
@@ -189,10 +204,24 @@ def _folds(data: Data, rows: np.ndarray, folds: int, seed: tuple[int, ...]) -> n
     return which
 
 
+def _too_few(folds: int, examples: int) -> NoSplit:
+    return NoSplit(
+        f"data.folds = {folds} needs at least {2 * folds} examples outside the test part; "
+        f"there are {examples}.",
+        f"Set data.folds to at most {max(2, examples // 2)}.",
+        "data.folds",
+    )
+
+
 def reason(data: Data, options: Options) -> str:
     """Why the examples are parted as they are, in a sentence or two."""
-    settings = fill(options)
-    if data.times is not None:
+    settings = filled(data.spec, options)
+    if data.spec.task == "language":
+        how = (
+            "in the order of the text: validation is its end, behind what is trained on; a fold is a "
+            "stretch of it"
+        )
+    elif data.times is not None:
         how = (
             f"by data.time = {settings['time']}: what is held out is later than what is trained on, "
             "the test part later than all else"
@@ -210,6 +239,8 @@ def reason(data: Data, options: Options) -> str:
     own = " and ".join(p for p in ("validation", "test") if (data.part == p).any())
     if own:
         how = f"the source's own {own} part; the rest {how}"
+    if data.spec.task == "language":
+        return f"{how[:1].upper()}{how[1:]}."
     cut = settings["test"] > 0 and not (data.part == "test").any()
     fixed = ", the same test part whatever the seed" if cut else ""
     return f"{how[:1].upper()}{how[1:]}{fixed}."

@@ -7,6 +7,7 @@ training loop.
 
 from fitwell.experiments.copies import held_out_copies
 from fitwell.experiments.domain import domain_classifier
+from fitwell.experiments.markov import language_references
 from fitwell.experiments.one_batch import one_batch
 from fitwell.experiments.range_test import range_test
 from fitwell.experiments.reference import reference_models
@@ -14,6 +15,7 @@ from fitwell.experiments.reference import reference_models
 __all__ = [
     "domain_classifier",
     "held_out_copies",
+    "language_references",
     "one_batch",
     "range_test",
     "reference_models",

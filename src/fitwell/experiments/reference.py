@@ -12,8 +12,10 @@ import numpy as np
 from fitwell.data import preprocess
 from fitwell.data.preprocess import Preprocess
 from fitwell.data.split import Rows
+from fitwell.data.tokens import BYTES
 from fitwell.data.types import Data
 from fitwell.data.words import Words
+from fitwell.experiments.markov import language_references
 from fitwell.metrics import METRICS
 from fitwell.record import Row
 from fitwell.spec import RESERVED
@@ -42,8 +44,11 @@ def reference_models(
     Returns:
         Rows `{"experiment": "reference", "model", "fold", "train", "held_out", "metric",
         "examples"}`; the models are trivial (majority class, or mean), nearest_neighbour, linear
-        (of numbers: ridge), lasso (of numbers alone), boosted_trees.
+        (of numbers: ridge), lasso (of numbers alone), boosted_trees; of one text those of
+        `language_references`.
     """
+    if data.spec.task == "language":
+        return language_references(data, rows, metric=metric, fold=fold)
     random = np.random.default_rng([seed, 41])
     task = data.spec.task
     train = _sample(rows.train, random)
@@ -135,9 +140,13 @@ def _sample(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def features(fitted: Preprocess, raw: np.ndarray) -> np.ndarray:
     """[example, feature]: images are averaged over blocks, wide tables keep every k-th column, texts
-    become a column a word."""
+    become a column a word, or a token."""
     if fitted.words is not None:
         return _words_in(fitted.words, raw)
+    if fitted.tokens is not None:
+        size = min(RESERVED + len(fitted.tokens.vocabulary or range(BYTES)), _MOST_WORDS)
+        kept = [ids[ids < size] for ids in map(fitted.tokens.ids, raw.tolist())]
+        return np.stack([np.bincount(ids, minlength=size) for ids in kept]).astype(np.float32)
     x = fitted.inputs(raw)
     if x.ndim == 4:
         block = 1

@@ -14,6 +14,7 @@ from fitwell.findings.reading import (
     metric_of,
     rounded,
 )
+from fitwell.metrics import METRICS
 from fitwell.record import Finding, NotAssessed, Run
 
 _FEWEST, _MOST = 20, 20_000  # held-out examples that a comparison takes
@@ -37,12 +38,15 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         the accuracy over the second half is at most 1/K + 0.05 and 2/K on average, or, without an
         accuracy, the loss never came below 0.98 log K; no guess of a prior does worse. Of numbers: the
         root mean square error never came below 0.96 of the spread of the targets that were trained on
-        (from twice that on it may be told in another unit).
+        (from twice that on it may be told in another unit). Of a language: its score is no better than that
+        of how often each token stands.
     Source: Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers)
     """
     folds = [run for run in folds_of(runs) if run.studied is not None]
     if not folds:
         return _by_its_curve(runs)
+    if folds[0].spec is not None and folds[0].spec.tokens:
+        return _beside_counting(first_repeat(folds))
     folds = first_repeat(folds)
     parts = [part for run in folds if (part := run.studied) is not None]
     target = np.concatenate([np.asarray(part.target) for part in parts])
@@ -67,6 +71,28 @@ def _found(folds: Sequence[Run], facts: dict[str, Any], sentence: str) -> Findin
     settings = ("optim.lr", "model.activation", "model.init", "model.name")
     level = confidence(folds, len(folds))
     return Finding("no_better_than_trivial", level, evidence, sentence, settings)
+
+
+def _beside_counting(folds: Sequence[Run]) -> Finding | NotAssessed | None:
+    """The same of a language: its held-out score beside that of how often each token stands."""
+    metric = metric_of(folds)
+    counted = [
+        float(row["held_out"])
+        for row in evidence_of(folds, "reference")
+        if row["model"] == "unigram" and row.get("metric") == metric
+    ]
+    if not counted:
+        return NotAssessed("no_better_than_trivial", "the score of counting (experiment reference)")
+    score = float(np.mean([run.held_out[metric] for run in folds]))
+    trivial = float(np.mean(counted))
+    if METRICS[metric].gain(trivial, score) > 0:
+        return None
+    facts = {"metric": metric, "score": score, "trivial": trivial}
+    sentence = (
+        f"On held-out text {metric} is {score:.4g}; how often each token stands, whatever comes before it, "
+        f"gives {trivial:.4g}."
+    )
+    return _found(folds, facts, sentence)
 
 
 def _by_its_curve(runs: Sequence[Run]) -> Finding | NotAssessed | None:

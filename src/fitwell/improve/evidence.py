@@ -208,12 +208,10 @@ def batch_starter(
     data: Data, recipe: Recipe, *, repeat: int, seed: int
 ) -> Callable[[int], tuple[Callable[[float], float], Callable[[], float]]]:
     """What `one_batch` starts: seed -> a fresh training on one batch of fold 0, which nothing changes
-    at random, and how well it is fitted: 1 - its error over that of saying the same of all.
-
-    The error is the share of wrong classes or labels, or the mean square.
-    """
+    at random, and how well it is fitted (`fit_of`)."""
     import torch
 
+    from fitwell.tasks import fit_of
     from fitwell.train.job import build_job
 
     parts = split.fold_rows(data, recipe.section("data"), fold=0, repeat=repeat, seed=seed)
@@ -226,25 +224,17 @@ def batch_starter(
         batch = next(job.batches.epoch(0))
         target = batch.y.cpu().numpy()
         job.start_epoch(job.epochs)
-        usual = _error(job.task.trivial(target, len(target)), target)
 
         def fit() -> float:
             job.model.eval()
             with torch.inference_mode():
                 outputs = job.model(batch.x).float().cpu().numpy()
             job.start_epoch(job.epochs)
-            said = job.task.decode(outputs, lambda numbers: numbers).prediction
-            return 1.0 - _error(said, target) / usual if usual > 0 else 1.0
+            return fit_of(job.task, outputs, target)
 
         return lambda lr: _step(job, batch, lr), fit
 
     return start
-
-
-def _error(said: np.ndarray, target: np.ndarray) -> float:
-    said = said.reshape(target.shape)
-    wrong = (said - target) ** 2 if target.dtype.kind == "f" else said != target
-    return float(np.mean(wrong))
 
 
 def _step(job: "Job", batch: "Batch", lr: float) -> float:

@@ -14,14 +14,19 @@ from fitwell.models.bag_of_words import bag_of_words
 from fitwell.models.convnet import convnet
 from fitwell.models.custom import check_output, load_builder, refuse_untrusted
 from fitwell.models.densenet import densenet
+from fitwell.models.fcn import fcn
 from fitwell.models.from_torchvision import PREFIX
 from fitwell.models.googlenet import googlenet
 from fitwell.models.lenet import lenet
 from fitwell.models.linear import linear
 from fitwell.models.mlp import mlp
 from fitwell.models.nin import nin
+from fitwell.models.recurrent import gru, lstm, rnn
 from fitwell.models.resnet import resnet
+from fitwell.models.resnet1d import resnet1d
 from fitwell.models.sequential import sequential
+from fitwell.models.tcn import tcn
+from fitwell.models.transformer import transformer
 from fitwell.models.vgg import vgg
 from fitwell.models.vit import vit
 from fitwell.spec import Spec
@@ -40,6 +45,13 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "densenet": densenet,
     "vit": vit,
     "bag_of_words": bag_of_words,
+    "rnn": rnn,
+    "lstm": lstm,
+    "gru": gru,
+    "fcn": fcn,
+    "resnet1d": resnet1d,
+    "tcn": tcn,
+    "transformer": transformer,
     "sequential": sequential,
 }
 

@@ -12,7 +12,7 @@ from fitwell.errors import SettingError
 from fitwell.models.parts import draw, dropout_1d, dropout_rates, in_order
 from fitwell.models.stems import DropPathRate, Stem, stem_for
 from fitwell.nn.activations import ACTIVATIONS
-from fitwell.nn.attention import SelfAttention
+from fitwell.nn.attention import SelfAttention, There
 from fitwell.nn.droppath import drop_path as path
 from fitwell.nn.types import Activation, Depth, Dropout, Init, Width
 from fitwell.spec import Spec
@@ -40,11 +40,18 @@ class EncoderLayer(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)); figure 1 on the right."""
 
     def __init__(
-        self, width: int, heads: int, *, activation: str, rate: float, drop: float
+        self,
+        width: int,
+        heads: int,
+        *,
+        activation: str,
+        rate: float,
+        drop: float,
+        causal: bool = False,
     ) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(width, eps=_EPSILON)
-        self.self_attention = SelfAttention(width, heads)
+        self.self_attention = SelfAttention(width, heads, causal=causal)
         self.dropout = dropout_1d(rate) or nn.Identity()
         self.ln_2 = nn.LayerNorm(width, eps=_EPSILON)
         mlp: dict[str, nn.Module | None] = {
@@ -57,8 +64,8 @@ class EncoderLayer(nn.Module):
         self.mlp = in_order(mlp)
         self.drop_path = path(drop)
 
-    def forward(self, x: Tokens) -> Tokens:
-        x = x + self.drop_path(self.dropout(self.self_attention(self.ln_1(x))))
+    def forward(self, x: Tokens, there: There = None) -> Tokens:
+        x = x + self.drop_path(self.dropout(self.self_attention(self.ln_1(x), there)))
         return x + self.drop_path(self.mlp(self.ln_2(x)))
 
 

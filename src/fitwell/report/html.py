@@ -10,7 +10,7 @@ import numpy as np
 
 from fitwell import store
 from fitwell.record import Diagnosis, Finding, Verdict
-from fitwell.report import mistakes, model, searching, varying, wording
+from fitwell.report import language, mistakes, model, searching, varying, wording
 from fitwell.report.curves import learning_curve, shared_limits, step_curve, verdict_plot
 from fitwell.report.evidence import picture
 from fitwell.report.examples import contact_sheet
@@ -69,6 +69,7 @@ def render(
     source = source or str((facts.baseline_recipe or {}).get("source", ""))
     folder = facts.run.folder or facts.folder
     parameters = model.parameters(folder / "best.safetensors") if folder else []
+    written = language.section(facts, data, held_out_predictions(facts)[0], examples)
     context = {
         "facts": facts,
         "headline": headline(facts),
@@ -80,9 +81,11 @@ def render(
         "search": searching.section(facts.search) if facts.search else {},
         "curves": curves(facts),
         "varied": [(one, varying.picture(one)) for one in varying.varied(facts.run)],
-        "errors": errors(facts, data if examples else None, examples),
+        "errors": {} if written else errors(facts, data if examples else None, examples),
+        "written": written,
+        "references": language.references([facts.run, *facts.final_folds], facts.metric),
         "examples": examples,
-        "sheet": contact_sheet(data) if examples and is_of(data, facts) else {},
+        "sheet": contact_sheet(data) if examples and not written and is_of(data, facts) else {},
         "problems": [
             p if examples else without_examples(p, facts.spec)
             for p in sorted_problems(getattr(data, "problems", ()))
@@ -124,6 +127,7 @@ def _template() -> Any:
     )
     helpers: dict[str, Any] = {
         "interval": wording.interval,
+        "metric_word": wording.metric_word,
         "looked": wording.looked,
         "edits": wording.edits,
         "equivalence": wording.equivalence,

@@ -18,6 +18,7 @@ from rich.text import Text
 from fitwell.record import Diagnosis, Run, Scores, Verdict
 from fitwell.report.facts import Facts, gather
 from fitwell.report.headline import ARROW, Headline, headline
+from fitwell.report.language import references, samples
 from fitwell.report.varying import Varied, varied
 from fitwell.report.wording import (
     advised,
@@ -32,6 +33,7 @@ from fitwell.report.wording import (
     metric_word,
     nothing_found,
     number,
+    plural,
     setting,
     short,
     title,
@@ -92,10 +94,30 @@ def run(result: Run) -> RenderableType:
             parts += [Text(one.said), Text()] if one.said else []
     elif facts.final:
         parts.append(scores({"": facts.final}))
+    parts += [*beside(facts), *wrote(facts)]
     parts.append(Text(f"{looked(result.test_looks)} {duration(facts.seconds)}.", "dim"))
     if result.folder is not None:
         parts.append(Text(f"Run: {result.folder}"))
     return Group(*parts)
+
+
+def beside(facts: Facts) -> list[RenderableType]:
+    """What simple models score on the same held-out part, where that was measured."""
+    found = references([facts.run, *facts.final_folds], facts.metric)
+    if not found:
+        return []
+    names = ", ".join(f"{name} {number(score)}" for name, score in found)
+    return [Text(f"Simple models, {metric_word(facts.metric)} held out: {names}."), Text()]
+
+
+def wrote(facts: Facts) -> list[RenderableType]:
+    """What the model wrote last, where it writes."""
+    found = samples(facts.run)
+    if not found:
+        return []
+    epochs, text = found[-1]
+    said = f"What it writes after {plural(epochs, 'epoch')}:"
+    return [Text(said), Padding(Text(printable(text), "dim"), (0, 0, 0, 2)), Text()]
 
 
 def headline_text(said: Headline) -> RenderableType:

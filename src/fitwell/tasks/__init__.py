@@ -12,9 +12,10 @@ from torch import Tensor
 from fitwell.errors import DataError
 from fitwell.metrics import METRICS
 from fitwell.record import Scores
-from fitwell.spec import Spec
+from fitwell.spec import NO_WORD, Spec
 from fitwell.tasks.classification import CLASSIFICATION
 from fitwell.tasks.kind import Decoded, Task
+from fitwell.tasks.language import LANGUAGE
 from fitwell.tasks.multilabel import MULTILABEL
 from fitwell.tasks.regression import REGRESSION
 
@@ -22,6 +23,7 @@ TASKS: dict[str, Task] = {
     "classification": CLASSIFICATION,
     "multilabel": MULTILABEL,
     "regression": REGRESSION,
+    "language": LANGUAGE,
 }
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -51,9 +53,29 @@ def task_of(spec: Spec) -> Task:
     return TASKS[spec.task]
 
 
+def fit_of(task: Task, outputs: np.ndarray, target: np.ndarray) -> float:
+    """How well outputs fit targets: 1 - their error over that of always saying the same.
+
+    The error is the share of wrong classes, labels or tokens, or the mean square.
+    """
+    if outputs.ndim == 3:  # a class at every place of a text
+        asked = target != NO_WORD
+        return fit_of(CLASSIFICATION, outputs[asked], target[asked])
+
+    def error(said: np.ndarray) -> float:
+        said = said.reshape(target.shape)
+        wrong = (said - target) ** 2 if target.dtype.kind == "f" else said != target
+        return float(np.mean(wrong))
+
+    usual = error(task.trivial(target, len(target)))
+    said = task.decode(outputs, target, lambda numbers: numbers).prediction
+    return 1.0 - error(said) / usual if usual > 0 else 1.0
+
+
 def score(task: Task, target: np.ndarray, decoded: Decoded, loss: np.ndarray) -> Scores:
     """Mean loss and every metric of the task, in the target's own unit."""
-    scores = {"loss": float(np.mean(loss)) if len(loss) else float("nan")}
+    weights = task.weight(target)
+    scores = {"loss": float(np.average(loss, weights=weights)) if len(loss) else float("nan")}
     for name, metric in METRICS.items():
         if task.name in metric.tasks:
             scores[name] = metric(target, decoded.prediction, decoded.probabilities)

@@ -18,10 +18,12 @@ def default_metric(spec: Spec) -> str:
     return "balanced_accuracy" if imbalanced else "accuracy"
 
 
-def decode(outputs: np.ndarray, restore: Callable[[np.ndarray], np.ndarray]) -> Decoded:
+def decode(
+    outputs: np.ndarray, target: object, restore: Callable[[np.ndarray], np.ndarray]
+) -> Decoded:
     """Softmax and its largest entry; of one logit, the softmax of 0 and this, which is its sigmoid.
 
-    >>> decoded = decode(np.array([[0.0, 2.0]]), lambda numbers: numbers)
+    >>> decoded = decode(np.array([[0.0, 2.0]]), None, lambda numbers: numbers)
     >>> decoded.prediction, decoded.probabilities.round(2)
     (array([1]), array([[0.12, 0.88]]))
     """

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +16,8 @@ class Decoded:
 
     Args:
         prediction: [example] class index, or the number in the target's own unit; [example, label] 0
-            or 1; [example, target] several numbers.
+            or 1; [example, target] several numbers; of language [example, 2] what the tokens of a chunk
+            cost, in nats, and how many of them were the likeliest.
         probabilities: [example, class or label], or None where the task has none.
     """
 
@@ -34,18 +36,20 @@ class Task:
         metric: the default score for data of this spec.
         trivial: (targets that were seen, how many examples) -> what is said of each without looking at
             it: the most frequent class, the mean.
-        decode: (outputs [example, output] float32, restore) -> Decoded; `restore` brings numbers
-            back to the target's own unit.
+        decode: (outputs [example, output] float32, target of each or None, restore) -> Decoded;
+            `restore` brings numbers back to the target's own unit.
         normaliser: (values [batch], target) -> what the sum of the losses is divided by.
+        weight: (targets as recorded) -> [example] how much each counts in the mean loss; None: alike.
     """
 
     name: TaskName
     losses: tuple[str, ...]
     head: Callable[[Spec, str], int]
     metric: Callable[[Spec], str]
-    decode: Callable[[np.ndarray, Callable[[np.ndarray], np.ndarray]], Decoded]
+    decode: Callable[[np.ndarray, Any, Callable[[np.ndarray], np.ndarray]], Decoded]
     trivial: Callable[[np.ndarray, int], np.ndarray]
     normaliser: Callable[[Tensor, Tensor], float]
+    weight: Callable[[np.ndarray], np.ndarray | None] = lambda target: None
 
 
 def per_example(values: Tensor, target: Tensor) -> float:

@@ -7,10 +7,12 @@ import numpy as np
 from fitwell.tasks.kind import Decoded, Task, per_example
 
 
-def decode(outputs: np.ndarray, restore: Callable[[np.ndarray], np.ndarray]) -> Decoded:
+def decode(
+    outputs: np.ndarray, target: object, restore: Callable[[np.ndarray], np.ndarray]
+) -> Decoded:
     """The sigmoid of each logit, and the labels at which it is at least a half.
 
-    >>> decoded = decode(np.array([[2.0, -1.0, 0.0]]), lambda numbers: numbers)
+    >>> decoded = decode(np.array([[2.0, -1.0, 0.0]]), None, lambda numbers: numbers)
     >>> decoded.prediction, decoded.probabilities.round(2)
     (array([[1, 0, 1]], dtype=uint8), array([[0.88, 0.27, 0.5 ]]))
     """

@@ -8,10 +8,12 @@ from fitwell.spec import Spec
 from fitwell.tasks.kind import Decoded, Task, per_example
 
 
-def decode(outputs: np.ndarray, restore: Callable[[np.ndarray], np.ndarray]) -> Decoded:
+def decode(
+    outputs: np.ndarray, target: object, restore: Callable[[np.ndarray], np.ndarray]
+) -> Decoded:
     """The numbers in the targets' own units.
 
-    >>> decode(np.array([[0.5]]), lambda numbers: 10 * numbers).prediction
+    >>> decode(np.array([[0.5]]), None, lambda numbers: 10 * numbers).prediction
     array([5.])
     """
     return Decoded(restore(outputs if outputs.shape[1] > 1 else outputs[:, 0]), None)

@@ -16,11 +16,12 @@ from fitwell.train.loop import State
 from fitwell.weights import load_exactly, read_tensors, write_tensors
 
 NAME = "last/state.safetensors"
-WEIGHTS = ("best", "start", "gathered")  # of the state
+WEIGHTS = ("best", "start", "gathered", "carried")  # of the state
 
 
 def save_checkpoint(folder: Path, job: Job, state: State) -> None:
     """Weights, averaged weights, best weights, optimizer, random state, position: one file."""
+    state.carried = carried(job, state)
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in state_of(job.model).items()}
     if job.average is not None:
         tensors |= {f"average.{k}": v for k, v in state_of(job.average).items()}
@@ -40,6 +41,13 @@ def save_checkpoint(folder: Path, job: Job, state: State) -> None:
     position = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in WEIGHTS}
     metadata = {"state": json.dumps(position), "optimizer": json.dumps(numbers)}
     write_tensors(folder / NAME, tensors, metadata)
+
+
+def carried(job: Job, state: State) -> dict[str, Tensor]:
+    """The recurrent state of a network that is in the middle of a text, by place."""
+    if not (job.carried and state.step) or job.recurrent.state is None:
+        return {}
+    return {str(i): one for i, one in enumerate(job.recurrent.state)}
 
 
 def load_checkpoint(folder: Path, job: Job) -> State:

@@ -1,23 +1,27 @@
 """A part, evaluated: evaluation mode, no augmentation, no gradient."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from torch import nn
 
 from fitwell.augment import tta
 from fitwell.augment.options import Views
-from fitwell.data.batches import Batches
+from fitwell.data.batches import Batch, Batches
+from fitwell.nn.losses import Loss
 from fitwell.record import Predictions
-from fitwell.tasks import Evaluated, score
+from fitwell.tasks import Decoded, Evaluated, Task, score
 from fitwell.train.job import Job
 from fitwell.train.machine import autocast
 
 
-@torch.no_grad()
 def outputs_of(
     model: nn.Module, batches: Batches, precision: str, views: Views = "none"
-) -> torch.Tensor:
-    """[example, output] float32 raw outputs in the order of the rows; the mode is put back.
+) -> Iterator[tuple[Batch, torch.Tensor]]:
+    """The batches in the order of the rows, each with its float32 raw outputs; the mode is put back.
+
+    A batch at a time: of a text all outputs together would be larger than the memory.
 
     Args:
         views: `augment.tta` of the recipe.
@@ -25,33 +29,68 @@ def outputs_of(
     was_training = model.training
     model.eval()
     try:
-        with autocast(precision, batches.device):
-            return torch.cat([tta(model, batch.x, tta=views) for batch in batches.epoch(0)])
+        for batch in batches.epoch(0):
+            with torch.no_grad(), autocast(precision, batches.device):
+                outputs = tta(model, batch.x, tta=views)
+            yield batch, outputs.float()
     finally:
         model.train(was_training)
 
 
-def evaluate_part(job: Job, part: str, views: Views = "none") -> Evaluated:
-    """Scores and every example's own loss and prediction, with the job's evaluated weights.
+def evaluated(
+    model: nn.Module,
+    batches: Batches,
+    task: Task,
+    loss: Loss,
+    precision: str,
+    views: Views = "none",
+) -> Evaluated:
+    """Scores and every example's own loss and prediction.
 
     Args:
         views: see `outputs_of`.
     """
-    batches = job.parts[part]
-    outputs = outputs_of(job.evaluated, batches, job.precision, views)
-    y = torch.cat([batch.y for batch in batches.epoch(0)])
-    losses = job.loss(outputs, y).cpu().numpy()
-    decoded = job.task.decode(outputs.cpu().numpy(), job.preprocess.restore)
-    target = job.preprocess.restore(y.cpu().numpy()) if y.is_floating_point() else y.cpu().numpy()
-    return Evaluated(score(job.task, target, decoded, losses), decoded, target, losses)
+    losses, told = [], []
+    for batch, outputs in outputs_of(model, batches, precision, views):
+        losses.append(loss(outputs, batch.y).cpu().numpy())
+        y = batch.y.cpu().numpy()
+        told.append(task.decode(outputs.cpu().numpy(), y, batches.preprocess.restore))
+    said, each = _joined(told), np.concatenate(losses)
+    target = batches.recorded()
+    return Evaluated(score(task, target, said, each), said, target, each)
 
 
-def as_predictions(evaluated: Evaluated, rows: np.ndarray, keys: np.ndarray) -> Predictions:
+def decoded(
+    model: nn.Module, batches: Batches, task: Task, precision: str, views: Views = "none"
+) -> Decoded:
+    """What a model says of inputs whose targets are not known."""
+    restore = batches.preprocess.restore
+    pairs = outputs_of(model, batches, precision, views)
+    return _joined([task.decode(outputs.cpu().numpy(), None, restore) for _, outputs in pairs])
+
+
+def _joined(told: Sequence[Decoded]) -> Decoded:
+    """What was decoded batch by batch, as one."""
+    shares = [one.probabilities for one in told if one.probabilities is not None]
+    prediction = np.concatenate([one.prediction for one in told])
+    return Decoded(prediction, np.concatenate(shares) if shares else None)
+
+
+def evaluate_part(job: Job, part: str, views: Views = "none") -> Evaluated:
+    """A part of a job, with its evaluated weights.
+
+    Args:
+        views: see `outputs_of`.
+    """
+    return evaluated(job.evaluated, job.parts[part], job.task, job.loss, job.precision, views)
+
+
+def as_predictions(part: Evaluated, rows: np.ndarray, keys: np.ndarray) -> Predictions:
     return Predictions(
         keys=keys[rows],
         index=rows,
-        target=evaluated.target,
-        prediction=evaluated.decoded.prediction,
-        probabilities=evaluated.decoded.probabilities,
-        loss=evaluated.loss,
+        target=part.target,
+        prediction=part.decoded.prediction,
+        probabilities=part.decoded.probabilities,
+        loss=part.loss,
     )

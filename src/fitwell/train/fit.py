@@ -150,7 +150,9 @@ def resume(
         run.evidence = [
             r
             for r in run.evidence
-            if r["experiment"] != "gradcam" and r.get("member", -1) < state.member
+            if r["experiment"] != "gradcam"
+            and r.get("member", -1) < state.member
+            and (r["experiment"] != "written" or r["epoch"] < state.epoch)
         ]
         run.probes = [
             r

@@ -21,6 +21,7 @@ from fitwell.data.batches import Augmentation, Batch, Batches
 from fitwell.data.preprocess import Moments, Preprocess
 from fitwell.data.several import count_classes
 from fitwell.data.split import Rows
+from fitwell.data.token_batches import batches_of
 from fitwell.data.types import Data
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS, Metric
@@ -58,6 +59,8 @@ class Job:
             weights.
         freezing: which layers are trained when, or None: all of them, always.
         fitted: what became of the pretrained weights, where there are any.
+        carried: the model carries its state from one batch of a text to the next.
+        context: tokens of a text that it is shown at once.
         parts: the parts that are evaluated, in their own order: train (a fixed sample as large as
             the validation part), validation, held_out; each only where it has rows.
     """
@@ -82,17 +85,33 @@ class Job:
     total_steps: int
     freezing: Freezing | None = None
     fitted: Fitted | None = None
+    carried: bool = False
+    context: int = 0
 
     @property
     def evaluated(self) -> nn.Module:
         return self.model if self.average is None else self.average.module
 
     def start_epoch(self, epoch: int) -> None:
-        """Training mode, but for the layers that stand still in this epoch."""
+        """Training mode, but for the layers that stand still in this epoch; a state that is carried from
+        batch to batch begins anew."""
         self.model.train()
+        if self.carried:
+            self.recurrent.carry(True)
+            self.recurrent.reset_state()
         if self.freezing is not None:
             self.freezing.start_epoch(epoch)
             start_momentum(self.optimizer)
+
+    def end_epoch(self) -> None:
+        """From here on the network is shown examples that do not follow each other."""
+        if self.carried:
+            self.recurrent.carry(False)
+
+    @property
+    def recurrent(self) -> Any:
+        """The model as one that carries its state from batch to batch."""
+        return self.model
 
     def values(self, outputs: Tensor, batch: Batch, mine: Share = lambda whole: whole) -> Tensor:
         """[row] what is minimised; of mixed examples, the loss of both targets by their shares.
@@ -142,10 +161,13 @@ def build_job(
         scaling=recipe["data.scaling"],  # type: ignore[arg-type]
     )
 
+    carried = settings.get("state") == "carried"
+
     def part(
         rows: np.ndarray, *, batch_size: int, shuffle: bool, augment: Augmentation | None = None
     ) -> Batches:
-        return Batches(
+        return batches_of(
+            data.spec,
             data.inputs,
             data.targets,
             rows,
@@ -156,6 +178,7 @@ def build_job(
             channels_last=channels_last,
             shuffle=shuffle,
             augment=augment,
+            carried=carried,
         )
 
     evaluated = {
@@ -204,6 +227,8 @@ def build_job(
         total_steps=epochs * len(batches),
         freezing=freezing,
         fitted=fitted,
+        carried=carried,
+        context=data.spec.input_shape[0],
     )
 
 

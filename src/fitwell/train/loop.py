@@ -16,6 +16,7 @@ from fitwell.record import Run
 from fitwell.schedules import Losses
 from fitwell.train.distributed import ALONE, Processes
 from fitwell.train.evaluate import evaluate_part
+from fitwell.train.generating import sample_of
 from fitwell.train.job import Job
 from fitwell.train.machine import autocast
 from fitwell.train.step_losses import StepLosses, refuse_nonfinite
@@ -38,6 +39,7 @@ class State:
         stop_after: epochs; 0: the recipe's.
         floor: [epoch] the least validation score that goes on; None where any does.
         best: the weights to keep, as far as is known.
+        carried: the recurrent state within an epoch, where it is carried from batch to batch: "0", "1".
         member: of `train.members`, how many have ended; `start` is what each starts from, and `gathered`
             the average of those that have.
     """
@@ -52,6 +54,7 @@ class State:
     floor: Sequence[float | None] = ()
     member: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
+    carried: dict[str, Tensor] = field(default_factory=dict)
     start: dict[str, Tensor] = field(default_factory=dict)
     gathered: dict[str, Tensor] = field(default_factory=dict)
 
@@ -84,6 +87,7 @@ def train(
     started = time.perf_counter()
     while state.epoch < last_epoch:
         job.start_epoch(state.epoch)
+        take_up(job, state)
         model = processes.parallel(job.model, job.batches)
         watched = [(row["validation"] or row["train"])["loss"] for row in run.epochs]
         epoch_started, waiting, seen = time.perf_counter(), 0.0, 0
@@ -125,6 +129,7 @@ def train(
             state.total_step += 1
             seen += len(batch.y)
         losses.read()
+        job.end_epoch()
         seconds = time.perf_counter() - epoch_started
         row: dict[str, Any] = {
             "epoch": state.epoch,
@@ -143,6 +148,8 @@ def train(
         train = processes.first(partial(train_scores, job, run, state, probes, last=last))
         row |= {"train": train, "validation": validation}
         run.epochs.append(row)
+        if probes is not None and rarely(state.epoch, last=last):
+            run.evidence += sample_of(job, state.epoch - 1)
         refuse_nonfinite(job, row)
         give_up(job, state, validation)
         if better:
@@ -162,6 +169,13 @@ def train(
         )
         after_epoch()
     run.status = "done"
+
+
+def take_up(job: Job, state: State) -> None:
+    """Go on within a text with the recurrent state of the checkpoint."""
+    if job.carried and state.step:
+        held = (state.carried[name].to(job.device) for name in sorted(state.carried))
+        job.recurrent.state = tuple(held) or None
 
 
 def set_lr(job: Job, total_step: int, watched: Losses) -> float:
@@ -205,13 +219,22 @@ def train_scores(
     job: Job, run: Run, state: State, probes: Probes | None, *, last: bool
 ) -> dict[str, float]:
     """Scores on the training sample; activations are probed on the way, now and then."""
-    # Powers of two and the last: units that die do so early, and what counts is the end.
-    if probes is None or not (state.epoch & (state.epoch - 1) == 0 or last):
+    # Units that die do so early, and what counts is the end.
+    if probes is None or not rarely(state.epoch, last=last):
         return evaluate_part(job, "train").scores
     with probes.watch_activations(job.evaluated) as activations:
         scores = evaluate_part(job, "train").scores
     run.probes += activations.rows(state.total_step, state.epoch - 1)
     return scores
+
+
+def rarely(epoch: int, *, last: bool) -> bool:
+    """Whether so many epochs are a power of two, or all.
+
+    >>> [epoch for epoch in range(1, 11) if rarely(epoch, last=epoch == 10)]
+    [1, 2, 4, 8, 10]
+    """
+    return epoch & (epoch - 1) == 0 or last
 
 
 def give_up(job: Job, state: State, validation: dict[str, float] | None) -> None:

@@ -25,6 +25,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 1 << 27
 _GROWN = {_MMAP_THRESHOLD: 1 << 25, _TRIM_THRESHOLD: 1 << 26}
 _BLOCK = 16  # channels of AVX-512
+WIDE = 128  # units of a recurrent layer
 FEW_PIXELS = 8192  # a batch of 128 of 8x8, of 11 of 28x28
 _PACKAGES = ("fitwell", "torch", "torchvision", "numpy", "scikit-learn", "scipy")
 
@@ -109,7 +110,8 @@ def choose_precision(name: str, device: torch.device, model: nn.Module, pixels: 
     """`auto`: bfloat16 where it is faster at equal accuracy, else float32.
 
     On a processor that is convolutions with AVX512_BF16 or AMX, on enough pixels: casting the
-    weights costs more than it gains for a plain MLP of batch 128, and for LeNet on 8x8 digits.
+    weights costs more than it gains for a plain MLP of batch 128, and for LeNet on 8x8 digits. And wide
+    recurrent layers: an LSTM of 256 units takes 0.6 of the time (`benchmarks/language.py`).
 
     Args:
         pixels: of a training batch, or of what stands in their place.
@@ -122,7 +124,13 @@ def choose_precision(name: str, device: torch.device, model: nn.Module, pixels: 
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     )
     worth = has_convolutions(model) and pixels >= FEW_PIXELS
-    return "bfloat16" if able and worth else "float32"
+    return "bfloat16" if able and (worth or is_wide(model)) else "float32"
+
+
+def is_wide(model: nn.Module) -> bool:
+    """Whether a network has recurrent layers that are wide enough for bfloat16 to be worth its casts."""
+    layers = [module for module in model.modules() if isinstance(module, nn.RNNBase)]
+    return bool(layers) and min(layer.hidden_size for layer in layers) >= WIDE
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:

@@ -14,10 +14,13 @@ from fitwell.nn.losses.parts import (
     Labels,
     Logit,
     Logits,
+    TokenLogits,
+    Tokens,
     Values,
     label_surprise,
     wide,
 )
+from fitwell.spec import NO_WORD
 
 Smoothing: TypeAlias = Annotated[
     float, Field(ge=0, lt=1, description="share of the target spread evenly over all classes")
@@ -30,7 +33,8 @@ def cross_entropy(
     """Surprise at the true class, in nats.
 
     Formula: -sum_k q_k log softmax(z)_k, with q_k = (1 - s) [k = target] + s / K
-    Use: classification, on raw logits; s of about 0.1 against overconfidence and a few wrong labels
+    Use: classification, on raw logits; s of about 0.1 against overconfidence and a few wrong labels; of
+        language, whose tokens are classes, the mean over those of a chunk
     Weakness: one wrong label with a confident answer costs without bound
     Source: Szegedy et al. 2016, CVPR, section 7 (label smoothing)
 
@@ -38,10 +42,19 @@ def cross_entropy(
     tensor([2.3026])
     """
 
-    def values(outputs: Logits, target: Classes) -> Values:
-        return F.cross_entropy(
-            wide(outputs), target, reduction="none", label_smoothing=label_smoothing
+    def values(outputs: Logits | TokenLogits, target: Classes | Tokens) -> Values:
+        if target.dim() == 1:
+            return F.cross_entropy(
+                wide(outputs), target, reduction="none", label_smoothing=label_smoothing
+            )
+        surprise = F.cross_entropy(
+            wide(outputs).flatten(0, 1),
+            target.flatten(),
+            reduction="none",
+            label_smoothing=label_smoothing,
+            ignore_index=NO_WORD,
         )
+        return surprise.view_as(target).sum(1) / (target != NO_WORD).sum(1).clamp(min=1)
 
     return ClassLoss(values, class_weights)
 
