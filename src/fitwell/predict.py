@@ -87,7 +87,7 @@ def evaluate(run: Run, source: Any = None, options: Mapping[str, Any] | None = N
     run.test_looks = store.look_at_test(data.test_fingerprint(rows), f"evaluate {name}")
     if source is None and run.folder is not None:
         store.save_state(run, run.folder)
-    return score(task_of(spec), target, decoded, losses)
+    return score(task_of(spec), target, decoded, losses, preprocess.targets)
 
 
 def scored_rows(

@@ -63,6 +63,7 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
+OF_FORECASTS = ("autoregressive", "dlinear")  # models that forecast
 OF_TEXTS = ("bag_of_words",)  # models that read words
 
 _OF_TABLES = {
@@ -87,6 +88,11 @@ OF_TABLES: dict[tuple[str, str], Family] = {
 OF_SERIES: dict[str, Family] = {
     "mlp": Family(10, {"optim.name": "adamw", "optim.lr": 3e-3}, steps=4500),
 }
+
+
+# What forecasts are trained by: windows of one series are nearly copies of one another, so few passes over
+# many windows are enough. Chosen by `python -m benchmarks.forecast`.
+OF_FORECASTING = Family(10, {"optim.name": "adamw", "optim.lr": 1e-3}, steps=3000)
 
 
 def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
@@ -164,9 +170,11 @@ def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
 
 def default_model(spec: Spec) -> str:
     """LeNet for small images, the normalised convolution network above and for recordings, an MLP for
-    tables, a bag of words for texts."""
+    tables, a bag of words for texts, DLinear for forecasts."""
     if spec.kind == "text":
         return "bag_of_words"
+    if spec.task == "forecasting":
+        return "dlinear"
     if spec.kind == "audio":
         # Spoken digits of 0.64 s, 3 epochs, seeds 0 and 1: 0.993 and 0.970 of the validation part right,
         # LeNet 0.867 and 0.919, in a third of the time.
@@ -183,6 +191,8 @@ def family_of(model: str, spec: Spec) -> Family:
     >>> family_of("mlp", wine).settings["optim.name"], family_of("linear", wine).epochs
     ('adamw', 10)
     """
+    if spec.task == "forecasting":
+        return OF_FORECASTING
     if spec.kind == "table":
         return OF_TABLES.get((model, spec.task), Family())
     if spec.kind == "series":
@@ -289,6 +299,12 @@ def _average_of_what(values: Mapping[str, Any]) -> None:
 
 def _reads(model: str, spec: Spec) -> None:
     """Refuse a model of ours that reads data of another kind."""
+    if model in OF_FORECASTS and spec.task != "forecasting":
+        raise SettingError(
+            f"model.name = {model}: forecasts a long series, and these are {spec.examples}. Set "
+            f"model.name={default_model(spec)}, or one of your own.",
+            setting="model.name",
+        )
     if ":" not in model and (model in OF_TEXTS) != (spec.kind == "text"):
         suited = default_model(spec)
         raise SettingError(

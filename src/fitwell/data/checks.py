@@ -153,8 +153,8 @@ def labels(data: Data, options: Options) -> Iterator[Problem]:
 def parts(data: Data, options: Options) -> Iterator[Problem]:
     """The source's own split: what it overrides, and classes that one side lacks."""
     own = [p for p in ("train", "validation", "test") if (data.part == p).any()]
-    if not own:
-        return
+    if not own or data.spec.horizon:
+        return  # of one series data.steps made them, which its reader says
     counts = ", ".join(f"{p} {int((data.part == p).sum())}" for p in own)
     if "test" in own or "validation" in own:
         used = " and ".join(f"data.{p}" for p in own if p != "train")
@@ -276,7 +276,7 @@ def is_blank(images: np.ndarray) -> np.ndarray:
 
 def folds(data: Data, options: Options) -> Iterator[Problem]:
     """Classes too small for every fold to hold one."""
-    if data.spec.task in ("regression", "detection"):
+    if not data.spec.classes or data.spec.task == "detection":
         return
     counts = dict(zip(data.spec.classes, data.spec.class_counts, strict=True))
     mend = "Add examples, or set a smaller data.folds."

@@ -13,7 +13,6 @@ from fitwell.data.corpus import is_corpus, read_corpus
 from fitwell.data.download import PUBLISHED
 from fitwell.data.hugging_face import is_hugging_face, read_hugging_face
 from fitwell.data.items import other_kind
-from fitwell.data.long_series import NOT_YET as NO_FORECAST
 from fitwell.data.names import TABLE_SUFFIXES
 from fitwell.data.options import fill, refuse_of_other_kinds
 from fitwell.data.parquet_pictures import has_pictures, parquet_pictures
@@ -49,7 +48,7 @@ TRAINING_ONLY = {
     "files_across_split",
 }
 # What can be read and checked, and nothing can be trained on yet.
-NOT_YET = (NO_FORECAST, NO_LANGUAGE)
+NOT_YET = (NO_LANGUAGE,)
 OTHER_ARCHIVES = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")  # or of a single file
 
 

@@ -14,6 +14,7 @@ from fitwell.metrics import METRICS
 from fitwell.record import Scores
 from fitwell.spec import Spec
 from fitwell.tasks.classification import CLASSIFICATION
+from fitwell.tasks.forecasting import FORECASTING
 from fitwell.tasks.kind import Decoded, Task
 from fitwell.tasks.multilabel import MULTILABEL
 from fitwell.tasks.regression import REGRESSION
@@ -22,6 +23,7 @@ TASKS: dict[str, Task] = {
     "classification": CLASSIFICATION,
     "multilabel": MULTILABEL,
     "regression": REGRESSION,
+    "forecasting": FORECASTING,
 }
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -51,10 +53,22 @@ def task_of(spec: Spec) -> Task:
     return TASKS[spec.task]
 
 
-def score(task: Task, target: np.ndarray, decoded: Decoded, loss: np.ndarray) -> Scores:
-    """Mean loss and every metric of the task, in the target's own unit."""
+def score(
+    task: Task,
+    target: np.ndarray,
+    decoded: Decoded,
+    loss: np.ndarray,
+    standardised: Callable[[np.ndarray], np.ndarray],
+) -> Scores:
+    """Mean loss and every metric of the task, in the target's own unit or as `Metric.standardised` says.
+
+    Args:
+        standardised: numbers in their own unit as the loss sees them: `Preprocess.targets`.
+    """
     scores = {"loss": float(np.mean(loss)) if len(loss) else float("nan")}
     for name, metric in METRICS.items():
-        if task.name in metric.tasks:
+        if task.name in metric.standardised:
+            scores[name] = metric(standardised(target), standardised(decoded.prediction))
+        elif task.name in metric.tasks:
             scores[name] = metric(target, decoded.prediction, decoded.probabilities)
     return scores

@@ -43,7 +43,9 @@ def evaluate_part(job: Job, part: str, views: Views = "none") -> Evaluated:
     losses = job.loss(outputs, y).cpu().numpy()
     decoded = job.task.decode(outputs.cpu().numpy(), job.preprocess.restore)
     target = job.preprocess.restore(y.cpu().numpy()) if y.is_floating_point() else y.cpu().numpy()
-    return Evaluated(score(job.task, target, decoded, losses), decoded, target, losses)
+    return Evaluated(
+        score(job.task, target, decoded, losses, job.preprocess.targets), decoded, target, losses
+    )
 
 
 def as_predictions(evaluated: Evaluated, rows: np.ndarray, keys: np.ndarray) -> Predictions:
