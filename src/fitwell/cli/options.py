@@ -60,6 +60,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "low": ("", "X", "the first rate of the test (1e-5)"),
     "high": ("", "X", "the last one (10); it goes on where the loss has not broken"),
     "steps": ("", "N", "from the first rate to the last (300)"),
+    "ahead": ("", "N", "steps that are forecast (data.horizon)"),
     "seeds": ("", "N", "how many seeds are tested (3)"),
     "measure": ("", "", "run the experiments that the findings lack, and keep what they say"),
     "json": ("", "", "one JSON document on stdout"),
@@ -73,7 +74,7 @@ SEARCHING = ("trials", "sampler", "pruner", "storage", "study")
 SETTING = (*FLAGS, "set")
 TRIALS = ("executor", "address")
 RANGE = ("low", "high", "steps", "seeds")
-ASKED = (*TRIALS, *RANGE, *SEARCHING)  # of some verbs, which take what was given
+ASKED = (*TRIALS, *RANGE, *SEARCHING, "ahead")  # of some verbs, which take what was given
 TRAINING = (*SETTING, "out", "no-examples", *SAYING)
 
 

@@ -139,7 +139,7 @@ def predict(given: Given, words: list[str]) -> None:
     from fitwell.cli import output
 
     with output.notes():
-        rows = work(words[0], words[1:])
+        rows = work(words[0], words[1:], **given.asked)
     output.predicted(rows, given)
 
 
@@ -238,7 +238,7 @@ VERBS: dict[str, Verb] = {
     "lr-find": Verb(lr_find, "SOURCE", (*SETTING, *RANGE, "out", *SAYING)),
     "search": Verb(search, "SOURCE|RUN", ("space", "budget", *SEARCHING, *TRIALS, *TRAINING)),
     "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),
-    "predict": Verb(predict, "RUN INPUT...", SAYING),
+    "predict": Verb(predict, "RUN INPUT...", ("ahead", *SAYING)),
     "resume": Verb(
         resume, "RUN", ("budget", "storage", *TRIALS, "no-examples", *SAYING), several=True
     ),

@@ -38,7 +38,9 @@ def season_of(every: str) -> int:
     if every in _SEASONS:
         return _SEASONS[every]
     count, _, unit = every.rpartition(" ")
-    seconds = int(count or 1) * _SECONDS.get(unit.removesuffix("s"), 0) if every else 0
+    seconds = _SECONDS.get(unit.removesuffix("s"), 0) * (
+        int(count) if count.isdigit() else not count
+    )
     return 86400 // seconds if seconds and 86400 % seconds == 0 else 1
 
 
