@@ -17,6 +17,7 @@ from fitwell.data.common_checks import (
 )
 from fitwell.data.duplicates import duplicates, near_copies
 from fitwell.data.far import places
+from fitwell.data.future import future_in_inputs
 from fitwell.data.leaks import files_across_split, group_across_split, time_across_split
 from fitwell.data.series_checks import series_lengths, series_values
 from fitwell.data.split_checks import made_parts
@@ -309,6 +310,7 @@ CHECKS: tuple[Check, ...] = (
     group_across_split,
     time_across_split,
     files_across_split,
+    future_in_inputs,
     folds,
     *BOX_CHECKS,
 )

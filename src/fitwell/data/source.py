@@ -46,6 +46,7 @@ TRAINING_ONLY = {
     "group_across_split",
     "time_across_split",
     "files_across_split",
+    "future_in_inputs",
 }
 # What can be read and checked, and nothing can be trained on yet.
 NOT_YET = (NO_LANGUAGE,)

@@ -40,7 +40,7 @@ class Last(nn.Module):
         super().__init__()
         self.steps = steps
 
-    def forward(self, x: Series) -> Series:
+    def forward(self, x: Series) -> Steps:
         return x[:, :, -self.steps :]
 
 
