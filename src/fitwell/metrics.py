@@ -144,7 +144,7 @@ def hamming_loss(
 
 
 def mse(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
-    """Mean squared error, in the target's unit squared.
+    """Mean squared error, in the target's unit squared; of forecasts in standard deviations, squared.
 
     Formula: mean (prediction - target)^2
     Use: where large errors are worse than many small ones
@@ -174,7 +174,7 @@ def rmse(target: Targets, prediction: Targets, probabilities: Probabilities = No
 
 
 def mae(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
-    """Mean absolute error, in the target's own unit.
+    """Mean absolute error, in the target's own unit; of forecasts in standard deviations.
 
     Formula: mean |prediction - target|
     Use: regression with outliers
@@ -265,12 +265,15 @@ class Metric:
         tasks: the tasks that it scores.
         higher_is_better: whether more is better.
         bounded: whether it runs up to 1 whatever the data; otherwise it has the target's unit.
+        standardised: the tasks in which it is of numbers standardised by the training part, as forecasts of
+            columns of several units are compared; in all others it is of numbers in their own unit.
     """
 
     function: Function
     tasks: tuple[TaskName, ...]
     higher_is_better: bool
     bounded: bool
+    standardised: tuple[TaskName, ...] = ()
 
     def __post_init__(self) -> None:
         # So that `inspect` and the catalogue see the function's own text and signature.
@@ -298,9 +301,9 @@ METRICS: dict[str, Metric] = {
     "f1": Metric(f1, ("multilabel",), True, True),
     "exact_match": Metric(exact_match, ("multilabel",), True, True),
     "hamming_loss": Metric(hamming_loss, ("multilabel",), False, True),
-    "rmse": Metric(rmse, ("regression",), False, False),
-    "mae": Metric(mae, ("regression",), False, False),
-    "mse": Metric(mse, ("regression",), False, False),
+    "rmse": Metric(rmse, ("regression", "forecasting"), False, False),
+    "mae": Metric(mae, ("regression", "forecasting"), False, False, ("forecasting",)),
+    "mse": Metric(mse, ("regression", "forecasting"), False, False, ("forecasting",)),
     "r2": Metric(r2, ("regression",), True, True),
     "nats": Metric(nats, ("language",), False, False),
     "perplexity": Metric(perplexity, ("language",), False, False),

@@ -70,6 +70,7 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
+OF_FORECASTS = ("autoregressive", "dlinear")  # models that forecast
 OF_TEXTS = ("bag_of_words",)  # models that read words alone
 OF_SEQUENCES = (
     "rnn",
@@ -118,6 +119,11 @@ OF_LANGUAGE: dict[str, Family] = {
     ),
 }
 CARRYING = ("rnn", "lstm", "gru")  # whose state can be carried from chunk to chunk
+
+
+# What forecasts are trained by: windows of one series are nearly copies of one another, so few passes over
+# many windows are enough. Chosen by `python -m benchmarks.forecast`.
+OF_FORECASTING = Family(10, {"optim.name": "adamw", "optim.lr": 1e-3}, steps=3000)
 
 
 def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
@@ -197,11 +203,13 @@ def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
 
 def default_model(spec: Spec) -> str:
     """LeNet for small images, the normalised convolution network above and for recordings, an MLP for
-    tables, a bag of words for texts, an LSTM for one text."""
+    tables, a bag of words for texts, an LSTM for one text, DLinear for forecasts."""
     if spec.task == "language":
         return "lstm"
     if spec.kind == "text":
         return "bag_of_words"
+    if spec.task == "forecasting":
+        return "dlinear"
     if spec.kind == "audio":
         # Spoken digits of 0.64 s, 3 epochs, seeds 0 and 1: 0.993 and 0.970 of the validation part right,
         # LeNet 0.867 and 0.919, in a third of the time.
@@ -218,6 +226,8 @@ def family_of(model: str, spec: Spec) -> Family:
     >>> family_of("mlp", wine).settings["optim.name"], family_of("linear", wine).epochs
     ('adamw', 10)
     """
+    if spec.task == "forecasting":
+        return OF_FORECASTING
     if spec.kind == "table":
         return OF_TABLES.get((model, spec.task), Family())
     if spec.kind == "series":
@@ -347,6 +357,12 @@ def _average_of_what(values: Mapping[str, Any]) -> None:
 
 def _reads(model: str, spec: Spec) -> None:
     """Refuse a model of ours that reads data of another kind."""
+    if model in OF_FORECASTS and spec.task != "forecasting":
+        raise SettingError(
+            f"model.name = {model}: forecasts a long series, and these are {spec.examples}. Set "
+            f"model.name={default_model(spec)}, or one of your own.",
+            setting="model.name",
+        )
     if ":" in model or model in OF_SEQUENCES:
         return
     if (model in OF_TEXTS) != (spec.kind == "text"):

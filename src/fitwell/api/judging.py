@@ -127,11 +127,22 @@ def _part_of(data: Data, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return data.inputs[rows], classes[targets] if data.spec.task == "classification" else targets
 
 
-def predict(run: Any, inputs: Any) -> list[dict[str, Any]]:
-    """`[{"input", "prediction", "probability"}]` of files, arrays or a DataFrame."""
+def predict(run: Any, inputs: Any, *, ahead: int | str = 0) -> list[dict[str, Any]]:
+    """`[{"input", "prediction", "probability"}]` of files, arrays or a DataFrame.
+
+    Args:
+        ahead: of a forecast, so many steps; 0: `data.horizon`.
+
+    Raises:
+        SettingError: `ahead` is no number of steps.
+    """
     from fitwell.predict import predict as predict_inputs
 
-    return predict_inputs(_opened(run), inputs)
+    if not str(ahead).isdigit():
+        raise SettingError(
+            f"ahead = {ahead}: must be a whole number of steps; 0 is data.horizon.", setting="ahead"
+        )
+    return predict_inputs(_opened(run), inputs, ahead=int(ahead))
 
 
 def generate(

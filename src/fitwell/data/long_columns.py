@@ -35,17 +35,17 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
     Raises:
         BadData: it is to be one, and no column or several hold times.
     """
-    if like is not None:
+    if like is not None and like.task != "forecasting":
         return ""
     names = list(table.frame.columns)
     dated = dated_columns(table)
-    if options["kind"] == "series":
+    if options["kind"] == "series" or like is not None:
         if options["time"]:
             return named_column(table, options["time"], "time")
         if len(dated) != 1:
             raise refuse(
                 "time_ambiguous" if dated else "no_time_column",
-                f"{table.where}: data.kind = series, and "
+                f"{table.where} is to be one series, and "
                 + (f"{some(dated)} each hold dates." if dated else "no column holds dates."),
                 f"Name the column of times with data.time; or, where each row is a series, what is to be "
                 f"predicted of it with data.target. It has: {some(names, 20)}.",

@@ -207,6 +207,50 @@ def data_settings(
             "text files of YOLO"
         ),
     ] = "auto",
+    look_back: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100_000,
+            description="steps of one long series that a forecast is made from; 0: 14 seasons, at most a "
+            "fifth of the series",
+        ),
+    ] = 0,
+    horizon: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="steps of one long series that are forecast; 0: a season, at most a twelfth of the "
+            "series",
+        ),
+    ] = 0,
+    at_once: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="steps of the horizon that a model forecasts at once; 0: all of them (direct); "
+            "fewer: it goes on from its own forecasts (recursive)",
+        ),
+    ] = 0,
+    season: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100_000,
+            description="steps after which one long series repeats itself, by which the seasonal naive "
+            "forecast is made; 1: it does not; 0: by the time between them: 24 hours, 7 days, 12 months",
+        ),
+    ] = 0,
+    steps: Annotated[
+        list[Annotated[int, Field(ge=0)]],
+        Field(
+            description="how many steps of one long series are for training, validation and test, in the "
+            "order of time, as in [8640,2880,2880]; what is behind is left out; empty: data.validation and "
+            "data.test say it"
+        ),
+    ] = [],  # noqa: B006
     root: Annotated[
         str, Field(description="folder that already holds the files of a named source; no download")
     ] = "",
@@ -247,6 +291,11 @@ READING = (
     "annotations",
     "root",
     "limit",
+    "look_back",
+    "horizon",
+    "at_once",
+    "season",
+    "steps",
 )
 
 

@@ -42,6 +42,7 @@ FOR: dict[str, tuple[str, ...]] = {
         "pretrained",
         "less_regularisation",
         "other_family",
+        "follow_level",
         "wider",
         "slightly_higher_lr",
         "deeper",
@@ -61,6 +62,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "oscillating": ("lr_decay", "ema", "larger_batch", "lower_lr"),
     "slow_pipeline": (),  # what is slow is outside of the recipe
     "no_better_than_trivial": (
+        "follow_level",
         "pretrained",
         "relu",
         "adam",
@@ -70,7 +72,15 @@ FOR: dict[str, tuple[str, ...]] = {
     ),
 }
 # Tried where nothing is wrong: so that "nothing helps" is tested too.
-GENERIC = ("pretrained", "wider", "other_family", "slightly_higher_lr", "weight_decay", "dropout")
+GENERIC = (
+    "pretrained",
+    "follow_level",
+    "wider",
+    "other_family",
+    "slightly_higher_lr",
+    "weight_decay",
+    "dropout",
+)
 GENERIC_LIMIT = 4
 
 ADVICE: dict[str, str] = {
@@ -135,7 +145,8 @@ ADVICE: dict[str, str] = {
         "Read and decode the examples once and keep them, or let further processes prepare them."
     ),
     "no_better_than_trivial": (
-        "Check that inputs and targets belong together: look at a few examples with their labels."
+        "Check that inputs and targets belong together: look at a few examples with their labels. Of "
+        "forecasts: read more of the past (a larger data.look_back), by another fit."
     ),
 }
 # Advice that no edit can stand for is given beside the edits.

@@ -27,6 +27,12 @@ _STRONGER: dict[str, dict[str, Edit]] = {
     "audio": _OF_IMAGES,  # their spectrograms
     "table": {"linear": {"model.name": "mlp"}},
     "series": {"linear": {"model.name": "mlp"}},
+    "forecasting": {
+        "linear": {"model.name": "dlinear"},
+        "mlp": {"model.name": "dlinear"},
+        "autoregressive": {"model.name": "dlinear"},
+        "dlinear": {"model.name": "mlp"},
+    },
 }
 _RECTIFIERS = frozenset({"relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish"})
 
@@ -121,8 +127,21 @@ def deeper(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     return [{"model.depth": depth + 1, **_one_rate(recipe)}] if depth < 20 else []
 
 
+def follow_level(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Of a forecast, each window less its last value, or standardised by itself.
+
+    Use: series whose level moves, so that the future lies where no training window did
+    Weakness: what the level itself says of the future is lost
+    Source: Zeng, Chen, Zhang and Xu 2023, AAAI (NLinear); Kim et al. 2022, ICLR (RevIN)
+    """
+    if spec.task != "forecasting" or recipe.get("model.subtract") not in ("none", "last", "mean"):
+        return []
+    return useful(recipe, [{"model.subtract": "last"}, {"model.subtract": "mean"}])
+
+
 def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """A stronger family: a convnet, then a small ResNet for images and recordings; an MLP for tables.
+    """A stronger family: a convnet, then a small ResNet for images and recordings; an MLP for tables; for
+    forecasts DLinear, and an MLP beside it.
 
     Use: underfitting, or when nothing else is wrong
     Weakness: slower; settings found for the old family may not suit the new one
@@ -130,7 +149,7 @@ def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
         2016, CVPR
     """
     model = str(recipe.get("model.name"))
-    change = _STRONGER.get(spec.kind, {}).get(model)
+    change = _STRONGER.get(spec.task, _STRONGER.get(spec.kind, {})).get(model)
     # A residual network costs several times a convnet: only where more capacity is asked for.
     if change is None or (model == "convnet" and finding.name != "underfitting"):
         return []

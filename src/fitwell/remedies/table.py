@@ -9,6 +9,7 @@ from fitwell.remedies.edits import Guess
 from fitwell.remedies.network import (
     batch_norm,
     deeper,
+    follow_level,
     leaky_units,
     narrower,
     other_family,
@@ -53,6 +54,7 @@ REMEDIES: dict[str, Guess] = {
     "narrower": narrower,
     "deeper": deeper,
     "other_family": other_family,
+    "follow_level": follow_level,
     "augment": augment,
     "weight_decay": weight_decay,
     "l1": l1,

@@ -10,7 +10,7 @@ import numpy as np
 
 from fitwell import store
 from fitwell.record import Diagnosis, Finding, Verdict
-from fitwell.report import language, mistakes, model, searching, varying, wording
+from fitwell.report import forecasts, language, mistakes, model, searching, varying, wording
 from fitwell.report.curves import learning_curve, shared_limits, step_curve, verdict_plot
 from fitwell.report.evidence import picture
 from fitwell.report.examples import contact_sheet
@@ -81,11 +81,14 @@ def render(
         "search": searching.section(facts.search) if facts.search else {},
         "curves": curves(facts),
         "varied": [(one, varying.picture(one)) for one in varying.varied(facts.run)],
-        "errors": {} if written else errors(facts, data if examples else None, examples),
+        "forecasts": (ahead := forecasts.section(facts, examples)),
+        "errors": {} if written or ahead else errors(facts, data if examples else None, examples),
         "written": written,
         "references": language.references([facts.run, *facts.final_folds], facts.metric),
         "examples": examples,
-        "sheet": contact_sheet(data) if examples and not written and is_of(data, facts) else {},
+        "sheet": contact_sheet(data)
+        if examples and not (written or ahead) and is_of(data, facts)
+        else {},
         "problems": [
             p if examples else without_examples(p, facts.spec)
             for p in sorted_problems(getattr(data, "problems", ()))

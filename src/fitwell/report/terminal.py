@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fitwell.record import Diagnosis, Run, Scores, Verdict
+from fitwell.report import forecasts
 from fitwell.report.facts import Facts, gather
 from fitwell.report.headline import ARROW, Headline, headline
 from fitwell.report.language import references, samples
@@ -77,6 +78,7 @@ def ending(facts: Facts) -> list[RenderableType]:
     """What changed, what it brought, what it cost, and where the report is."""
     parts: list[RenderableType] = [changes(facts.changes), Text()] if facts.changes else []
     parts.append(scores({"before": facts.baseline, "after": facts.final}))
+    parts += [_wrapped(sentence) for sentence in forecasts.said(facts)]
     parts.append(Text(f"{looked(facts.run.test_looks)} {duration(facts.seconds)}.", "dim"))
     if facts.folder is not None and (facts.folder / "report.html").exists():
         parts.append(Text(f"Report: {facts.folder / 'report.html'}"))
@@ -95,6 +97,7 @@ def run(result: Run) -> RenderableType:
     elif facts.final:
         parts.append(scores({"": facts.final}))
     parts += [*beside(facts), *wrote(facts)]
+    parts += [_wrapped(sentence) for sentence in forecasts.said(facts)]
     parts.append(Text(f"{looked(result.test_looks)} {duration(facts.seconds)}.", "dim"))
     if result.folder is not None:
         parts.append(Text(f"Run: {result.folder}"))

@@ -14,6 +14,7 @@ from fitwell.metrics import METRICS
 from fitwell.record import Scores
 from fitwell.spec import NO_WORD, Spec
 from fitwell.tasks.classification import CLASSIFICATION
+from fitwell.tasks.forecasting import FORECASTING
 from fitwell.tasks.kind import Decoded, Task
 from fitwell.tasks.language import LANGUAGE
 from fitwell.tasks.multilabel import MULTILABEL
@@ -24,6 +25,7 @@ TASKS: dict[str, Task] = {
     "multilabel": MULTILABEL,
     "regression": REGRESSION,
     "language": LANGUAGE,
+    "forecasting": FORECASTING,
 }
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -72,11 +74,23 @@ def fit_of(task: Task, outputs: np.ndarray, target: np.ndarray) -> float:
     return 1.0 - error(said) / usual if usual > 0 else 1.0
 
 
-def score(task: Task, target: np.ndarray, decoded: Decoded, loss: np.ndarray) -> Scores:
-    """Mean loss and every metric of the task, in the target's own unit."""
+def score(
+    task: Task,
+    target: np.ndarray,
+    decoded: Decoded,
+    loss: np.ndarray,
+    standardised: Callable[[np.ndarray], np.ndarray],
+) -> Scores:
+    """Mean loss and every metric of the task, in the target's own unit or as `Metric.standardised` says.
+
+    Args:
+        standardised: numbers in their own unit as the loss sees them: `Preprocess.targets`.
+    """
     weights = task.weight(target)
     scores = {"loss": float(np.average(loss, weights=weights)) if len(loss) else float("nan")}
     for name, metric in METRICS.items():
-        if task.name in metric.tasks:
+        if task.name in metric.standardised:
+            scores[name] = metric(standardised(target), standardised(decoded.prediction))
+        elif task.name in metric.tasks:
             scores[name] = metric(target, decoded.prediction, decoded.probabilities)
     return scores
