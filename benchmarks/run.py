@@ -30,6 +30,7 @@ NAMES = (
     "sick",
     "trust",
     "lr_find",
+    "trials",
     "racing",
     "null",
     "remedies",
