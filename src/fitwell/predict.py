@@ -136,6 +136,12 @@ def predict(run: Run, inputs: Any) -> list[dict[str, Any]]:
         that are there, and the share of each; of several targets each number by its name.
     """
     spec, _ = _known(run)
+    if spec.tokens:
+        raise FolderError(
+            "A model of language predicts no target: it goes on with a text. Ask it with --prompt (in "
+            "Python fw.generate), or score it on another text with `fitwell evaluate RUN FILE`.",
+            where=str(run.folder or ""),
+        )
     found = read_inputs(inputs, spec)
     for problem in found.problems:
         warnings.warn(str(problem), stacklevel=3)

@@ -281,6 +281,12 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             "labels as much as frequent ones.",
             setting="loss.class_weights",
         )
+    if spec.task == "language" and values.get("loss.class_weights", "none") != "none":
+        raise SettingError(
+            f"loss.class_weights = {values['loss.class_weights']}: of a text the tokens are many classes, "
+            "which all count as often as they stand. Leave it out.",
+            setting="loss.class_weights",
+        )
     if values["data.normalise"] == "pretrained" and not values["model.pretrained"]:
         raise SettingError(
             "data.normalise = pretrained: there are no pretrained weights whose normalisation it "
@@ -382,6 +388,7 @@ def _augments(values: Mapping[str, Any], spec: Spec) -> None:
         kind = "images" if spec.kind == "boxes" else spec.kind
         augmented = ("images", *KIND_OF.values())
         suited = kind in augmented if key == "policy" else kind == changed
+        suited = suited and spec.task != "language"  # what follows a changed word is another text
         if value != usual and not suited:
             what = "images, texts or recordings" if key == "policy" else PLURAL[changed]
             does = "is for" if key == "tta" else "changes"

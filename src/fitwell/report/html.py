@@ -69,7 +69,7 @@ def render(
     source = source or str((facts.baseline_recipe or {}).get("source", ""))
     folder = facts.run.folder or facts.folder
     parameters = model.parameters(folder / "best.safetensors") if folder else []
-    written = language.section(facts, data, held_out_predictions(facts)[0], examples)
+    writes = facts.spec is not None and bool(facts.spec.tokens)
     context = {
         "facts": facts,
         "headline": headline(facts),
@@ -81,11 +81,11 @@ def render(
         "search": searching.section(facts.search) if facts.search else {},
         "curves": curves(facts),
         "varied": [(one, varying.picture(one)) for one in varying.varied(facts.run)],
-        "errors": {} if written else errors(facts, data if examples else None, examples),
-        "written": written,
+        "errors": {} if writes else errors(facts, data if examples else None, examples),
+        "written": language.section(facts, data, held_out_predictions(facts)[0], examples),
         "references": language.references([facts.run, *facts.final_folds], facts.metric),
         "examples": examples,
-        "sheet": contact_sheet(data) if examples and not written and is_of(data, facts) else {},
+        "sheet": contact_sheet(data) if examples and not writes and is_of(data, facts) else {},
         "problems": [
             p if examples else without_examples(p, facts.spec)
             for p in sorted_problems(getattr(data, "problems", ()))
