@@ -24,6 +24,7 @@ from fitwell.nn.losses import LOSSES
 from fitwell.spec import NO_WORD, RESERVED, UNKNOWN
 from fitwell.tasks import TASKS, fit_of
 from fitwell.train import fit as training
+from fitwell.train.distributed import Processes, check_state
 from fitwell.train.evaluate import evaluated
 from fitwell.train.generating import next_token, pieces_of_text, tokens_of
 
@@ -296,6 +297,8 @@ def test_settings_that_do_not_suit(book: Path) -> None:
     ):
         with pytest.raises(SettingError, match=said):
             fw.fit(book, model=model, settings={**TINY, **settings}, out=book.parent / "run")
+    with pytest.raises(SettingError, match="of one process"):
+        check_state(Processes(count=2), "carried")
     with pytest.raises(SettingError, match="do not follow each other"):
         fw.fit("digits", settings={"train.state": "carried"}, out=book.parent / "run")
     assert not (book.parent / "run").exists()
