@@ -24,6 +24,7 @@ NAMES = (
     "store",
     "tables",
     "series",
+    "language",
     "finetune",
     "families",
     "healthy",

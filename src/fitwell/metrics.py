@@ -223,7 +223,7 @@ def nats(target: Targets, prediction: Targets, probabilities: Probabilities = No
     >>> nats(np.array([[10.0, 4.0]]), np.array([[20.0, 1.0]]))
     2.0
     """
-    return _ratio(prediction[:, 0], target[:, 0])
+    return _share(prediction, 0, target, 0)
 
 
 def perplexity(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
@@ -237,7 +237,7 @@ def perplexity(target: Targets, prediction: Targets, probabilities: Probabilitie
     >>> round(perplexity(np.array([[10.0, 4.0]]), np.array([[4 * np.log(8), 1.0]])), 6)
     8.0
     """
-    return math.exp(min(_ratio(prediction[:, 0], target[:, -1]), _MOST_NATS))
+    return float(np.exp(np.minimum(_share(prediction, 0, target, -1), _MOST_NATS)))
 
 
 def token_accuracy(
@@ -253,7 +253,7 @@ def token_accuracy(
     >>> token_accuracy(np.array([[10.0, 4.0]]), np.array([[20.0, 1.0]]))
     0.25
     """
-    return _ratio(prediction[:, 1], target[:, -1])
+    return _share(prediction, 1, target, -1)
 
 
 @dataclass(frozen=True)
@@ -338,8 +338,11 @@ def score_settings(
     return {"name": name, "min_effect": min_effect}
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> float:
-    return float(part.sum(dtype=np.float64) / whole.sum()) if len(whole) else math.nan
+def _share(prediction: np.ndarray, part: int, target: np.ndarray, whole: int) -> float:
+    """The sum of a column of `prediction` over that of one of `target`."""
+    if not len(target):
+        return math.nan
+    return float(prediction[:, part].sum(dtype=np.float64) / target[:, whole].sum())
 
 
 def _error(target: Targets, prediction: Targets) -> np.ndarray:

@@ -146,6 +146,12 @@ def predict(run: Run, inputs: Any, *, ahead: int = 0) -> list[dict[str, Any]]:
         SettingError: `ahead` for a model that does not forecast, or more than it can.
     """
     spec, recipe = _known(run)
+    if spec.tokens:
+        raise FolderError(
+            "A model of language predicts no target: it goes on with a text. Ask it with --prompt (in "
+            "Python fw.generate), or score it on another text with `fitwell evaluate RUN FILE`.",
+            where=str(run.folder or ""),
+        )
     if spec.horizon:
         return _ahead(run, spec, recipe.section("data"), inputs, ahead)
     if ahead:

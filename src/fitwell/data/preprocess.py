@@ -80,6 +80,8 @@ class Preprocess:
         """Inputs of the model, [example, *spec.input_shape], from raw ones: float32, of texts int32."""
         if self.words is not None:
             return self.words.ids(array)
+        if self.tokens is not None:
+            return self.tokens.shown(array.tolist())
         if self.kind in ("images", "audio"):
             factor, shift = self.affine()
             heard = None if self.sound is None else self.sound.log_mel(array)

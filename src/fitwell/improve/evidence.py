@@ -75,7 +75,7 @@ def gather(
     options = recipe.section("data")
     if "check" not in have:
         rows += checked(data, recipe, runs)
-    for fold in range(REFERENCE_FOLDS):
+    for fold in range(min(REFERENCE_FOLDS, int(recipe["data.folds"]))):  # type: ignore[arg-type]
         parts = split.fold_rows(data, options, fold=fold, repeat=repeat, seed=seed)
         metric = str(recipe["score.name"])
         with threadpool_limits(threads):

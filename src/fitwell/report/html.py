@@ -69,7 +69,7 @@ def render(
     source = source or str((facts.baseline_recipe or {}).get("source", ""))
     folder = facts.run.folder or facts.folder
     parameters = model.parameters(folder / "best.safetensors") if folder else []
-    written = language.section(facts, data, held_out_predictions(facts)[0], examples)
+    writes = facts.spec is not None and bool(facts.spec.tokens)
     context = {
         "facts": facts,
         "headline": headline(facts),
@@ -82,12 +82,12 @@ def render(
         "curves": curves(facts),
         "varied": [(one, varying.picture(one)) for one in varying.varied(facts.run)],
         "forecasts": (ahead := forecasts.section(facts, examples)),
-        "errors": {} if written or ahead else errors(facts, data if examples else None, examples),
-        "written": written,
+        "errors": {} if writes or ahead else errors(facts, data if examples else None, examples),
+        "written": language.section(facts, data, held_out_predictions(facts)[0], examples),
         "references": language.references([facts.run, *facts.final_folds], facts.metric),
         "examples": examples,
         "sheet": contact_sheet(data)
-        if examples and not (written or ahead) and is_of(data, facts)
+        if examples and not (writes or ahead) and is_of(data, facts)
         else {},
         "problems": [
             p if examples else without_examples(p, facts.spec)

@@ -41,6 +41,7 @@ from fitwell.report.wording import (
 )
 
 WIDTH = 80
+WRITTEN = 240  # characters of a model's text
 TONES = {"better": "bold green", "same": "bold", "open": "bold yellow", "failed": "bold red"}
 DECISIONS = {
     "helps": "bold green",
@@ -120,7 +121,8 @@ def wrote(facts: Facts) -> list[RenderableType]:
         return []
     epochs, text = found[-1]
     said = f"What it writes after {plural(epochs, 'epoch')}:"
-    return [Text(said), Padding(Text(printable(text), "dim"), (0, 0, 0, 2)), Text()]
+    shown = printable(text[:WRITTEN] + "…" * (len(text) > WRITTEN))
+    return [Text(said), Padding(Text(shown, "dim"), (0, 0, 0, 2), expand=False), Text()]
 
 
 def headline_text(said: Headline) -> RenderableType:
