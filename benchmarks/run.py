@@ -24,6 +24,7 @@ NAMES = (
     "store",
     "tables",
     "series",
+    "forecast",
     "finetune",
     "families",
     "healthy",

@@ -339,6 +339,14 @@ def test_a_recursive_model_goes_on_from_its_own_forecasts() -> None:
     torch.testing.assert_close(model(x)[:, 4:8], model.model(longer))
 
 
+def test_a_setting_of_forecasts_says_that_a_table_is_a_series() -> None:
+    assert read(frame(), {"target": "walk"}).spec.kind == "table"
+    assert read(frame(), {"target": "walk", "horizon": 3}).spec.task == "forecasting"
+    with pytest.raises(SettingError, match="one long series") as raised:
+        read(frame(), {"target": "walk", "kind": "table", "horizon": 3})
+    assert raised.value.setting == "data.horizon"
+
+
 def test_a_forecasting_model_refuses_other_data(tmp_path: Path) -> None:
     table = frame().drop("when")
     with pytest.raises(SettingError, match="forecasts a long series"):

@@ -293,6 +293,10 @@ OF_KIND: dict[str, tuple[str, ...]] = {
 }
 
 
+# Settings of one long series alone, which say that a table is one.
+OF_FORECASTS = ("look_back", "horizon", "at_once", "season", "steps")
+
+
 def refuse_of_other_kinds(options: Mapping[str, Any], spec: Spec) -> None:
     """Refuse settings that say nothing about data of this kind.
 
@@ -300,6 +304,13 @@ def refuse_of_other_kinds(options: Mapping[str, Any], spec: Spec) -> None:
         SettingError: one of them is set.
     """
     usual = data_settings()
+    for name in OF_FORECASTS:
+        if options[name] != usual[name] and spec.task != "forecasting":
+            raise SettingError(
+                f"data.{name} = {options[name]}: is for one long series, and these are {spec.examples}. "
+                "Leave it out.",
+                setting=f"data.{name}",
+            )
     for name, kinds in OF_KIND.items():
         if options[name] != usual[name] and spec.kind not in kinds:
             meant = " and ".join(PLURAL[kind] for kind in kinds)
