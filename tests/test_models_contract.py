@@ -23,13 +23,14 @@ from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.inits import INITS
 from fitwell.nn.types import NormName
 from fitwell.probes import is_activation
-from fitwell.resolve import complete
+from fitwell.resolve import OF_FORECASTS, complete
 from fitwell.spec import Column, Spec
 
 CLASSES = ("a", "b", "c")
 NAMES = [name for name in MODELS if name != "inception"]  # another name of googlenet
 TEXTS = ["bag_of_words"]
-IMAGES = [name for name in NAMES if name not in ("linear", "mlp", "sequential", *TEXTS)]
+FORECASTS = list(OF_FORECASTS)
+IMAGES = [n for n in NAMES if n not in ("linear", "mlp", "sequential", *TEXTS, *FORECASTS)]
 # Small enough to be quick; the default size elsewhere.
 SMALL: dict[str, dict[str, Any]] = {
     "alexnet": {"width": 12},
@@ -49,12 +50,15 @@ SPECS = {
     "table number": Spec("table", "regression", (5,), columns=_COLUMNS),
     "text classes": Spec("text", "classification", (12,), CLASSES, vocabulary=40),
     "text number": Spec("text", "regression", (12,), vocabulary=40),
+    "series ahead": Spec("series", "forecasting", (2, 30), targets=("a", "b"), horizon=3),
 }
 PAIRS = [
     (model, what)
     for model in NAMES
     for what in SPECS
     if (model in TEXTS) == what.startswith("text")
+    and (what.startswith("series") or model not in FORECASTS)
+    and not (model not in (*FORECASTS, "linear", "mlp") and what.startswith("series"))
     and not (model in IMAGES and what.startswith("table"))
 ]
 every_pair = pytest.mark.parametrize(("name", "what"), PAIRS)
@@ -65,7 +69,16 @@ def small(name: str, spec: Spec, **settings: Any) -> nn.Module:
 
 
 def usual_spec(name: str) -> Spec:
+    if name in FORECASTS:
+        return SPECS["series ahead"]
     return SPECS["text classes" if name in TEXTS else "image classes"]
+
+
+def long_table() -> Any:
+    import polars as pl
+
+    numbers = np.random.default_rng(0).normal(size=(2, 90)).cumsum(1)
+    return pl.DataFrame({"t": np.arange(90), "a": numbers[0], "b": numbers[1]})
 
 
 def accepts(name: str, **settings: Any) -> dict[str, Any]:
@@ -168,6 +181,10 @@ CHANGED: dict[str, Any] = {
     "embedding": 2,
     "waves": 5,
     "counting": "counts",
+    "kernel": 7,
+    "individual": True,
+    "subtract": "last",
+    "order": 5,
 }
 OF_TABLES = {"embedding", "waves"}
 CHANGED_OF: dict[str, dict[str, Any]] = {
@@ -188,7 +205,7 @@ def test_every_setting_moves_the_output(name: str, what: str) -> None:
 
     settings = [n for n in inspect.signature(MODELS[name]).parameters if n != "spec"]
     assert set(settings) <= set(CHANGED)
-    if SPECS[what].kind == "images":
+    if SPECS[what].kind in ("images", "series"):
         settings = [n for n in settings if n not in OF_TABLES]
     elif not SPECS[what].columns:
         settings = [n for n in settings if n != "embedding"]  # there is no category
@@ -284,6 +301,8 @@ def test_a_resumed_run_ends_in_the_same_weights(name: str, tmp_path: Path) -> No
     if name in TEXTS:
         inputs = [" ".join(rng.choice(list("abcdefgh"), 12)) for _ in range(60)]
     data = fitwell_data.read((inputs, np.arange(60) % 3), {})
+    if name in FORECASTS:
+        data = fitwell_data.read(long_table(), {"kind": "series", "time": "t"})
     chosen = {**SMALL.get(name, {}), **accepts(name, norm="batch", dropout=0.3, drop_path=0.3)}
     settings = {"model.name": name, "train.epochs": 3, "train.batch_size": 16, "optim.lr": 1e-3}
     recipe = complete(settings | {f"model.{k}": v for k, v in chosen.items()}, data.spec)
@@ -294,7 +313,7 @@ def test_a_resumed_run_ends_in_the_same_weights(name: str, tmp_path: Path) -> No
 def test_memory_layout_and_precision_keep_the_result(name: str) -> None:
     torch.manual_seed(0)
     spec = Spec("images", "classification", (3, 16, 16), CLASSES)
-    spec = usual_spec(name) if name in TEXTS else spec
+    spec = usual_spec(name) if name in (*TEXTS, *FORECASTS) else spec
     model = small(name, spec).eval()
     x, _ = _batch(spec, 8)
     expected = model(x)
