@@ -37,8 +37,8 @@ SHOWN = ("network", "repeat_last", "seasonal_naive")
 
 def main() -> None:
     result = common.load("forecast")
-    todo = [("ETTh1", "test", name, 336, seed) for name in RECIPES for seed in range(SEEDS)]
-    todo += [("airline passengers", "folds", name, 0, 0) for name in RECIPES]
+    todo = [("airline passengers", "folds", name, 0, 0) for name in RECIPES]
+    todo += [("ETTh1", "test", name, 336, seed) for name in RECIPES for seed in range(SEEDS)]
     todo += [("ETTh1", "validation", "dlinear", back, 0) for back in LOOK_BACKS]
     for data, part, name, look_back, seed in todo:
         key = {"data": data, "part": part, "recipe": name, "look_back": look_back, "seed": seed}

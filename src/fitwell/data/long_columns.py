@@ -30,8 +30,8 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
     """The column of times of a table that is read as one series; "" for others.
 
     A table is one where `data.kind=series`, or a setting of forecasts is given; or, unless settings say
-    what to predict, where one column holds dates that rise or fall by equal steps from row to row, but for a
-    few, and all others numbers, the last of them no classes.
+    what to predict, where one column holds dates that rise or fall by equal steps from row to row, but for
+    a few, and all others numbers, the last of them no classes.
 
     Raises:
         BadData: it is to be one, and no column or several hold times.
