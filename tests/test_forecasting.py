@@ -20,6 +20,7 @@ from fitwell.data.windows import covered, steps_under
 from fitwell.errors import SettingError
 from fitwell.findings.trivial import no_better_than_trivial
 from fitwell.models import build
+from fitwell.models.dlinear import dlinear
 from fitwell.record import Finding, Predictions, Run
 from fitwell.spec import Column, Spec
 from fitwell.tasks import task_of
@@ -98,7 +99,8 @@ def test_the_feed_gives_what_the_preprocessing_says() -> None:
         data.inputs, data.targets, rows, batch_size=64, preprocess=fitted, shuffle=False
     )
     found = list(batches.epoch(0))
-    x, y = (torch.cat([batch[i] for batch in found]).numpy() for i in (0, 1))
+    x = torch.cat([batch.x for batch in found]).numpy()
+    y = torch.cat([batch.y for batch in found]).numpy()
     np.testing.assert_allclose(x, fitted.inputs(data.inputs[rows]), atol=1e-6)
     np.testing.assert_allclose(fitted.restore(y), data.targets[rows], rtol=1e-4, atol=1e-5)
 
@@ -321,8 +323,8 @@ def test_forecasts_of_a_channel_come_from_it_alone(
 def test_dlinear_is_the_paper_s() -> None:
     """Against the reference implementation's own steps, written out."""
     spec = Spec("series", "forecasting", (2, 60), targets=("a", "b"), horizon=7)
-    model, x = build("dlinear", spec, {}), torch.randn(3, 2, 60)
-    body = model[0].body
+    model, x = dlinear(spec), torch.randn(3, 2, 60)
+    body: Any = model.channels.body
     front, end = x[:, :, :1].repeat(1, 1, 12), x[:, :, -1:].repeat(1, 1, 12)
     trend = torch.nn.functional.avg_pool1d(torch.cat([front, x, end], 2), 25, 1)
     wanted = body.trend.linear(trend) + body.rest.linear(x - trend)
@@ -331,7 +333,8 @@ def test_dlinear_is_the_paper_s() -> None:
 
 def test_a_recursive_model_goes_on_from_its_own_forecasts() -> None:
     spec = Spec("series", "forecasting", (2, 9), targets=("a", "b"), horizon=6, at_once=2)
-    model, x = build("autoregressive", spec, {"order": 4}), torch.randn(5, 2, 9)
+    model: Any = build("autoregressive", spec, {"order": 4})
+    x = torch.randn(5, 2, 9)
     first = model.model(x)
     longer = torch.cat([x, first.unflatten(1, (2, 2)).transpose(1, 2)], 2)[:, :, 2:]
     assert model(x).shape == (5, 12)
