@@ -272,6 +272,13 @@ def test_intervals_hold_as_many_errors_as_they_say() -> None:
     assert interval["part"] == "validation" and 0.87 < interval["covered"]["test"] < 0.95
     shown = [row for row in found if row["experiment"] == "window"]
     assert {row["part"] for row in shown} == {"test"} and len(shown[0]["truth"]) == 5
+    few = {"validation": part(rows[:9]), "test": part(rows[:11])}
+    pooled = task_of(data.spec).measure(data, few, lambda numbers: numbers)
+    (interval,) = (row for row in pooled if row["experiment"] == "intervals")
+    assert (interval["part"], interval["windows"]) == ("validation and test", 20)
+    del few["test"]  # nine errors say nothing of one in ten
+    alone = task_of(data.spec).measure(data, few, lambda numbers: numbers)
+    assert all(row["experiment"] != "intervals" for row in alone)
 
 
 def fitted(mse: float, naive_mse: float, windows: int = 40) -> Run:
