@@ -330,8 +330,8 @@ def test_forecasts_of_a_channel_come_from_it_alone(
 def test_dlinear_is_the_paper_s() -> None:
     """Against the reference implementation's own steps, written out."""
     spec = Spec("series", "forecasting", (2, 60), targets=("a", "b"), horizon=7)
-    model, x = dlinear(spec), torch.randn(3, 2, 60)
-    body: Any = model.channels.body
+    model: Any = dlinear(spec)
+    body, x = model.channels.body, torch.randn(3, 2, 60)
     front, end = x[:, :, :1].repeat(1, 1, 12), x[:, :, -1:].repeat(1, 1, 12)
     trend = torch.nn.functional.avg_pool1d(torch.cat([front, x, end], 2), 25, 1)
     wanted = body.trend.linear(trend) + body.rest.linear(x - trend)
