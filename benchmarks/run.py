@@ -25,6 +25,7 @@ NAMES = (
     "tables",
     "series",
     "language",
+    "forecast",
     "finetune",
     "families",
     "healthy",

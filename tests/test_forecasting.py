@@ -20,6 +20,7 @@ from fitwell.data.windows import covered, steps_under
 from fitwell.errors import SettingError
 from fitwell.findings.trivial import no_better_than_trivial
 from fitwell.models import build
+from fitwell.models.dlinear import dlinear
 from fitwell.record import Finding, Predictions, Run
 from fitwell.spec import Column, Spec
 from fitwell.tasks import task_of
@@ -98,7 +99,8 @@ def test_the_feed_gives_what_the_preprocessing_says() -> None:
         data.inputs, data.targets, rows, batch_size=64, preprocess=fitted, shuffle=False
     )
     found = list(batches.epoch(0))
-    x, y = (torch.cat([batch[i] for batch in found]).numpy() for i in (0, 1))
+    x = torch.cat([batch.x for batch in found]).numpy()
+    y = torch.cat([batch.y for batch in found]).numpy()
     np.testing.assert_allclose(x, fitted.inputs(data.inputs[rows]), atol=1e-6)
     np.testing.assert_allclose(fitted.restore(y), data.targets[rows], rtol=1e-4, atol=1e-5)
 
@@ -191,7 +193,7 @@ def test_a_short_series_and_a_horizon_that_leaves_nothing_to_train_on() -> None:
     with pytest.raises(BadData, match="Give a longer series"):
         data_of(frame(2))
     data = data_of(frame(120), look_back=10, horizon=40)
-    with pytest.raises(SettingError, match="ends before") as raised:
+    with pytest.raises(SettingError, match="no window to train on") as raised:
         split.fold_rows(data, {}, fold=0, repeat=0, seed=0)
     assert raised.value.setting == "data.horizon"
 
@@ -270,6 +272,13 @@ def test_intervals_hold_as_many_errors_as_they_say() -> None:
     assert interval["part"] == "validation" and 0.87 < interval["covered"]["test"] < 0.95
     shown = [row for row in found if row["experiment"] == "window"]
     assert {row["part"] for row in shown} == {"test"} and len(shown[0]["truth"]) == 5
+    few = {"validation": part(rows[:9]), "test": part(rows[:11])}
+    pooled = task_of(data.spec).measure(data, few, lambda numbers: numbers)
+    (interval,) = (row for row in pooled if row["experiment"] == "intervals")
+    assert (interval["part"], interval["windows"]) == ("validation and test", 20)
+    del few["test"]  # nine errors say nothing of one in ten
+    alone = task_of(data.spec).measure(data, few, lambda numbers: numbers)
+    assert all(row["experiment"] != "intervals" for row in alone)
 
 
 def fitted(mse: float, naive_mse: float, windows: int = 40) -> Run:
@@ -321,8 +330,8 @@ def test_forecasts_of_a_channel_come_from_it_alone(
 def test_dlinear_is_the_paper_s() -> None:
     """Against the reference implementation's own steps, written out."""
     spec = Spec("series", "forecasting", (2, 60), targets=("a", "b"), horizon=7)
-    model, x = build("dlinear", spec, {}), torch.randn(3, 2, 60)
-    body = model[0].body
+    model: Any = dlinear(spec)
+    body, x = model.channels.body, torch.randn(3, 2, 60)
     front, end = x[:, :, :1].repeat(1, 1, 12), x[:, :, -1:].repeat(1, 1, 12)
     trend = torch.nn.functional.avg_pool1d(torch.cat([front, x, end], 2), 25, 1)
     wanted = body.trend.linear(trend) + body.rest.linear(x - trend)
@@ -331,12 +340,21 @@ def test_dlinear_is_the_paper_s() -> None:
 
 def test_a_recursive_model_goes_on_from_its_own_forecasts() -> None:
     spec = Spec("series", "forecasting", (2, 9), targets=("a", "b"), horizon=6, at_once=2)
-    model, x = build("autoregressive", spec, {"order": 4}), torch.randn(5, 2, 9)
+    model: Any = build("autoregressive", spec, {"order": 4})
+    x = torch.randn(5, 2, 9)
     first = model.model(x)
     longer = torch.cat([x, first.unflatten(1, (2, 2)).transpose(1, 2)], 2)[:, :, 2:]
     assert model(x).shape == (5, 12)
     torch.testing.assert_close(model(x)[:, :4], first)
     torch.testing.assert_close(model(x)[:, 4:8], model.model(longer))
+
+
+def test_a_setting_of_forecasts_says_that_a_table_is_a_series() -> None:
+    assert read(frame(), {"target": "walk"}).spec.kind == "table"
+    assert read(frame(), {"target": "walk", "horizon": 3}).spec.task == "forecasting"
+    with pytest.raises(SettingError, match="one long series") as raised:
+        read(frame(), {"target": "walk", "kind": "table", "horizon": 3})
+    assert raised.value.setting == "data.horizon"
 
 
 def test_a_forecasting_model_refuses_other_data(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from fitwell.remedies import (
     remedies_for,
     with_remedies,
 )
-from fitwell.resolve import OF_TEXTS, complete
+from fitwell.resolve import OF_FORECASTS, OF_TEXTS, complete
 from fitwell.spec import Spec
 from fitwell.train.job import build_model
 
@@ -33,9 +33,16 @@ IMAGES = Spec("images", "classification", (1, 28, 28), tuple("0123456789"), num_
 TABLE = Spec("table", "classification", (8,), ("a", "b"), num_examples=500)
 NUMBERS = Spec("table", "regression", (8,), (), num_examples=500)
 TEXTS = Spec("text", "classification", (99,), ("a", "b"), vocabulary=50, num_examples=500)
+AHEAD = Spec("series", "forecasting", (2, 30), targets=("a", "b"), horizon=3, num_examples=500)
 CASES = [
-    *itertools.product([IMAGES], [m for m in MODELS if m not in OF_TEXTS], OPTIMIZERS, ["default"]),
+    *itertools.product(
+        [IMAGES],
+        [m for m in MODELS if m not in (*OF_TEXTS, *OF_FORECASTS)],
+        OPTIMIZERS,
+        ["default"],
+    ),
     *itertools.product([TEXTS], OF_TEXTS, OPTIMIZERS, ["default"]),
+    *itertools.product([AHEAD], [*OF_FORECASTS, "mlp"], ["adamw"], ["default"]),
     *itertools.product([TABLE, NUMBERS], ["linear", "mlp"], ["sgd", "adamw"], ["default"]),
     *itertools.product([IMAGES], ["mlp", "convnet"], ["sgd"], ["sick", "extreme", "suited"]),
 ]

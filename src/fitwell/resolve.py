@@ -122,8 +122,14 @@ CARRYING = ("rnn", "lstm", "gru")  # whose state can be carried from chunk to ch
 
 
 # What forecasts are trained by: windows of one series are nearly copies of one another, so few passes over
-# many windows are enough. Chosen by `python -m benchmarks.forecast`.
-OF_FORECASTING = Family(10, {"optim.name": "adamw", "optim.lr": 1e-3}, steps=3000)
+# many of them are enough. Linear forecasts are of what a window is beyond its last value: where the level
+# moves, as that of the airline passengers, those of the values themselves are worse than repeating the last
+# season. Figures: `python -m benchmarks.forecast`.
+_OF_WINDOWS = Family(10, {"optim.name": "adamw", "optim.lr": 1e-3}, steps=3000)
+OF_FORECASTING = {
+    name: _OF_WINDOWS._replace(settings={**_OF_WINDOWS.settings, "model.subtract": "last"})
+    for name in OF_FORECASTS
+}
 
 
 def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
@@ -228,7 +234,7 @@ def family_of(model: str, spec: Spec) -> Family:
     ('adamw', 10)
     """
     if spec.task == "forecasting":
-        return OF_FORECASTING
+        return OF_FORECASTING.get(model, _OF_WINDOWS)
     if spec.kind == "table":
         return OF_TABLES.get((model, spec.task), Family())
     if spec.kind == "series":
@@ -247,8 +253,9 @@ def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[
     examples = num_used(spec, limit)
     family = family_of(names["model"], spec)
     batch_size = 32 if examples < 5000 else family.batch_size
-    if examples < 2 * batch_size:  # of which a part is held out
-        batch_size = max(2, 2 ** int(math.log2(max(2, examples / 2))))
+    least = examples / 4 if spec.horizon else examples  # the first fold by time is the smallest
+    if least < 2 * batch_size:  # of which a part is held out
+        batch_size = max(2, 2 ** int(math.log2(max(2, least / 2))))
     most = 60 * max(1, family.steps // 1500)
     epochs = min(most, max(family.epochs, round(family.steps * batch_size / examples)))
     metric = task_of(spec).metric(spec)

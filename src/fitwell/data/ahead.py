@@ -85,7 +85,7 @@ def _past(table: Table, spec: Spec, options: Mapping[str, Any], ahead: int) -> P
             "Give more of the past.",
             table.where,
         )
-    empty = [name for name, known in zip(names, ~np.isnan(steps).any(1), strict=True) if not known]
+    empty = [name for name, values in zip(names, steps, strict=True) if np.isnan(values).any()]
     if empty or wrong:
         what = wrong[0].message if wrong else f"{empty[0]} has no value before the last steps."
         raise refuse(

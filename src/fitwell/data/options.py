@@ -312,7 +312,13 @@ OF_KIND: dict[str, tuple[str, ...]] = {
     "annotations": ("boxes",),
 }
 
-OF_LANGUAGE = ("tokens", "context")
+# Settings of one long series alone, which say that a table is one.
+OF_FORECASTS = ("look_back", "horizon", "at_once", "season", "steps")
+# Of one task: its settings, and what they are for.
+OF_TASK = {
+    "language": (("tokens", "context"), "one text whose language is modelled"),
+    "forecasting": (OF_FORECASTS, "one long series"),
+}
 
 
 def refuse_of_other_kinds(options: Mapping[str, Any], spec: Spec) -> None:
@@ -322,19 +328,16 @@ def refuse_of_other_kinds(options: Mapping[str, Any], spec: Spec) -> None:
         SettingError: one of them is set.
     """
     usual = data_settings()
-    for name in OF_LANGUAGE:
-        if options[name] != usual[name] and spec.task != "language":
+    meant = {name: " and ".join(PLURAL[kind] for kind in kinds) for name, kinds in OF_KIND.items()}
+    wrong = [name for name, kinds in OF_KIND.items() if spec.kind not in kinds]
+    for task, (names, what) in OF_TASK.items():
+        meant |= dict.fromkeys(names, what)
+        wrong += names if spec.task != task else []
+    for name in wrong:
+        if options[name] != usual[name]:
             raise SettingError(
-                f"data.{name} = {options[name]}: is for one text whose language is modelled, and these "
-                f"are {spec.examples}. Leave it out.",
-                setting=f"data.{name}",
-            )
-    for name, kinds in OF_KIND.items():
-        if options[name] != usual[name] and spec.kind not in kinds:
-            meant = " and ".join(PLURAL[kind] for kind in kinds)
-            raise SettingError(
-                f"data.{name} = {options[name]}: is for {meant}, and these are {spec.examples}. Leave it "
-                "out.",
+                f"data.{name} = {options[name]}: is for {meant[name]}, and these are {spec.examples}. "
+                "Leave it out.",
                 setting=f"data.{name}",
             )
 

@@ -41,9 +41,7 @@ def fit_rows(data: Data, options: Options, seed: int) -> Rows:
     own = data.part[pool] == "validation"
     if own.any():
         return _apart(data, pool[~own], pool[own], test)
-    train, validation = _inner_cut(
-        data, purged(data, pool, test), settings["validation"], (seed, 1)
-    )
+    train, validation = _inner_cut(data, pool, settings["validation"], (seed, 1))
     return _apart(data, train, validation, test)
 
 
@@ -74,7 +72,8 @@ def fold_rows(data: Data, options: Options, *, fold: int, repeat: int, seed: int
         which = _folds(data, pool, folds, (seed, repeat))
         others = pool[which != fold]
     else:
-        which = time_folds(data.times[pool], folds, (seed, repeat))
+        overlap = max(0, data.spec.horizon - 1)
+        which = time_folds(data.times[pool], folds, (seed, repeat), lost=2 * overlap)
         others = pool[which < fold]
     others = purged(data, others, pool[which == fold])
     train, validation = _inner_cut(data, others, settings["validation"], (seed, repeat, fold))
@@ -125,10 +124,10 @@ def _apart(data: Data, train: np.ndarray, validation: np.ndarray, held_out: np.n
     """
     validation = purged(data, validation, held_out)
     rows = purged(data, purged(data, train, held_out), validation)
-    if len(train) and not len(rows):
+    if data.spec.horizon and not len(rows):
         raise NoSplit(
-            f"data.horizon = {data.spec.horizon}: none of {len(train)} windows before what is held out "
-            "ends before it.",
+            f"data.horizon = {data.spec.horizon}: no window to train on ends before what is held out "
+            "begins.",
             "Set a smaller data.horizon, data.look_back or data.folds, or give a longer series.",
             "data.horizon",
         )
@@ -152,6 +151,7 @@ def _pool(data: Data, settings: dict) -> tuple[np.ndarray, np.ndarray]:
             count=settings["test"] * len(everything),
         )
         pool = np.sort(np.concatenate([rest, everything[~free]]))
+    pool = purged(data, pool, test)
     limit = settings["limit"]
     if not limit or limit >= len(pool):
         return pool, test

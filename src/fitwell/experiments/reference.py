@@ -61,7 +61,7 @@ def reference_models(
     if task in METRICS[metric].standardised:
         y, y_new = fitted.targets(y), fitted.targets(y_new)
     found: list[Row] = []
-    for name, build in _models(task, seed, y[0].size).items():
+    for name, build in _models(task, seed, y[0].size, len(y)).items():
         used = np.arange(len(y))
         if name == "boosted_trees":
             classes = data.spec.num_outputs if len(data.spec.classes) != 2 else 1
@@ -89,7 +89,9 @@ def reference_models(
     return found
 
 
-def _models(task: str, seed: int, outputs: int = 1) -> dict[str, Callable[[], Any]]:
+def _models(
+    task: str, seed: int, outputs: int = 1, examples: int = MOST_EXAMPLES
+) -> dict[str, Callable[[], Any]]:
     # scikit-learn is imported here: it costs a second, and only this experiment needs it.
     from sklearn.dummy import DummyClassifier, DummyRegressor
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -123,7 +125,7 @@ def _models(task: str, seed: int, outputs: int = 1) -> dict[str, Callable[[], An
     at_once: dict[str, Callable[[], Any]] = {
         "trivial": lambda: DummyRegressor(strategy="mean"),
         # One neighbour copies the noise of one target; ten average it away.
-        "nearest_neighbour": lambda: KNeighborsRegressor(10),
+        "nearest_neighbour": lambda: KNeighborsRegressor(min(10, examples)),
         "linear": lambda: Ridge(alpha=1.0),
     }
     if outputs > _MOST_OUTPUTS:  # the others fit a model each

@@ -123,7 +123,8 @@ def checked(data: Data, recipe: Recipe, runs: Sequence[Run]) -> list[Row]:
     from fitwell.data.duplicates import OF_COPIES
     from fitwell.experiments import held_out_copies
 
-    problems = problems_of(data, recipe.section("data"), thorough=True)
+    options = recipe.section("data") | {"seed": recipe["train.seed"]}
+    problems = problems_of(data, options, thorough=True)
     found: list[Row] = [
         {
             "experiment": "check",

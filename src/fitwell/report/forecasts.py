@@ -93,7 +93,7 @@ def step_curve(rows: Sequence[Row]) -> str:
         axes.set_xlabel("steps ahead")
         axes.legend()
 
-    return draw(paint, width=5.2, height=2.9)
+    return draw(paint, width=9.2, height=2.7)
 
 
 def window(row: Row) -> dict[str, str]:

@@ -24,6 +24,8 @@ FAMILIES: dict[str, dict[str, str]] = {
     "densenet": {"model.dropout": "0..0.3"},
     "vit": {"model.dropout": "0..0.3", "model.drop_path": "0..0.3"},
     "bag_of_words": {"model.dropout": "0..0.7"},
+    "autoregressive": {"model.subtract": "none,last,mean"},
+    "dlinear": {"model.subtract": "none,last,mean", "model.kernel": "5..49:log"},
     "sequential": {},
 }
 # AdamW and Muon take the penalty off the weights themselves, times the rate: it wants larger numbers.

@@ -96,20 +96,21 @@ def _intervals(parts: Mapping[str, Predictions], spec: Spec) -> list[Row]:
     it is no guarantee.
     """
     part = next((p for p in _CALIBRATING if p in parts and len(parts[p].target) >= _FEWEST), "")
-    if not part:
+    used = [part] if part else list(parts)  # of few windows all that were held out
+    count = sum(len(parts[p].target) for p in used)
+    if count < _FEWEST:
         return []
-    errors = _residuals(parts[part])
-    count = len(errors)
+    errors = np.concatenate([_residuals(parts[p]) for p in used])
     rank = min(1.0, math.ceil((count + 1) * (1 + LEVEL) / 2) / count)
     low = -np.quantile(-errors, rank, axis=0, method="higher")
     high = np.quantile(errors, rank, axis=0, method="higher")
-    others = {p: _residuals(found) for p, found in parts.items() if p != part}
+    others = {p: _residuals(found) for p, found in parts.items() if p not in used}
     covered = {p: float(((low <= e) & (e <= high)).mean()) for p, e in others.items()}
     return [
         {
             "experiment": "intervals",
             "level": LEVEL,
-            "part": part,
+            "part": " and ".join(used),
             "windows": count,
             "low": low.tolist(),
             "high": high.tolist(),
