@@ -24,6 +24,7 @@ NAMES = (
     "store",
     "tables",
     "series",
+    "spoken",
     "finetune",
     "families",
     "healthy",

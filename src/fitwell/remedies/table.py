@@ -9,6 +9,8 @@ from fitwell.remedies.edits import Guess
 from fitwell.remedies.network import (
     batch_norm,
     deeper,
+    gates,
+    layer_norm,
     leaky_units,
     narrower,
     other_family,
@@ -49,6 +51,8 @@ REMEDIES: dict[str, Guess] = {
     "leaky_units": leaky_units,
     "suited_init": suited_init,
     "batch_norm": batch_norm,
+    "layer_norm": layer_norm,
+    "gates": gates,
     "wider": wider,
     "narrower": narrower,
     "deeper": deeper,
