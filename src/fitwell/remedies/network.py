@@ -57,7 +57,7 @@ def leaky_units(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     if not _is_choice(recipe, "activation"):
         return []
     # Of our own models, one that has fewer activations (an RNN's state) does not take them.
-    taken = choices(_schema(recipe, "activation")) or ("leaky_relu", "gelu")
+    taken = choices(dict(_schema(recipe, "activation"))) or ("leaky_relu", "gelu")
     names = [name for name in ("leaky_relu", "gelu") if name in taken]
     return useful(recipe, [{"model.activation": name} for name in names])
 
@@ -189,7 +189,7 @@ def _width(recipe: Recipe) -> tuple[str, Any]:
 
 def _norms(recipe: Recipe) -> Sequence[str]:
     """What `model.norm` may be; empty for a user's own model."""
-    return choices(_schema(recipe, "norm"))
+    return choices(dict(_schema(recipe, "norm")))
 
 
 def _schema(recipe: Recipe, key: str) -> Mapping[str, Any]:
