@@ -1,10 +1,16 @@
 """What racing saves, and whether it changes a verdict, beside the full design on the same trials.
 
-`python -m benchmarks.racing`: sets of eight arms, drawn by a seeded program, on a start that one setting
-holds back: at most one arm heals it, the others change something at random. Each set goes through screen
-and confirm twice: in full, every arm on every fold and both finalists on every repeat, and racing. The
-trials are the same (finished ones are read again), so that verdicts differ by what is stopped alone.
-Counted are trials, and epochs.
+`python -m benchmarks.racing`: sets of at most nine arms, the baseline one of them, drawn by a seeded
+program on a start that one setting holds back; one arm heals it, the others change something at random.
+Three designs:
+
+- full: every arm on every fold of the screen and of all three repeats of the confirm stage. An arm truly
+  helps where its own trials of the confirm stage say so, at 5 %;
+- stages: every arm on every fold of the screen, the best two on every repeat;
+- raced: screen and confirm as an improvement does them.
+
+The trials are the same (finished ones are read again), so that decisions differ by what is stopped alone.
+Counted are trials, and epochs. Sets of several helpers are counted apart: two at most can be confirmed.
 """
 
 import shutil
@@ -23,12 +29,14 @@ from fitwell.record import Remedy, Run
 from fitwell.resolve import complete
 from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.budget import Budget
+from fitwell.trials.confirming import REPEATS
 from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.protocol import judge, screen
-from fitwell.trials.scoring import metric_of
+from fitwell.trials.scoring import metric_of, smallest_effect
+from fitwell.trials.statistics import decide, paired_verdict
 from fitwell.trials.trial import Task
 
-SETS = 160
+SETS = 240
 WANTED = 100  # arms that help
 KEPT = 0.97
 NAMES = ("digits mlp", "breast-cancer mlp", "vowels mlp", "wine mlp")
@@ -51,7 +59,7 @@ OTHERS: tuple[tuple[str, float, float], ...] = (
     ("train.batch_size", 0.5, 2.0),
 )
 LIMITS = {
-    "racing": {
+    "at most one helper": {
         "helpers kept": f"at least 97 of 100 of {WANTED} and more",
         "new helps": "0",
         "trials": "at most 40 %",
@@ -105,25 +113,49 @@ def raced(number: int) -> dict[str, Any]:
     proposed = [(remedies[i], "drawn") for i in order]
     variants, _ = variants_of(proposed, recipe, data.spec, round_number=1)
     folder = Path(tempfile.mkdtemp())
-    found: dict[str, Any] = {"case": name, "sick": sick, "arms": len(variants)}
+    found: dict[str, Any] = {"case": name, "sick": sick, "arms": 1 + len(variants)}
     try:
-        for design in ("full", "raced"):
+        for design in ("full", "stages", "raced"):
             with Counting(data, folder, in_process=True, threads=1) as executor:
                 executor.epochs = {}
                 bench = Bench(data, executor, Budget(None), lambda *a, **k: None, recipe)
                 bench.race = design == "raced"
-                first = Variant("baseline", recipe)
-                screening = screen(bench, first, variants, repeat=0, round_number=1)
-                verdicts = judge(bench, first, screening, first_repeat=1, round_number=1)
+                helps = (whole if design == "full" else staged)(bench, variants)
             found[design] = {
-                "helps": sorted(v.remedy for v in verdicts if v.decision == "helps"),
+                "helps": sorted(helps),
                 "trials": len(executor.epochs),
                 "epochs": sum(executor.epochs.values()),
-                "stopped early": sum(v.decision == "stopped early" for v in verdicts),
             }
     finally:
         shutil.rmtree(folder)
     return found
+
+
+def whole(bench: Bench, variants: list[Variant]) -> list[str]:
+    """What helps by its own trials of the confirm stage; every arm is trained on all folds of both."""
+    arms = [Variant("baseline", bench.recipe), *variants]
+    tasks = {
+        arm.name: [bench.task(arm, r, f) for r in range(1 + REPEATS) for f in range(bench.folds)]
+        for arm in arms
+    }
+    runs = {name: bench.run(some)[bench.folds :] for name, some in tasks.items()}
+    base = bench.baseline_scores(tasks["baseline"][bench.folds :], runs["baseline"])
+    smallest = smallest_effect(bench.recipe, float(base.mean()))
+    helps = []
+    for variant in variants:
+        gains = bench.differences(base, runs[variant.name])
+        if np.isfinite(gains).all():
+            interval = paired_verdict(gains.tolist(), bench.folds, REPEATS)
+            helps += [variant.remedy] * (decide(interval, smallest) == "helps")
+    return helps
+
+
+def staged(bench: Bench, variants: list[Variant]) -> list[str]:
+    """What helps by a screen of all and a confirm stage of the best."""
+    first = Variant("baseline", bench.recipe)
+    screening = screen(bench, first, variants, repeat=0, round_number=1)
+    verdicts = judge(bench, first, screening, first_repeat=1, round_number=1)
+    return [v.remedy for v in verdicts if v.decision == "helps"]
 
 
 def drawn(recipe: Recipe, random: np.random.Generator) -> Remedy:
@@ -137,27 +169,32 @@ def drawn(recipe: Recipe, random: np.random.Generator) -> Remedy:
 
 
 def summarise(result: dict[str, Any]) -> None:
-    """Helpers kept, new ones, and the share of the full design's cost."""
-    rows = result["rows"]
-    full = [(row["set"], name) for row in rows for name in row["full"]["helps"]]
-    race = [(row["set"], name) for row in rows for name in row["raced"]["helps"]]
-
-    def share(what: str, some: list[dict[str, Any]]) -> str:
-        costs = [sum(row[design][what] for row in some) for design in ("raced", "full")]
-        return f"{100 * costs[0] / max(1, costs[1]):.1f} %"
-
-    healthy = [row for row in rows if not row["full"]["helps"]]
-    result["summary"] = {
-        "racing": {
+    """Helpers kept, new ones, and the share of the cost of other designs."""
+    result["summary"] = {}
+    for name, chosen in (("at most one helper", lambda n: n < 2), ("several", lambda n: n > 1)):
+        rows = [row for row in result["rows"] if chosen(len(row["full"]["helps"]))]
+        helpers = {d: _helpers(rows, d) for d in ("full", "stages", "raced")}
+        kept = len(helpers["full"] & helpers["raced"])
+        result["summary"][name] = {
             "sets": len(rows),
-            "helpers kept": f"{len(set(full) & set(race))} of {len(full)}",
-            "new helps": str(len(set(race) - set(full))),
-            "trials": share("trials", rows),
-            "epochs": share("epochs", rows),
-            "trials where nothing helps": share("trials", healthy),
+            "helpers kept": f"{kept} of {len(helpers['full'])}",
+            "kept without racing": len(helpers["full"] & helpers["stages"]),
+            "new helps": str(len(helpers["raced"] - helpers["full"])),
+            "trials": _share("trials", rows, "full"),
+            "epochs": _share("epochs", rows, "full"),
+            "trials of the stages": _share("trials", rows, "stages"),
         }
-    }
     common.save(result)
+
+
+def _helpers(rows: list[dict[str, Any]], design: str) -> set[tuple[int, str]]:
+    return {(row["set"], name) for row in rows for name in row[design]["helps"]}
+
+
+def _share(what: str, rows: list[dict[str, Any]], design: str) -> str:
+    """What racing costs of another design."""
+    costs = [sum(row[d][what] for row in rows) for d in ("raced", design)]
+    return f"{100 * costs[0] / max(1, costs[1]):.1f} %"
 
 
 if __name__ == "__main__":

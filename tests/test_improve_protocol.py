@@ -233,24 +233,29 @@ def test_at_most_two_are_confirmed(improving: Improve) -> None:
     assert first == {"lr 0.4", "lr 0.5"}
 
 
-def test_a_failing_variant_counts_as_not_helping(improving: Improve, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fails", "decided"),
+    [
+        (lambda task: True, ("screen", "stopped early")),
+        (lambda task: task.fold == 3, ("screen", "screened out")),
+        (lambda task: task.repeat == 2, ("confirm", "no evidence")),
+    ],
+    ids=["at once", "on a later fold", "in the confirm stage"],
+)
+def test_a_failing_variant_counts_as_not_helping(
+    improving: Improve, tmp_path: Path, fails: Callable[[Task], bool], decided: tuple[str, str]
+) -> None:
     def effect(task: Task) -> float:
         lr = task.recipe["optim.lr"]
-        if lr == 0.9:
-            return float("nan")
-        if lr == 0.8:
-            return float("nan") if task.fold == 3 else 0.049
         if lr == 0.7:
-            return float("nan") if task.repeat == 2 else 0.1
+            return float("nan") if fails(task) else 0.1
         return 0.05 if lr == 0.3 else 0.0
 
-    result, _ = improving(effect, [lr(0.9), lr(0.8), lr(0.7), lr(0.3)])
+    result, _ = improving(effect, [lr(0.7), lr(0.3)])
     found = decisions(result.verdicts)
-    assert found["lr 0.9"] == ("screen", "stopped early")
-    assert found["lr 0.8"] == ("screen", "screened out")
-    assert found["lr 0.7"] == ("confirm", "no evidence")
+    assert found["lr 0.7"] == decided
     assert found["lr 0.3"] == ("confirm", "helps")
-    failed = [v for v in result.verdicts if v.remedy in ("lr 0.9", "lr 0.8", "lr 0.7")]
+    failed = [v for v in result.verdicts if v.remedy == "lr 0.7"]
     assert all("loss is nan" in v.why for v in failed if v.round == 1)
     # Not-a-number is no JSON.
     text = (tmp_path / "out" / "verdicts.json").read_text()
@@ -396,6 +401,21 @@ def test_controls_are_judged_and_change_nothing(improving: Improve, tmp_path: Pa
     page = Console(width=80, record=True, file=io.StringIO())
     page.print(terminal.improvement(read))
     assert "Controls, not chosen to help" in page.export_text()
+
+
+def test_controls_take_the_best_rate_and_a_remedy_that_was_not_tried(
+    improving: Improve, tmp_path: Path
+) -> None:
+    def effect(task: Task) -> float:
+        return {0.009: -0.03, 0.001: 0.03}.get(float(task.recipe["optim.lr"]), 0.0)
+
+    first, _ = improving(effect, [lr(0.3)], controls=True)
+    _, rate, drawn = first.controls
+    assert rate.settings == {"optim.lr": 0.001}  # the last of those that were screened
+    shutil.rmtree(tmp_path / "out")
+    tried = [lr(0.3), Remedy("as was drawn", drawn.settings)]
+    again, _ = improving(effect, tried, controls=True)
+    assert again.controls[2].settings != drawn.settings
 
 
 def test_without_room_for_the_controls_it_is_said(improving: Improve) -> None:

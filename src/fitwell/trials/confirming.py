@@ -1,6 +1,6 @@
 """The confirm stage: fresh repeats of all folds, for baseline and finalists. It alone gives verdicts."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -29,11 +29,17 @@ def confirm(
     repeats: range,
     *,
     round_number: int,
+    screened: Mapping[str, Sequence[float]] | None = None,
 ) -> list[Verdict]:
-    """Fresh repeats of all folds, for the baseline and each finalist; their verdicts."""
+    """Fresh repeats of all folds, for the baseline and each finalist; their verdicts.
+
+    Args:
+        screened: name -> differences in the screen. They tell how far differences spread, for what is
+            stopped early; no verdict is made of them.
+    """
     tasks_of = partial(tasks_of_all, bench)
     bench.phase("confirm", tasks_of([baseline, *finalists], repeats), round=round_number)
-    stage = _Confirming(bench, baseline, finalists, round_number)
+    stage = _Confirming(bench, baseline, finalists, round_number, screened or {})
     for repeat in repeats:
         stage.run(tasks_of([baseline, *stage.alive], [repeat]))
         remaining = range(repeat + 1, repeats[-1] + 1)
@@ -54,8 +60,14 @@ class _Confirming:
     """The confirm stage, a repeat at a time. `alive` are the variants still on trial."""
 
     def __init__(
-        self, bench: Bench, baseline: Variant, finalists: Sequence[Variant], round_number: int
+        self,
+        bench: Bench,
+        baseline: Variant,
+        finalists: Sequence[Variant],
+        round_number: int,
+        screened: Mapping[str, Sequence[float]],
     ) -> None:
+        self.screened = screened
         self.bench, self.baseline, self.round = bench, baseline, round_number
         self.finalists, self.alive = list(finalists), list(finalists)
         self.runs: dict[str, list[Run]] = {}
@@ -91,7 +103,13 @@ class _Confirming:
                 continue
             if abs(gains.mean()) < NEGLIGIBLE * self.smallest:
                 why = f"{pairs}, where {self.smallest:.2g} is the least that counts."
-            elif futile(gains.tolist(), self.bench.folds, REPEATS, self.smallest):
+            elif futile(
+                gains.tolist(),
+                self.bench.folds,
+                REPEATS,
+                self.smallest,
+                before=self.screened.get(variant.name, ()),
+            ):
                 why = f"{pairs}: those to come could hardly make it helpful."
             else:
                 continue

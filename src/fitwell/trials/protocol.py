@@ -13,7 +13,7 @@ import numpy as np
 from fitwell.record import Decision, Run, Verdict
 from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.confirming import NEGLIGIBLE, REPEATS, confirm, tasks_of_all
-from fitwell.trials.racing import behind, floor_of
+from fitwell.trials.racing import behind, floor_of, unlikely
 from fitwell.trials.scoring import smallest_effect
 from fitwell.trials.trial import Task
 from fitwell.trials.verdicts import because, failure_of, verdict_of
@@ -34,7 +34,7 @@ class Screening:
     stopped: list[Verdict]
     untried: list[Variant]
     runs: dict[str, list[Run]]
-    negligible: float = 0.0  # an effect below this is not followed further
+    smallest: float = 0.0  # the least effect that counts
 
 
 def screen(
@@ -68,7 +68,7 @@ def screen(
     base_runs = bench.run(base_tasks)
     base = bench.baseline_scores(base_tasks, base_runs)
     smallest = smallest_effect(bench.recipe, float(base.mean()))
-    hopeless, result.negligible = HOPELESS * smallest, NEGLIGIBLE * smallest
+    hopeless, result.smallest = HOPELESS * smallest, smallest
     if bench.race:
         margin = 2 * hopeless  # nothing is known of the spread within a training
         for variant in chosen:
@@ -109,13 +109,15 @@ def screen(
     while alive and done < bench.folds:
         gains = {v.name: bench.differences(base[:done], result.runs[v.name]) for v in alive}
         whole = {name: row.tolist() for name, row in gains.items() if np.isfinite(row).all()}
-        late = behind(whole, bench.folds, FINALISTS, result.negligible) if bench.race else set()
-        for variant in [v for v in alive if v.name in late]:
+        late = behind(whole, bench.folds, FINALISTS) if bench.race else set()
+        idle = unlikely(whole, bench.folds, REPEATS, smallest) if bench.race else set()
+        for variant in [v for v in alive if v.name in late | idle]:
             alive.remove(variant)
             values = gains[variant.name]
             verdict = verdict_of(bench, variant, values, "screen", "stopped early", round_number)
-            why = f"{values.mean():+.3g} after {done} of {bench.folds} folds: too far behind."
-            result.stopped.append(because(verdict, why))
+            why = "too far behind" if variant.name in late else "it could hardly be found to help"
+            said = f"{values.mean():+.3g} after {done} of {bench.folds} folds: {why}."
+            result.stopped.append(because(verdict, said))
         if alive:  # as many folds at a time as keep the workers busy
             ahead = min(bench.folds, done + max(1, bench.executor.workers // len(alive)))
             batch(alive, range(done, ahead))
@@ -151,8 +153,12 @@ def judge(
     bench: Bench, baseline: Variant, screening: Screening, *, first_repeat: int, round_number: int
 ) -> list[Verdict]:
     """Confirm the best of a screening; verdicts of all its variants, those of this stage first."""
+    gains = {name: row.tolist() for name, (_, row) in screening.effects.items()}
+    idle = unlikely(gains, bench.folds, REPEATS, screening.smallest) if bench.race else set()
     promising = [
-        v for v, gains in screening.effects.values() if gains.mean() >= screening.negligible
+        variant
+        for name, (variant, row) in screening.effects.items()
+        if row.mean() >= NEGLIGIBLE * screening.smallest and name not in idle
     ]
     repeats = range(first_repeat, first_repeat + REPEATS)
     both = promising[:FINALISTS]
@@ -164,18 +170,22 @@ def judge(
         ),
         [],
     )
-    verdicts = (
-        confirm(bench, baseline, finalists, repeats, round_number=round_number) if finalists else []
-    )
+    verdicts = []
+    if finalists:
+        verdicts = confirm(
+            bench, baseline, finalists, repeats, round_number=round_number, screened=gains
+        )
     confirmed = {v.name for v in finalists}
-    for variant, gains in screening.effects.values():
+    for variant, row in screening.effects.values():
         if variant.name in confirmed:
             continue
         # Those that would have been confirmed, had the budget allowed, are not judged by the
         # screen.
         cut_off = variant in promising[:FINALISTS]
         decision: Decision = "unconfirmed" if cut_off else "screened out"
-        verdict = verdict_of(bench, variant, gains, "screen", decision, round_number)
+        verdict = verdict_of(bench, variant, row, "screen", decision, round_number)
         why = "The budget ended before the confirm stage." if cut_off else ""
+        if variant.name in idle:
+            why = "On fresh folds it could hardly be found to help."
         verdicts.append(because(verdict, why))
     return [*verdicts, *screening.stopped]
