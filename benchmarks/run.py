@@ -31,6 +31,7 @@ NAMES = (
     "sick",
     "trust",
     "lr_find",
+    "trials",
     "racing",
     "null",
     "remedies",
