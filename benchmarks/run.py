@@ -26,6 +26,7 @@ NAMES = (
     "series",
     "language",
     "forecast",
+    "spoken",
     "finetune",
     "families",
     "healthy",

@@ -16,7 +16,7 @@ from fitwell.cli.main import run
 from fitwell.errors import Interrupted, SettingError, TrainingError
 from fitwell.models import MODELS
 from fitwell.recipe import Recipe
-from fitwell.resolve import OF_FORECASTS, complete
+from fitwell.resolve import OF_FORECASTS, OF_SEQUENCES, complete
 from fitwell.search.flow import search
 from fitwell.search.result import read_search
 from fitwell.search.rows import Row, importance
@@ -103,7 +103,9 @@ def test_a_setting_that_one_of_the_optimizers_lacks_is_left_out_of_its_trials() 
     assert recipe_settings(space, {**both, "optim.name": "adam"}) == {"optim.name": "adam"}
 
 
+_SERIES = Spec("series", "classification", (2, 64), ("a", "b"), num_examples=500)
 SPECS = {
+    **dict.fromkeys(OF_SEQUENCES, _SERIES),
     "bag_of_words": Spec("text", "classification", (100,), ("a", "b"), num_examples=500),
     "images": Spec("images", "classification", (3, 64, 64), ("cat", "dog"), num_examples=500),
     "ahead": Spec("series", "forecasting", (2, 30), horizon=3, num_examples=500),

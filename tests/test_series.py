@@ -299,7 +299,7 @@ def test_other_kinds_are_refused_with_what_it_is() -> None:
     with pytest.raises(SettingError, match="this data is series"):
         complete({"data.scaling": "robust"}, spec)
     usual = complete({}, spec)
-    assert usual["model.name"] == "mlp" and usual["optim.name"] == "adamw"
+    assert usual["model.name"] == "fcn" and usual["optim.name"] == "adamw"
     assert usual["train.epochs"] == 180  # on few examples
     assert complete({"model.name": "linear"}, spec)["optim.name"] == "sgd"
 

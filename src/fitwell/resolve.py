@@ -99,12 +99,12 @@ OF_TABLES: dict[tuple[str, str], Family] = {
     ("mlp", "regression"): Family(60, _OF_TABLES, steps=4500),
 }
 
-# What an MLP wants of series: Adam's scaling, and more passes over the few that there usually are. Chosen
-# by `python -m benchmarks.series`.
+# What is wanted on series: Adam's scaling, and more passes over the few that there usually are. Chosen by
+# `python -m benchmarks.series`.
 OF_SERIES: dict[str, Family] = {
     "mlp": Family(10, {"optim.name": "adamw", "optim.lr": 3e-3}, steps=4500),
     **dict.fromkeys(("rnn", "lstm", "gru"), Family(10, _RECURRENT, steps=4500)),
-    **dict.fromkeys(("fcn", "resnet1d", "tcn", "transformer"), Family(10, _CONVOLVING)),
+    **dict.fromkeys(("fcn", "resnet1d", "tcn", "transformer"), Family(10, _CONVOLVING, steps=4500)),
 }
 
 # What one text wants, whose chunks all count: see benchmarks/language.py.
@@ -209,7 +209,8 @@ def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
 
 def default_model(spec: Spec) -> str:
     """LeNet for small images, the normalised convolution network above and for recordings, an MLP for
-    tables, a bag of words for texts, a GRU for one text, DLinear for forecasts."""
+    tables, a bag of words for texts, a GRU for one text, convolutions along time for series with
+    classes, DLinear for forecasts."""
     if spec.task == "language":
         # Tiny Shakespeare, 2 epochs, width 256: 1.76 nats, an LSTM 1.84, in four fifths of the time.
         return "gru"
@@ -221,6 +222,8 @@ def default_model(spec: Spec) -> str:
         # Spoken digits of 0.64 s, 3 epochs, seeds 0 and 1: 0.993 and 0.970 of the validation part right,
         # LeNet 0.867 and 0.919, in a third of the time.
         return "convnet"
+    if spec.kind == "series" and spec.task in ("classification", "multilabel"):
+        return "fcn"  # over folds better than an MLP: 0.98 and 0.94 on GunPoint, 0.97 and 0.96 on vowels
     if spec.kind != "images":
         return "mlp"
     return "lenet" if max(spec.input_shape[1:]) <= 32 else "convnet"
