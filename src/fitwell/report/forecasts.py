@@ -41,7 +41,10 @@ def said(facts: Facts) -> list[str]:
         season = f" of {own[0]['season']}" if model == "seasonal_naive" else ""
         errors = (f"{name} {number(_mean(own, name))}" for name in ("mse", "mae"))
         parts.append(f"{NAIVE[model]}{season} {', '.join(errors)}")
-    return [f"Beside it, on the {words(rows[0]['part'])} part: {'; '.join(parts)}."]
+    return [
+        f"Beside it, on the {words(rows[0]['part'])} part: {'; '.join(parts)}. mse and mae are in standard "
+        "deviations of the training part, rmse in the target's own unit."
+    ]
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
