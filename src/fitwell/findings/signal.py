@@ -50,7 +50,10 @@ def vanishing_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         quarter of the steps (median) below 1 % of the largest of the last quarter (experiment
         "through_time"), where new examples still cost half of the first loss and more, and with their
         steps in any order (experiment "shuffled_order") less than 0.1 of it more, with 95 % confidence;
-        or where the fit is short of the reference models (as for underfitting), but of language.
+        or where the fit is short of the reference models (as for underfitting); not where learning had
+        not ended (as for stopped_too_early). Of language only the former, with 0.01 for 0.1, and where the
+        gradient is down to 1 % within 10 tokens. Of low confidence where no reference model is better than
+        trivial.
     Source: Hochreiter 1991; Glorot and Bengio 2010, AISTATS; Pascanu, Mikolov and Bengio 2013, ICML
         (through time); 2 % calibrated on digits, Fashion-MNIST and small tables, where healthy runs lie
         above 15 %, sick ones below 0.4 %

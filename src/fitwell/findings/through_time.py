@@ -6,15 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from fitwell.findings.reading import confidence, evidence_of, folds_of, median, rounded, share
-from fitwell.findings.reference import short_of_reference
+from fitwell.findings.length import stopped_too_early
+from fitwell.findings.reading import (
+    confidence,
+    evidence_of,
+    folds_of,
+    goodness,
+    median,
+    metric_of,
+    rounded,
+    share,
+)
+from fitwell.findings.reference import best_reference, margin_of, short_of_reference
 from fitwell.record import Finding, Row, Run
 
-VANISHED = (
-    0.01  # gradient of the furthest quarter of the steps over the largest of the last quarter
-)
+_VANISHED = 0.01  # gradient of the furthest quarter of the steps over the nearest quarter's largest
 _FEWEST_STEPS = 8
-_ORDER = 0.1  # of the first loss: what a true order brings at most where it brings nothing
+_NEAR = 10  # tokens: in a language the last ones tell most, so fewer than all may be enough
+# Of the first loss, what the true order brings at most where it brings nothing.
+_ORDER, _ORDER_OF_TOKENS = 0.1, 0.01
 _LEFT = 0.5  # of the first loss: what new examples still cost where little was learned
 _ONE_SIDED = 1.645  # standard errors above a mean: 95 %
 
@@ -22,18 +32,23 @@ _ONE_SIDED = 1.645  # standard errors above a mean: 95 %
 def vanishing_through_time(runs: Sequence[Run]) -> Finding | None:
     """The part of `vanishing_gradient` that is told of recurrent networks; its docstring says when."""
     folds = [run for run in folds_of(runs) if _far_over_near(run) is not None]
-    ratios = [ratio for run in folds if (ratio := _far_over_near(run)) is not None]
-    flags = [ratio < VANISHED for ratio in ratios]
-    if not folds or share(flags) < 0.5:
-        return None
-    order = _without_order(folds)
-    short = short_of_reference(runs)
-    # No model of language reads all of its context, and counting what stands nearest is hard to beat.
     language = any(run.spec is not None and run.spec.task == "language" for run in folds)
+    ratios = [ratio for run in folds if (ratio := _far_over_near(run)) is not None]
+    reaches = [_reach(run) for run in folds]
+    flags = [
+        ratio < _VANISHED and not (language and reach > _NEAR)
+        for ratio, (_, reach) in zip(ratios, reaches, strict=True)
+    ]
+    # What is still being learned may come to use the order.
+    if not folds or share(flags) < 0.5 or isinstance(stopped_too_early(runs), Finding):
+        return None
+    order = _without_order(folds, _ORDER_OF_TOKENS if language else _ORDER)
+    short = short_of_reference(runs)
+    # Of a language the best reference counts what stands nearest, which needs no memory.
     poor = not isinstance(short, str) and short.clear and not language
     if order is None and not poor:
         return None
-    steps, hundredth = (median(values) for values in zip(*map(_reach, folds), strict=True))
+    steps, hundredth = (median(values) for values in zip(*reaches, strict=True))
     facts = {
         "runs_vanishing": sum(flags),
         "runs": len(folds),
@@ -56,7 +71,8 @@ def vanishing_through_time(runs: Sequence[Run]) -> Finding | None:
     elif not isinstance(short, str):
         sentence += f". {short.sentence}"
     settings = ("model.name", "model.pooling", "model.recurrent_init", "model.norm")
-    level = confidence(folds, sum(flags), strong=median(ratios) < VANISHED / 10)
+    level = confidence(folds, sum(flags), strong=median(ratios) < _VANISHED / 10)
+    level = "low" if _nothing_to_know(runs) else level
     return Finding("vanishing_gradient", level, rounded(facts), sentence, settings)
 
 
@@ -85,13 +101,17 @@ def _far_over_near(run: Run) -> float | None:
 def _reach(run: Run) -> tuple[int, int]:
     """(the furthest lag, the first whose gradient is below a hundredth of the largest before it)."""
     lag, gradient = _curve(run)
-    below = gradient < VANISHED * np.maximum.accumulate(gradient)
+    below = gradient < _VANISHED * np.maximum.accumulate(gradient)
     return int(lag[-1]), int(lag[below.argmax()] if below.any() else lag[-1])
 
 
-def _without_order(folds: Sequence[Run]) -> dict[str, Any] | None:
-    """Losses in the true order and in any, where little was learned and the order brings nothing: 95 % sure
-    that it is less than a tenth of the first loss; None where it does, or is not known."""
+def _without_order(folds: Sequence[Run], most: float) -> dict[str, Any] | None:
+    """Losses in the true order and in any, where little was learned and the order brings nothing; None
+    where it does, or is not known.
+
+    Args:
+        most: share of the first loss that it brings at most, with 95 % confidence.
+    """
     found = [(run, row) for run in folds for row in evidence_of([run], "shuffled_order")]
     firsts = [first for run, _ in found if (first := _first_loss(run)) > 0]
     if not found or len(firsts) < len(found):
@@ -100,10 +120,22 @@ def _without_order(folds: Sequence[Run]) -> dict[str, Any] | None:
     first, loss = median(firsts), median(row["loss"] for row in rows)
     rise = float(np.mean([row["rise"] for row in rows]))
     error = math.sqrt(sum(row["error"] ** 2 for row in rows)) / len(rows)
-    if loss < _LEFT * first or rise + _ONE_SIDED * error > _ORDER * first:
+    if loss < _LEFT * first or rise + _ONE_SIDED * error > most * first:
         return None
     named = {"loss_in_true_order": "loss", "loss_in_any_order": "loss_shuffled"}
     return {name: median(row[key] for row in rows) for name, key in named.items()}
+
+
+def _nothing_to_know(runs: Sequence[Run]) -> bool:
+    """Whether simple models learn nothing either: then there may be nothing that fades."""
+    metric = metric_of(folds_of(runs))
+    named = best_reference(runs, metric)
+    said = [row for row in evidence_of(runs, "reference") if row["model"] == "trivial"]
+    if named is None or not said:
+        return False
+    trivial = median(row["held_out"] for row in said)
+    gain = float(goodness(metric, named[1]) - goodness(metric, trivial))
+    return gain <= margin_of(metric, trivial)
 
 
 def _first_loss(run: Run) -> float:

@@ -59,7 +59,7 @@ def _last_tokens(job: Job, run: Run, part: str) -> Row | None:
 
     def losses() -> np.ndarray:
         with evaluating(job.evaluated), torch.inference_mode():
-            return job.loss(job.evaluated(batch.x).float(), y).cpu().numpy()
+            return job.loss(job.evaluated(batch.x).float(), y).double().cpu().numpy()
 
     true = losses()
     with in_any_order(job.evaluated, run.seed, kept=1):
@@ -81,7 +81,8 @@ def _last_asked(y: Tensor) -> Tensor:
 
 def _row(part: str, facts: Row, true: np.ndarray, shuffled: np.ndarray) -> Row | None:
     """The row of one part; None where two losses cannot be compared."""
-    rises = np.asarray(shuffled, float) - np.asarray(true, float)
+    true, shuffled = true.astype(float), shuffled.astype(float)
+    rises = shuffled - true
     if len(rises) < 2 or not np.isfinite(rises).all():
         return None
     return {
