@@ -8,6 +8,7 @@ import pytest
 import torch
 from findings_rows import a_run, folds, reference
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import fitwell as fw
 from fitwell.findings import RULES
@@ -74,6 +75,36 @@ def test_the_gradient_is_that_of_the_inputs_each_from_its_own_end() -> None:
     for lag, size in zip(row["lag"], row["gradient"], strict=True):
         squares = torch.stack([g[lag] ** 2 for g in own if len(g) > lag])
         assert size == pytest.approx(float(squares.mean().sqrt()), rel=1e-4)
+
+
+class Packed(nn.Module):
+    """A network of somebody else: series of one channel that end at their first 0, packed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.GRU(1, 8, batch_first=True), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        lengths = (x[:, 0] != 0).sum(1)
+        packed = pack_padded_sequence(x.mT, lengths, batch_first=True, enforce_sorted=False)
+        return self.head(self.layer(packed)[1][0])
+
+
+def test_packed_sequences_end_where_they_end() -> None:
+    torch.manual_seed(0)
+    model, x = Packed().eval(), torch.rand(4, 1, 12) + 0.1
+    x[1:, :, 9:] = 0
+    leaf = x.clone().requires_grad_()
+    model(leaf).sum().backward()
+    row = through_time(model, torch.sum, x)
+    assert leaf.grad is not None and row is not None and row["lag"] == list(range(9))
+    own = torch.stack([leaf.grad[0, 0, 11], *leaf.grad[1:, 0, 8]])
+    assert row["gradient"][0] == pytest.approx(float(own.square().mean().sqrt()), rel=1e-4)
+    before = model(x)
+    with in_any_order(model, kept=8):  # of the shorter ones all but one
+        assert torch.allclose(model(x)[1:], before[1:])
+    with in_any_order(model):
+        assert not torch.isclose(model(x), before, rtol=1e-3).all(1).any()
 
 
 def test_what_has_no_first_step_has_no_lag() -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from fitwell.nn.modes import evaluating
 from fitwell.nn.recurrent import Recurrent
@@ -118,19 +119,25 @@ def in_any_order(model: nn.Module, seed: int = 0, *, kept: int = 0) -> Iterator[
 
 @contextmanager
 def reading(reader: Recurrent | nn.RNNBase, change: Change) -> Iterator[None]:
-    """Inside, recurrent layers read what is made of their sequences; those that come packed stay."""
+    """Inside, recurrent layers read what is made of their sequences.
 
-    def hook(module: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...] | None:
+    Where each ends is told by ours and by packed ones; others are read as if all went to the end.
+    """
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         x = inputs[0] if inputs else None
+        if isinstance(x, PackedSequence):
+            steps, lengths = pad_packed_sequence(x, batch_first=True)
+            changed = change(steps, lengths.to(steps.device))
+            packed = pack_padded_sequence(changed, lengths, batch_first=True, enforce_sorted=False)
+            return (packed, *inputs[1:])
         if not isinstance(x, Tensor) or x.dim() != 3:
             return None
-        own = isinstance(module, Recurrent)
-        first = own or bool(module.batch_first)
-        steps = x if first else x.transpose(0, 1)
-        lengths = inputs[1] if own else torch.full((len(steps),), steps.shape[1], device=x.device)
-        assert isinstance(lengths, Tensor)
-        changed = change(steps, lengths)
-        return (changed if first else changed.transpose(0, 1), *inputs[1:])
+        if isinstance(module, Recurrent):
+            return (change(x, inputs[1]), *inputs[1:])
+        steps = x if module.batch_first else x.transpose(0, 1)
+        changed = change(steps, torch.full((len(steps),), steps.shape[1], device=x.device))
+        return (changed if module.batch_first else changed.transpose(0, 1), *inputs[1:])
 
     handle = reader.register_forward_pre_hook(hook)
     try:

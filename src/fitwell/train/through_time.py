@@ -80,10 +80,11 @@ def _last_asked(y: Tensor) -> Tensor:
 
 
 def _row(part: str, facts: Row, true: np.ndarray, shuffled: np.ndarray) -> Row | None:
-    """The row of one part; None where two losses cannot be compared."""
+    """The row of one part; None where losses are not finite, and where none differs: a network that reads
+    its steps one at a time, or not at all, has no order to deal out."""
     true, shuffled = true.astype(float), shuffled.astype(float)
     rises = shuffled - true
-    if len(rises) < 2 or not np.isfinite(rises).all():
+    if len(rises) < 2 or not np.isfinite(rises).all() or not rises.any():
         return None
     return {
         "experiment": "shuffled_order",
