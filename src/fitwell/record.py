@@ -16,7 +16,8 @@ runs can be diagnosed. The keys below are the contract between training, experim
           saturated (share of units whose mean derivative is under 5 % of its maximum), rows, head
           (whether no layer with weights follows)
 `evidence` experiment, and what that experiment measured: see `fitwell.experiments`, and `fitwell.probes`
-          for what a run itself writes at its end (linearity, inputs, outputs, targets)
+          for what a run itself writes at its end (linearity, inputs, outputs, targets; of recurrent
+          networks through_time and, see `fitwell.train.through_time`, shuffled_order)
           experiment "gradcam", one row a confident mistake: key, index, class (the one chosen), layer,
           map: [height][width] shares of its largest value
 """

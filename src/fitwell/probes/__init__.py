@@ -15,6 +15,7 @@ from fitwell.probes.linearity import linearity
 from fitwell.probes.mixing import mixing
 from fitwell.probes.nonfinite import name_nonfinite
 from fitwell.probes.steps import Probes, dense, weight_layers
+from fitwell.probes.through_time import in_any_order, reader_of, through_time
 
 __all__ = [
     "Activations",
@@ -24,9 +25,12 @@ __all__ = [
     "describe_outputs",
     "feature_maps",
     "gradcam",
+    "in_any_order",
     "is_activation",
     "linearity",
     "mixing",
     "name_nonfinite",
+    "reader_of",
+    "through_time",
     "weight_layers",
 ]

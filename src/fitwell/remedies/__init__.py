@@ -39,7 +39,16 @@ FOR: dict[str, tuple[str, ...]] = {
     ),
     "lr_too_low": ("higher_lr", "adam"),
     "stopped_too_early": ("more_epochs", "patience", "slightly_higher_lr", "lr_decay"),
-    "vanishing_gradient": ("gates", "relu", "batch_norm", "layer_norm", "suited_init", "adam"),
+    "vanishing_gradient": (
+        "gates",
+        "all_steps",
+        "long_memory",
+        "relu",
+        "batch_norm",
+        "layer_norm",
+        "suited_init",
+        "adam",
+    ),
     "saturated_activation": ("relu", "batch_norm", "lower_lr", "suited_init"),
     "dying_relu": ("lower_lr", "leaky_units", "suited_init", "batch_norm"),
     "linear_network": ("relu",),
@@ -71,6 +80,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "slow_pipeline": (),  # what is slow is outside of the recipe
     "no_better_than_trivial": (
         "follow_level",
+        "gates",
         "pretrained",
         "relu",
         "adam",
@@ -134,7 +144,10 @@ ADVICE: dict[str, str] = {
         "gradients less where they are clipped far below their norm."
     ),
     "stopped_too_early": "Train twice as long, or wait longer before stopping early.",
-    "vanishing_gradient": "Use ReLU with He initialisation, normalisation or residual connections.",
+    "vanishing_gradient": (
+        "Use ReLU with He initialisation, normalisation or residual connections; through time an LSTM or "
+        "GRU, a head that reads the mean of all steps, or shorter sequences."
+    ),
     "saturated_activation": "Use ReLU, normalise the layer before, or lower the learning rate.",
     "dying_relu": "Lower the learning rate, or use LeakyReLU or GELU.",
     "cannot_fit_one_batch": (

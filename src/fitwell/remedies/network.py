@@ -1,5 +1,6 @@
 """What is trained: activation, first weights, normalisation, size, family."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -85,13 +86,42 @@ def suited_init(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
 def gates(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     """LSTM or GRU in place of an RNN: a state that gates keep.
 
-    Use: vanishing_gradient, exploding_gradient, underfitting, of an RNN
+    Use: vanishing_gradient, exploding_gradient, underfitting, no_better_than_trivial, of an RNN
     Weakness: four times the work, three times of a GRU
     Source: Hochreiter and Schmidhuber 1997, Neural Computation 9; Cho et al. 2014, EMNLP
     """
     if recipe.get("model.name") != "rnn":
         return []
     return [{"model.name": name} for name in ("lstm", "gru")]
+
+
+def all_steps(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Let the head of a recurrent network read all steps: their mean, or their maximum.
+
+    Use: vanishing_gradient, through time
+    Weakness: what the steps say together, in their order, is left to the state
+    Source: Collobert et al. 2011, Journal of Machine Learning Research 12 (maximum over time)
+    """
+    if "steps_back" not in finding.evidence or recipe.get("model.pooling") != "last":
+        return []
+    return [] if spec.task == "language" else [{"model.pooling": how} for how in ("mean", "max")]
+
+
+def long_memory(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Draw the state's weights orthogonal; an LSTM's forget bias as long as the sequence.
+
+    Formula: forget bias = log(steps)
+    Use: vanishing_gradient, through time
+    Weakness: what is kept at first has to be forgotten by training
+    Source: Saxe, McClelland and Ganguli 2014, ICLR; Tallec and Ollivier 2018, ICLR
+    """
+    if "steps_back" not in finding.evidence:
+        return []
+    kept = round(math.log(finding.evidence["steps_back"] + 1), 1)
+    bias: Any = recipe.get("model.forget_bias", math.inf)
+    init = recipe.get("model.recurrent_init") == "default"
+    longer = [{"model.forget_bias": kept}] if bias < kept else []
+    return ([{"model.recurrent_init": "orthogonal"}] if init else []) + longer
 
 
 def layer_norm(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:

@@ -7,12 +7,14 @@ apply.
 from fitwell.remedies.classes import class_weights, focal, robust_loss
 from fitwell.remedies.edits import Guess
 from fitwell.remedies.network import (
+    all_steps,
     batch_norm,
     deeper,
     follow_level,
     gates,
     layer_norm,
     leaky_units,
+    long_memory,
     narrower,
     other_family,
     relu,
@@ -54,6 +56,8 @@ REMEDIES: dict[str, Guess] = {
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "gates": gates,
+    "all_steps": all_steps,
+    "long_memory": long_memory,
     "wider": wider,
     "narrower": narrower,
     "deeper": deeper,

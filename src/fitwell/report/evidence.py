@@ -83,6 +83,31 @@ def gradient_by_depth(finding: Finding, runs: Sequence[Run], metric: str) -> str
     return draw(paint, **SIZE)
 
 
+def gradient_by_lag(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
+    """The gradient by steps before the end, a line a run; dotted: a hundredth of its largest value."""
+    rows = [r for run in runs for r in run.evidence if r.get("experiment") == "through_time"]
+    if not rows:
+        return None
+
+    def paint(axes: "Axes") -> None:
+        for row in rows:
+            axes.plot(row["lag"], row["gradient"], color=RED, alpha=0.7, linewidth=1.2)
+        largest = np.median([max(row["gradient"]) for row in rows])
+        axes.axhline(largest / 100, color=MUTED, linestyle=":", linewidth=1)
+        powers_of_ten(axes)
+        axes.invert_xaxis()  # as time goes
+        axes.set_xlabel("steps before the end")
+        axes.set_title("Gradient (dotted: a hundredth)")
+
+    return draw(paint, **SIZE)
+
+
+def where_it_fades(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
+    """A gradient that vanishes: with the steps, or with the layers."""
+    by = gradient_by_lag if "steps_back" in finding.evidence else gradient_by_depth
+    return by(finding, runs, metric)
+
+
 def update_size(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
     """The real update of each layer per step, as a share of its weights; a cross at the bottom where there
     is none."""
@@ -222,7 +247,7 @@ PICTURES: dict[str, Picture] = {
     "no_better_than_trivial": score_beside("trivial", "Score (dotted: guessing)"),
     "lr_too_low": update_size,
     "lr_too_high": update_size,
-    "vanishing_gradient": gradient_by_depth,
+    "vanishing_gradient": where_it_fades,
     "exploding_gradient": by_step("grad_norm", "Gradient's norm by step"),
     "no_gradient": update_size,
     "bad_init": signal_by_depth,

@@ -30,6 +30,7 @@ from fitwell.train.explain import explain_mistakes
 from fitwell.train.job import Job, build_job, build_model
 from fitwell.train.loop import GivenUp, Progress, State, copy_of, train
 from fitwell.train.members import told_of, train_members
+from fitwell.train.through_time import order_of_steps
 from fitwell.train.whole_norm import whole_batch_norm
 from fitwell.weights import RUN_WEIGHTS, load_exactly, read_tensors, write_tensors
 
@@ -258,6 +259,7 @@ def _score(data: Data, rows: Rows, job: Job, state: State, run: Run, part: str) 
         run.predictions[part] = as_predictions(evaluated, rows.held_out, data.keys)
     run.evidence += explain_mistakes(job, run, data)
     run.evidence += describe(job)
+    run.evidence += order_of_steps(job, run)
     run.evidence += job.task.measure(data, run.predictions, job.preprocess.targets)
 
 
