@@ -67,6 +67,30 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
     return {f"augment.{key}": value for key, value in values.items()}
 
 
+def of_boxes(spec: Spec) -> dict[str, Any]:
+    """What pictures with boxes are changed by where no policy is named, since a detector from scratch has
+    few of them; empty for other data.
+
+    >>> seen = Spec("boxes", "detection", (1, 320, 320), classes=("cell", "platelet"))
+    >>> of_boxes(seen)["augment.mosaic"], of_boxes(Spec("table", "regression", (3,)))
+    (0.5, {})
+    """
+    if spec.task != "detection":
+        return {}
+    values: dict[str, Any] = {
+        "scale": [0.7, 1.4],
+        "translate": 0.1,
+        "mosaic": 0.5,
+        "brightness": 0.2,
+        "contrast": 0.2,
+    }
+    if not are_characters(spec.classes):
+        values["hflip"] = 0.5
+    if spec.input_shape[0] == 3:
+        values["saturation"] = 0.3
+    return {f"augment.{key}": value for key, value in values.items()}
+
+
 def without_old(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe's settings, without what its policy stands for where `settings` name another one.
 

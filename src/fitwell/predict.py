@@ -17,8 +17,6 @@ from fitwell.spec import Spec
 from fitwell.tasks import Decoded, task_of
 from fitwell.train import load_model
 
-BATCH = 512
-
 
 def decode(run: Run, values: np.ndarray) -> Decoded:
     """What the run's model says of raw inputs: [example] predictions, [example, class] probabilities.
@@ -37,6 +35,7 @@ def decode(run: Run, values: np.ndarray) -> Decoded:
 def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, Any, str]:
     """(the model on its device, raw inputs and targets as batches, precision)."""
     from fitwell.data.token_batches import batches_of
+    from fitwell.train.job import evaluation_batch
     from fitwell.train.machine import choose_device, suits_channels_last
 
     spec, recipe = _known(run)
@@ -48,7 +47,7 @@ def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, An
         values,
         targets,
         np.arange(len(values)),
-        batch_size=BATCH,
+        batch_size=evaluation_batch(spec),
         device=device,
         preprocess=preprocess,
         channels_last=channels_last,

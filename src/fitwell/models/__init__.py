@@ -29,6 +29,7 @@ from fitwell.models.tcn import tcn
 from fitwell.models.transformer import transformer
 from fitwell.models.vgg import vgg
 from fitwell.models.vit import vit
+from fitwell.models.yolo import yolo
 from fitwell.spec import Spec
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -52,6 +53,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet1d": resnet1d,
     "tcn": tcn,
     "transformer": transformer,
+    "yolo": yolo,
     "sequential": sequential,
 }
 

@@ -56,7 +56,7 @@ def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, An
     seed = int(recipe["train.seed"])  # type: ignore[call-overload]
     panels, found, lines = [], [], []
     for title, chosen in grids(recipe, data):
-        augment = augment_of(chosen, prepared, seed)
+        augment = augment_of(chosen, prepared, seed, data.spec.task)
         if augment is None:  # a policy that leaves these images alone
             continue
         changes = changes_of(chosen)
