@@ -14,6 +14,7 @@ import numpy as np
 from fitwell.errors import SettingError
 
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+SHOWN = 0.25  # score from which on a box is shown to people
 MOST = 100  # boxes of a picture that are looked at, those with the highest scores
 
 
@@ -27,7 +28,8 @@ def needed() -> ModuleType:
         import faster_coco_eval
     except ImportError:
         raise SettingError(
-            'Boxes are scored by faster-coco-eval, which is not installed: pip install "fitwell[detection]".',
+            "Boxes are scored by faster-coco-eval, which is not installed: pip install "
+            '"fitwell[detection]".',
             setting="score.name",
         ) from None
     return faster_coco_eval

@@ -15,10 +15,11 @@ from fitwell.spec import TaskName
 Targets: TypeAlias = (
     Shaped[np.ndarray, " example"]
     | Shaped[np.ndarray, "example target"]
-    | Float[np.ndarray, "example box value"]
+    | Float[np.ndarray, "example annotated 5"]
+    | Float[np.ndarray, "example found 6"]
 )
-TargetBoxes: TypeAlias = Float[np.ndarray, "example box 5"]
-SaidBoxes: TypeAlias = Float[np.ndarray, "example said 6"]
+TargetBoxes: TypeAlias = Float[np.ndarray, "example annotated 5"]
+SaidBoxes: TypeAlias = Float[np.ndarray, "example found 6"]
 Probabilities: TypeAlias = Float[np.ndarray, "example class"] | None
 Function: TypeAlias = Callable[[Targets, Targets, Probabilities], float]
 MetricName = Literal[
@@ -265,9 +266,7 @@ def token_accuracy(
     return _ratio(prediction[:, 1], target[:, -1])
 
 
-def map50(
-    target: TargetBoxes, prediction: SaidBoxes, probabilities: Probabilities = None
-) -> float:
+def map50(target: TargetBoxes, prediction: SaidBoxes, probabilities: Probabilities = None) -> float:
     """Mean average precision of boxes that overlap an annotated one by a half.
 
     Formula: mean over classes of the mean over recalls r = 0, 0.01 ... 1 of the highest precision at a

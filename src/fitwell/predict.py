@@ -2,14 +2,17 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fitwell import store
 from fitwell.augment import views_of
+from fitwell.box_scores import SHOWN
 from fitwell.data import read, split
-from fitwell.data.inputs import read_inputs
+from fitwell.data.inputs import Inputs, read_inputs
+from fitwell.data.letterbox import letterbox
 from fitwell.data.types import Data
 from fitwell.errors import FolderError
 from fitwell.record import Run, Scores
@@ -132,13 +135,17 @@ def predict(run: Run, inputs: Any) -> list[dict[str, Any]]:
     Returns:
         prediction: the class's name, or the number in the target's own unit; probability: the
         share that the model gives this class, None for a number. Of several labels the names of those
-        that are there, and the share of each; of several targets each number by its name.
+        that are there, and the share of each; of several targets each number by its name. Of boxes a list
+        of `{"class", "box": [x1, y1, x2, y2]}` in pixels of the picture, the surest first, and their
+        scores.
     """
     spec, _ = _known(run)
     found = read_inputs(inputs, spec)
     for problem in found.problems:
         warnings.warn(str(problem), stacklevel=3)
     decoded = decode(run, found.inputs)
+    if spec.task == "detection":
+        decoded = replace(decoded, prediction=_in_pictures(decoded.prediction, found, spec))
     said = [_said(decoded, i, spec) for i in range(len(found.keys))]
     return [
         {"input": key, "prediction": prediction, "probability": probability}
@@ -146,9 +153,21 @@ def predict(run: Run, inputs: Any) -> list[dict[str, Any]]:
     ]
 
 
+def _in_pictures(boxes: np.ndarray, found: Inputs, spec: Spec) -> np.ndarray:
+    """The boxes [example, box, 6] in pixels of the pictures as they were before they were fitted in."""
+    out = boxes.copy()
+    for each, size in zip(out, found.sizes, strict=True):
+        each[:, 1:5] = letterbox(size, spec.kept_size).undone(each[:, 1:5])
+    return out
+
+
 def _said(decoded: Decoded, row: int, spec: Spec) -> tuple[Any, Any]:
     """(prediction, probability) of one example, as a person reads them."""
     value, chances = decoded.prediction[row], decoded.probabilities
+    if spec.task == "detection":
+        shown = value[np.nan_to_num(value[:, 5]) >= SHOWN].astype(float)
+        boxes = [{"class": spec.classes[int(v[0])], "box": v[1:5].round(2).tolist()} for v in shown]
+        return boxes, shown[:, 5].round(4).tolist()
     if chances is None:
         if not spec.several:
             return float(value), None

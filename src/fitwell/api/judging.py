@@ -127,11 +127,35 @@ def _part_of(data: Data, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return data.inputs[rows], classes[targets] if data.spec.task == "classification" else targets
 
 
-def predict(run: Any, inputs: Any) -> list[dict[str, Any]]:
-    """`[{"input", "prediction", "probability"}]` of files, arrays or a DataFrame."""
+def predict(run: Any, inputs: Any, *, out: str | Path | None = None) -> list[dict[str, Any]]:
+    """`[{"input", "prediction", "probability"}]` of files, arrays or a DataFrame.
+
+    Args:
+        out: of a detector: a new folder for the pictures with the boxes drawn into them, and
+            `predictions.json`.
+
+    Raises:
+        SettingError: `out`, and the model finds no boxes.
+        FolderError: `out` holds something already.
+    """
     from fitwell.predict import predict as predict_inputs
 
-    return predict_inputs(_opened(run), inputs)
+    opened = _opened(run)
+    if out is None:
+        return predict_inputs(opened, inputs)
+    from fitwell.pictures.found import draw_found, refuse_full
+
+    spec = opened.spec
+    if spec is None or spec.task != "detection":
+        raise SettingError(
+            "--out: pictures are written of boxes that were found, and this model finds none. Leave it "
+            "out; --json prints all that it says.",
+            setting="out",
+        )
+    refuse_full(Path(out))
+    rows = predict_inputs(opened, inputs)
+    draw_found(rows, spec.classes, Path(out))
+    return rows
 
 
 def generate(

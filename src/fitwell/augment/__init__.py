@@ -32,7 +32,11 @@ AUGMENTATIONS = {
     "tta": tta,
 }
 # What each setting is for, where that is not images.
-KIND_OF: dict[str, str] = {**dict.fromkeys(WORDS, "text"), **dict.fromkeys(SOUNDS, "audio"), "mosaic": "boxes"}
+KIND_OF: dict[str, str] = {
+    **dict.fromkeys(WORDS, "text"),
+    **dict.fromkeys(SOUNDS, "audio"),
+    "mosaic": "boxes",
+}
 
 __all__ = [
     "AUGMENTATIONS",

@@ -109,6 +109,8 @@ class AugmentBoxes(Augment):
         picture none."""
         if "mosaic" in self.used and epoch < self.until:
             rng = np.random.default_rng([self.seed % 2**63, _MOSAIC, epoch, step])
-            x, targets = mosaic(rng, x, targets, self.empty.to(x.device), mosaic=self.used["mosaic"])
+            x, targets = mosaic(
+                rng, x, targets, self.empty.to(x.device), mosaic=self.used["mosaic"]
+            )
         x, corners = self.with_boxes(x, targets[..., 1:], epoch, step)
         return x, without_gaps(torch.cat([targets[..., :1], corners], 2))

@@ -114,14 +114,14 @@ def augment_settings(
     mosaic: Annotated[
         Chance,
         Field(
-            description="of pictures with boxes: how probably one is made of four, itself among them, about "
-            "a random point"
+            description="of pictures with boxes: how probably one is made of four, itself among them, "
+            "about a random point"
         ),
     ] = 0.0,
     closing: Annotated[
         Chance,
         Field(
-            description="of pictures with boxes: the share of the epochs, at the end, that go without mosaic"
+            description="of pictures with boxes: the share of the epochs, at the end, that have no mosaic"
         ),
     ] = 0.15,
     word_drop: Annotated[

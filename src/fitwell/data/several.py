@@ -174,7 +174,10 @@ def _notes(target: str, separator: str, targets: np.ndarray) -> tuple[Problem, .
 
 
 def count_classes(targets: np.ndarray, classes: int) -> np.ndarray:
-    """[class] how many examples are of each class or have each label, or how many boxes; empty where there are none."""
+    """[class] how many examples are of each class or have each label, or how many boxes.
+
+    Empty where there are no classes.
+    """
     if not classes:
         return np.empty(0, np.int64)
     if targets.ndim == 2:

@@ -266,6 +266,10 @@ def _placed(told: Tensor, stride: int) -> Tensor:
         for n in (height, width)
     )
     place = torch.stack(
-        [x.expand(height, width), y[:, None].expand(height, width), x.new_full((height, width), stride)]
+        [
+            x.expand(height, width),
+            y[:, None].expand(height, width),
+            x.new_full((height, width), stride),
+        ]
     )
     return torch.cat([place.expand(batch, -1, -1, -1), told], 1).flatten(2).transpose(1, 2)

@@ -14,7 +14,9 @@ from torch import Tensor
 Corners: TypeAlias = Float[Tensor, "*#boxes 4"]
 Overlap: TypeAlias = Float[Tensor, "*boxes"]
 
-GEOMETRY = 7  # numbers of a place before its logits: x, y, stride, and the distances to the four sides
+GEOMETRY = (
+    7  # numbers of a place before its logits: x, y, stride, and the distances to the four sides
+)
 _LEAST = 1e-7  # keeps what is divided by from 0: areas are in pixels
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fitwell import store
 from fitwell.record import Diagnosis, Finding, Verdict
-from fitwell.report import language, mistakes, model, searching, varying, wording
+from fitwell.report import detection, language, mistakes, model, searching, varying, wording
 from fitwell.report.curves import learning_curve, shared_limits, step_curve, verdict_plot
 from fitwell.report.evidence import picture
 from fitwell.report.examples import contact_sheet
@@ -70,6 +70,7 @@ def render(
     folder = facts.run.folder or facts.folder
     parameters = model.parameters(folder / "best.safetensors") if folder else []
     written = language.section(facts, data, held_out_predictions(facts)[0], examples)
+    detected = detection.section(facts, data, *held_out_predictions(facts), examples)
     context = {
         "facts": facts,
         "headline": headline(facts),
@@ -81,7 +82,10 @@ def render(
         "search": searching.section(facts.search) if facts.search else {},
         "curves": curves(facts),
         "varied": [(one, varying.picture(one)) for one in varying.varied(facts.run)],
-        "errors": {} if written else errors(facts, data if examples else None, examples),
+        "detected": detected,
+        "errors": {}
+        if written or detected
+        else errors(facts, data if examples else None, examples),
         "written": written,
         "references": language.references([facts.run, *facts.final_folds], facts.metric),
         "examples": examples,

@@ -14,7 +14,14 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from fitwell import models
-from fitwell.augment import Augment, AugmentBoxes, AugmentSounds, AugmentWords, multi_scale_of, views_of
+from fitwell.augment import (
+    Augment,
+    AugmentBoxes,
+    AugmentSounds,
+    AugmentWords,
+    multi_scale_of,
+    views_of,
+)
 from fitwell.augment.tta import SCALES
 from fitwell.data import preprocess
 from fitwell.data.batches import Augmentation, Batch, Batches

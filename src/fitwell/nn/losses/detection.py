@@ -4,7 +4,6 @@ Outputs are [batch, place, 7 + class], as `fitwell.nn.boxes.places_of` parts the
 class and corners in pixels, rows of nan where there is no box.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -13,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from fitwell.nn.boxes import OVERLAPS, iou, num_boxes, places_of
+from fitwell.nn.boxes import OVERLAPS, iou, places_of
 from fitwell.nn.losses.parts import BoxLoss, Values, wide
 
 Outputs: TypeAlias = Float[Tensor, "batch place told"]
@@ -72,7 +71,9 @@ def aligned(
     for axis in range(2):
         apart = (centres[:, axis] - middle[..., axis, None]).abs()
         within = within & (apart < reach[..., axis, None])
-    overlap = iou(boxes[:, :, None], corners[:, None]).masked_fill(~within, 0)  # [batch, box, place]
+    overlap = iou(boxes[:, :, None], corners[:, None]).masked_fill(
+        ~within, 0
+    )  # [batch, box, place]
     score = scores.mT.gather(1, kind[..., None].expand_as(overlap))
     alignment = (score**ALPHA * overlap**BETA).masked_fill(~within, -1)
     best = alignment.topk(min(TOP, alignment.shape[2]), dim=2).indices
@@ -96,21 +97,25 @@ def boxes(
     ] = 2.0,
     gamma: Annotated[
         float,
-        Field(ge=0, le=10, description="how much places fade whose score is right; 0: cross-entropy"),
+        Field(
+            ge=0, le=10, description="how much places fade whose score is right; 0: cross-entropy"
+        ),
     ] = 0.0,
 ) -> BoxLoss:
     """Where the boxes are and what is in them: an IoU loss, and a cross-entropy of scores that say both.
 
-    Formula: (sum_places sum_k |q - p|^g H(q, p) + w sum_answering s (1 - CIoU)) / (10 n) of n boxes, with
+    Formula: (sum_places sum_k |q - p|^g H(q, p) + w sum_places s (1 - CIoU)) / max(1, sum_places s), with
         p = sigmoid(z_k), q = s for the class of the box that the place answers for, else 0, s its strength
-        (see `aligned`), H the binary cross-entropy
+        (see `aligned`; 0 where it does not answer), H the binary cross-entropy
     Use: detection
     Weakness: early on, when no box overlaps any, all strengths are small and it learns slowly
     Source: Feng et al. 2021, ICCV (TOOD, equations 3 to 6); Li et al. 2020, NeurIPS (|q - p|^g, generalised
         focal loss); Zheng et al. 2020, AAAI (CIoU)
 
-    Of a picture without boxes n is 1. Recorded is this mean over a picture's boxes; minimised that over
-    the boxes of the batch.
+    The sums are of a picture, which counts as often as it has boxes, and once without any.
+
+    Ours differs: the strengths are added up over a picture, where theirs are over the batch, so that a
+    picture's loss does not depend on the others.
 
     >>> said = torch.tensor([[[4.0, 4.0, 8.0, 0.5, 0.5, 0.5, 0.5, 6.0]]])  # a box of 8x8, surely
     >>> right, off = torch.tensor([[[0.0, 0, 0, 8, 8]]]), torch.tensor([[[0.0, 0, 0, 8, 4.1]]])
@@ -124,7 +129,9 @@ def boxes(
         places = places_of(wide(outputs))
         scores = places.logits.sigmoid()
         finest = float(places.strides.detach().min())
-        answers, box, strength = aligned(places.centres, finest, places.corners, scores.detach(), target)
+        answers, box, strength = aligned(
+            places.centres, finest, places.corners, scores.detach(), target
+        )
         own = target.nan_to_num().gather(1, box[..., None].expand(-1, -1, 5))  # [batch, place, 5]
         asked = torch.zeros_like(scores).scatter(2, own[..., :1].long(), strength[..., None])
         surprise = F.binary_cross_entropy_with_logits(places.logits, asked, reduction="none")
@@ -132,6 +139,6 @@ def boxes(
             surprise = surprise * (asked - scores).abs() ** gamma
         apart = 1 - measure(places.corners[answers], own[answers][:, 1:])
         off = torch.zeros_like(strength).masked_scatter(answers, apart * strength[answers])
-        return (surprise.sum((1, 2)) + box_weight * off.sum(1)) / (TOP * num_boxes(target))
+        return (surprise.sum((1, 2)) + box_weight * off.sum(1)) / strength.sum(1).clamp(min=1)
 
     return BoxLoss(values)

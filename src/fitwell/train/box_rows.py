@@ -1,0 +1,126 @@
+"""What a trained detector finds and what it loses, as evidence: by class, by size, by kind of mistake."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fitwell.box_scores import MOST, mean, precisions, table
+from fitwell.data.letterbox import overlaps
+from fitwell.record import Predictions, Row
+from fitwell.spec import Spec
+
+FOUND, TOUCHED = 0.5, 0.1  # overlaps from which on a box is right, and is of that object at all
+KINDS = ("wrong class", "badly placed", "doubled", "background", "missed")
+
+
+class Matched(NamedTuple):
+    """What the boxes said of one picture are.
+
+    Args:
+        kind: [said] "" where it is right, else the kind of its mistake.
+        object: [said] the annotated box that it is of, or would be if the mistake were mended; -1: none.
+        missed: [annotated] whether no box is of it, however badly placed or named.
+    """
+
+    kind: np.ndarray
+    object: np.ndarray
+    missed: np.ndarray
+
+
+def box_rows(predictions: Predictions | None, spec: Spec) -> list[Row]:
+    """An evidence row "boxes": `table` of `fitwell.box_scores`, and `lost`: what map50 would gain if all
+    mistakes of a kind were mended.
+
+    None for other tasks than detection.
+
+    Source: Bolya, Foley, Hays and Hoffman 2020, ECCV (TIDE, sections 2.2 and 2.3)
+
+    Ours differs: its sixth kind, wrong in class and place, counts as background.
+    """
+    if predictions is None or spec.task != "detection" or not len(predictions.target):
+        return []
+    target, said = predictions.target, predictions.prediction[:, :MOST]
+    found = table(target, said, spec.classes)
+    return [{"experiment": "boxes", **found, "lost": lost(target, said)}]
+
+
+def lost(target: np.ndarray, said: np.ndarray) -> dict[str, float]:
+    """Kind of mistake -> gain of map50 if all of that kind were mended.
+
+    A box of the wrong class gets the right one, a badly placed box the place of its object (unless another
+    one has it by then); doubled ones and background are taken away, and so are objects that were missed.
+
+    >>> box = np.array([[[0.0, 10, 10, 50, 50]]])
+    >>> off = np.array([[[0.0, 10, 10, 50, 28, 0.9]]])
+    >>> {kind: round(gain, 2) for kind, gain in lost(box, off).items() if gain}
+    {'badly placed': 1.0}
+    """
+    matches = [match(one, other) for one, other in zip(target, said, strict=True)]
+    before = _score(target, said)
+    gains = {}
+    for kind in KINDS:
+        asked, mended = target.copy(), said.copy()
+        for i, matched in enumerate(matches):
+            if kind == "missed":
+                asked[i, np.flatnonzero(matched.missed)] = np.nan
+            else:
+                _mend(mended[i], asked[i], matched, kind)
+        after = _score(asked, mended)
+        gains[kind] = max(0.0, after - before)
+    return gains
+
+
+def match(target: np.ndarray, said: np.ndarray) -> Matched:
+    """What each box said of a picture [said, 6] is beside those annotated [annotated, 5].
+
+    As COCO has it, boxes take objects in the order of their scores, each the free one of its class that it
+    overlaps most, from a half on.
+    """
+    there, shown = ~np.isnan(target[:, 0]), ~np.isnan(said[:, 0])
+    share = np.zeros((len(said), len(target)))
+    share[np.ix_(shown, there)] = overlaps(said[shown, 1:5], target[there, 1:5])
+    alike = (said[:, :1] == target[None, :, 0]) & there
+    kind = np.full(len(said), "", dtype="<U12")
+    object_of = np.full(len(said), -1)
+    taken = np.zeros(len(target), bool)
+    for i in np.argsort(-np.nan_to_num(said[:, 5]), kind="stable"):
+        if not shown[i]:
+            continue
+        own = np.where(alike[i], share[i], 0)
+        free = np.where(taken, 0, own)
+        other = np.where(alike[i], 0, share[i])
+        if free.max(initial=0) >= FOUND:
+            object_of[i] = free.argmax()
+            taken[object_of[i]] = True
+        elif own.max(initial=0) >= FOUND:
+            kind[i] = "doubled"
+        elif own.max(initial=0) >= TOUCHED:
+            kind[i], object_of[i] = "badly placed", own.argmax()
+        elif other.max(initial=0) >= FOUND:
+            kind[i], object_of[i] = "wrong class", other.argmax()
+        else:
+            kind[i] = "background"
+    of_some = np.isin(np.arange(len(target)), object_of)
+    return Matched(kind, object_of, there & ~of_some)
+
+
+def _mend(said: np.ndarray, target: np.ndarray, matched: Matched, kind: str) -> None:
+    """Mend the mistakes of a kind in the boxes said of one picture, in place."""
+    taken = set(matched.object[matched.kind == ""].tolist())
+    wrong = np.flatnonzero(matched.kind == kind)
+    for i in wrong[np.argsort(-said[wrong, 5], kind="stable")]:
+        thing = int(matched.object[i])
+        if thing < 0 or thing in taken:
+            said[i] = np.nan
+            continue
+        taken.add(thing)
+        if kind == "wrong class":
+            said[i, 0] = target[thing, 0]
+        else:
+            said[i, 1:5] = target[thing, 1:]
+
+
+def _score(target: np.ndarray, said: np.ndarray) -> float:
+    """map50; 0 where nothing is annotated."""
+    score = mean(precisions(target, said)[:1, :, :, 0])
+    return 0.0 if np.isnan(score) else score
