@@ -89,7 +89,9 @@ def slowly_aligned(
         half = max((x2 - x1) / 2, finest / 2 + 1e-3), max((y2 - y1) / 2, finest / 2 + 1e-3)
         middle = (x1 + x2) / 2, (y1 + y2) / 2
         inside = [
-            p for p in places if all(abs(float(centres[p, a]) - middle[a]) < half[a] for a in (0, 1))
+            p
+            for p in places
+            if all(abs(float(centres[p, a]) - middle[a]) < half[a] for a in (0, 1))
         ]
         for p in inside:
             fit[b, p] = float(scores[p, int(target[b, 0])]) * share[b, p] ** 6
@@ -151,7 +153,9 @@ def test_the_loss_is_that_of_its_formula(overlap: Any, gamma: float) -> None:
                 surprise = -q * math.log(chance) - (1 - q) * math.log(1 - chance)
                 total += abs(q - chance) ** gamma * surprise
             if b >= 0:
-                total += 3.0 * strength * (1 - float(measure(places.corners[i, p], target[i, b, 1:])))
+                total += (
+                    3.0 * strength * (1 - float(measure(places.corners[i, p], target[i, b, 1:])))
+                )
         assert value == pytest.approx(total / max(1.0, sum(s for _, s in found)), rel=1e-4)
 
 
@@ -202,3 +206,11 @@ def test_decoded_boxes_are_the_best_of_those_that_overlap() -> None:
         for one, other in itertools.combinations(boxes, 2):
             if one[0] == other[0]:
                 assert overlaps(one[None, 1:5], other[None, 1:5])[0, 0] <= SAME + 1e-6
+
+
+@pytest.mark.parametrize("changed", [{"overlap": "iou"}, {"box_weight": 5.0}, {"gamma": 2.0}])
+def test_every_setting_changes_the_loss(changed: dict[str, Any]) -> None:
+    said, target = outputs_of(8), targets_of([4, 2, 1], 8)
+    assert not torch.equal(
+        LOSSES["boxes"](**changed)(said, target), LOSSES["boxes"]()(said, target)
+    )

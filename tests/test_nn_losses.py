@@ -21,10 +21,11 @@ from fitwell.tasks import TASKS
 CLASSES = TASKS["classification"].losses
 NUMBERS = TASKS["regression"].losses
 LABELS = TASKS["multilabel"].losses
+BOXES = TASKS["detection"].losses  # tests/test_nn_boxes.py
 
 
 def test_every_loss_belongs_to_a_task() -> None:
-    assert sorted([*CLASSES, *NUMBERS]) == sorted(LOSSES)
+    assert sorted([*CLASSES, *NUMBERS, *BOXES]) == sorted(LOSSES)
     assert set(LABELS) <= set(CLASSES)
 
 
