@@ -25,6 +25,7 @@ NAMES = (
     "tables",
     "series",
     "finetune",
+    "detection",
     "families",
     "healthy",
     "sick",

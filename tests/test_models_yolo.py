@@ -1,17 +1,22 @@
 """The detector: what the contract of models asks, and that it learns eight pictures by heart."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from made_boxes import scenes, write_voc
+from resuming import ends_the_same
 from torch import Tensor
 
+from fitwell.data import read
 from fitwell.errors import SettingError
 from fitwell.metrics import map50
 from fitwell.models import build
 from fitwell.nn.boxes import places_of
 from fitwell.nn.losses import LOSSES
+from fitwell.resolve import complete
 from fitwell.spec import Spec
 from fitwell.tasks.detection import decode
 
@@ -78,6 +83,13 @@ def test_pictures_do_not_depend_on_each_other() -> None:
     model, (x, _) = build("yolo", SPEC, {}).eval(), pictures(3)
     with torch.no_grad():
         torch.testing.assert_close(model(x)[1:2], model(x[1:2]), atol=1e-4, rtol=1e-4)
+
+
+def test_a_resumed_run_ends_in_the_same_weights(tmp_path: Path) -> None:
+    """Mosaic and the closing epoch without it are of the epoch and step alone."""
+    data = read(str(write_voc(tmp_path / "things", scenes(8))), {"image_size": 64})
+    settings = {"train.epochs": 3, "train.batch_size": 4, "augment.closing": 0.3}
+    ends_the_same(data, complete(settings, data.spec), tmp_path, after=1)
 
 
 def test_sizes_grow() -> None:

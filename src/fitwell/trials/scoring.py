@@ -14,7 +14,6 @@ from fitwell.record import Predictions, Run, Scores
 from fitwell.tasks import task_of
 from fitwell.trials.statistics import default_min_effect, paired_bootstrap, paired_proportions
 
-
 DRAWS, DRAWS_OF_BOXES = 2000, 200  # of a bootstrap; a score of boxes takes a fraction of a second
 
 
