@@ -1,6 +1,7 @@
 """Recorded rows of healthy and sick trainings, written by hand, for the rules to read."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,21 @@ def with_rows(runs: list[Run], *rows: Row) -> list[Run]:
     named = {row["experiment"] for row in rows}
     runs[0].evidence = [r for r in runs[0].evidence if r["experiment"] not in named] + list(rows)
     return runs
+
+
+def boxed(runs: list[Run], odd: int, elsewhere: float = 0.95) -> list[Run]:
+    """Detectors that find ten things surely in each of 20 pictures, and that share of them is annotated; in
+    `odd` further ones two of ten are."""
+    right = round(10 * elsewhere)
+    rows = [
+        {"key": f"{i}.png", "right": right, "background": 10 - right, "annotated": 12}
+        for i in range(20)
+    ] + [{"key": f"odd{i}.png", "right": 2, "background": 8, "annotated": 2} for i in range(odd)]
+    spec = Spec("boxes", "detection", (3, 320, 320), ("cell",))
+    return [
+        replace(run, spec=spec, evidence=[*run.evidence, {"experiment": "boxes", "sure": rows}])
+        for run in runs
+    ]
 
 
 def scaled(low: float, high: float) -> Row:

@@ -58,6 +58,7 @@ FOR: dict[str, tuple[str, ...]] = {
     ),
     "class_imbalance": ("class_weights", "focal"),
     "label_noise": ("label_smoothing", "robust_loss"),
+    "missing_boxes": (),
     "oscillating": ("lr_decay", "ema", "larger_batch", "lower_lr"),
     "slow_pipeline": (),  # what is slow is outside of the recipe
     "no_better_than_trivial": (
@@ -130,6 +131,10 @@ ADVICE: dict[str, str] = {
         "Weigh each class by the inverse of its frequency, or draw its examples as often as the others'."
     ),
     "label_noise": "Look at the doubtful examples that are listed, and mend or leave out their labels.",
+    "missing_boxes": (
+        "Look at the pictures that are listed: annotate what is there, or leave them out of what is "
+        "trained and scored on."
+    ),
     "oscillating": "Let the learning rate fall, average the weights, or use larger batches.",
     "slow_pipeline": (
         "Read and decode the examples once and keep them, or let further processes prepare them."
@@ -147,6 +152,7 @@ _BESIDE = frozenset(
         "head_loss_mismatch",
         "label_noise",
         "leakage",
+        "missing_boxes",
         "no_better_than_trivial",
         "no_gradient",
         "overfitting",

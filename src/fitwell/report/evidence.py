@@ -246,6 +246,9 @@ PICTURES: dict[str, Picture] = {
         "Other label than said",
         *(("wrong_where_surest", "surest quarter"), ("wrong_in_the_next_quarter", "next quarter")),
     ),
+    "missing_boxes": bars(
+        "Boxes in these pictures", ("boxes", "found alone"), ("annotated", "annotated")
+    ),
     "shift": bars(
         "Training and held-out",
         *(("auc", "told apart"), ("fit_in_training", "fit, training"), ("fit", "fit, evaluation")),

@@ -1,5 +1,6 @@
 """What a trained detector finds and what it loses, as evidence: by class, by size, by kind of mistake."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from fitwell.record import Predictions, Row
 from fitwell.spec import Spec
 
 FOUND, TOUCHED = 0.5, 0.1  # overlaps from which on a box is right, and is of that object at all
+SURE = 0.5  # score from which on a box is said surely
 KINDS = ("wrong class", "badly placed", "doubled", "background", "missed")
 
 
@@ -28,10 +30,14 @@ class Matched(NamedTuple):
 
 
 def box_rows(predictions: Predictions | None, spec: Spec) -> list[Row]:
-    """An evidence row "boxes": `table` of `fitwell.box_scores`, and `lost`: what map50 would gain if all
-    mistakes of a kind were mended.
+    """An evidence row "boxes": `table` of `fitwell.box_scores`; `lost`: what map50 would gain if all
+    mistakes of a kind were mended; and `sure`, of the boxes with a score of 0.5 and more.
 
     None for other tasks than detection.
+
+    Returns:
+        `sure`: a row a picture that has such boxes: `key`, `right`, `background` (where nothing is
+        annotated), `annotated`.
 
     Source: Bolya, Foley, Hays and Hoffman 2020, ECCV (TIDE, sections 2.2 and 2.3)
 
@@ -41,10 +47,30 @@ def box_rows(predictions: Predictions | None, spec: Spec) -> list[Row]:
         return []
     target, said = predictions.target, predictions.prediction[:, :MOST]
     found = table(target, said, spec.classes)
-    return [{"experiment": "boxes", **found, "lost": lost(target, said)}]
+    matches = [match(one, other) for one, other in zip(target, said, strict=True)]
+    facts = {"lost": lost(target, said, matches), "sure": _sure(predictions, matches)}
+    return [{"experiment": "boxes", **found, **facts}]
 
 
-def lost(target: np.ndarray, said: np.ndarray) -> dict[str, float]:
+def _sure(predictions: Predictions, matches: Sequence[Matched]) -> list[Row]:
+    """What the boxes said surely are, a row a picture that has some."""
+    rows = []
+    for i, matched in enumerate(matches):
+        sure = np.nan_to_num(predictions.prediction[i, : len(matched.kind), 5]) >= SURE
+        kinds = matched.kind[sure]
+        if len(kinds):
+            rows.append(
+                {
+                    "key": str(predictions.keys[i]),
+                    "right": int((kinds == "").sum()),
+                    "background": int((kinds == "background").sum()),
+                    "annotated": int((~np.isnan(predictions.target[i, :, 0])).sum()),
+                }
+            )
+    return rows
+
+
+def lost(target: np.ndarray, said: np.ndarray, matches: Sequence[Matched]) -> dict[str, float]:
     """Kind of mistake -> gain of map50 if all of that kind were mended.
 
     A box of the wrong class gets the right one, a badly placed box the place of its object (unless another
@@ -52,10 +78,10 @@ def lost(target: np.ndarray, said: np.ndarray) -> dict[str, float]:
 
     >>> box = np.array([[[0.0, 10, 10, 50, 50]]])
     >>> off = np.array([[[0.0, 10, 10, 50, 28, 0.9]]])
-    >>> {kind: round(gain, 2) for kind, gain in lost(box, off).items() if gain}
+    >>> found = lost(box, off, [match(box[0], off[0])])
+    >>> {kind: round(gain, 2) for kind, gain in found.items() if gain}
     {'badly placed': 1.0}
     """
-    matches = [match(one, other) for one, other in zip(target, said, strict=True)]
     before = _score(target, said)
     gains = {}
     for kind in KINDS:
