@@ -1,5 +1,6 @@
 """The detector: what the contract of models asks, and that it learns eight pictures by heart."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fitwell.nn.losses import LOSSES
 from fitwell.resolve import complete
 from fitwell.spec import Spec
 from fitwell.tasks.detection import decode
+from fitwell.weights import fit_weights
 
 SPEC = Spec("boxes", "detection", (3, 64, 64), ("red", "green"))
 
@@ -90,6 +92,18 @@ def test_a_resumed_run_ends_in_the_same_weights(tmp_path: Path) -> None:
     data = read(str(write_voc(tmp_path / "things", scenes(8))), {"image_size": 64})
     settings = {"train.epochs": 3, "train.batch_size": 4, "augment.closing": 0.3}
     ends_the_same(data, complete(settings, data.spec), tmp_path, after=1)
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
+def test_weights_of_other_classes_leave_their_logits_new(classes: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    before, model = build("yolo", SPEC, {}), build("yolo", replace(SPEC, classes=classes), {})
+    fitted = fit_weights(model, before.state_dict(), new_head=True)
+    assert {name.rpartition(".")[0] for name in fitted.new} == {
+        f"heads.{i}.classes" for i in range(3)
+    }
+    kept = model.state_dict()
+    assert all(torch.equal(kept[name], before.state_dict()[name]) for name in fitted.loaded)
 
 
 def test_sizes_grow() -> None:

@@ -202,6 +202,8 @@ class Yolo(nn.Module):
         self.backbone = Backbone(colours, widths, blocks, conv)
         self.neck = Neck(widths[2:], conv, blocks=blocks[0])
         self.heads = nn.ModuleList(Head(c, widths[2], classes, conv) for c in widths[2:])
+        # What tells classes apart, and stays new where weights knew others.
+        self.head_layers = tuple(f"heads.{i}.classes" for i in range(len(STRIDES)))
 
     def forward(self, x: Images) -> Float[Tensor, "batch place told"]:
         maps = self.neck(self.backbone(x))
