@@ -26,6 +26,7 @@ NAMES = (
     "series",
     "finetune",
     "detection",
+    "detection_step",
     "families",
     "healthy",
     "sick",

@@ -80,7 +80,7 @@ _OF_BOXES = {
     "train.clip_norm": 10.0,
     "train.ema": 0.995,
 }
-FAMILIES["yolo"] = Family(30, _OF_BOXES, steps=3000, batch_size=32, few=16)
+FAMILIES["yolo"] = Family(30, _OF_BOXES, steps=2500, batch_size=32, few=16)
 
 OF_TEXTS = ("bag_of_words",)  # models that read words alone
 OF_BOXES = ("yolo",)  # models that find boxes
