@@ -32,6 +32,7 @@ NAMES = (
     "sick",
     "trust",
     "lr_find",
+    "trials",
     "racing",
     "null",
     "remedies",

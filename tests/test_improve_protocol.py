@@ -403,6 +403,21 @@ def test_controls_are_judged_and_change_nothing(improving: Improve, tmp_path: Pa
     assert "Controls, not chosen to help" in page.export_text()
 
 
+def test_controls_take_the_best_rate_and_a_remedy_that_was_not_tried(
+    improving: Improve, tmp_path: Path
+) -> None:
+    def effect(task: Task) -> float:
+        return {0.009: -0.03, 0.001: 0.03}.get(float(task.recipe["optim.lr"]), 0.0)
+
+    first, _ = improving(effect, [lr(0.3)], controls=True)
+    _, rate, drawn = first.controls
+    assert rate.settings == {"optim.lr": 0.001}  # the last of those that were screened
+    shutil.rmtree(tmp_path / "out")
+    tried = [lr(0.3), Remedy("as was drawn", drawn.settings)]
+    again, _ = improving(effect, tried, controls=True)
+    assert again.controls[2].settings != drawn.settings
+
+
 def test_without_room_for_the_controls_it_is_said(improving: Improve) -> None:
     result, _ = improving(lambda t: 0.0, [lr(0.3)], controls=True, budget=Limit(30, "trials"))
     assert not result.controls

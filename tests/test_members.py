@@ -15,6 +15,7 @@ from fitwell.data.types import Data
 from fitwell.errors import Interrupted, SettingError
 from fitwell.record import Run
 from fitwell.resolve import complete
+from fitwell.store import open_run
 from fitwell.train import fit, load_model, members, resume, train_once
 from fitwell.train.loop import State, train
 from fitwell.weights import RUN_WEIGHTS, read_tensors
@@ -99,15 +100,42 @@ def test_statistics_of_normalisations_are_those_of_the_average(
 ) -> None:
     run = trained(data, source, tmp_path / "run", train__members=2, model__norm="batch")
     model, prepared = load_model(run)
-    norm = next(m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    # Of a first layer the mean of means is right, too: what stands before it is linear in its weights.
+    assert len(norms) > 1
+    last = norms[-1]
     seen: list[torch.Tensor] = []
-    norm.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    last.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     assert run.recipe is not None
     rows = split.fit_rows(data, run.recipe.section("data"), 0).train
     with torch.no_grad():
         model(torch.from_numpy(prepared.inputs(data.inputs[rows])))
-    assert norm.running_mean is not None
-    torch.testing.assert_close(norm.running_mean, seen[0].mean((0, 2, 3)), rtol=0.02, atol=0.02)
+    assert last.running_mean is not None and last.running_var is not None
+    torch.testing.assert_close(last.running_mean, seen[0].mean((0, 2, 3)), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(last.running_var, seen[0].var((0, 2, 3)), rtol=0.05, atol=0.02)
+
+
+def test_a_member_is_counted_once_after_a_kill_before_its_checkpoint(
+    data: Data, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def killed(self: fit.Writer) -> None:
+        self._rows()
+        if self.state.member == 2:
+            raise Killed
+        fit.checkpoint.save_checkpoint(self.folder, self.job, self.state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.Writer, "member", killed)
+        with pytest.raises(Killed):
+            trained(data, source, tmp_path / "cut", train__members=3)
+    recipe = open_run(tmp_path / "cut").recipe
+    assert recipe is not None
+    again = resume(tmp_path / "cut", data, split.fit_rows(data, recipe.section("data"), 0))
+    for run in (again, open_run(tmp_path / "cut")):
+        assert [r["member"] for r in run.evidence if r["experiment"] == "member"] == [0, 1, 2]
 
 
 def test_a_member_that_was_interrupted_is_trained_again(

@@ -149,10 +149,8 @@ def _floored(bench: Bench, task: Task, baseline: Run, margin: float) -> Task:
     return replace(task, floor=floor_of(curve, epochs, margin, higher_is_better=better))
 
 
-def judge(
-    bench: Bench, baseline: Variant, screening: Screening, *, first_repeat: int, round_number: int
-) -> list[Verdict]:
-    """Confirm the best of a screening; verdicts of all its variants, those of this stage first."""
+def best_of(bench: Bench, screening: Screening) -> list[Variant]:
+    """The variants that are to be confirmed, best first: those that a confirm stage may find to help."""
     gains = {name: row.tolist() for name, (_, row) in screening.effects.items()}
     idle = unlikely(gains, bench.folds, REPEATS, screening.smallest) if bench.race else set()
     promising = [
@@ -160,8 +158,15 @@ def judge(
         for name, (variant, row) in screening.effects.items()
         if row.mean() >= NEGLIGIBLE * screening.smallest and name not in idle
     ]
+    return promising[:FINALISTS]
+
+
+def judge(
+    bench: Bench, baseline: Variant, screening: Screening, *, first_repeat: int, round_number: int
+) -> list[Verdict]:
+    """Confirm the best of a screening; verdicts of all its variants, those of this stage first."""
     repeats = range(first_repeat, first_repeat + REPEATS)
-    both = promising[:FINALISTS]
+    both = best_of(bench, screening)
     finalists = next(
         (
             some
@@ -172,8 +177,9 @@ def judge(
     )
     verdicts = []
     if finalists:
+        screened = {name: row.tolist() for name, (_, row) in screening.effects.items()}
         verdicts = confirm(
-            bench, baseline, finalists, repeats, round_number=round_number, screened=gains
+            bench, baseline, finalists, repeats, round_number=round_number, screened=screened
         )
     confirmed = {v.name for v in finalists}
     for variant, row in screening.effects.values():
@@ -181,11 +187,9 @@ def judge(
             continue
         # Those that would have been confirmed, had the budget allowed, are not judged by the
         # screen.
-        cut_off = variant in promising[:FINALISTS]
+        cut_off = variant in both
         decision: Decision = "unconfirmed" if cut_off else "screened out"
         verdict = verdict_of(bench, variant, row, "screen", decision, round_number)
         why = "The budget ended before the confirm stage." if cut_off else ""
-        if variant.name in idle:
-            why = "On fresh folds it could hardly be found to help."
         verdicts.append(because(verdict, why))
     return [*verdicts, *screening.stopped]
