@@ -24,7 +24,7 @@ def section(
     """What the page shows of a detector; empty for other models."""
     if facts.spec is None or facts.spec.task != "detection" or predictions is None:
         return {}
-    row = _row(facts)
+    row = row_of(facts)
     shown = examples and data is not None
     return {
         "where": where,
@@ -54,8 +54,8 @@ def worst(
     return found
 
 
-def _row(facts: Facts) -> Row:
-    """The row of the predictions that are shown: of all folds together, or of the run."""
+def row_of(facts: Facts) -> Row:
+    """The evidence row "boxes" of the predictions that are shown: of all folds together, or of the run."""
     rows = [row for row in facts.run.evidence if row.get("experiment") == "boxes"]
     folds = [run.evidence for run in facts.final_folds] if not rows else []
     rows += [row for each in folds for row in each if row.get("experiment") == "boxes"]
