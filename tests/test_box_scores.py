@@ -183,5 +183,10 @@ def test_the_row_of_a_part_is_json_and_of_boxes_alone() -> None:
     (row,) = box_rows(part, Spec("boxes", "detection", (3, 320, 320), ("a", "b", "c")))
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     assert {one["key"] for one in row["sure"]} <= set(keys)
+    sides = (target[..., 3:] - target[..., 1:3]).min(-1)
+    assert (
+        row["tiny"]["tiny"] == (sides < 16).sum() and row["tiny"]["larger"] == (sides >= 16).sum()
+    )
+    assert 0 < row["tiny"]["larger_found"] < row["tiny"]["larger"]
     assert sum(one["boxes"] for one in row["classes"]) == sum(one["boxes"] for one in row["sizes"])
     assert box_rows(part, Spec("images", "classification", (3, 9, 9), ("a", "b"))) == []

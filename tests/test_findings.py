@@ -126,8 +126,12 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         lambda: [evaluated_worse(run) for run in folds(3)],
     ],
     "missing_boxes": [
-        lambda: boxed(folds(), odd=4),
+        lambda: boxed(folds(), odd=4, tiny=20),
         lambda: boxed(folds(3), odd=2, elsewhere=0.8),
+    ],
+    "objects_too_small": [
+        lambda: boxed(folds(), tiny=20, tiny_found=5),
+        lambda: boxed(folds(3), tiny=40, tiny_found=14),
     ],
     "cannot_tell": [
         lambda: [scored(run, 0.7 + 0.06 * (run.seed - 2)) for run in folds()],
@@ -401,3 +405,9 @@ def test_boxes_beside_the_annotated_ones_may_be_mistakes(odd: int, elsewhere: fl
     assert RULES["missing_boxes"](boxed(folds(), odd, elsewhere)) is None
     assert isinstance(RULES["missing_boxes"]([Run()]), NotAssessed)
     assert RULES["missing_boxes"](folds()) is None  # of classes
+
+
+@pytest.mark.parametrize("counts", [(20, 18), (20, 14), (1, 0), (0, 0)])
+def test_small_things_that_are_found_or_few_are_no_finding(counts: tuple[int, int]) -> None:
+    tiny, found = counts
+    assert RULES["objects_too_small"](boxed(folds(), tiny=tiny, tiny_found=found)) is None

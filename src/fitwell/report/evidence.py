@@ -249,6 +249,9 @@ PICTURES: dict[str, Picture] = {
     "missing_boxes": bars(
         "Boxes in these pictures", ("boxes", "found alone"), ("annotated", "annotated")
     ),
+    "objects_too_small": bars(
+        "Found", ("tiny_recall", "below 16 pixels"), ("larger_recall", "larger")
+    ),
     "shift": bars(
         "Training and held-out",
         *(("auc", "told apart"), ("fit_in_training", "fit, training"), ("fit", "fit, evaluation")),

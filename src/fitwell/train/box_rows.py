@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fitwell.box_scores import MOST, mean, precisions, table
+from fitwell.box_scores import MOST, SHOWN, mean, precisions, table
 from fitwell.data.letterbox import overlaps
 from fitwell.record import Predictions, Row
 from fitwell.spec import Spec
 
 FOUND, TOUCHED = 0.5, 0.1  # overlaps from which on a box is right, and is of that object at all
+TINY = 16.0  # pixels of the shorter side: two places of the finest map
 SURE = 0.5  # score from which on a box is said surely
 KINDS = ("wrong class", "badly placed", "doubled", "background", "missed")
 
@@ -30,14 +31,16 @@ class Matched(NamedTuple):
 
 
 def box_rows(predictions: Predictions | None, spec: Spec) -> list[Row]:
-    """An evidence row "boxes": `table` of `fitwell.box_scores`; `lost`: what map50 would gain if all
-    mistakes of a kind were mended; and `sure`, of the boxes with a score of 0.5 and more.
+    """An evidence row "boxes": `table` of `fitwell.box_scores`, and what a detector's mistakes are.
 
     None for other tasks than detection.
 
     Returns:
-        `sure`: a row a picture that has such boxes: `key`, `right`, `background` (where nothing is
-        annotated), `annotated`.
+        `lost`: what map50 would gain if all mistakes of a kind were mended. `tiny`: how many annotated
+        boxes have fewer than 16 pixels on their shorter side, and how many are larger, with those that
+        are found with a score of 0.25 and more: `tiny`, `tiny_found`, `larger`, `larger_found`. `sure`: a
+        row a picture that has boxes with a score of 0.5 and more: `key`, and of these `right` and
+        `background` (where nothing is annotated); `annotated`.
 
     Source: Bolya, Foley, Hays and Hoffman 2020, ECCV (TIDE, sections 2.2 and 2.3)
 
@@ -48,8 +51,28 @@ def box_rows(predictions: Predictions | None, spec: Spec) -> list[Row]:
     target, said = predictions.target, predictions.prediction[:, :MOST]
     found = table(target, said, spec.classes)
     matches = [match(one, other) for one, other in zip(target, said, strict=True)]
-    facts = {"lost": lost(target, said, matches), "sure": _sure(predictions, matches)}
+    facts = {
+        "lost": lost(target, said, matches),
+        "tiny": _tiny(target, said, matches),
+        "sure": _sure(predictions, matches),
+    }
     return [{"experiment": "boxes", **found, **facts}]
+
+
+def _tiny(target: np.ndarray, said: np.ndarray, matches: Sequence[Matched]) -> dict[str, int]:
+    """How many tiny and larger boxes there are, and how many of them are found."""
+    side = np.minimum(target[..., 3] - target[..., 1], target[..., 4] - target[..., 2])
+    found = np.zeros(side.shape, bool)
+    for own, boxes, matched in zip(found, said, matches, strict=True):
+        shown = (matched.kind == "") & (np.nan_to_num(boxes[:, 5]) >= SHOWN)
+        own[matched.object[shown]] = True
+    tiny, larger = side < TINY, side >= TINY  # neither where there is no box
+    return {
+        "tiny": int(tiny.sum()),
+        "tiny_found": int((found & tiny).sum()),
+        "larger": int(larger.sum()),
+        "larger_found": int((found & larger).sum()),
+    }
 
 
 def _sure(predictions: Predictions, matches: Sequence[Matched]) -> list[Row]:
