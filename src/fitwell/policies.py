@@ -44,6 +44,8 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
         # No turns, since upright boxes around what was turned are too large for it, and nothing erased
         # or mixed, which would hide what the boxes say is there.
         values: dict[str, Any] = {"crop": [0.25 if strong else 0.5, 1.0]}
+        if strong:
+            values["mosaic"] = 0.5
         if not are_characters(spec.classes):
             values["hflip"] = 0.5
     elif spec.task == "regression":
