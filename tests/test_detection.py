@@ -1,5 +1,6 @@
 """Detection end to end: a network of a few thousand boxes' worth of steps on drawn rectangles."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from made_boxes import scenes, write_voc
+from rich.console import Console
 
 import fitwell as fw
 from fitwell.cli.main import run as command_line
 from fitwell.data import read
 from fitwell.errors import FolderError, SettingError
+from fitwell.report import terminal
 from fitwell.resolve import complete
 from fitwell.spec import Spec
 
@@ -40,13 +43,23 @@ def test_fit_scores_writes_and_opens_again(run: Any) -> None:
     asked = run.predictions["validation"]
     assert kept.target.shape == asked.target.shape and kept.prediction.shape[1:] == (300, 6)
     np.testing.assert_array_equal(kept.prediction, asked.prediction)
-    assert (run.folder / "report.html").is_file()
+    page = (run.folder / "report.html").read_text()
+    assert "What it finds" in page and "What it loses by" in page
+    assert page.count('<figure><img src="data:image/jpeg') == len(asked.target)
 
 
 def test_evidence_tells_classes_sizes_and_mistakes(run: Any) -> None:
     (row,) = (row for row in run.evidence if row["experiment"] == "boxes")
     assert [one["name"] for one in row["classes"]] == list(run.spec.classes)
     assert set(row["lost"]) == {"wrong class", "badly placed", "doubled", "background", "missed"}
+
+
+def test_the_terminal_tells_classes_and_mistakes(run: Any) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(terminal.run(run))
+    said = console.export_text()
+    assert all(name in said for name in ("class, held out", "cat", "Map50 lost to mistakes"))
+    assert all(len(line) <= 80 for line in said.splitlines() if str(run.folder) not in line)
 
 
 def test_evaluate_gives_the_run_s_own_test_scores(run: Any) -> None:
