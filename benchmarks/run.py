@@ -28,6 +28,8 @@ NAMES = (
     "forecast",
     "spoken",
     "finetune",
+    "detection",
+    "detection_step",
     "families",
     "healthy",
     "sick",

@@ -1,6 +1,7 @@
 """Recorded rows of healthy and sick trainings, written by hand, for the rules to read."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,22 @@ def with_rows(runs: list[Run], *rows: Row) -> list[Run]:
     named = {row["experiment"] for row in rows}
     runs[0].evidence = [r for r in runs[0].evidence if r["experiment"] not in named] + list(rows)
     return runs
+
+
+def boxed(
+    runs: list[Run], odd: int = 0, elsewhere: float = 0.95, tiny: int = 0, tiny_found: int = 0
+) -> list[Run]:
+    """Detectors that find ten things surely in each of 20 pictures, and that share of them is annotated; in
+    `odd` further ones two of ten are. Of 100 larger things a run 90 are found, and so many tiny ones."""
+    right = round(10 * elsewhere)
+    rows = [
+        {"key": f"{i}.png", "right": right, "background": 10 - right, "annotated": 12}
+        for i in range(20)
+    ] + [{"key": f"odd{i}.png", "right": 2, "background": 8, "annotated": 2} for i in range(odd)]
+    spec = Spec("boxes", "detection", (3, 320, 320), ("cell",))
+    sizes = {"tiny": tiny, "tiny_found": tiny_found, "larger": 100, "larger_found": 90}
+    row: Row = {"experiment": "boxes", "sure": rows, "tiny": sizes}
+    return [replace(run, spec=spec, evidence=[*run.evidence, row]) for run in runs]
 
 
 def scaled(low: float, high: float) -> Row:

@@ -305,7 +305,7 @@ def test_each_moves_images_by_seed_epoch_and_step(name: str) -> None:
 
 def test_every_entry_is_a_setting_that_changes_something() -> None:
     assert set(AUGMENTATIONS) == {*CHANGES, *KIND_OF, "multi_scale", "tta"}
-    assert set(augment_settings()) == {*AUGMENTATIONS, "crop_ratio", "policy"}
+    assert set(augment_settings()) == {*AUGMENTATIONS, "crop_ratio", "closing", "policy"}
     assert not augment()
     assert all(augment(**{name: value}) for name, value in CHANGES.items())
 

@@ -176,6 +176,7 @@ def test_sketches_fit_a_terminal(name: str) -> None:
     for kind in [kind for kind, entries in summaries().items() if name in entries]:
         lines = sketch(fw.explain(f"{kind}.{name}"))
         drawn = kind in ("activations", "losses", "schedules", "inits", "layers")
+        drawn = drawn and name != "boxes"  # whose loss is no function of one number
         assert bool(lines) == drawn and all(len(line) <= 78 for line in lines), (kind, name)
 
 

@@ -12,6 +12,7 @@ import pytest
 from findings_rows import (
     a_run,
     at_one_rate,
+    boxed,
     burst,
     copies,
     domain,
@@ -123,6 +124,14 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "shift": [
         lambda: with_rows(folds(), domain(0.8)),
         lambda: [evaluated_worse(run) for run in folds(3)],
+    ],
+    "missing_boxes": [
+        lambda: boxed(folds(), odd=4, tiny=20),
+        lambda: boxed(folds(3), odd=2, elsewhere=0.8),
+    ],
+    "objects_too_small": [
+        lambda: boxed(folds(), tiny=20, tiny_found=5),
+        lambda: boxed(folds(3), tiny=40, tiny_found=14),
     ],
     "cannot_tell": [
         lambda: [scored(run, 0.7 + 0.06 * (run.seed - 2)) for run in folds()],
@@ -388,3 +397,17 @@ def test_each_finding_has_a_picture_of_its_own_evidence(name: str) -> None:
         assert image is not None and image.startswith("data:image/")
         drawn.append(PICTURES[name](finding, runs, metric) if name in PICTURES else None)
     assert any(drawn), "only the curve of the scores"
+
+
+@pytest.mark.parametrize(("odd", "elsewhere"), [(0, 0.95), (1, 0.95), (4, 0.6)])
+def test_boxes_beside_the_annotated_ones_may_be_mistakes(odd: int, elsewhere: float) -> None:
+    """Of one picture, or of a detector that is often wrong elsewhere too, nothing is said."""
+    assert RULES["missing_boxes"](boxed(folds(), odd, elsewhere)) is None
+    assert isinstance(RULES["missing_boxes"]([Run()]), NotAssessed)
+    assert RULES["missing_boxes"](folds()) is None  # of classes
+
+
+@pytest.mark.parametrize("counts", [(20, 18), (20, 14), (1, 0), (0, 0)])
+def test_small_things_that_are_found_or_few_are_no_finding(counts: tuple[int, int]) -> None:
+    tiny, found = counts
+    assert RULES["objects_too_small"](boxed(folds(), tiny=tiny, tiny_found=found)) is None

@@ -21,10 +21,11 @@ from fitwell.tasks import TASKS
 CLASSES = TASKS["classification"].losses
 NUMBERS = TASKS["regression"].losses
 LABELS = TASKS["multilabel"].losses
+BOXES = TASKS["detection"].losses  # tests/test_nn_boxes.py
 
 
 def test_every_loss_belongs_to_a_task() -> None:
-    assert sorted([*CLASSES, *NUMBERS]) == sorted(LOSSES)
+    assert sorted([*CLASSES, *NUMBERS, *BOXES]) == sorted(LOSSES)
     assert set(LABELS) <= set(CLASSES)
 
 
@@ -214,7 +215,7 @@ def test_even_shift_free_and_zero_at_the_target(name: str, error: float, shift: 
     assert value(error, 0.0) >= 0
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [*CLASSES, *NUMBERS])
 def test_an_example_has_its_own_value(name: str) -> None:
     z, y = _batch(name)
     loss = LOSSES[name]()
@@ -224,14 +225,14 @@ def test_an_example_has_its_own_value(name: str) -> None:
     torch.testing.assert_close(together, alone)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [*CLASSES, *NUMBERS])
 def test_gradient_in_float64(name: str) -> None:
     z, y = _batch(name, 6)
     loss = LOSSES[name]()
     assert torch.autograd.gradcheck(lambda outputs: loss(outputs, y), (z.requires_grad_(True),))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [*CLASSES, *NUMBERS])
 def test_half_precision_outputs_give_float32_values(name: str) -> None:
     z, y = _batch(name)
     rounded, target = z.bfloat16(), y if name in CLASSES else y.float()

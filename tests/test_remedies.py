@@ -25,7 +25,7 @@ from fitwell.remedies import (
     remedies_for,
     with_remedies,
 )
-from fitwell.resolve import OF_FORECASTS, OF_SEQUENCES, OF_TEXTS, complete
+from fitwell.resolve import OF_BOXES, OF_FORECASTS, OF_SEQUENCES, OF_TEXTS, complete
 from fitwell.spec import Spec
 from fitwell.train.job import build_model
 
@@ -35,9 +35,11 @@ NUMBERS = Spec("table", "regression", (8,), (), num_examples=500)
 TEXTS = Spec("text", "classification", (99,), ("a", "b"), vocabulary=50, num_examples=500)
 AHEAD = Spec("series", "forecasting", (2, 30), targets=("a", "b"), horizon=3, num_examples=500)
 SERIES = Spec("series", "classification", (2, 64), ("a", "b"), num_examples=500)
-OF_IMAGES = [m for m in MODELS if m not in (*OF_TEXTS, *OF_SEQUENCES, *OF_FORECASTS)]
+BOXES = Spec("boxes", "detection", (3, 64, 64), ("a", "b"), num_examples=500)
+OF_IMAGES = [m for m in MODELS if m not in (*OF_TEXTS, *OF_SEQUENCES, *OF_FORECASTS, *OF_BOXES)]
 CASES = [
     *itertools.product([IMAGES], OF_IMAGES, OPTIMIZERS, ["default"]),
+    *itertools.product([BOXES], OF_BOXES, ["sgd", "adamw"], ["default"]),
     *itertools.product([TEXTS], OF_TEXTS, OPTIMIZERS, ["default"]),
     *itertools.product([SERIES, TEXTS], OF_SEQUENCES, ["adamw"], ["default"]),
     *itertools.product([SERIES], ["linear", "mlp"], ["adamw"], ["default"]),
@@ -104,7 +106,7 @@ def test_every_finding_has_remedies_and_every_remedy_is_used_and_documented() ->
     )
     # Their mend is outside of the recipe.
     advice = {"no_gradient", "slow_pipeline", "leakage", "bad_target", "cannot_tell"}
-    advice |= {"head_loss_mismatch"}
+    advice |= {"head_loss_mismatch", "missing_boxes", "objects_too_small"}
     assert {name for name, entries in FOR.items() if not entries} == advice
     for name in RULES:
         remedies = remedies_for(a_finding(name), sick, IMAGES)
@@ -402,3 +404,14 @@ def test_batches_grow_only_where_enough_steps_are_left() -> None:
     for examples, tried in ((2560, True), (2559, False)):
         edits = settings_of(remedies_for(finding, recipe, replace(IMAGES, num_examples=examples)))
         assert (larger in edits) == tried
+
+
+@pytest.mark.parametrize(
+    ("size", "wider", "narrower"),
+    [("nano", ["small"], []), ("medium", ["large"], ["small"]), ("large", [], ["medium"])],
+)
+def test_a_detector_has_sizes_for_widths(size: str, wider: list, narrower: list) -> None:
+    recipe = complete({"model.size": size}, BOXES)
+    for name, expected in (("wider", wider), ("narrower", narrower)):
+        edits = REMEDIES[name](recipe, BOXES, a_finding("underfitting"))
+        assert [edit["model.size"] for edit in edits] == expected

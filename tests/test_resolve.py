@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fitwell.models import MODELS
-from fitwell.resolve import FAMILIES, OF_TEXTS, complete
+from fitwell.resolve import FAMILIES, OF_BOXES, OF_TEXTS, complete
 from fitwell.settings import defaults
 from fitwell.spec import Spec
 
@@ -17,8 +17,10 @@ NUMBER = Spec("images", "regression", (1, 28, 28), num_examples=60_000)
 def test_families_are_models_and_their_settings_are_valid() -> None:
     assert set(FAMILIES) <= set(MODELS)
     texts = Spec("text", "classification", (99,), ("a", "b"), vocabulary=9, num_examples=60_000)
+    boxes = Spec("boxes", "detection", (3, 320, 320), ("a", "b"), num_examples=60_000)
+    read = {**dict.fromkeys(OF_TEXTS, texts), **dict.fromkeys(OF_BOXES, boxes)}
     for name, family in FAMILIES.items():
-        recipe = complete({"model.name": name}, texts if name in OF_TEXTS else MANY)
+        recipe = complete({"model.name": name}, read.get(name, MANY))
         assert recipe["train.epochs"] == family.epochs
         assert {key: recipe[key] for key in family.settings} == dict(family.settings)
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import fitwell as fw
 from fitwell.errors import FolderError, SettingError
+from fitwell.findings import RULES
 from fitwell.probes.loss_graph import LossReading, class_axis, read_loss, targets_of
 from fitwell.watching.conclude import drawn
 from fitwell.watching.fitting import fit_of
@@ -751,7 +752,7 @@ def test_the_record_of_a_killed_loop_can_be_diagnosed(tmp_path: Path) -> None:
     assert killed.returncode == -9
     run = fw.open(tmp_path / "run")
     assert len(run.steps) == 300 and run.status == "running"
-    assert fw.diagnose(tmp_path / "run").rules == 26
+    assert fw.diagnose(tmp_path / "run").rules == len(RULES)
 
 
 def test_an_error_in_the_loop_is_the_loops(tmp_path: Path) -> None:

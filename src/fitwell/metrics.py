@@ -9,9 +9,17 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from pydantic import Field
 
+from fitwell import box_scores
 from fitwell.spec import TaskName
 
-Targets: TypeAlias = Shaped[np.ndarray, " example"] | Shaped[np.ndarray, "example target"]
+Targets: TypeAlias = (
+    Shaped[np.ndarray, " example"]
+    | Shaped[np.ndarray, "example target"]
+    | Float[np.ndarray, "example annotated 5"]
+    | Float[np.ndarray, "example found 6"]
+)
+TargetBoxes: TypeAlias = Float[np.ndarray, "example annotated 5"]
+SaidBoxes: TypeAlias = Float[np.ndarray, "example found 6"]
 Probabilities: TypeAlias = Float[np.ndarray, "example class"] | None
 Function: TypeAlias = Callable[[Targets, Targets, Probabilities], float]
 MetricName = Literal[
@@ -29,6 +37,8 @@ MetricName = Literal[
     "nats",
     "perplexity",
     "token_accuracy",
+    "map50",
+    "map",
 ]
 _MOST_NATS = 700.0  # whose exponential is a number still
 
@@ -256,6 +266,42 @@ def token_accuracy(
     return _share(prediction, 1, target, -1)
 
 
+def map50(target: TargetBoxes, prediction: SaidBoxes, probabilities: Probabilities = None) -> float:
+    """Mean average precision of boxes that overlap an annotated one by a half.
+
+    Formula: mean over classes of the mean over recalls r = 0, 0.01 ... 1 of the highest precision at a
+        recall of r or more; a box is right whose IoU with one of its class not yet taken is 0.5 or more
+    Use: detection where it matters that things are found; the default
+    Weakness: boxes that fit badly count like those that fit well: see map
+    Source: Everingham et al. 2010, IJCV 88; Lin et al. 2014, ECCV (COCO, whose measure it is, by
+        faster-coco-eval)
+
+    >>> boxes = np.array([[[0.0, 10, 10, 50, 50], [0.0, 60, 60, 90, 90]]])
+    >>> said = np.append(boxes, [[[0.9], [0.8]]], 2)
+    >>> round(map50(boxes, said), 3), round(map50(boxes, said[:, :1]), 3)
+    (1.0, 0.505)
+    """
+    return box_scores.mean(box_scores.precisions(target, prediction)[:1, :, :, 0])
+
+
+def mean_average_precision(
+    target: TargetBoxes, prediction: SaidBoxes, probabilities: Probabilities = None
+) -> float:
+    """Mean average precision over overlaps of 0.5 to 0.95: COCO's own score, mAP@0.5:0.95.
+
+    Formula: mean of map50's at overlaps of 0.5, 0.55 ... 0.95
+    Use: detection where boxes have to fit, and to compare with what is published
+    Weakness: a box of a few pixels loses much by one of them
+    Source: Lin et al. 2014, ECCV (COCO, by faster-coco-eval)
+
+    >>> boxes = np.array([[[0.0, 0, 0, 100, 100]]])
+    >>> off = np.array([[[0.0, 0, 0, 100, 72, 0.9]]])  # an overlap of 0.72
+    >>> round(mean_average_precision(boxes, off), 2)
+    0.5
+    """
+    return box_scores.mean(box_scores.precisions(target, prediction)[..., 0])
+
+
 @dataclass(frozen=True)
 class Metric:
     """A score: its function, which way is better, and whether it lives on a scale of its own.
@@ -308,6 +354,8 @@ METRICS: dict[str, Metric] = {
     "nats": Metric(nats, ("language",), False, False),
     "perplexity": Metric(perplexity, ("language",), False, False),
     "token_accuracy": Metric(token_accuracy, ("language",), True, True),
+    "map50": Metric(map50, ("detection",), True, True),
+    "map": Metric(mean_average_precision, ("detection",), True, True),
 }
 
 

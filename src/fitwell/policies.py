@@ -44,6 +44,8 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
         # No turns, since upright boxes around what was turned are too large for it, and nothing erased
         # or mixed, which would hide what the boxes say is there.
         values: dict[str, Any] = {"crop": [0.25 if strong else 0.5, 1.0]}
+        if strong:
+            values["mosaic"] = 0.5
         if not are_characters(spec.classes):
             values["hflip"] = 0.5
     elif spec.task == "regression":
@@ -64,6 +66,30 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
         values |= {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3}
     if strong and spec.task == "classification":
         values["mixup"] = 0.2
+    return {f"augment.{key}": value for key, value in values.items()}
+
+
+def of_boxes(spec: Spec) -> dict[str, Any]:
+    """What pictures with boxes are changed by where no policy is named, since a detector from scratch has
+    few of them; empty for other data.
+
+    >>> seen = Spec("boxes", "detection", (1, 320, 320), classes=("cell", "platelet"))
+    >>> of_boxes(seen)["augment.mosaic"], of_boxes(Spec("table", "regression", (3,)))
+    (0.5, {})
+    """
+    if spec.task != "detection":
+        return {}
+    values: dict[str, Any] = {
+        "scale": [0.7, 1.4],
+        "translate": 0.1,
+        "mosaic": 0.5,
+        "brightness": 0.2,
+        "contrast": 0.2,
+    }
+    if not are_characters(spec.classes):
+        values["hflip"] = 0.5
+    if spec.input_shape[0] == 3:
+        values["saturation"] = 0.3
     return {f"augment.{key}": value for key, value in values.items()}
 
 

@@ -2,23 +2,24 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fitwell import store
 from fitwell.augment import views_of
+from fitwell.box_scores import SHOWN
 from fitwell.data import read, split
 from fitwell.data.ahead import pasts
-from fitwell.data.inputs import read_inputs
+from fitwell.data.inputs import Inputs, read_inputs
+from fitwell.data.letterbox import letterbox
 from fitwell.data.types import UNUSED, Data
 from fitwell.errors import FolderError, SettingError
 from fitwell.record import Run, Scores
 from fitwell.spec import Spec
 from fitwell.tasks import Decoded, task_of
 from fitwell.train import load_model
-
-BATCH = 512
 
 
 def decode(run: Run, values: np.ndarray) -> Decoded:
@@ -38,6 +39,7 @@ def decode(run: Run, values: np.ndarray) -> Decoded:
 def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, Any, str]:
     """(the model on its device, raw inputs and targets as batches, precision)."""
     from fitwell.data.token_batches import batches_of
+    from fitwell.train.job import evaluation_batch
     from fitwell.train.machine import choose_device, suits_channels_last
 
     spec, recipe = _known(run)
@@ -49,7 +51,7 @@ def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, An
         values,
         targets,
         np.arange(len(values)),
-        batch_size=BATCH,
+        batch_size=evaluation_batch(spec),
         device=device,
         preprocess=preprocess,
         channels_last=channels_last,
@@ -140,6 +142,8 @@ def predict(run: Run, inputs: Any, *, ahead: int = 0) -> list[dict[str, Any]]:
         that are there, and the share of each; of several targets each number by its name.
         Of a forecast also time and step, and low and high: where 90 % of the held-out windows' errors at
         that step would put the truth; None where there were too few of them, or behind the horizon.
+        Of boxes a list of `{"class", "box": [x1, y1, x2, y2]}` in pixels of the picture, the surest first,
+        and their scores.
 
     Raises:
         BadData: inputs that the model cannot read.
@@ -163,6 +167,8 @@ def predict(run: Run, inputs: Any, *, ahead: int = 0) -> list[dict[str, Any]]:
     for problem in found.problems:
         warnings.warn(str(problem), stacklevel=3)
     decoded = decode(run, found.inputs)
+    if spec.task == "detection":
+        decoded = replace(decoded, prediction=_in_pictures(decoded.prediction, found, spec))
     said = [_said(decoded, i, spec) for i in range(len(found.keys))]
     return [
         {"input": key, "prediction": prediction, "probability": probability}
@@ -226,9 +232,21 @@ def _bounds(run: Run, spec: Spec, ahead: int) -> np.ndarray:
     return found
 
 
+def _in_pictures(boxes: np.ndarray, found: Inputs, spec: Spec) -> np.ndarray:
+    """The boxes [example, box, 6] in pixels of the pictures as they were before they were fitted in."""
+    out = boxes.copy()
+    for each, size in zip(out, found.sizes, strict=True):
+        each[:, 1:5] = letterbox(size, spec.kept_size).undone(each[:, 1:5])
+    return out
+
+
 def _said(decoded: Decoded, row: int, spec: Spec) -> tuple[Any, Any]:
     """(prediction, probability) of one example, as a person reads them."""
     value, chances = decoded.prediction[row], decoded.probabilities
+    if spec.task == "detection":
+        shown = value[np.nan_to_num(value[:, 5]) >= SHOWN].astype(float)
+        boxes = [{"class": spec.classes[int(v[0])], "box": v[1:5].round(2).tolist()} for v in shown]
+        return boxes, shown[:, 5].round(4).tolist()
     if chances is None:
         if not spec.several:
             return float(value), None

@@ -56,8 +56,9 @@ class Predictions:
         keys: [example] the example's key.
         index: [example] its row in the data.
         target: [example] class index, or the number itself in its own unit; of several labels or
-            numbers [example, target].
-        prediction: likewise.
+            numbers [example, target]; of boxes [example, box, 5] class and corners, nan where there are
+            fewer.
+        prediction: likewise; of boxes [example, box, 6], with their scores.
         probabilities: [example, class or label], or None for regression.
         loss: [example] the loss of the example.
     """
@@ -71,15 +72,18 @@ class Predictions:
 
     @property
     def wrong(self) -> np.ndarray:
-        """[example] whether the prediction, or one of several, is not the target."""
+        """[example] whether the prediction, or one of several, is not the target; of boxes each example,
+        since none fits to the pixel."""
+        if self.target.ndim == 3:
+            return np.ones(len(self.target), bool)
         wrong = self.target != self.prediction
         return wrong.any(1) if wrong.ndim == 2 else wrong
 
     @property
     def sureness(self) -> np.ndarray:
         """[example] the probability of the class chosen, or the size of the residual; of several targets
-        the loss."""
-        if self.target.ndim == 2:
+        and boxes the loss."""
+        if self.target.ndim >= 2:
             return self.loss
         if self.probabilities is None:
             return np.abs(self.prediction.astype(float) - self.target.astype(float))

@@ -12,7 +12,7 @@ from fitwell.augment import IN_RANGE, KIND_OF, MIXING, OF_COLOURS
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS
 from fitwell.options import as_read, fine_tuning, num_used
-from fitwell.policies import may_mirror, policy
+from fitwell.policies import may_mirror, of_boxes, policy
 from fitwell.recipe import Recipe
 from fitwell.settings import NAMED_SECTIONS, PLAIN_SECTIONS, Schema, defaults, known, validate
 from fitwell.spec import PLURAL, Spec
@@ -28,6 +28,7 @@ class Family(NamedTuple):
             names no other optimizer or schedule.
         steps: at least about so many on little data, which is passed over more often.
         batch_size: where there are 5,000 examples or more.
+        few: where there are fewer.
         mirrored: it wants mirror images, too, where these may be of the same class.
     """
 
@@ -36,6 +37,7 @@ class Family(NamedTuple):
     steps: int = 1500
     batch_size: int = 128
     mirrored: bool = False
+    few: int = 32
 
 
 # Gradients through time grow now and then, however well it goes: they are cut (Pascanu, Mikolov and Bengio
@@ -70,8 +72,19 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
+# What a detector wants of pictures with boxes, from scratch: see benchmarks/detection.py.
+_OF_BOXES = {
+    "optim.name": "adamw",
+    "optim.lr": 2e-3,
+    "optim.weight_decay": 0.05,
+    "train.clip_norm": 10.0,
+    "train.ema": 0.995,
+}
+FAMILIES["yolo"] = Family(30, _OF_BOXES, steps=2500, batch_size=32, few=16)
+
 OF_FORECASTS = ("autoregressive", "dlinear")  # models that forecast
 OF_TEXTS = ("bag_of_words",)  # models that read words alone
+OF_BOXES = ("yolo",)  # models that find boxes
 OF_SEQUENCES = (
     "rnn",
     "lstm",
@@ -175,6 +188,8 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
         )
     if family.mirrored and "augment.policy" not in given and may_mirror(spec):
         values["augment.hflip"] = 0.5
+    if "augment.policy" not in given:
+        values |= of_boxes(spec)
     values |= policy(str(given.get("augment.policy", "none")), spec)
     if given.get("train.normalise_gradient"):
         values["train.clip_norm"] = 0.0  # a family's default; what the user gives is refused
@@ -210,7 +225,9 @@ def _optimizer(settings: Mapping[str, Any], usual: str) -> str:
 def default_model(spec: Spec) -> str:
     """LeNet for small images, the normalised convolution network above and for recordings, an MLP for
     tables, a bag of words for texts, a GRU for one text, convolutions along time for series with
-    classes, DLinear for forecasts."""
+    classes, DLinear for forecasts, YOLO for boxes."""
+    if spec.task == "detection":
+        return "yolo"
     if spec.task == "language":
         # Tiny Shakespeare, 2 epochs, width 256: 1.76 nats, an LSTM 1.84, in four fifths of the time.
         return "gru"
@@ -255,7 +272,7 @@ def task_defaults(spec: Spec, names: Mapping[str, str], limit: int = 0) -> dict[
     """
     examples = num_used(spec, limit)
     family = family_of(names["model"], spec)
-    batch_size = 32 if examples < 5000 else family.batch_size
+    batch_size = family.few if examples < 5000 else family.batch_size
     least = examples / 4 if spec.horizon else examples  # the first fold by time is the smallest
     if least < 2 * batch_size:  # of which a part is held out
         batch_size = max(2, 2 ** int(math.log2(max(2, least / 2))))
@@ -380,6 +397,13 @@ def _reads(model: str, spec: Spec) -> None:
             f"model.name={default_model(spec)}, or one of your own.",
             setting="model.name",
         )
+    if (spec.task == "detection") != (model in OF_BOXES) and ":" not in model:
+        finds = "finds boxes" if model in OF_BOXES else "finds no boxes"
+        raise SettingError(
+            f"model.name = {model}: {finds}, and these are {spec.examples}. Set "
+            f"model.name={default_model(spec)}, or one of your own.",
+            setting="model.name",
+        )
     if ":" in model or model in OF_SEQUENCES:
         return
     if (model in OF_TEXTS) != (spec.kind == "text"):
@@ -414,7 +438,7 @@ def _augments(values: Mapping[str, Any], spec: Spec) -> None:
         # Pictures with boxes are images too; a policy is there for every kind that settings are for.
         kind = "images" if spec.kind == "boxes" else spec.kind
         augmented = ("images", *KIND_OF.values())
-        suited = kind in augmented if key == "policy" else kind == changed
+        suited = kind in augmented if key == "policy" else changed in (kind, spec.kind)
         suited = suited and spec.task != "language"  # what follows a changed word is another text
         if value != usual and not suited:
             what = "images, texts or recordings" if key == "policy" else PLURAL[changed]

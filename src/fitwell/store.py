@@ -325,8 +325,9 @@ def write_predictions(path: Path, predictions: Predictions, spec: Spec | None) -
 
 
 def _columns(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-    """One column of [example] values; of [example, target] ones target0, target1 ..."""
-    if values.ndim == 1:
+    """One column of [example] values, or of boxes [example, box, number]; of [example, target] ones
+    target0, target1 ..."""
+    if values.ndim != 2:
         return {name: values}
     return {f"{name}{i}": values[:, i] for i in range(values.shape[1])}
 

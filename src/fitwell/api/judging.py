@@ -127,14 +127,19 @@ def _part_of(data: Data, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return data.inputs[rows], classes[targets] if data.spec.task == "classification" else targets
 
 
-def predict(run: Any, inputs: Any, *, ahead: int | str = 0) -> list[dict[str, Any]]:
+def predict(
+    run: Any, inputs: Any, *, ahead: int | str = 0, out: str | Path | None = None
+) -> list[dict[str, Any]]:
     """`[{"input", "prediction", "probability"}]` of files, arrays or a DataFrame.
 
     Args:
         ahead: of a forecast, so many steps; 0: `data.horizon`.
+        out: of a detector: a new folder for the pictures with the boxes drawn into them, and
+            `predictions.json`.
 
     Raises:
-        SettingError: `ahead` is no number of steps.
+        SettingError: `ahead` is no number of steps; `out`, and the model finds no boxes.
+        FolderError: `out` holds something already.
     """
     from fitwell.predict import predict as predict_inputs
 
@@ -142,7 +147,22 @@ def predict(run: Any, inputs: Any, *, ahead: int | str = 0) -> list[dict[str, An
         raise SettingError(
             f"ahead = {ahead}: must be a whole number of steps; 0 is data.horizon.", setting="ahead"
         )
-    return predict_inputs(_opened(run), inputs, ahead=int(ahead))
+    opened = _opened(run)
+    if out is None:
+        return predict_inputs(opened, inputs, ahead=int(ahead))
+    from fitwell.pictures.found import draw_found, refuse_full
+
+    spec = opened.spec
+    if spec is None or spec.task != "detection":
+        raise SettingError(
+            "--out: pictures are written of boxes that were found, and this model finds none. Leave it "
+            "out; --json prints all that it says.",
+            setting="out",
+        )
+    refuse_full(Path(out))
+    rows = predict_inputs(opened, inputs)
+    draw_found(rows, spec.classes, Path(out))
+    return rows
 
 
 def generate(

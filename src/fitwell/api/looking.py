@@ -66,8 +66,6 @@ def show(
             measured_on += ", before the pretrained weights were loaded"
     else:
         data, known = opened(source, "", values)
-        if augment and data.spec.kind == "boxes":  # of which there is no model to show yet
-            return {"pictures": _augmented(data, _changes_alone(known, data.spec), None)}
         start = Start(data, known, complete(known, data.spec))
         run, recipe, spec = None, start.recipe, start.data.spec
         examples = _examples(start.data, recipe)
@@ -95,14 +93,6 @@ def show(
     if augment:
         found += _augmented((start or begin(source)).data, recipe, folder)
     return {**shown, "pictures": found} if filters or augment else shown
-
-
-def _changes_alone(settings: Mapping[str, Any], spec: Any) -> Any:
-    """A recipe of augmentation alone."""
-    from fitwell.recipe import Recipe
-    from fitwell.resolve import augmenting
-
-    return Recipe({"train.seed": settings.get("train.seed", 0), **augmenting(settings, spec)})
 
 
 def _augmented(data: Any, recipe: Any, folder: Path | None) -> list[dict[str, Any]]:

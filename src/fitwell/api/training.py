@@ -185,6 +185,7 @@ def cross_validated(
     vary: str = "",
 ) -> Run:
     from fitwell.api.varying import varied
+    from fitwell.train.box_rows import box_rows
     from fitwell.trials.crossval import cross_validate, repeats_of, summary, write_folds
 
     data, recipe = start.data, start.recipe
@@ -212,6 +213,7 @@ def cross_validated(
     parts = [t.predictions["held_out"] for t in once]
     if parts:
         run.predictions["held_out"] = _joined(parts)
+        run.evidence += box_rows(run.predictions["held_out"], data.spec)
     store.write_json(folder / CV, scores)
     store.save_run(run, folder)
     ended = run.failure or f"{folds} folds in {run.seconds:.1f} s of training."

@@ -10,6 +10,7 @@ from fitwell.augment.colour import COLOUR, OF_COLOURS
 from fitwell.augment.erasing import erase
 from fitwell.augment.geometry import GEOMETRY
 from fitwell.augment.mixing import MIXING
+from fitwell.augment.mosaic import AugmentBoxes, mosaic
 from fitwell.augment.options import augment_settings, multi_scale_of, views_of
 from fitwell.augment.resizing import multi_scale
 from fitwell.augment.sharpness import blur, noise
@@ -25,12 +26,17 @@ AUGMENTATIONS = {
     "erase": erase,
     "multi_scale": multi_scale,
     **MIXING,
+    "mosaic": mosaic,
     **WORDS,
     **SOUNDS,
     "tta": tta,
 }
 # What each setting is for, where that is not images.
-KIND_OF: dict[str, str] = {**dict.fromkeys(WORDS, "text"), **dict.fromkeys(SOUNDS, "audio")}
+KIND_OF: dict[str, str] = {
+    **dict.fromkeys(WORDS, "text"),
+    **dict.fromkeys(SOUNDS, "audio"),
+    "mosaic": "boxes",
+}
 
 __all__ = [
     "AUGMENTATIONS",
@@ -41,6 +47,7 @@ __all__ = [
     "SOUNDS",
     "WORDS",
     "Augment",
+    "AugmentBoxes",
     "AugmentSounds",
     "AugmentWords",
     "augment_settings",

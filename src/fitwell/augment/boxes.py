@@ -43,11 +43,23 @@ def move_boxes(
     turned = torch.einsum("nij,nbcj->nbci", matrices[:, :2, :2], corners)
     turned = turned + matrices[:, None, None, :2, 2] + centre
     around = torch.cat([turned.amin(2), turned.amax(2)], -1)
-    limits = exact.new_tensor([width, height, width, height])
-    cut = around.clamp(min=torch.zeros_like(limits), max=limits)
+    return within(around, exact.new_tensor([0, 0, width, height]), least).to(boxes.dtype)
+
+
+def within(
+    boxes: Float[Tensor, "*batch 4"], ends: Float[Tensor, "4"], least: float = 0.25
+) -> Float[Tensor, "*batch 4"]:
+    """Boxes cut at the ends (x1, y1, x2, y2) of what is seen; nan where less than a share of one is left.
+
+    >>> seen = torch.tensor([0.0, 0.0, 8.0, 8.0])
+    >>> within(torch.tensor([[4.0, 0.0, 12.0, 4.0], [7.0, 0.0, 12.0, 4.0]]), seen).tolist()
+    [[4.0, 0.0, 8.0, 4.0], [nan, nan, nan, nan]]
+    """
+    low, high = ends[:2].repeat(2), ends[2:].repeat(2)
+    cut = boxes.clamp(min=low, max=high)
     kept = areas(cut)
-    gone = (kept <= 0) | (kept < least * areas(around))
-    return cut.masked_fill(gone[..., None], torch.nan).to(boxes.dtype)
+    gone = (kept <= 0) | (kept < least * areas(boxes))
+    return cut.masked_fill(gone[..., None], torch.nan)
 
 
 def areas(boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:

@@ -22,7 +22,7 @@ Shares: TypeAlias = Annotated[list[Share], Field(min_length=2, max_length=2)]
 
 _SAME = [1.0, 1.0]  # read, never changed
 # Settings that change no training example by themselves.
-CHANGELESS = ("policy", "tta")
+CHANGELESS = ("policy", "closing", "tta")
 NO_NOISE = [100.0, 100.0]  # dB below the sound: less than the steps of 16 bits; read, never changed
 
 
@@ -111,6 +111,19 @@ def augment_settings(
             "distribution of the areas; 0: not at all, 1: any area"
         ),
     ] = 0.0,
+    mosaic: Annotated[
+        Chance,
+        Field(
+            description="of pictures with boxes: how probably one is made of four, itself among them, "
+            "about a random point"
+        ),
+    ] = 0.0,
+    closing: Annotated[
+        Chance,
+        Field(
+            description="of pictures with boxes: the share of the epochs, at the end, that have no mosaic"
+        ),
+    ] = 0.15,
     word_drop: Annotated[
         float, Field(ge=0, lt=1, description="of texts: how probably a word is left out")
     ] = 0.0,

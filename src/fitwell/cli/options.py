@@ -39,7 +39,8 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "out": (
         "",
         "DIR",
-        "the run folder itself (new or empty), or a FILE: of --fix, of lr-find's picture",
+        "the run folder itself (new or empty); of predict for pictures with boxes; or a FILE: of --fix, of "
+        "lr-find's picture",
     ),
     "budget": ("", "LIMIT", "such as 90s, 10m, 1h30m, 60trials, 2000epochs"),
     "controls": ("", "", "prove also what was not chosen to help: null, rate, random remedy"),

@@ -4,6 +4,7 @@ import json
 import sys
 import textwrap
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -338,6 +339,9 @@ def _forecast(rows: list[dict[str, Any]]) -> None:
 
 def _said(value: Any, chance: Any) -> list[str]:
     """A prediction as the cells of a line: what, and how probable that is."""
+    if isinstance(chance, list):  # of boxes
+        found = Counter(box["class"] for box in value)
+        return [", ".join(f"{n} {name}" for name, n in found.most_common()) or "no box"]
     if isinstance(value, list):  # of labels
         if not value:
             return ["no label"]

@@ -143,7 +143,7 @@ def predict(given: Given, words: list[str]) -> None:
     from fitwell.cli import output
 
     with output.notes():
-        rows = work(words[0], words[1:], **given.asked)
+        rows = work(words[0], words[1:], out=given.out, **given.asked)
     output.predicted(rows, given)
 
 
@@ -259,7 +259,7 @@ VERBS: dict[str, Verb] = {
     "predict": Verb(
         predict,
         "RUN INPUT... | RUN --prompt TEXT",
-        ("ahead", "prompt", *WRITING, "seed", *SAYING),
+        ("ahead", "out", "prompt", *WRITING, "seed", *SAYING),
     ),
     "resume": Verb(
         resume, "RUN", ("budget", "storage", *TRIALS, "no-examples", *SAYING), several=True

@@ -4,7 +4,7 @@ No DataLoader: on tensors in memory it costs 3 to 124 times as much (pytorch #18
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +38,17 @@ class Augmentation(Protocol):
         ...
 
 
+@runtime_checkable
+class BoxAugmentation(Protocol):
+    """What changes pictures and the boxes in them together."""
+
+    def with_targets(
+        self, x: Tensor, targets: Tensor, epoch: int, step: int, /
+    ) -> tuple[Tensor, Tensor]:
+        """Pictures, and [batch, box, 5] class and corners in their pixels, nan where there is no box."""
+        ...
+
+
 class Batch(NamedTuple):
     """One step's examples.
 
@@ -45,7 +56,8 @@ class Batch(NamedTuple):
         x: [batch, *spec.input_shape] float32, on the device; of texts int32 numbers of words, [batch,
             word] as far as the longest of them goes.
         y: [batch] int64 class index, or float32 standardised number, on the device; of language [batch,
-            token] int64, the token that follows each.
+            token] int64, the token that follows each; of boxes [batch, box, 5] float32, class and corners
+            in pixels of x, rows of nan where there are fewer.
         index: [batch] int64, rows of `Data`, on the CPU.
         mixture: whom each x was mixed with; y is still its own.
     """
@@ -140,7 +152,9 @@ class Batches:
             last = step == len(self) - 1
             stop = len(self.rows) if last else (step + 1) * self.batch_size
             span = slice(step * self.batch_size, stop)
-            x, mixture = self.feed(at[span], number, step), None
-            if self.augment is not None:
+            x, asked, mixture = self.feed(at[span], number, step), y[span], None
+            if isinstance(self.augment, BoxAugmentation):
+                x, asked = self.augment.with_targets(x, asked, number, step)
+            elif self.augment is not None:
                 x, mixture = self.augment.mix(self.augment(x, number, step), number, step)
-            yield Batch(x, y[span], rows[span], mixture)
+            yield Batch(x, asked, rows[span], mixture)

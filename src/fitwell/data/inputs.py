@@ -15,7 +15,7 @@ from fitwell.data.files import files_below, key_of
 from fitwell.data.frames import Table, load_frame, load_table
 from fitwell.data.hugging_face import inputs_of, is_hugging_face
 from fitwell.data.idx import is_idx_folder, read_idx
-from fitwell.data.images import Unreadable, decode, in_threads, resize_array
+from fitwell.data.images import Header, Unreadable, decode, header, in_threads, resize_array
 from fitwell.data.items import other_kind
 from fitwell.data.listed import could_be_a_path, file_column, unnamed_files
 from fitwell.data.names import NOUNS, SUFFIXES, TABLE_SUFFIXES, TEXT_SUFFIXES
@@ -35,15 +35,18 @@ from fitwell.data.waves import wave_inputs
 from fitwell.data.words import words_of
 from fitwell.spec import Spec
 
+PICTURES = ("images", "boxes")  # kinds whose inputs are pictures
+
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Raw inputs as `Data.inputs` has them, what to call each (its path, or its row), and what was wrong
-    or left out."""
+    """Raw inputs as `Data.inputs` has them, what to call each (its path, or its row), what was wrong or
+    left out; and of pictures for boxes the (height, width) that each had."""
 
     inputs: np.ndarray
     keys: list[str]
     problems: tuple[Problem, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
 
 
 def read_inputs(source: Any, spec: Spec) -> Inputs:
@@ -105,7 +108,7 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
         elif path.is_dir() and is_idx_folder(path):
             data = read_idx(path, fill({}), like=spec)
             add(_fitting(data.inputs, [f"{source} {k}" for k in data.keys], spec, str(source)))
-        elif spec.kind == "images" and has_pictures(path):
+        elif spec.kind in PICTURES and has_pictures(path):
             add(_of_data_set(parquet_pictures(path, path.stem), spec, before=f"{source} "))
         elif path.is_dir():
             called = Path(source).as_posix()
@@ -136,6 +139,7 @@ def _from_paths(sources: Sequence[str | Path], spec: Spec) -> Inputs:
         np.concatenate([each.inputs for each in found]),
         [key for each in found for key in each.keys],
         (*lost, *(problem for each in found for problem in each.problems)),
+        tuple(size for each in found for size in each.sizes),
     )
 
 
@@ -197,7 +201,7 @@ def _from_recordings(files: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
 
 def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
     """Images that can be decoded; the others are listed."""
-    if spec.kind != "images":
+    if spec.kind not in PICTURES:
         series = spec.kind == "series"
         reads = spec.examples if series else f"a table of {len(spec.columns)} columns"
         files = ".ts or .npz file" if series else "CSV, Parquet or .npz file with the columns"
@@ -218,7 +222,11 @@ def _from_images(images: Sequence[tuple[Path, str]], spec: Spec) -> Inputs:
     problems = listed("unreadable_files", "warning", what, mend, dict(bad))
     if not read:
         raise BadData([replace(each, name="no_images", severity="error") for each in problems])
-    return Inputs(np.stack([f for _, f in read]), [k for k, _ in read], tuple(problems))
+    sizes: tuple[tuple[int, int], ...] = ()
+    if spec.kind == "boxes":
+        heads = (header(path) for path, key in images if key not in dict(bad))
+        sizes = tuple(head.size for head in heads if isinstance(head, Header))
+    return Inputs(np.stack([f for _, f in read]), [k for k, _ in read], tuple(problems), sizes)
 
 
 def _what(path: Path) -> str:
@@ -285,16 +293,19 @@ def _fitting(
     problems: tuple[Problem, ...] = (),
 ) -> Inputs:
     """Inputs of an array, images resized; or a sentence that says which shape the model reads."""
-    if spec.kind == "images" and array.ndim == 4 and array.shape[1] == spec.input_shape[0]:
+    sizes: tuple[tuple[int, int], ...] = ()
+    if spec.kind in PICTURES and array.ndim == 4 and array.shape[1] == spec.input_shape[0]:
+        if spec.kind == "boxes":
+            sizes = ((array.shape[2], array.shape[3]),) * len(array)
         size = spec.kept_size
         if array.shape[2:] != size:
             array = resize_array(array, size, spec.resize)
     wanted: tuple[int, ...] = (len(spec.columns),)
-    if spec.kind == "images":
+    if spec.kind in PICTURES:
         wanted = (spec.input_shape[0], *spec.kept_size)
     if array.shape[1:] != wanted or spec.kind == "text":
         what = {
-            "images": f"images of shape {list(wanted)}",
+            **dict.fromkeys(PICTURES, f"images of shape {list(wanted)}"),
             "text": "texts",
         }.get(spec.kind, f"tables of {wanted[0]} columns")
         raise refuse(
@@ -303,4 +314,4 @@ def _fitting(
             "Give it as the training data was.",
             where,
         )
-    return Inputs(np.ascontiguousarray(array), keys, problems)
+    return Inputs(np.ascontiguousarray(array), keys, problems, sizes)

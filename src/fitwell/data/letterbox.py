@@ -29,6 +29,12 @@ class Fit:
         scale = np.array([self.inner[1] / self.size[1], self.inner[0] / self.size[0]] * 2)
         return corners * scale + np.array([self.left, self.top] * 2)
 
+    def undone(self, corners: np.ndarray) -> np.ndarray:
+        """Corners [..., 4] in the shape, as they lie in the picture, within it."""
+        scale = np.array([self.inner[1] / self.size[1], self.inner[0] / self.size[0]] * 2)
+        found = (corners - np.array([self.left, self.top] * 2)) / scale
+        return found.clip(0, np.array([self.size[1], self.size[0]] * 2))
+
 
 def letterbox(size: tuple[int, int], shape: tuple[int, int]) -> Fit:
     """How a picture of `size` lies in `shape`, both (height, width): as large as it fits, in the middle.
@@ -38,6 +44,8 @@ def letterbox(size: tuple[int, int], shape: tuple[int, int]) -> Fit:
     ((240, 320), 40, 0)
     >>> fit.boxes(np.array([0.0, 0.0, 640.0, 480.0])).tolist()
     [0.0, 40.0, 320.0, 280.0]
+    >>> fit.undone(np.array([0.0, 40.0, 160.0, 290.0])).tolist()
+    [0.0, 0.0, 320.0, 480.0]
     """
     (height, width), (high, wide) = size, shape
     if height * wide >= width * high:

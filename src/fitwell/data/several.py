@@ -174,9 +174,15 @@ def _notes(target: str, separator: str, targets: np.ndarray) -> tuple[Problem, .
 
 
 def count_classes(targets: np.ndarray, classes: int) -> np.ndarray:
-    """[class] how many examples are of each class, or have each label; empty where there are none."""
+    """[class] how many examples are of each class or have each label, or how many boxes.
+
+    Empty where there are no classes.
+    """
     if not classes:
         return np.empty(0, np.int64)
     if targets.ndim == 2:
         return targets.sum(0, dtype=np.int64)
+    if targets.ndim == 3:  # boxes
+        named = targets[..., 0]
+        targets = named[~np.isnan(named)].astype(np.int64)
     return np.bincount(targets, minlength=classes)

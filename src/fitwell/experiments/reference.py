@@ -47,8 +47,10 @@ def reference_models(
         Rows `{"experiment": "reference", "model", "fold", "train", "held_out", "metric",
         "examples"}`; the models are trivial (majority class, or mean), nearest_neighbour, linear
         (of numbers: ridge), lasso (of numbers alone), boosted_trees; the last two of at most 12 targets; of
-        one text those of `language_references`.
+        one text those of `language_references`, of boxes none.
     """
+    if data.spec.task == "detection":
+        return []  # none that is simple finds boxes
     if data.spec.task == "language":
         return language_references(data, rows, metric=metric, fold=fold)
     random = np.random.default_rng([seed, 41])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from fitwell.findings.boxes import missing_boxes, objects_too_small
 from fitwell.findings.classes import class_imbalance
 from fitwell.findings.examples import (
     bad_target,
@@ -56,6 +57,8 @@ RULES: dict[str, Rule] = {
     "overfitting": overfitting,
     "class_imbalance": class_imbalance,
     "label_noise": label_noise,
+    "missing_boxes": missing_boxes,
+    "objects_too_small": objects_too_small,
     "shift": shift,
     "oscillating": oscillating,
     "no_better_than_trivial": no_better_than_trivial,

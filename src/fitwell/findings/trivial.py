@@ -54,6 +54,8 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         return _against_naive(folds, forecasts)
     folds = first_repeat(folds)
     parts = [part for run in folds if (part := run.studied) is not None]
+    if parts[0].target.ndim == 3:
+        return NotAssessed("no_better_than_trivial", "predictions that are no boxes")
     target = np.concatenate([np.asarray(part.target) for part in parts])
     prediction = np.concatenate([np.asarray(part.prediction) for part in parts])
     if len(target) < _FEWEST:

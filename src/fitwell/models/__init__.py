@@ -32,6 +32,7 @@ from fitwell.models.tcn import tcn
 from fitwell.models.transformer import transformer
 from fitwell.models.vgg import vgg
 from fitwell.models.vit import vit
+from fitwell.models.yolo import yolo
 from fitwell.spec import Spec
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -57,6 +58,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "transformer": transformer,
     "autoregressive": autoregressive,
     "dlinear": dlinear,
+    "yolo": yolo,
     "sequential": sequential,
 }
 

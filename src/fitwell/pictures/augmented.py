@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fitwell.augment import MIXING, Augment, AugmentSounds, augment_settings
+from fitwell.augment import MIXING, Augment, AugmentBoxes, AugmentSounds, augment_settings
 from fitwell.data import preprocess
 from fitwell.data.preprocess import Preprocess, central
 from fitwell.data.types import Data
@@ -18,7 +18,7 @@ from fitwell.pictures.augmented_sounds import spectrograms_of
 from fitwell.pictures.augmented_texts import lines_of
 from fitwell.policies import POLICIES
 from fitwell.recipe import Recipe
-from fitwell.report.pixels import pixels
+from fitwell.report.pixels import EDGES, pixels
 from fitwell.report.sheet import Panel, Sheet, resized, tiled
 from fitwell.resolve import augmenting
 from fitwell.train.job import augment_of
@@ -28,10 +28,6 @@ NUM_CHANGED = 7  # of each, in the first epochs of a run
 MIXED = tuple(f"augment.{name}" for name in MIXING)
 TILE = 96  # pixels of the longer side
 BOX_TILE = 128  # of pictures with boxes, whose edges are a pixel wide
-EDGES = np.array(  # a colour a class (Okabe and Ito 2008), told apart by the colour-blind too
-    [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167)],
-    np.uint8,
-)
 
 
 def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, Any]]:
@@ -56,7 +52,7 @@ def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, An
     seed = int(recipe["train.seed"])  # type: ignore[call-overload]
     panels, found, lines = [], [], []
     for title, chosen in grids(recipe, data):
-        augment = augment_of(chosen, prepared, seed)
+        augment = augment_of(chosen, prepared, seed, data.spec.task)
         if augment is None:  # a policy that leaves these images alone
             continue
         changes = changes_of(chosen)
@@ -74,7 +70,7 @@ def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, An
             continue
         boxes = data.targets[rows] if data.spec.kind == "boxes" else None
         images, places = changed(data.inputs[rows], prepared, augment, boxes)
-        grid = grid_of(images) if boxes is None else grid_with_boxes(images, places, boxes[..., 0])
+        grid = grid_of(images) if boxes is None else grid_with_boxes(images, places)
         panels.append(Panel(title, said(changes), grid, 1.0 / TILE))
     if panels:
         lines = ["Left: examples as they are. Right: as training sees them, an epoch a column."]
@@ -140,43 +136,47 @@ def changed(
         targets: [example, box, 5] class and corners of boxes, if any.
 
     Returns:
-        Images [example, column, channel, height, width] in the unit of the data, and the corners of
-        their boxes [example, column, box, 4].
+        Images [example, column, channel, height, width] in the unit of the data, and their boxes
+        [example, column, box, 5].
     """
     factor, shift = (a[:, None, None] for a in prepared.affine())
     x = torch.from_numpy(replace(prepared, seen=()).inputs(images))
-    corners = torch.zeros(len(x), 0, 4) if targets is None else torch.from_numpy(targets[..., 1:])
-    out, places = [central(images, prepared.seen)], [corners.numpy()]
+    before = torch.zeros(len(x), 0, 5) if targets is None else torch.from_numpy(targets)
+    out, places = [central(images, prepared.seen)], [before.numpy()]
     for epoch in range(NUM_CHANGED):
-        moved, boxes = augment(x, epoch, 0), corners
-        if targets is not None:
-            moved, boxes = augment.with_boxes(x, corners, epoch, 0)
-        seen, _ = augment.mix(moved, epoch, 0)
+        if isinstance(augment, AugmentBoxes):
+            seen, boxes = augment.with_targets(x, before, epoch, 0)
+        else:
+            seen, boxes = augment.mix(augment(x, epoch, 0), epoch, 0)[0], before
         size, other = out[0].shape[-2:], seen.shape[-2:]  # of a batch of another size (multi_scale)
         if other != size:
             seen = F.interpolate(seen, size, mode="nearest")
-            boxes = boxes * boxes.new_tensor([size[1] / other[1], size[0] / other[0]] * 2)
+            boxes = boxes * boxes.new_tensor([1, *[size[1] / other[1], size[0] / other[0]] * 2])
         raw = (seen.numpy() - shift) / factor
         out.append(raw.round().clip(0, 255).astype(np.uint8) if images.dtype == np.uint8 else raw)
         places.append(boxes.numpy())
-    return np.stack(out, 1), np.stack(places, 1)
+    most = max(boxes.shape[1] for boxes in places)
+    padded = [
+        np.pad(boxes, ((0, 0), (0, most - boxes.shape[1]), (0, 0)), constant_values=np.nan)
+        for boxes in places
+    ]
+    return np.stack(out, 1), np.stack(padded, 1)
 
 
-def grid_with_boxes(images: np.ndarray, places: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def grid_with_boxes(images: np.ndarray, places: np.ndarray) -> np.ndarray:
     """As `grid_of`, of pictures with boxes, each drawn in the colour of its class.
 
     Args:
         images: [row, column, channel, height, width].
-        places: [row, column, box, 4] corners.
-        classes: [row, box].
+        places: [row, column, box, 5] class and corners.
     """
     size, scale = tile_size(images, BOX_TILE)
     tiles = [
         [
-            outlined(resized(tile, size), boxes * scale, named)
-            for tile, boxes in zip(_side_by_side(row), corners, strict=True)
+            outlined(resized(tile, size), boxes[:, 1:] * scale, boxes[:, 0])
+            for tile, boxes in zip(_side_by_side(row), found, strict=True)
         ]
-        for row, corners, named in zip(images, places, classes, strict=True)
+        for row, found in zip(images, places, strict=True)
     ]
     return tiled(np.array(tiles) / 255, gap=3)
 

@@ -76,6 +76,8 @@ FOR: dict[str, tuple[str, ...]] = {
     ),
     "class_imbalance": ("class_weights", "focal"),
     "label_noise": ("label_smoothing", "robust_loss"),
+    "missing_boxes": (),
+    "objects_too_small": (),  # the data is read anew for it
     "oscillating": ("lr_decay", "ema", "larger_batch", "lower_lr"),
     "slow_pipeline": (),  # what is slow is outside of the recipe
     "no_better_than_trivial": (
@@ -161,6 +163,14 @@ ADVICE: dict[str, str] = {
         "Weigh each class by the inverse of its frequency, or draw its examples as often as the others'."
     ),
     "label_noise": "Look at the doubtful examples that are listed, and mend or leave out their labels.",
+    "missing_boxes": (
+        "Look at the pictures that are listed: annotate what is there, or leave them out of what is "
+        "trained and scored on."
+    ),
+    "objects_too_small": (
+        "Show the pictures larger (data.image_size, 1.5 or 2 times what it is), or cut them into parts. A "
+        "training takes longer by the square of that."
+    ),
     "oscillating": "Let the learning rate fall, average the weights, or use larger batches.",
     "slow_pipeline": (
         "Read and decode the examples once and keep them, or let further processes prepare them."
@@ -179,8 +189,10 @@ _BESIDE = frozenset(
         "head_loss_mismatch",
         "label_noise",
         "leakage",
+        "missing_boxes",
         "no_better_than_trivial",
         "no_gradient",
+        "objects_too_small",
         "overfitting",
         "shift",
         "slow_pipeline",

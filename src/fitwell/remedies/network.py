@@ -148,23 +148,27 @@ def batch_norm(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
 
 
 def wider(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """Twice the width.
+    """Twice the width, or the family's next size.
 
     Use: underfitting
     Weakness: four times the work in the hidden layers
     Source: Zagoruyko and Komodakis 2016, BMVC
     """
+    if sizes := _sizes(recipe):
+        return [{"model.size": size} for size in sizes[1][:1]]
     name, width = _width(recipe)
     return [{name: 2 * width}] if is_count(width) and width <= _WIDEST[name] else []
 
 
 def narrower(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """Half the width.
+    """Half the width, or the family's size before.
 
     Use: overfitting
     Weakness: often costs more than it brings; regularise first
     Source: Geman, Bienenstock and Doursat 1992
     """
+    if sizes := _sizes(recipe):
+        return [{"model.size": size} for size in sizes[0][-1:]]
     name, width = _width(recipe)
     return [{name: width // 2}] if is_count(width) and width >= 8 else []
 
@@ -225,6 +229,15 @@ def _one_rate(recipe: Recipe) -> Edit:
     """Of dropout by layer its mean for all of them: there will be other layers."""
     rates = recipe.get("model.dropout")
     return {"model.dropout": round(fmean(rates), 3)} if isinstance(rates, list) else {}
+
+
+def _sizes(recipe: Recipe) -> tuple[list[str], list[str]] | None:
+    """The names of the family's smaller and larger sizes, where it has some."""
+    names, size = list(_schema(recipe, "size").get("enum", ())), recipe.get("model.size")
+    if size not in names:
+        return None
+    place = names.index(size)
+    return names[:place], names[place + 1 :]
 
 
 def _width(recipe: Recipe) -> tuple[str, Any]:

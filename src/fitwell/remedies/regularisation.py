@@ -45,8 +45,8 @@ def l1(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Source: Tibshirani 1996, Journal of the Royal Statistical Society B 58
     """
     penalty = recipe.get("optim.l1")
-    if not isinstance(penalty, int | float):
-        return []
+    if not isinstance(penalty, int | float) or recipe.get("train.ema"):
+        return []  # weights of exactly 0 have no average
     return useful(recipe, [{"optim.l1": rounded(min(0.1, 10 * penalty or 1e-4), 2)}])
 
 

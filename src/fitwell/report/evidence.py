@@ -271,6 +271,12 @@ PICTURES: dict[str, Picture] = {
         "Other label than said",
         *(("wrong_where_surest", "surest quarter"), ("wrong_in_the_next_quarter", "next quarter")),
     ),
+    "missing_boxes": bars(
+        "Boxes in these pictures", ("boxes", "found alone"), ("annotated", "annotated")
+    ),
+    "objects_too_small": bars(
+        "Found", ("tiny_recall", "below 16 pixels"), ("larger_recall", "larger")
+    ),
     "shift": bars(
         "Training and held-out",
         *(("auc", "told apart"), ("fit_in_training", "fit, training"), ("fit", "fit, evaluation")),

@@ -10,7 +10,16 @@ import numpy as np
 
 from fitwell import store
 from fitwell.record import Diagnosis, Finding, Verdict
-from fitwell.report import forecasts, language, mistakes, model, searching, varying, wording
+from fitwell.report import (
+    detection,
+    forecasts,
+    language,
+    mistakes,
+    model,
+    searching,
+    varying,
+    wording,
+)
 from fitwell.report.curves import learning_curve, shared_limits, step_curve, verdict_plot
 from fitwell.report.evidence import picture
 from fitwell.report.examples import contact_sheet
@@ -70,6 +79,9 @@ def render(
     folder = facts.run.folder or facts.folder
     parameters = model.parameters(folder / "best.safetensors") if folder else []
     writes = facts.spec is not None and bool(facts.spec.tokens)
+    ahead = forecasts.section(facts, examples)
+    detected = detection.section(facts, data, *held_out_predictions(facts), examples)
+    own = writes or ahead or detected  # has a page of mistakes of its own
     context = {
         "facts": facts,
         "headline": headline(facts),
@@ -81,8 +93,9 @@ def render(
         "search": searching.section(facts.search) if facts.search else {},
         "curves": curves(facts),
         "varied": [(one, varying.picture(one)) for one in varying.varied(facts.run)],
-        "forecasts": (ahead := forecasts.section(facts, examples)),
-        "errors": {} if writes or ahead else errors(facts, data if examples else None, examples),
+        "forecasts": ahead,
+        "detected": detected,
+        "errors": {} if own else errors(facts, data if examples else None, examples),
         "written": language.section(facts, data, held_out_predictions(facts)[0], examples),
         "references": language.references([facts.run, *facts.final_folds], facts.metric),
         "examples": examples,

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from fitwell.record import Diagnosis, Run, Scores, Verdict
 from fitwell.report import forecasts
+from fitwell.report.detection import row_of
 from fitwell.report.facts import Facts, gather
 from fitwell.report.headline import ARROW, Headline, headline
 from fitwell.report.language import references, samples
@@ -97,7 +98,7 @@ def run(result: Run) -> RenderableType:
             parts += [Text(one.said), Text()] if one.said else []
     elif facts.final:
         parts.append(scores({"": facts.final}))
-    parts += [*beside(facts), *wrote(facts)]
+    parts += [*by_class(facts), *beside(facts), *wrote(facts)]
     parts += [_wrapped(sentence) for sentence in forecasts.said(facts)]
     parts.append(Text(f"{looked(result.test_looks)} {duration(facts.seconds)}.", "dim"))
     if result.folder is not None:
@@ -112,6 +113,23 @@ def beside(facts: Facts) -> list[RenderableType]:
         return []
     names = ", ".join(f"{name} {number(score)}" for name, score in found)
     return [Text(f"Simple models, {metric_word(facts.metric)} held out: {names}."), Text()]
+
+
+def by_class(facts: Facts) -> list[RenderableType]:
+    """What a detector scores on each class, and what it loses most by."""
+    row = row_of(facts)
+    if not row:
+        return []
+    table = plain_table()
+    table.add_column("class, held out")
+    for name in ("boxes", "map50", "map"):
+        table.add_column(name, justify="right")
+    for one in row["classes"]:
+        values = (number(one[name]) for name in ("map50", "map"))
+        table.add_row(printable(one["name"]), f"{one['boxes']:,}", *values)
+    lost = sorted(row["lost"].items(), key=lambda pair: -pair[1])
+    said = ", ".join(f"{kind} {number(gain)}" for kind, gain in lost)
+    return [Text(), table, Text(f"Map50 lost to mistakes: {said}."), Text()]
 
 
 def wrote(facts: Facts) -> list[RenderableType]:

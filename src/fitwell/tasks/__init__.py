@@ -14,6 +14,7 @@ from fitwell.metrics import METRICS
 from fitwell.record import Scores
 from fitwell.spec import NO_WORD, Spec
 from fitwell.tasks.classification import CLASSIFICATION
+from fitwell.tasks.detection import DETECTION
 from fitwell.tasks.forecasting import FORECASTING
 from fitwell.tasks.kind import Decoded, Task
 from fitwell.tasks.language import LANGUAGE
@@ -26,6 +27,7 @@ TASKS: dict[str, Task] = {
     "regression": REGRESSION,
     "language": LANGUAGE,
     "forecasting": FORECASTING,
+    "detection": DETECTION,
 }
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -49,8 +51,7 @@ def task_of(spec: Spec) -> Task:
     """
     if spec.task not in TASKS:
         raise DataError(
-            "fitwell reads and checks boxes; it has no detection model yet. `fitwell check` lists what is "
-            "wrong with them, and `fitwell show SOURCE --augment` shows them."
+            f"fitwell reads and checks data for {spec.task}; it has no model of it yet."
         )
     return TASKS[spec.task]
 
@@ -58,8 +59,12 @@ def task_of(spec: Spec) -> Task:
 def fit_of(task: Task, outputs: np.ndarray, target: np.ndarray) -> float:
     """How well outputs fit targets: 1 - their error over that of always saying the same.
 
-    The error is the share of wrong classes, labels or tokens, or the mean square.
+    The error is the share of wrong classes, labels or tokens, or the mean square; of boxes 1 - map50, that
+    of nothing being 1.
     """
+    if task is DETECTION:
+        said = task.decode(outputs, target, lambda numbers: numbers).prediction
+        return METRICS["map50"](target, said, None)
     if outputs.ndim == 3:  # a class at every place of a text
         asked = target != NO_WORD
         return fit_of(CLASSIFICATION, outputs[asked], target[asked])

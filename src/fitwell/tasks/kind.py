@@ -29,7 +29,8 @@ class Decoded:
     Args:
         prediction: [example] class index, or the number in the target's own unit; [example, label] 0
             or 1; [example, target] several numbers; of language [example, 2] what the tokens of a chunk
-            cost, in nats, and how many of them were the likeliest.
+            cost, in nats, and how many of them were the likeliest; of detection [example, box, 6] class,
+            corners in pixels and score, nan where there are fewer boxes.
         probabilities: [example, class or label], or None where the task has none.
     """
 

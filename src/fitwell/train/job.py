@@ -14,7 +14,14 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from fitwell import models
-from fitwell.augment import Augment, AugmentSounds, AugmentWords, multi_scale_of, views_of
+from fitwell.augment import (
+    Augment,
+    AugmentBoxes,
+    AugmentSounds,
+    AugmentWords,
+    multi_scale_of,
+    views_of,
+)
 from fitwell.augment.tta import SCALES
 from fitwell.data import preprocess
 from fitwell.data.batches import Augmentation, Batch, Batches
@@ -45,6 +52,7 @@ from fitwell.train.machine import (
 from fitwell.weights import Fitted, load_pretrained, moments, poor_source
 
 EVALUATION_BATCH = 512
+OF_PICTURES = 32  # with boxes, which are large
 Share = Callable[[Tensor], Tensor]
 
 
@@ -195,7 +203,7 @@ def build_job(
         rows.train,
         batch_size=int(settings["batch_size"]),
         shuffle=True,
-        augment=augment_of(recipe, prepared, seed),
+        augment=augment_of(recipe, prepared, seed, data.spec.task),
     )
     task = task_of(data.spec)
     pixels = batches.batch_size * math.prod(data.spec.input_shape[1:])
@@ -216,7 +224,7 @@ def build_job(
         schedule=SCHEDULES[str(recipe["schedule.name"])](**_settings(recipe, "schedule")),
         batches=batches,
         parts={
-            name: part(chosen, batch_size=EVALUATION_BATCH, shuffle=False)
+            name: part(chosen, batch_size=evaluation_batch(data.spec), shuffle=False)
             for name, chosen in evaluated.items()
             if len(chosen)
         },
@@ -347,7 +355,14 @@ def moments_of(recipe: Recipe, data: Data, rows: np.ndarray) -> Moments | None:
     return moments(source, data, rows, model=model)
 
 
-def augment_of(recipe: Recipe, prepared: Preprocess, seed: int) -> Augmentation | None:
+def evaluation_batch(spec: Spec) -> int:
+    """How many examples are evaluated together."""
+    return OF_PICTURES if spec.task == "detection" else EVALUATION_BATCH
+
+
+def augment_of(
+    recipe: Recipe, prepared: Preprocess, seed: int, task: str = ""
+) -> Augmentation | None:
     """What the recipe does to training examples, or None."""
     if prepared.kind == "text":
         return AugmentWords(recipe.section("augment"), seed=seed) or None
@@ -359,6 +374,9 @@ def augment_of(recipe: Recipe, prepared: Preprocess, seed: int) -> Augmentation 
     full = empty + factor * (prepared.unit or 1.0)
     size = (prepared.seen[0], prepared.seen[1]) if prepared.seen else None
     augment = recipe.section("augment")
+    if task == "detection":
+        epochs = int(recipe["train.epochs"])  # type: ignore[arg-type]
+        return AugmentBoxes(augment, empty=empty, full=full, seed=seed, epochs=epochs) or None
     return Augment(augment, empty=empty, full=full, seed=seed, size=size) or None
 
 

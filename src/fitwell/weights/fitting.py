@@ -37,9 +37,10 @@ def fit_weights(
 ) -> Fitted:
     """Load the weights of another task into `model`, by name; a head of another shape stays new.
 
-    The head is the last layer that has weights. Weights of a first convolution that reads three
-    channels are summed for a model that reads one: a grey image is then seen as its three equal
-    channels were. Auxiliary classifiers that only serve training are left out.
+    The head is the last layer that has weights, or the layers that the model names in `head_layers`.
+    Weights of a first convolution that reads three channels are summed for a model that reads one: a
+    grey image is then seen as its three equal channels were. Auxiliary classifiers that only serve
+    training are left out.
 
     Args:
         new_head: the head stays new whatever its shape: it told other classes apart.
@@ -64,7 +65,8 @@ def fit_weights(
     if value is not None and value.shape != stem.shape and _sums_to(value, stem):
         given[first] = value.sum(1, keepdim=True)
         notes.append(f"{first} is summed over its three channels, to read one.")
-    heads = [name for name in own if name.rpartition(".")[0] == last.rpartition(".")[0]]
+    layers = getattr(model, "head_layers", (last.rpartition(".")[0],))
+    heads = [name for name in own if name.rpartition(".")[0] in layers]
     fits = not new_head and all(
         name in given and given[name].shape == own[name].shape for name in heads
     )

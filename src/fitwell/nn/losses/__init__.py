@@ -13,6 +13,7 @@ from fitwell.nn.losses.classification import (
     gce,
     hinge,
 )
+from fitwell.nn.losses.detection import boxes
 from fitwell.nn.losses.parts import Loss, training_loss
 from fitwell.nn.losses.regression import huber, log_cosh, mae, mse, quantile
 
@@ -27,6 +28,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "huber": huber,
     "log_cosh": log_cosh,
     "quantile": quantile,
+    "boxes": boxes,
 }
 
 __all__ = ["LOSSES", "Loss", "training_loss"]

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from fitwell.errors import SettingError
+from fitwell.nn.boxes import num_boxes
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Logits: TypeAlias = Float[Tensor, "batch class"]
@@ -46,13 +47,28 @@ class ClassLoss:
         return self.values(outputs, target)
 
 
+@dataclass(frozen=True)
+class BoxLoss:
+    """A loss of boxes. Called, it gives each picture's mean over its boxes, as it is recorded.
+
+    Args:
+        values: `loss(outputs, target) -> values [batch]`.
+    """
+
+    values: Loss
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return self.values(outputs, target)
+
+
 def training_loss(loss: Loss, class_counts: Tensor) -> Loss:
     """The loss that is minimised: each value times the weight of its example's class.
 
     The weights are scaled to a mean of 1 over the training examples, so the sum over a batch is
     divided by the number of its examples with and without them, and `optim.lr` keeps its meaning.
     "balanced" is n / (K n_k) for class k with n_k of n examples in K classes. Recorded losses have no
-    weights, so that they compare with those of other recipes.
+    weights, so that they compare with those of other recipes. Of boxes each picture counts as often as it
+    has some, and the sum is divided by the boxes of the batch.
 
     Args:
         class_counts: [class] examples in the training part, on the device of the targets.
@@ -66,6 +82,8 @@ def training_loss(loss: Loss, class_counts: Tensor) -> Loss:
     >>> loss(torch.zeros(2, 2), torch.tensor([0, 1]))
     tensor([0.4621, 1.3863])
     """
+    if isinstance(loss, BoxLoss):
+        return lambda outputs, target: loss(outputs, target) * num_boxes(target)
     if not isinstance(loss, ClassLoss) or loss.class_weights == "none":
         return loss
     weights = _scaled(loss.class_weights, class_counts)

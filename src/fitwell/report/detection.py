@@ -1,0 +1,81 @@
+"""What a detector finds: scores by class and size, curves, what it loses by, and the worst pictures."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fitwell.box_scores import SHOWN
+from fitwell.record import Predictions, Row
+from fitwell.report.facts import Facts
+from fitwell.report.figures import BLUE, GREEN, GREY, ORANGE, RED, draw
+from fitwell.report.pixels import boxed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PICTURES = 8
+CURVES = 8  # classes whose curves are drawn, those with most boxes
+_COLOURS = (BLUE, ORANGE, GREEN, RED, "#6d4fa3", "#0f8a8a", "#8a5a2b", GREY)
+
+
+def section(
+    facts: Facts, data: Any, predictions: Predictions | None, where: str, examples: bool
+) -> dict[str, Any]:
+    """What the page shows of a detector; empty for other models."""
+    if facts.spec is None or facts.spec.task != "detection" or predictions is None:
+        return {}
+    row = row_of(facts)
+    shown = examples and data is not None
+    return {
+        "where": where,
+        "total": len(predictions.target),
+        "classes": row.get("classes", []),
+        "sizes": [size for size in row.get("sizes", []) if size["boxes"]],
+        "lost": sorted(row.get("lost", {}).items(), key=lambda pair: -pair[1]),
+        "curves": _curves(row) if row else "",
+        "pictures": worst(predictions, data, facts.spec.classes) if shown else [],
+    }
+
+
+def worst(
+    predictions: Predictions, data: Any, classes: tuple[str, ...]
+) -> list[tuple[str, str, str]]:
+    """(key, what is found, picture with its boxes) of the examples with the largest loss."""
+    found = []
+    for row in predictions.worst(PICTURES):
+        key, index = str(predictions.keys[row]), int(predictions.index[row])
+        if index >= len(data.inputs) or str(data.keys[index]) != key:
+            continue
+        target, said = predictions.target[row], predictions.prediction[row]
+        target = target[~np.isnan(target[:, 0])]
+        said = said[np.nan_to_num(said[:, 5]) >= SHOWN]
+        text = f"{len(said)} found, {len(target)} annotated"
+        found.append((key, text, boxed(data.inputs[index], target, said)))
+    return found
+
+
+def row_of(facts: Facts) -> Row:
+    """The evidence row "boxes" of the predictions that are shown: of all folds together, or of the run."""
+    rows = [row for row in facts.run.evidence if row.get("experiment") == "boxes"]
+    folds = [run.evidence for run in facts.final_folds] if not rows else []
+    rows += [row for each in folds for row in each if row.get("experiment") == "boxes"]
+    return rows[-1] if rows else {}
+
+
+def _curves(row: Row) -> str:
+    """Precision over recall of each class, at an overlap of a half."""
+    known = [one for one in row["classes"] if one["curve"]]
+    drawn = sorted(known, key=lambda one: -one["boxes"])[:CURVES]
+    if not drawn:
+        return ""
+
+    def paint(axes: "Axes") -> None:
+        for one, colour in zip(drawn, _COLOURS, strict=False):
+            recalls = np.linspace(0, 1, len(one["curve"]))
+            axes.plot(recalls, one["curve"], color=colour, label=one["name"])
+        axes.set_title("Precision over recall, boxes that overlap by a half")
+        axes.set_xlabel("recall")
+        axes.set_ylim(0, 1.02)
+        axes.legend(loc="lower left")
+
+    return draw(paint, width=5.2, height=3.2)
