@@ -395,6 +395,10 @@ def test_predict_goes_on_behind_the_end(tmp_path: Path, capsys: pytest.CaptureFi
     assert command(["predict", str(tmp_path / "run"), str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "series,time,target,forecast,low,high" and len(lines) == 1 + 12 * 2
+    assert command(["predict", str(tmp_path / "run"), str(path), "--ahead", "3"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 3 * 2
+    assert command(["predict", str(tmp_path / "run"), "--prompt", "a", "--ahead", "3"]) == 2
+    assert "--ahead is for forecasts" in capsys.readouterr().err
     with pytest.raises(BadData, match="reads the last"):
         fw.predict(run, frame(20))
     with pytest.raises(BadData, match="lacks walk"):

@@ -132,7 +132,7 @@ def evaluate(given: Given, words: list[str]) -> None:
 
 def predict(given: Given, words: list[str]) -> None:
     """What a run's model says of new inputs, or writes behind a prompt."""
-    if given.prompt is not None or given.asked:
+    if given.prompt is not None or set(given.asked) - {"ahead"}:
         return _written(given, words)
     if len(words) < 2:
         raise UsageError(
@@ -150,6 +150,8 @@ def predict(given: Given, words: list[str]) -> None:
 def _written(given: Given, words: list[str]) -> None:
     """The text behind a prompt, as it is drawn."""
     (run,) = exactly(words, "RUN")
+    if "ahead" in given.asked:
+        raise UsageError("--ahead is for forecasts, and a text is asked for. Set --length instead.")
     from fitwell.api.judging import generate
     from fitwell.cli import output
 
