@@ -1,4 +1,4 @@
-"""One file of text, to model its language: told from tables, read, checked, refused by `fit`."""
+"""One file of text, to model its language: told from tables, read, checked, cut into chunks."""
 
 import json
 from pathlib import Path
@@ -28,10 +28,12 @@ def checked(folder: Path, text: str, name: str = "book.txt", **options: Any) -> 
     path.write_bytes(text.encode())
     data, problems = check(path, options)
     assert data is not None and data.spec.task == "language", [p.name for p in problems]
-    assert {"one_text", "cannot_model_language"} <= {p.name for p in problems}
-    return data, {
-        p.name: p for p in problems if p.name not in ("one_text", "cannot_model_language")
-    }
+    return data, {p.name: p for p in problems if p.name != "one_text"}
+
+
+def whole(data: Data) -> str:
+    """The text that the chunks are of."""
+    return "".join(data.inputs.tolist())
 
 
 def found(problems: dict[str, Problem], name: str) -> Problem:
@@ -42,11 +44,20 @@ def test_a_file_of_prose_is_one_text(tmp_path: Path) -> None:
     text = prose()
     data, problems = checked(tmp_path, text)
     assert problems == {}
+    count = -(-len(text) // 128)
     assert data.spec == Spec(
-        "text", "language", (len(text),), target="next character", num_examples=1
+        "text",
+        "language",
+        (128,),
+        target="next character",
+        num_examples=count,
+        vocabulary=2 + len(set(text)),
+        tokens="character",
     )
-    assert data.inputs.tolist() == [text] and data.keys.tolist() == ["book.txt"]
-    assert data.spec.examples == f"one text of {len(text):,} characters"
+    assert whole(data) == text and {len(piece) for piece in data.inputs[:-1]} == {128}
+    assert data.targets.tolist() == [[len(piece)] for piece in data.inputs]
+    assert data.keys.tolist() == [f"character {1 + 128 * i}" for i in range(count)]
+    assert data.spec.examples == "chunks of 128 characters of one text"
     assert Spec.from_json(json.loads(json.dumps(data.spec.to_json()))) == data.spec
 
 
@@ -63,7 +74,7 @@ def test_a_file_of_prose_is_one_text(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_prose(tmp_path: Path, name: str, text: str) -> None:
-    assert checked(tmp_path, text, name)[0].inputs.tolist() == [text]
+    assert whole(checked(tmp_path, text, name)[0]) == text
 
 
 @pytest.mark.parametrize(
@@ -104,8 +115,8 @@ def test_settings_say_what_a_file_is(tmp_path: Path) -> None:
         read(path, {"kind": "table"})
     for options in ({"target": "kind"}, {"text": "words"}):
         _, problems = check(path, options)
-        assert "cannot_model_language" not in {p.name for p in problems}
-    for name, value in (("group", "g"), ("time", "t"), ("limit", 5)):
+        assert "one_text" not in {p.name for p in problems}
+    for name, value in (("group", "g"), ("time", "t"), ("length", 5)):
         with pytest.raises(SettingError, match=rf"data\.{name} = .* is read as one text") as error:
             read(path, {name: value})
         assert error.value.setting == f"data.{name}"
@@ -115,23 +126,31 @@ def test_settings_say_what_a_file_is(tmp_path: Path) -> None:
         read(path, {"mels": 12})
 
 
-def test_nothing_is_trained_and_nothing_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_check_says_how_it_is_parted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "book.txt"
     path.write_text(prose())
-    for verb in (fw.fit, fw.cv, fw.improve):
-        with pytest.raises(BadData, match="cannot model language yet"):
-            verb(path, out=tmp_path / "run")
-    assert command(["fit", str(path), "--out", str(tmp_path / "run")]) == 2
-    assert "cannot model language yet" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
     assert command(["check", str(path)]) == 0
-    printed = capsys.readouterr().out
-    assert f"One text of {len(prose()):,} characters" in printed and "Split" not in printed
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "chunks of 128 characters of one text, to predict the next character" in printed
+    assert "test 0. In the order of the text" in printed
     with pytest.raises(BadData, match="is one text, of which no cleaned copy"):
         fw.check(path, fix=True, out=tmp_path / "clean.csv")
     assert not (tmp_path / "clean.csv").exists()
+
+
+def test_a_text_of_fewer_chunks_than_parts_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "book.txt"
+    path.write_text("the end of it\n" * 20)
+    with pytest.raises(
+        BadData, match=r"3 chunks of data\.context = 128 characters.*smaller data\.cont"
+    ):
+        read(path)
+    assert len(read(path, {"context": 16})) == 18
+
+
+def test_the_name_of_a_setting_for_one_text_says_so_elsewhere() -> None:
+    with pytest.raises(SettingError, match=r"data\.context = 64: is for one text whose language"):
+        read("digits", {"context": 64})
 
 
 def test_a_classifier_is_not_evaluated_on_it(tmp_path: Path) -> None:
@@ -140,13 +159,13 @@ def test_a_classifier_is_not_evaluated_on_it(tmp_path: Path) -> None:
     like = Spec("text", "classification", (9,), classes=("bad", "good"), vocabulary=9)
     with pytest.raises(BadData) as error:
         read(path, like=like)
-    assert "cannot_model_language" not in {p.name for p in error.value.problems}
+    assert "one_text" not in {p.name for p in error.value.problems}
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\r"])
 def test_ends_of_lines_are_one_character(tmp_path: Path, end: str) -> None:
     text = prose()
-    assert checked(tmp_path, text.replace("\n", end))[0].inputs.tolist() == [text]
+    assert whole(checked(tmp_path, text.replace("\n", end))[0]) == text
 
 
 def test_encodings(tmp_path: Path) -> None:
@@ -155,7 +174,7 @@ def test_encodings(tmp_path: Path) -> None:
     for encoding, guessed in (("utf-8-sig", False), ("utf-16", False), ("cp1252", True)):
         path.write_bytes(text.encode(encoding))
         data, problems = check(path)
-        assert data is not None and data.inputs.tolist() == [text]
+        assert data is not None and whole(data) == text
         assert ("not_utf8" in {p.name for p in problems}) == guessed
 
 
@@ -175,7 +194,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_short_texts_and_characters_of_which_nothing_is_learnt(tmp_path: Path) -> None:
-    _, problems = checked(tmp_path, prose(20))
+    _, problems = checked(tmp_path, prose(20), context=32)
     assert "characters; a model" in found(problems, "short_text").message
     text = prose()
     middle = len(text) // 2
@@ -196,12 +215,12 @@ def test_what_stands_twice_is_said_where_it_gives_the_end_away(tmp_path: Path) -
     licence = "the old licence stands in front of every part of the book as it must"
     _, problems = checked(tmp_path, "\n".join([licence, licence, text]))
     assert set(problems) == {"rare_characters"}
-    whole = "\n".join([licence, text, *[licence] * 5, "the end"])
-    _, problems = checked(tmp_path, whole)
+    book = "\n".join([licence, text, *[licence] * 5, "the end"])
+    _, problems = checked(tmp_path, book)
     copied = found(problems, "duplicate_across_split")
     first = text.count("\n") + 3  # behind the licence and the text
     assert copied.where == tuple(f"line {first + i}" for i in range(5))
-    share = 5 * len(licence) / int(0.1 * len(whole))
+    share = 5 * len(licence) / int(0.1 * len(book))
     assert copied.message.startswith(f"{share:.0%} of the last 10%")
     short = "the end of it\n" * 40  # as anybody may write twice
     _, problems = checked(tmp_path, short + text + "\n" + short)
@@ -213,7 +232,7 @@ def test_tiny_shakespeare(shared: Path) -> None:
     if not path.is_file():
         pytest.skip("needs tiny_shakespeare in shared/data")
     data, problems = check(path)
-    assert isinstance(data, Data) and data.spec.input_shape == (1_115_394,)
+    assert isinstance(data, Data) and len(data) == -(-1_115_394 // 128)
     assert "65 different ones" in named(problems, "one_text").message
     assert named(problems, "rare_characters").where == ("'$'", "'&'")
     assert {p.severity for p in problems} == {"note"}

@@ -23,7 +23,7 @@ from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.inits import INITS
 from fitwell.nn.types import NormName
 from fitwell.probes import is_activation
-from fitwell.resolve import complete
+from fitwell.resolve import OF_FORECASTS, complete
 from fitwell.spec import Column, Spec
 
 CLASSES = ("a", "b", "c")
@@ -32,8 +32,9 @@ NAMES = [name for name in MODELS if name not in ("inception", "yolo")]
 TEXTS = ["bag_of_words"]
 RECURRENT = ["rnn", "lstm", "gru"]
 SEQUENCES = [*RECURRENT, "fcn", "resnet1d", "tcn", "transformer"]
+FORECASTS = list(OF_FORECASTS)
 ANYTHING = ["linear", "mlp", "sequential"]
-IMAGES = [name for name in NAMES if name not in (*ANYTHING, *TEXTS, *SEQUENCES)]
+IMAGES = [n for n in NAMES if n not in (*ANYTHING, *TEXTS, *SEQUENCES, *FORECASTS)]
 # Small enough to be quick; the default size elsewhere.
 SMALL: dict[str, dict[str, Any]] = {
     "alexnet": {"width": 12},
@@ -60,15 +61,25 @@ SPECS = {
     "text number": Spec("text", "regression", (12,), vocabulary=40),
     "series classes": Spec("series", "classification", (3, 20), CLASSES),
     "series number": Spec("series", "regression", (2, 15)),
+    "series ahead": Spec("series", "forecasting", (2, 30), targets=("a", "b"), horizon=3),
     "audio classes": Spec("audio", "classification", (1, 8, 12), CLASSES, rate=8000, samples=960),
 }
 READ = {
     **{name: {"text"} for name in TEXTS},
     **{name: {"text", "series", "audio"} for name in SEQUENCES},
+    **{name: {"series"} for name in FORECASTS},
     **{name: {"images"} for name in IMAGES},
-    **{name: {"images", "table"} for name in ANYTHING},
+    "linear": {"images", "table", "series"},
+    "mlp": {"images", "table", "series"},
+    "sequential": {"images", "table"},
 }
-PAIRS = [(model, what) for model in NAMES for what in SPECS if SPECS[what].kind in READ[model]]
+PAIRS = [
+    (model, what)
+    for model in NAMES
+    for what in SPECS
+    if SPECS[what].kind in READ[model]
+    and (model not in FORECASTS or SPECS[what].task == "forecasting")
+]
 every_pair = pytest.mark.parametrize(("name", "what"), PAIRS)
 
 
@@ -79,7 +90,16 @@ def small(name: str, spec: Spec, **settings: Any) -> nn.Module:
 def usual_spec(name: str) -> Spec:
     if name in SEQUENCES:
         return SPECS["series classes"]
+    if name in FORECASTS:
+        return SPECS["series ahead"]
     return SPECS["text classes" if name in TEXTS else "image classes"]
+
+
+def long_table() -> Any:
+    import polars as pl
+
+    numbers = np.random.default_rng(0).normal(size=(2, 90)).cumsum(1)
+    return pl.DataFrame({"t": np.arange(90), "a": numbers[0], "b": numbers[1]})
 
 
 def accepts(name: str, **settings: Any) -> dict[str, Any]:
@@ -196,6 +216,9 @@ CHANGED: dict[str, Any] = {
     "forget_bias": 0.0,
     "kernel": 4,
     "positions": "learned",
+    "individual": True,
+    "subtract": "last",
+    "order": 5,
 }
 OF_TABLES = {"embedding", "waves"}
 CHANGED_OF: dict[str, dict[str, Any]] = {
@@ -225,7 +248,7 @@ def test_every_setting_moves_the_output(name: str, what: str) -> None:
         if not what.startswith("text"):
             settings = [n for n in settings if n != "embedding"]
     assert set(settings) <= set(CHANGED)
-    if SPECS[what].kind == "images":
+    if SPECS[what].kind in ("images", "series"):
         settings = [n for n in settings if n not in OF_TABLES]
     elif not SPECS[what].columns:
         settings = [n for n in settings if n != "embedding"]  # there is no category
@@ -330,6 +353,8 @@ def test_a_resumed_run_ends_in_the_same_weights(name: str, tmp_path: Path) -> No
     if name in TEXTS:
         inputs = [" ".join(rng.choice(list("abcdefgh"), 12)) for _ in range(60)]
     data = fitwell_data.read((inputs, np.arange(60) % 3), {})
+    if name in FORECASTS:
+        data = fitwell_data.read(long_table(), {"kind": "series", "time": "t"})
     chosen = {**SMALL.get(name, {}), **accepts(name, norm="batch", dropout=0.3, drop_path=0.3)}
     settings = {"model.name": name, "train.epochs": 3, "train.batch_size": 16, "optim.lr": 1e-3}
     recipe = complete(settings | {f"model.{k}": v for k, v in chosen.items()}, data.spec)
@@ -340,7 +365,7 @@ def test_a_resumed_run_ends_in_the_same_weights(name: str, tmp_path: Path) -> No
 def test_memory_layout_and_precision_keep_the_result(name: str) -> None:
     torch.manual_seed(0)
     spec = Spec("images", "classification", (3, 16, 16), CLASSES)
-    spec = usual_spec(name) if name in (*TEXTS, *SEQUENCES) else spec
+    spec = usual_spec(name) if name in (*TEXTS, *SEQUENCES, *FORECASTS) else spec
     model = small(name, spec).eval()
     x, _ = _batch(spec, 8)
     expected = model(x)

@@ -25,7 +25,7 @@ from fitwell.remedies import (
     remedies_for,
     with_remedies,
 )
-from fitwell.resolve import OF_BOXES, OF_TEXTS, complete
+from fitwell.resolve import OF_BOXES, OF_FORECASTS, OF_SEQUENCES, OF_TEXTS, complete
 from fitwell.spec import Spec
 from fitwell.train.job import build_model
 
@@ -33,16 +33,18 @@ IMAGES = Spec("images", "classification", (1, 28, 28), tuple("0123456789"), num_
 TABLE = Spec("table", "classification", (8,), ("a", "b"), num_examples=500)
 NUMBERS = Spec("table", "regression", (8,), (), num_examples=500)
 TEXTS = Spec("text", "classification", (99,), ("a", "b"), vocabulary=50, num_examples=500)
+AHEAD = Spec("series", "forecasting", (2, 30), targets=("a", "b"), horizon=3, num_examples=500)
+SERIES = Spec("series", "classification", (2, 64), ("a", "b"), num_examples=500)
 BOXES = Spec("boxes", "detection", (3, 64, 64), ("a", "b"), num_examples=500)
+OTHERS = (*OF_TEXTS, *OF_SEQUENCES, *OF_FORECASTS, *OF_BOXES)
+OF_IMAGES = [m for m in MODELS if m not in OTHERS]
 CASES = [
-    *itertools.product(
-        [IMAGES],
-        [m for m in MODELS if m not in (*OF_TEXTS, *OF_BOXES)],
-        OPTIMIZERS,
-        ["default"],
-    ),
+    *itertools.product([IMAGES], OF_IMAGES, OPTIMIZERS, ["default"]),
     *itertools.product([BOXES], OF_BOXES, ["sgd", "adamw"], ["default"]),
     *itertools.product([TEXTS], OF_TEXTS, OPTIMIZERS, ["default"]),
+    *itertools.product([SERIES, TEXTS], OF_SEQUENCES, ["adamw"], ["default"]),
+    *itertools.product([SERIES], ["linear", "mlp"], ["adamw"], ["default"]),
+    *itertools.product([AHEAD], [*OF_FORECASTS, "mlp"], ["adamw"], ["default"]),
     *itertools.product([TABLE, NUMBERS], ["linear", "mlp"], ["sgd", "adamw"], ["default"]),
     *itertools.product([IMAGES], ["mlp", "convnet"], ["sgd"], ["sick", "extreme", "suited"]),
 ]
@@ -277,6 +279,25 @@ def test_remedies_reach_the_settings_of_every_family() -> None:
     assert edits_of("dropout", "vit") == [{"model.dropout": 0.3}]
     assert edits_of("suited_init", "nin") == [{"model.init": "he"}]
     assert edits_of("leaky_units", "googlenet")[0] == {"model.activation": "leaky_relu"}
+
+
+def test_recurrent_networks_get_gates_and_the_normalisation_that_they_have() -> None:
+    elman = complete({"model.name": "rnn", "train.clip_norm": 0.0, "model.width": 32}, SERIES)
+    found = settings_of(remedies_for(a_finding("exploding_gradient"), elman, SERIES))
+    assert found[:2] == [{"train.clip_norm": 1.0}, {"model.name": "lstm"}]
+    assert {"model.name": "gru"} in found and {"model.norm": "layer"} in found
+    assert {"model.norm": "batch"} not in found
+    gated = edited(elman, {"model.name": "lstm"}, SERIES)
+    assert gated["model.width"] == 32 and gated["model.forget_bias"] == 1.0
+    assert "model.activation" not in gated
+    found = settings_of(remedies_for(a_finding("vanishing_gradient"), gated, SERIES))
+    assert not any("model.name" in edit for edit in found) and {"model.norm": "layer"} in found
+    assert {"model.init": "xavier_uniform"} in found  # gates are bounded
+    dying = settings_of(remedies_for(a_finding("dying_relu"), elman, SERIES))
+    assert not any("model.activation" in edit for edit in dying)  # its state has tanh or ReLU alone
+    assert {"model.norm": "batch"} in settings_of(
+        remedies_for(a_finding("exploding_gradient"), complete({"model": "mlp"}, SERIES), SERIES)
+    )
 
 
 def test_an_edit_that_is_half_done_is_not_listed_twice() -> None:

@@ -16,7 +16,7 @@ from fitwell.cli.main import run
 from fitwell.errors import Interrupted, SettingError, TrainingError
 from fitwell.models import MODELS
 from fitwell.recipe import Recipe
-from fitwell.resolve import complete
+from fitwell.resolve import OF_FORECASTS, OF_SEQUENCES, complete
 from fitwell.search.flow import search
 from fitwell.search.result import read_search
 from fitwell.search.rows import Row, importance
@@ -103,19 +103,23 @@ def test_a_setting_that_one_of_the_optimizers_lacks_is_left_out_of_its_trials() 
     assert recipe_settings(space, {**both, "optim.name": "adam"}) == {"optim.name": "adam"}
 
 
+_SERIES = Spec("series", "classification", (2, 64), ("a", "b"), num_examples=500)
 SPECS = {
+    **dict.fromkeys(OF_SEQUENCES, _SERIES),
     "bag_of_words": Spec("text", "classification", (100,), ("a", "b"), num_examples=500),
     "images": Spec("images", "classification", (3, 64, 64), ("cat", "dog"), num_examples=500),
+    "ahead": Spec("series", "forecasting", (2, 30), horizon=3, num_examples=500),
 }
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_every_family_has_a_space_of_its_own_that_holds_for_it(model: str) -> None:
     assert model in FAMILIES
-    spec = SPECS.get(model, SPECS["images"])
+    spec = SPECS["ahead" if model in OF_FORECASTS else model if model in SPECS else "images"]
     recipe = complete({"model.name": model}, spec)
     asked = usual_space(recipe, spec)
-    assert {*FAMILIES[model], "optim.lr", "loss.label_smoothing"} <= set(asked)
+    of_classes = {"loss.label_smoothing"} if spec.classes else set()
+    assert {*FAMILIES[model], "optim.lr", *of_classes} <= set(asked)
     space = {d.name: d for d in space_of(asked, recipe)}
     assert space["optim.lr"].contains(recipe["optim.lr"]) and space["optim.lr"].log
     for d in space.values():

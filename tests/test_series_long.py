@@ -1,4 +1,4 @@
-"""One long series in a table: recognised, its facts told, its flaws found; not yet forecast."""
+"""One long series in a table: recognised, its facts told, its flaws found."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -14,16 +14,19 @@ from hypothesis import strategies as st
 
 import fitwell as fw
 from fitwell.cli.main import run as command
-from fitwell.data import BadData, Problem, check, read
+from fitwell.data import BadData, Data, Problem, check
 from fitwell.data.frames import load_frame
 from fitwell.data.long_series import long_series
 from fitwell.data.options import fill
 from fitwell.data.spacing import spacing_of
+from fitwell.data.types import UNUSED
+from fitwell.data.windows import steps_under
 from fitwell.errors import SettingError
 
 RNG = np.random.default_rng
 SERIES = {"kind": "series"}
 START = datetime(2024, 1, 1)
+OF_ANY = ("one_series", "windows_left_out")  # what is said of healthy series, and of gaps in others
 
 
 def hours(n: int = 200) -> list[datetime]:
@@ -40,7 +43,13 @@ def problems(table: pl.DataFrame, **options: Any) -> dict[str, Problem]:
     data, found = check(table, {**SERIES, **options})
     assert data is None or data.spec.kind == "series"
     assert all(p.where and p.mend for p in found)
-    return {p.name: p for p in found if p.name not in ("one_series", "cannot_forecast")}
+    return {p.name: p for p in found if p.name not in OF_ANY}
+
+
+def steps_in(data: Data) -> np.ndarray:
+    """[step, channel] what the windows are cut out of: what is read, then the rest of what is asked for."""
+    asked = data.targets[-1].reshape(data.spec.horizon, -1)
+    return np.concatenate([steps_under(data.inputs), asked])
 
 
 # What it is.
@@ -49,9 +58,9 @@ def problems(table: pl.DataFrame, **options: Any) -> dict[str, Problem]:
 def test_a_column_of_dates_by_equal_steps_makes_a_series() -> None:
     data, found = check(frame())
     assert data is not None and data.spec.kind == "series" and data.spec.task == "forecasting"
-    assert data.spec.every == "hour" and data.spec.input_shape == (2, 200)
+    assert data.spec.every == "hour" and steps_in(data).shape == (200, 2)
     assert [column.name for column in data.spec.columns] == ["load", "heat"]
-    assert data.inputs.shape == (1, 2, 200) and data.keys.tolist() == ["the DataFrame"]
+    assert data.keys[0] == "2024-01-02" and len(data) == 200 - 24 - 16 + 1
     text = named(found, "one_series").message
     assert (
         "200 rows, every hour, from 2024-01-01 to 2024-01-09 07:00; 2 columns: load and heat"
@@ -96,26 +105,16 @@ def test_a_series_with_a_flaw_is_one_still(change: Any, name: str) -> None:
     assert name in {problem.name for problem in problems}
 
 
-def test_fit_says_that_it_cannot_forecast_before_anything_is_written(tmp_path: Path) -> None:
-    for verb in (fw.fit, fw.cv, fw.improve):
-        with pytest.raises(BadData) as raised:
-            verb(frame(), out=tmp_path / "run")
-        assert "cannot forecast yet" in str(raised.value)
-        assert "data.kind=table data.target=heat data.time=when" in str(raised.value)
-    assert not (tmp_path / "run").exists()
-    settings = {"data.kind": "table", "data.target": "heat", "data.time": "when"}
-    assert read(frame(), {name[5:]: value for name, value in settings.items()}).spec.kind == "table"
-
-
-def test_the_command_line_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_says_what_will_be_forecast(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "load.csv"
     frame().write_csv(path)
     assert command(["check", str(path)]) == 0
     printed = capsys.readouterr().out
-    assert "One series of 2 columns and 200 steps, every hour" in printed and "Split" not in printed
-    assert command(["fit", str(path), "--out", str(tmp_path / "run")]) == 2
-    assert "cannot forecast yet" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+    assert "One series of 2 columns and 200 steps, every hour" in printed
+    assert "from 24 steps the next 16 are forecast" in " ".join(printed.split())
+    assert "Split: train " in printed and "no window" in printed
 
 
 def test_which_column_says_the_time() -> None:
@@ -132,7 +131,7 @@ def test_which_column_says_the_time() -> None:
         check(frame(), {**SERIES, "group": "load"})
 
 
-@pytest.mark.parametrize("setting", [{"task": "classification"}, {"limit": 50}])
+@pytest.mark.parametrize("setting", [{"task": "classification"}, {"group": "load"}])
 def test_settings_that_say_nothing_about_one_series(setting: Any) -> None:
     with pytest.raises(SettingError, match=f"data.{next(iter(setting))} = .*one series"):
         check(frame(), {**SERIES, **setting})
@@ -163,7 +162,7 @@ def test_target_names_what_will_be_forecast() -> None:
 )
 def test_equal_steps(step: timedelta, every: str) -> None:
     data, _ = check(frame([START + i * step for i in range(300)]))
-    assert data is not None and data.spec.every == every and data.spec.input_shape[1] == 300
+    assert data is not None and data.spec.every == every and len(steps_in(data)) == 300
 
 
 @pytest.mark.parametrize(
@@ -187,7 +186,7 @@ def test_working_days_are_no_gaps() -> None:
     working = days.filter(days.dt.weekday() < 6)
     data, _ = check(frame(working))
     assert data is not None and data.spec.every == "working day"
-    assert data.spec.input_shape[1] == len(working)
+    assert len(steps_in(data)) == len(working)
     holiday = frame(working).filter(pl.col("when") != pl.date(2024, 5, 1))
     assert problems(holiday)["gaps"].where == ("row 86 to row 87",)
 
@@ -234,8 +233,8 @@ def test_gaps_and_where_they_are() -> None:
     assert "2 gaps in when, together 11 missing steps of 300" in gaps.message
     assert "10 steps after row 49 (2024-01-03 01:00 to 2024-01-03 12:00)" in gaps.message
     data, _ = check(frame(when), SERIES)
-    assert data is not None and data.spec.input_shape == (2, 300)  # gaps are missing values
-    assert np.flatnonzero(np.isnan(data.inputs[0, 0])).tolist() == [*range(50, 60), 120]
+    assert data is not None and len(steps_in(data)) == 300  # gaps are missing values
+    assert np.flatnonzero(data.part != UNUSED).min() > 0  # and nothing forecasts them
     series = long_series(load_frame(frame(when)), "when", fill({}))
     np.testing.assert_allclose(np.diff(series.times), 1 / 24)
 
@@ -247,10 +246,10 @@ def test_unsorted_and_reversed_rows() -> None:
     assert set(found) == {"unsorted_times"}
     data, _ = check(frame()[rows], SERIES)
     straight, _ = check(frame(), SERIES)
-    assert data is not None and straight is not None and (data.inputs == straight.inputs).all()
+    assert data is not None and straight is not None and data.fingerprint == straight.fingerprint
     assert set(problems(frame()[::-1])) == {"newest_first"}
     turned, _ = check(frame()[::-1], SERIES)
-    assert turned is not None and (turned.inputs == straight.inputs).all()
+    assert turned is not None and turned.fingerprint == straight.fingerprint
 
 
 def test_times_that_stand_twice() -> None:
@@ -269,7 +268,7 @@ def test_times_that_stand_twice() -> None:
     )
     data, _ = check(other, SERIES)
     straight, _ = check(frame(), SERIES)
-    assert data is not None and straight is not None and (data.inputs == straight.inputs).all()
+    assert data is not None and straight is not None and data.fingerprint == straight.fingerprint
     assert (
         problems(pl.concat([frame(), frame()]).sort("when"))["several_series"].severity == "error"
     )
@@ -301,7 +300,7 @@ def test_times_closer_than_a_millisecond(micro: int, text: bool) -> None:
     if text:
         when = [f"{each:%Y-%m-%d %H:%M:%S.%f}" for each in when]
     data, found = check(frame(when), SERIES)
-    assert data is not None and data.inputs.shape == (1, 2, 500)
+    assert data is not None and steps_in(data).shape == (500, 2)
     assert data.spec.every == f"{micro / 1e6:g} seconds"
     assert "1 missing step" in named(found, "gaps").message
 
@@ -310,6 +309,7 @@ def test_frequencies_that_change() -> None:
     later = [START + timedelta(hours=200) + timedelta(minutes=15 * i) for i in range(60)]
     found = problems(frame([*hours(200), *later]))
     assert set(found) == {"mixed_frequencies"}
+    assert found["mixed_frequencies"].severity == "error"
     assert "mostly every hour, and every 15 minutes (59 steps" in found["mixed_frequencies"].message
     assert found["mixed_frequencies"].where == ("row 200",)
 
@@ -365,10 +365,7 @@ def test_dates_in_several_spellings_and_none(tmp_path: Path) -> None:
         named(listed, "missing_time").where == ("row 21", "row 22")
         and "soon" in named(listed, "missing_time").message
     )
-    assert data is not None and data.spec.input_shape == (
-        2,
-        200,
-    )  # the two steps are missing values
+    assert data is not None and len(steps_in(data)) == 200  # the two steps are missing values
     assert named(listed, "gaps").where == ("row 20 to row 23",)
     slashed = [f"{1 + i % 12:02d}/{1 + i // 12:02d}/2024" for i in range(60)]
     assert "data.dates" in problems(frame(slashed))["ambiguous_dates"].mend
@@ -386,7 +383,7 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
     frame().write_csv(tmp_path / "load.csv")
     both = [check(tmp_path / name)[0] for name in ("load.parquet", "load.csv")]
     assert both[0] is not None and both[1] is not None
-    assert (both[0].inputs == both[1].inputs).all() and both[0].spec == both[1].spec
+    assert both[0].fingerprint == both[1].fingerprint and both[0].spec == both[1].spec
 
 
 # Real ones.
@@ -405,11 +402,9 @@ def test_real_series(
     if not (shared / file).is_file():
         pytest.skip(f"needs {file} in shared/data")
     found = fw.check(shared / file)
-    assert found.usable and found.spec and found.spec.input_shape == (columns, steps)
+    assert found.usable and found.spec and found.spec.input_shape[0] == columns
     assert found.spec.every == every
-    assert [p.name for p in found.problems] == ["one_series", "cannot_forecast"]
+    assert [p.name for p in found.problems] == ["one_series"]
     assert f"from {first} to {last};" in found.problems[0].message
     document = found.to_json()
     assert document["kind"] == "series" and document["spec"]["every"] == every
-    with pytest.raises(BadData, match="cannot forecast yet"):
-        read(shared / file)

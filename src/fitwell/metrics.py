@@ -154,7 +154,7 @@ def hamming_loss(
 
 
 def mse(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
-    """Mean squared error, in the target's unit squared.
+    """Mean squared error, in the target's unit squared; of forecasts in standard deviations, squared.
 
     Formula: mean (prediction - target)^2
     Use: where large errors are worse than many small ones
@@ -184,7 +184,7 @@ def rmse(target: Targets, prediction: Targets, probabilities: Probabilities = No
 
 
 def mae(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
-    """Mean absolute error, in the target's own unit.
+    """Mean absolute error, in the target's own unit; of forecasts in standard deviations.
 
     Formula: mean |prediction - target|
     Use: regression with outliers
@@ -233,7 +233,7 @@ def nats(target: Targets, prediction: Targets, probabilities: Probabilities = No
     >>> nats(np.array([[10.0, 4.0]]), np.array([[20.0, 1.0]]))
     2.0
     """
-    return _ratio(prediction[:, 0], target[:, 0])
+    return _share(prediction, 0, target, 0)
 
 
 def perplexity(target: Targets, prediction: Targets, probabilities: Probabilities = None) -> float:
@@ -247,7 +247,7 @@ def perplexity(target: Targets, prediction: Targets, probabilities: Probabilitie
     >>> round(perplexity(np.array([[10.0, 4.0]]), np.array([[4 * np.log(8), 1.0]])), 6)
     8.0
     """
-    return math.exp(min(_ratio(prediction[:, 0], target[:, -1]), _MOST_NATS))
+    return float(np.exp(np.minimum(_share(prediction, 0, target, -1), _MOST_NATS)))
 
 
 def token_accuracy(
@@ -263,7 +263,7 @@ def token_accuracy(
     >>> token_accuracy(np.array([[10.0, 4.0]]), np.array([[20.0, 1.0]]))
     0.25
     """
-    return _ratio(prediction[:, 1], target[:, -1])
+    return _share(prediction, 1, target, -1)
 
 
 def map50(target: TargetBoxes, prediction: SaidBoxes, probabilities: Probabilities = None) -> float:
@@ -311,12 +311,15 @@ class Metric:
         tasks: the tasks that it scores.
         higher_is_better: whether more is better.
         bounded: whether it runs up to 1 whatever the data; otherwise it has the target's unit.
+        standardised: the tasks in which it is of numbers standardised by the training part, as forecasts of
+            columns of several units are compared; in all others it is of numbers in their own unit.
     """
 
     function: Function
     tasks: tuple[TaskName, ...]
     higher_is_better: bool
     bounded: bool
+    standardised: tuple[TaskName, ...] = ()
 
     def __post_init__(self) -> None:
         # So that `inspect` and the catalogue see the function's own text and signature.
@@ -344,9 +347,9 @@ METRICS: dict[str, Metric] = {
     "f1": Metric(f1, ("multilabel",), True, True),
     "exact_match": Metric(exact_match, ("multilabel",), True, True),
     "hamming_loss": Metric(hamming_loss, ("multilabel",), False, True),
-    "rmse": Metric(rmse, ("regression",), False, False),
-    "mae": Metric(mae, ("regression",), False, False),
-    "mse": Metric(mse, ("regression",), False, False),
+    "rmse": Metric(rmse, ("regression", "forecasting"), False, False),
+    "mae": Metric(mae, ("regression", "forecasting"), False, False, ("forecasting",)),
+    "mse": Metric(mse, ("regression", "forecasting"), False, False, ("forecasting",)),
     "r2": Metric(r2, ("regression",), True, True),
     "nats": Metric(nats, ("language",), False, False),
     "perplexity": Metric(perplexity, ("language",), False, False),
@@ -383,8 +386,11 @@ def score_settings(
     return {"name": name, "min_effect": min_effect}
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> float:
-    return float(part.sum(dtype=np.float64) / whole.sum()) if len(whole) else math.nan
+def _share(prediction: np.ndarray, part: int, target: np.ndarray, whole: int) -> float:
+    """The sum of a column of `prediction` over that of one of `target`."""
+    if not len(target):
+        return math.nan
+    return float(prediction[:, part].sum(dtype=np.float64) / target[:, whole].sum())
 
 
 def _error(target: Targets, prediction: Targets) -> np.ndarray:

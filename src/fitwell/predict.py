@@ -11,10 +11,11 @@ from fitwell import store
 from fitwell.augment import views_of
 from fitwell.box_scores import SHOWN
 from fitwell.data import read, split
+from fitwell.data.ahead import pasts
 from fitwell.data.inputs import Inputs, read_inputs
 from fitwell.data.letterbox import letterbox
-from fitwell.data.types import Data
-from fitwell.errors import FolderError
+from fitwell.data.types import UNUSED, Data
+from fitwell.errors import FolderError, SettingError
 from fitwell.record import Run, Scores
 from fitwell.spec import Spec
 from fitwell.tasks import Decoded, task_of
@@ -99,7 +100,7 @@ def scored_rows(
     spec, recipe = _known(run)
     if source is not None:
         data = read(source, options or {}, like=spec)
-        return data, np.arange(len(data))
+        return data, np.flatnonzero(data.part != UNUSED)
     if not recipe["source"]:
         raise FolderError("This run was trained on arrays in memory: name the data to score it on.")
     options = recipe.section("data") | {"seed": recipe["train.seed"]}
@@ -124,22 +125,44 @@ def _known(run: Run) -> tuple[Spec, Any]:
     return run.spec, run.recipe
 
 
-def predict(run: Run, inputs: Any) -> list[dict[str, Any]]:
-    """`[{"input", "prediction", "probability"}]`, one an example.
+def predict(run: Run, inputs: Any, *, ahead: int = 0) -> list[dict[str, Any]]:
+    """`[{"input", "prediction", "probability"}]`, one an example, or a step that is forecast.
 
     Args:
         inputs: image files or folders of them, a CSV or Parquet file with the model's columns, an
             `.npz` file, a .zip or .tar of one of these, several of them, an array, a DataFrame
-            or a Dataset of Hugging Face. Targets are not needed.
+            or a Dataset of Hugging Face. Targets are not needed. For a forecast, a table with times,
+            or several: what comes after its end is forecast.
+        ahead: steps that are forecast; 0: `data.horizon`. More of them go on from the model's own
+            forecasts.
 
     Returns:
         prediction: the class's name, or the number in the target's own unit; probability: the
         share that the model gives this class, None for a number. Of several labels the names of those
         that are there, and the share of each; of several targets each number by its name. Of boxes a list
         of `{"class", "box": [x1, y1, x2, y2]}` in pixels of the picture, the surest first, and their
-        scores.
+        scores. Of a forecast also time and step, and low and high: where 90 % of the held-out windows'
+        errors at that step would put the truth; None where there were too few of them, or behind the
+        horizon.
+
+    Raises:
+        BadData: inputs that the model cannot read.
+        SettingError: `ahead` for a model that does not forecast, or more than it can.
     """
-    spec, _ = _known(run)
+    spec, recipe = _known(run)
+    if spec.tokens:
+        raise FolderError(
+            "A model of language predicts no target: it goes on with a text. Ask it with --prompt (in "
+            "Python fw.generate), or score it on another text with `fitwell evaluate RUN FILE`.",
+            where=str(run.folder or ""),
+        )
+    if spec.horizon:
+        return _ahead(run, spec, recipe.section("data"), inputs, ahead)
+    if ahead:
+        raise SettingError(
+            f"ahead = {ahead}: this model forecasts no series, it reads {spec.examples}. Leave it out.",
+            setting="ahead",
+        )
     found = read_inputs(inputs, spec)
     for problem in found.problems:
         warnings.warn(str(problem), stacklevel=3)
@@ -159,6 +182,62 @@ def _in_pictures(boxes: np.ndarray, found: Inputs, spec: Spec) -> np.ndarray:
     for each, size in zip(out, found.sizes, strict=True):
         each[:, 1:5] = letterbox(size, spec.kept_size).undone(each[:, 1:5])
     return out
+
+
+def _ahead(
+    run: Run, spec: Spec, options: Mapping[str, Any], source: Any, ahead: int
+) -> list[dict[str, Any]]:
+    """A row a step of each series, with the interval that held-out errors give."""
+    ahead = ahead or spec.horizon
+    targets, names = spec.targets or (spec.target,), [column.name for column in spec.columns]
+    if ahead > spec.horizon and set(names) != set(targets):
+        raise SettingError(
+            f"ahead = {ahead}: the model forecasts {spec.horizon:,} steps, and to go on from its own "
+            "forecasts it would need those of every column that it reads. Choose at most "
+            f"{spec.horizon:,}, or train it to forecast all of them (data.target left out).",
+            setting="ahead",
+        )
+    found = pasts(source, spec, options, ahead)
+    for problem in (problem for past in found for problem in past.problems):
+        warnings.warn(str(problem), stacklevel=4)
+    x = np.stack([past.steps for past in found])
+    parts: list[np.ndarray] = []
+    places = [targets.index(name) for name in names] if ahead > spec.horizon else []
+    while sum(part.shape[1] for part in parts) < ahead:
+        said = decode(run, x).prediction.reshape(len(x), spec.horizon, -1)
+        parts.append(said)
+        if places:
+            next_steps = said[:, :, places].transpose(0, 2, 1).astype(np.float32)
+            x = np.concatenate([x, next_steps], axis=2)[:, :, -x.shape[2] :]
+    said = np.concatenate(parts, axis=1)[:, :ahead].astype(np.float64)
+    bounds = _bounds(run, spec, ahead)
+
+    def named(values: np.ndarray) -> Any:
+        known = [float(v) if np.isfinite(v) else None for v in values]
+        return dict(zip(targets, known, strict=True)) if len(targets) > 1 else known[0]
+
+    return [
+        {
+            "input": past.name,
+            "time": past.times[step],
+            "step": step + 1,
+            "prediction": named(said[i, step]),
+            "probability": None,
+            "low": named(said[i, step] + bounds[0, step]),
+            "high": named(said[i, step] + bounds[1, step]),
+        }
+        for i, past in enumerate(found)
+        for step in range(ahead)
+    ]
+
+
+def _bounds(run: Run, spec: Spec, ahead: int) -> np.ndarray:
+    """[low and high, step, target] what is added to a forecast; nan where it is not known."""
+    found = np.full((2, ahead, max(1, len(spec.targets))), np.nan)
+    for row in (row for row in run.evidence if row["experiment"] == "intervals"):
+        known = np.array([row["low"], row["high"]]).reshape(2, spec.horizon, -1)[:, :ahead]
+        found[:, : known.shape[1]] = known
+    return found
 
 
 def _said(decoded: Decoded, row: int, spec: Spec) -> tuple[Any, Any]:

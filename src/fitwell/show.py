@@ -107,6 +107,7 @@ def layer_table(model: nn.Module, spec: Spec) -> list[dict[str, Any]]:
         # Attention as products of matrices, not as one fused call: the same in every torch.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(_no_fast_path())
+        stack.enter_context(_step_by_step())
         stack.enter_context(_calls(model, work.begin, work.end))
         stack.enter_context(work)
         model(example)
@@ -264,6 +265,18 @@ def _no_fast_path() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _step_by_step() -> Iterator[None]:
+    """Recurrent layers as products of matrices, not as one fused call that nothing can be counted in."""
+    backend: Any = torch.backends.mkldnn
+    before = backend.enabled
+    backend.enabled = False  # `flags` sets further ones, and warns of them
+    try:
+        yield
+    finally:
+        backend.enabled = before
 
 
 def surviving_features(model: nn.Module, spec: Spec) -> list[dict[str, Any]]:

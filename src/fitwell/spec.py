@@ -93,6 +93,11 @@ class Spec:
         resize: how images were brought to the shape: others that the model is to read are, too.
         tokens: what a text that is a source by itself is told apart into: "character", "word" or "bpe".
         every: how far apart the steps of one long series are: "hour", "15 minutes"; "" if irregular.
+        horizon: of forecasting, how many steps behind those that are read are forecast, of each target;
+            outputs go step by step, the targets of a step beside each other.
+        season: steps after which the series is taken to repeat itself; 1: it does not.
+        at_once: steps that the model itself forecasts, where that is not the whole horizon: it goes on from
+            its own forecasts.
     """
 
     kind: Kind
@@ -113,6 +118,9 @@ class Spec:
     samples: int = 0
     every: str = ""
     tokens: str = ""
+    horizon: int = 0
+    season: int = 1
+    at_once: int = 0
 
     @property
     def examples(self) -> str:
@@ -137,6 +145,12 @@ class Spec:
             seen = "x".join(str(n) for n in self.input_shape[1:])
             length = self.samples / self.rate
             return f"recordings of {length:.3g} s at {self.rate:,} Hz, as spectrograms of {seen}"
+        if self.task == "forecasting":
+            channels, steps = self.input_shape
+            return (
+                f"windows of {channels:,} column{'s' * (channels != 1)} and {steps:,} steps, of which the "
+                f"next {self.horizon:,} are forecast"
+            )
         if self.kind == "series":
             channels, steps = self.input_shape
             return (
@@ -146,12 +160,12 @@ class Spec:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the source is one long example, parted within: a series.
+        """Whether the examples are cut out of one series or text: they are alike without being copies.
 
-        >>> Spec("series", "forecasting", (7, 900)).is_whole, Spec("series", "regression", (7, 9)).is_whole
+        >>> Spec("series", "forecasting", (7, 90)).is_whole, Spec("series", "regression", (7, 9)).is_whole
         (True, False)
         """
-        return self.task == "forecasting"
+        return self.task in ("forecasting", "language")
 
     @property
     def kept_size(self) -> tuple[int, int]:
@@ -165,11 +179,16 @@ class Spec:
 
     @property
     def num_outputs(self) -> int:
-        """Units of the head: one a class, label or number, of language one a token, unless `head` says how
-        many."""
+        """Units of the head: one a class, label or number, of each step of a forecast, of language one a
+        token, unless `head` says how many.
+
+        >>> Spec("series", "forecasting", (7, 336), targets=("load", "heat"), horizon=96).num_outputs
+        192
+        """
         if self.task == "language":
             return self.vocabulary
-        return self.head or len(self.classes) or len(self.targets) or 1
+        numbers = max(1, self.horizon) * max(1, len(self.targets))
+        return self.head or len(self.classes) or numbers
 
     @property
     def several(self) -> tuple[str, ...]:
@@ -178,7 +197,13 @@ class Spec:
         >>> Spec("table", "regression", (2,), targets=("height", "price")).several
         ('height', 'price')
         """
-        return self.classes if self.task == "multilabel" else self.targets
+        if self.task == "multilabel":
+            return self.classes
+        if self.task == "forecasting":
+            names = self.targets or (self.target,)
+            steps = [f"{name} +{step}" for step in range(1, self.horizon + 1) for name in names]
+            return tuple(steps) if len(steps) > 1 else ()
+        return self.targets
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

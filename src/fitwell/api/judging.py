@@ -127,22 +127,29 @@ def _part_of(data: Data, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return data.inputs[rows], classes[targets] if data.spec.task == "classification" else targets
 
 
-def predict(run: Any, inputs: Any, *, out: str | Path | None = None) -> list[dict[str, Any]]:
+def predict(
+    run: Any, inputs: Any, *, ahead: int | str = 0, out: str | Path | None = None
+) -> list[dict[str, Any]]:
     """`[{"input", "prediction", "probability"}]` of files, arrays or a DataFrame.
 
     Args:
+        ahead: of a forecast, so many steps; 0: `data.horizon`.
         out: of a detector: a new folder for the pictures with the boxes drawn into them, and
             `predictions.json`.
 
     Raises:
-        SettingError: `out`, and the model finds no boxes.
+        SettingError: `ahead` is no number of steps, or `out` and the model finds no boxes.
         FolderError: `out` holds something already.
     """
     from fitwell.predict import predict as predict_inputs
 
+    if not str(ahead).isdigit():
+        raise SettingError(
+            f"ahead = {ahead}: must be a whole number of steps; 0 is data.horizon.", setting="ahead"
+        )
     opened = _opened(run)
     if out is None:
-        return predict_inputs(opened, inputs)
+        return predict_inputs(opened, inputs, ahead=int(ahead))
     from fitwell.pictures.found import draw_found, refuse_full
 
     spec = opened.spec

@@ -60,7 +60,7 @@ def fit(
         TrainingError: another process of the training has ended.
     """
     from fitwell.train import train_once
-    from fitwell.train.distributed import check_device, check_same, join, losing_none
+    from fitwell.train.distributed import check_device, check_same, check_state, join, losing_none
 
     processes = join()
 
@@ -70,6 +70,7 @@ def fit(
         check_batch(start.recipe, len(rows.train))
         check_patience(start.recipe, len(rows.validation))
         check_device(processes, str(start.recipe["train.device"]))
+        check_state(processes, str(start.recipe["train.state"]))
         return start, rows
 
     start, rows = processes.in_turn(ready)

@@ -61,6 +61,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "low": ("", "X", "the first rate of the test (1e-5)"),
     "high": ("", "X", "the last one (10); it goes on where the loss has not broken"),
     "steps": ("", "N", "from the first rate to the last (300)"),
+    "ahead": ("", "N", "steps that are forecast (data.horizon)"),
     "seeds": ("", "N", "how many seeds are tested (3)"),
     "prompt": ("", "TEXT", "of a model of language: write what follows this text"),
     "length": ("", "N", "of the text, in tokens (500)"),
@@ -80,7 +81,7 @@ SETTING = (*FLAGS, "set")
 TRIALS = ("executor", "address")
 RANGE = ("low", "high", "steps", "seeds")
 WRITING = ("length", "temperature", "top-k", "top-p")
-ASKED = (*TRIALS, *RANGE, *SEARCHING, *WRITING)  # of some verbs, which take what was given
+ASKED = (*TRIALS, *RANGE, *SEARCHING, *WRITING, "ahead")  # of some verbs, which take what was given
 TRAINING = (*SETTING, "out", "no-examples", *SAYING)
 
 

@@ -108,10 +108,16 @@ def described(spec: Any) -> str:
     if spec.task == "language":
         return f"{spec.num_examples:,} {what}, to predict the {spec.target}"
     if spec.task == "forecasting":
-        channels, steps = spec.input_shape
-        return f"One series of {channels:,} column{'s' * (channels != 1)} and {steps:,} steps" + (
-            f", every {spec.every}" if spec.every else ""
+        channels, look_back = spec.input_shape
+        steps = spec.num_examples + look_back + spec.horizon - 1
+        every = f", every {spec.every}" if spec.every else ""
+        what = (
+            f"One series of {channels:,} column{'s' * (channels != 1)} and {steps:,} steps{every}"
         )
+        what += f": {spec.num_examples:,} windows, from {look_back:,} steps the next {spec.horizon:,} are"
+        targets = spec.targets or (spec.target,)
+        of = f" of {', '.join(targets)}" if len(targets) < channels else ""
+        return textwrap.fill(f"{what} forecast{of}", 80)
     if spec.classes:
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
         kinds = _counted(spec.classes, *(("label", "labels") if spec.task == "multilabel" else ()))
@@ -285,6 +291,9 @@ def predicted(rows: list[dict[str, Any]], given: Given) -> None:
     if given.json:
         document(rows)
         return
+    if any("step" in row for row in rows):
+        _forecast(rows)
+        return
     for row in rows:
         cells = [row["input"], *_said(row["prediction"], row["probability"])]
         print("\t".join(cells))
@@ -311,6 +320,21 @@ def writing(prompt: str, given: Given) -> Iterator[Callable[[str], None] | None]
 
     yield stream
     print()
+
+
+def _forecast(rows: list[dict[str, Any]]) -> None:
+    """CSV, a line a step and target."""
+    import csv
+    import sys
+
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    several = isinstance(rows[0]["prediction"], dict)
+    table.writerow(["series", "time", *["target"] * several, "forecast", "low", "high"])
+    for row in rows:
+        for name in row["prediction"] if several else [""]:
+            said = [row[k][name] if several else row[k] for k in ("prediction", "low", "high")]
+            numbers = ["" if value is None else f"{value:.6g}" for value in said]
+            table.writerow([row["input"], row["time"], *[name] * several, *numbers])
 
 
 def _said(value: Any, chance: Any) -> list[str]:

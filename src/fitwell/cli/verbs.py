@@ -143,7 +143,7 @@ def predict(given: Given, words: list[str]) -> None:
     from fitwell.cli import output
 
     with output.notes():
-        rows = work(words[0], words[1:], out=given.out)
+        rows = work(words[0], words[1:], out=given.out, **given.asked)
     output.predicted(rows, given)
 
 
@@ -257,7 +257,9 @@ VERBS: dict[str, Verb] = {
     "search": Verb(search, "SOURCE|RUN", ("space", "budget", *SEARCHING, *TRIALS, *TRAINING)),
     "evaluate": Verb(evaluate, "RUN [SOURCE]", ("set", *SAYING)),
     "predict": Verb(
-        predict, "RUN INPUT... | RUN --prompt TEXT", ("out", "prompt", *WRITING, "seed", *SAYING)
+        predict,
+        "RUN INPUT... | RUN --prompt TEXT",
+        ("out", "ahead", "prompt", *WRITING, "seed", *SAYING),
     ),
     "resume": Verb(
         resume, "RUN", ("budget", "storage", *TRIALS, "no-examples", *SAYING), several=True

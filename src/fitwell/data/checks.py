@@ -17,6 +17,7 @@ from fitwell.data.common_checks import (
 )
 from fitwell.data.duplicates import duplicates, near_copies
 from fitwell.data.far import places
+from fitwell.data.future import future_in_inputs
 from fitwell.data.leaks import files_across_split, group_across_split, time_across_split
 from fitwell.data.series_checks import series_lengths, series_values
 from fitwell.data.split_checks import made_parts
@@ -50,8 +51,8 @@ def problems_of(data: Data, options: Options, *, thorough: bool = False) -> tupl
 
 def size(data: Data, options: Options) -> Iterator[Problem]:
     n = len(data)
-    if data.spec.is_whole:
-        return  # one series of many steps, or one text
+    if data.spec.task == "forecasting":
+        return  # windows of one series, of which its reader says whether they are enough
     if n < 4:
         yield Problem(
             "too_few_examples",
@@ -153,8 +154,8 @@ def labels(data: Data, options: Options) -> Iterator[Problem]:
 def parts(data: Data, options: Options) -> Iterator[Problem]:
     """The source's own split: what it overrides, and classes that one side lacks."""
     own = [p for p in ("train", "validation", "test") if (data.part == p).any()]
-    if not own:
-        return
+    if not own or data.spec.horizon:
+        return  # of one series data.steps made them, which its reader says
     counts = ", ".join(f"{p} {int((data.part == p).sum())}" for p in own)
     if "test" in own or "validation" in own:
         used = " and ".join(f"data.{p}" for p in own if p != "train")
@@ -276,7 +277,7 @@ def is_blank(images: np.ndarray) -> np.ndarray:
 
 def folds(data: Data, options: Options) -> Iterator[Problem]:
     """Classes too small for every fold to hold one."""
-    if data.spec.task in ("regression", "detection"):
+    if not data.spec.classes or data.spec.task == "detection":
         return
     counts = dict(zip(data.spec.classes, data.spec.class_counts, strict=True))
     mend = "Add examples, or set a smaller data.folds."
@@ -309,6 +310,7 @@ CHECKS: tuple[Check, ...] = (
     group_across_split,
     time_across_split,
     files_across_split,
+    future_in_inputs,
     folds,
     *BOX_CHECKS,
 )

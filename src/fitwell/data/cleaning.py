@@ -137,7 +137,7 @@ def clean(
     Raises:
         BadData: nothing can be kept.
     """
-    if data is not None and (data.spec.kind == "series" or data.spec.is_whole):
+    if data is not None and (data.spec.kind == "series" or data.spec.tokens):
         what = "is one text" if data.spec.kind == "text" else "holds series"
         raise refuse(
             "nothing_to_fix",

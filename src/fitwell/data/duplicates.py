@@ -51,15 +51,14 @@ NEAR = {
 
 
 def duplicates(data: Data, options: Options) -> Iterator[Problem]:
-    """Exact copies: across the split, with other targets, or plain; of one text its reader says so."""
-    if data.spec.task == "language":
-        return
-    yield from _said(duplicate_groups(data.inputs), EXACT, data, options)
+    """Exact copies: across the split, with other targets, or plain."""
+    if not data.spec.is_whole:  # whose examples overlap
+        yield from _said(duplicate_groups(data.inputs), EXACT, data, options)
 
 
 def near_copies(data: Data, options: Options) -> Iterator[Problem]:
     """Images, texts or recordings that say the same: across the split, with other targets, or plain."""
-    if data.spec.kind in NEAR and data.spec.task != "language" and len(data) > 1:
+    if data.spec.kind in NEAR and len(data) > 1 and not data.spec.is_whole:
         yield from _said(near_groups(data), NEAR[data.spec.kind], data, options)
 
 

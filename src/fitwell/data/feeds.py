@@ -13,6 +13,9 @@ from torch import Tensor
 
 from fitwell.data.preprocess import Preprocess, central
 from fitwell.data.spectrogram import Spectrogram
+from fitwell.data.steps import ALMOST_ZERO
+from fitwell.data.views import is_view
+from fitwell.data.windows import steps_under
 from fitwell.spec import NO_WORD
 
 # Up to here the rows are kept as the float32 tensors that the model reads; above, as they came
@@ -68,6 +71,22 @@ class Kept:
     def __call__(self, at: Tensor, epoch: int, step: int) -> Tensor:
         x = self.x.index_select(0, at)
         return x.permute(0, 3, 1, 2) if self.channels_last else x
+
+
+class Sliding:
+    """Windows of one long series, whose steps are kept once, as the model reads them."""
+
+    whole, ready = True, True
+
+    def __init__(self, inputs: np.ndarray, prepared: Preprocess, device: torch.device) -> None:
+        steps = prepared.inputs(steps_under(inputs).T[None])[0].T  # as one series
+        steps[steps == 0] = ALMOST_ZERO
+        row, channel = steps.shape[1], 1
+        there = torch.from_numpy(np.ascontiguousarray(steps)).to(device)
+        self.x = there.as_strided(inputs.shape, (row, channel, row))
+
+    def __call__(self, at: Tensor, epoch: int, step: int) -> Tensor:
+        return self.x.index_select(0, at.to(self.x.device))
 
 
 class Words:
@@ -181,6 +200,8 @@ def feed_of(
     """
     if prepared.words is not None:
         return Words(*prepared.words.flat(inputs[rows]), device)
+    if prepared.kind == "series" and is_view(inputs):
+        return Sliding(inputs, prepared, device)
     if augment is not None:
         prepared = replace(prepared, seen=())
     seen = prepared.shape_of(inputs)

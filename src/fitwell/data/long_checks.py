@@ -191,13 +191,13 @@ def said_spacing(
             f"{steps.min():.3g} to {steps.max():.3g}."
         )
         mend = "Bring the rows to equal steps: one an hour, a day ..."
-        return [Problem("irregular_times", "warning", (column,), text, mend)]
+        return [Problem("irregular_times", "error", (column,), text, mend)]
     if spacing.others:
         places = tuple(keys[first] for _, _, first in spacing.others)
         said = some(f"every {e} ({n:,} steps, from {keys[i]})" for e, n, i in spacing.others)
         text = f"{column} has several frequencies: mostly every {spacing.every}, and {said}."
         mend = "Bring all rows to one of them, or give each stretch a file of its own."
-        return [Problem("mixed_frequencies", "warning", places, text, mend)]
+        return [Problem("mixed_frequencies", "error", places, text, mend)]
     problems = []
     off = np.flatnonzero(spacing.places < 0).tolist()
     if off:

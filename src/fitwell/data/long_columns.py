@@ -14,6 +14,7 @@ from fitwell.data.columns import (
 from fitwell.data.dates import read_dates
 from fitwell.data.frames import Table, named_column
 from fitwell.data.names import TARGET_NAMES
+from fitwell.data.options import OF_FORECASTS
 from fitwell.data.spacing import spacing_of
 from fitwell.data.targets import few_enough
 from fitwell.data.types import BadData, Problem, refuse, some
@@ -26,26 +27,27 @@ LOOKED_AT = 50  # cells that say whether a column may hold dates or numbers
 
 
 def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str:
-    """The column of times of a table that is to be read as one series; "" for any other table.
+    """The column of times of a table that is read as one series; "" for others.
 
-    A table is one where `data.kind=series`; or, unless settings say what to predict, where one column holds
-    dates that rise or fall by equal steps from row to row, but for a few, and all others numbers, the last
-    of them no classes.
+    A table is one where `data.kind=series`, or a setting of forecasts is given; or, unless settings say
+    what to predict, where one column holds dates that rise or fall by equal steps from row to row, but for
+    a few, and all others numbers, the last of them no classes.
 
     Raises:
         BadData: it is to be one, and no column or several hold times.
     """
-    if like is not None:
+    if like is not None and like.task != "forecasting":
         return ""
     names = list(table.frame.columns)
     dated = dated_columns(table)
-    if options["kind"] == "series":
+    asked = any(options[name] for name in OF_FORECASTS) and options["kind"] == "auto"
+    if options["kind"] == "series" or like is not None or asked:
         if options["time"]:
             return named_column(table, options["time"], "time")
         if len(dated) != 1:
             raise refuse(
                 "time_ambiguous" if dated else "no_time_column",
-                f"{table.where}: data.kind = series, and "
+                f"{table.where} is to be one series, and "
                 + (f"{some(dated)} each hold dates." if dated else "no column holds dates."),
                 f"Name the column of times with data.time; or, where each row is a series, what is to be "
                 f"predicted of it with data.target. It has: {some(names, 20)}.",

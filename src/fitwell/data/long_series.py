@@ -1,14 +1,10 @@
-"""One long series in a table: a column of times, columns of numbers. No torch.
-
-It can be read and checked; nothing forecasts it yet.
-"""
+"""One long series in a table: a column of times, columns of numbers. No torch."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fitwell.data.assemble import slug
 from fitwell.data.columns import as_numbers, dates_of
 from fitwell.data.dates import read_dates
 from fitwell.data.frames import Table
@@ -22,20 +18,9 @@ from fitwell.data.long_checks import (
 )
 from fitwell.data.long_columns import channels
 from fitwell.data.spacing import filled, spacing_of
-from fitwell.data.target_columns import target_columns
-from fitwell.data.types import Data, Problem, fingerprint, many, refuse, some
-from fitwell.errors import SettingError, did_you_mean
-from fitwell.spec import Column, Spec
+from fitwell.data.types import Problem, many, refuse, some
 
 MOST_FILLED = 2  # times as many steps as rows: beyond, gaps are not filled up
-NOT_YET = "cannot_forecast"
-# Settings that say nothing about one series, and what to do instead.
-_MEANINGLESS = {
-    "group": "Give each series a file of its own.",
-    "text": "Leave it out.",
-    "task": "Leave it out, or set data.kind=table to predict a column from the others of its row.",
-    "limit": "Leave it out, or cut the rows off in the file.",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +32,7 @@ class LongSeries:
         times: [step] float64, days since 2000 or numbers.
         names: of the channels.
         every: see `Spacing`.
+        dates: whether the times are dates.
     """
 
     values: np.ndarray
@@ -54,6 +40,7 @@ class LongSeries:
     names: tuple[str, ...]
     every: str
     problems: tuple[Problem, ...]
+    dates: bool = True
 
 
 def long_series(table: Table, column: str, options: dict[str, Any]) -> LongSeries:
@@ -93,62 +80,7 @@ def long_series(table: Table, column: str, options: dict[str, Any]) -> LongSerie
         f"{when(times[-1], dates)}; {many(len(names), 'column')}: {some(names, 12)}."
     )
     fact = Problem("one_series", "note", (table.where,), text, "Nothing to do.")
-    return LongSeries(values, times, names, spacing.every, (fact, *problems))
-
-
-def read_long(table: Table, column: str, options: dict[str, Any]) -> Data:
-    """`Data` of one series as the one example [1, channel, time]; its channels are `spec.columns`.
-
-    `data.target` names the columns that are to be forecast; all by default.
-    """
-    for name, mend in _MEANINGLESS.items():
-        if options[name] not in ("", 0, "auto"):
-            raise SettingError(
-                f"data.{name} = {options[name]}: {table.where} is read as one series. {mend}",
-                setting=f"data.{name}",
-            )
-    series = long_series(table, column, options)
-    targets = series.names
-    if options["target"]:
-        targets = tuple(target_columns(table, options["target"], {}, inputs=False)[0])
-        wrong = [name for name in targets if name not in series.names]
-        if wrong:
-            raise refuse(
-                "no_such_column",
-                f"data.target = {options['target']}: {wrong[0]} is no column of numbers."
-                f"{did_you_mean(wrong[0], series.names)}",
-                f"It has: {some(series.names, 20)}.",
-                wrong,
-                setting="data.target",
-            )
-    inputs = np.ascontiguousarray(series.values[None])
-    nothing = np.zeros(1, np.float32)  # what is to be forecast is in the inputs
-    spec = Spec(
-        "series",
-        "forecasting",
-        inputs.shape[1:],
-        target=",".join(targets),
-        columns=tuple(Column(name) for name in series.names),
-        num_examples=1,
-        targets=targets if len(targets) > 1 else (),
-        every=series.every,
-    )
-    text = f"{table.where} is one long series, and fitwell cannot forecast yet: it is read and checked."
-    mend = (
-        "To predict a column from the others of its row instead: "
-        f"data.kind=table data.target={targets[-1]}"
-        + (f" data.time={column}." if len(series.names) > 1 else ".")
-    )
-    return Data(
-        name=slug(table.name),
-        spec=spec,
-        inputs=inputs,
-        targets=nothing,
-        keys=np.array([table.where]),
-        part=np.array([""], "<U10"),
-        problems=(*series.problems, Problem(NOT_YET, "note", (table.where,), text, mend)),
-        fingerprint=fingerprint(inputs, nothing),
-    )
+    return LongSeries(values, times, names, spacing.every, (fact, *problems), dates)
 
 
 def _times(

@@ -207,6 +207,50 @@ def data_settings(
             "text files of YOLO"
         ),
     ] = "auto",
+    look_back: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100_000,
+            description="steps of one long series that a forecast is made from; 0: 14 seasons, at most a "
+            "fifth of the series",
+        ),
+    ] = 0,
+    horizon: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="steps of one long series that are forecast; 0: a season, at most a twelfth of the "
+            "series",
+        ),
+    ] = 0,
+    at_once: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="steps of the horizon that a model forecasts at once; 0: all of them (direct); "
+            "fewer: it goes on from its own forecasts (recursive)",
+        ),
+    ] = 0,
+    season: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100_000,
+            description="steps after which one long series repeats itself, by which the seasonal naive "
+            "forecast is made; 1: it does not; 0: by the time between them: 24 hours, 7 days, 12 months",
+        ),
+    ] = 0,
+    steps: Annotated[
+        list[Annotated[int, Field(ge=0)]],
+        Field(
+            description="how many steps of one long series are for training, validation and test, in the "
+            "order of time, as in [8640,2880,2880]; what is behind is left out; empty: data.validation and "
+            "data.test say it"
+        ),
+    ] = [],  # noqa: B006
     root: Annotated[
         str, Field(description="folder that already holds the files of a named source; no download")
     ] = "",
@@ -247,6 +291,11 @@ READING = (
     "annotations",
     "root",
     "limit",
+    "look_back",
+    "horizon",
+    "at_once",
+    "season",
+    "steps",
 )
 
 
@@ -263,7 +312,13 @@ OF_KIND: dict[str, tuple[str, ...]] = {
     "annotations": ("boxes",),
 }
 
-OF_LANGUAGE = ("tokens", "context")
+# Settings of one long series alone, which say that a table is one.
+OF_FORECASTS = ("look_back", "horizon", "at_once", "season", "steps")
+# Of one task: its settings, and what they are for.
+OF_TASK = {
+    "language": (("tokens", "context"), "one text whose language is modelled"),
+    "forecasting": (OF_FORECASTS, "one long series"),
+}
 
 
 def refuse_of_other_kinds(options: Mapping[str, Any], spec: Spec) -> None:
@@ -273,19 +328,16 @@ def refuse_of_other_kinds(options: Mapping[str, Any], spec: Spec) -> None:
         SettingError: one of them is set.
     """
     usual = data_settings()
-    for name in OF_LANGUAGE:
-        if options[name] != usual[name] and spec.task != "language":
+    meant = {name: " and ".join(PLURAL[kind] for kind in kinds) for name, kinds in OF_KIND.items()}
+    wrong = [name for name, kinds in OF_KIND.items() if spec.kind not in kinds]
+    for task, (names, what) in OF_TASK.items():
+        meant |= dict.fromkeys(names, what)
+        wrong += names if spec.task != task else []
+    for name in wrong:
+        if options[name] != usual[name]:
             raise SettingError(
-                f"data.{name} = {options[name]}: is for one text whose language is modelled, and these "
-                f"are {spec.examples}. Leave it out.",
-                setting=f"data.{name}",
-            )
-    for name, kinds in OF_KIND.items():
-        if options[name] != usual[name] and spec.kind not in kinds:
-            meant = " and ".join(PLURAL[kind] for kind in kinds)
-            raise SettingError(
-                f"data.{name} = {options[name]}: is for {meant}, and these are {spec.examples}. Leave it "
-                "out.",
+                f"data.{name} = {options[name]}: is for {meant[name]}, and these are {spec.examples}. "
+                "Leave it out.",
                 setting=f"data.{name}",
             )
 

@@ -48,11 +48,16 @@ def latest(times: np.ndarray, count: float) -> np.ndarray:
     return times >= moments[1 + int(np.abs(later - count).argmin())]
 
 
-def time_folds(times: np.ndarray, folds: int, seed: tuple[int, ...]) -> np.ndarray:
+def time_folds(
+    times: np.ndarray, folds: int, seed: tuple[int, ...], *, lost: int = 0
+) -> np.ndarray:
     """[row] fold number, by time; -1 for the first rows, which every fold is trained on.
 
     Examples of one moment stay together. The folds after the start are equally long; a repeat begins
     them up to half a fold earlier, since another partition by time there is not.
+
+    Args:
+        lost: rows before a fold that may not be trained on: so many more stand before the first.
 
     Raises:
         SettingError: fewer moments than folds.
@@ -61,7 +66,8 @@ def time_folds(times: np.ndarray, folds: int, seed: tuple[int, ...]) -> np.ndarr
     if len(moments) <= folds:
         raise too_few(folds, folds + 1, len(moments), len(moments) - 1, "time", "moments")
     earlier = 0.5 * rng(*seed, 7).random() if seed[-1] else 0.0
-    start = (1 - earlier) / (folds + 1)
+    share = min(lost / len(times), 1.0)
+    start = share + (1 - share) * (1 - earlier) / (folds + 1)
     fold = np.arange(folds)
     wanted = np.rint(len(times) * (start + (1 - start) * fold / folds))  # rows before each fold
     before = np.searchsorted(np.sort(times), moments)

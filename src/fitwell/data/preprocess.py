@@ -23,6 +23,7 @@ from fitwell.data.sound import Sound
 from fitwell.data.steps import channel_moments, prepared
 from fitwell.data.tokens import Tokens, fit_tokens
 from fitwell.data.types import Data
+from fitwell.data.windows import covered
 from fitwell.data.words import Words, fit_words
 from fitwell.spec import RESERVED, Column
 
@@ -79,6 +80,8 @@ class Preprocess:
         """Inputs of the model, [example, *spec.input_shape], from raw ones: float32, of texts int32."""
         if self.words is not None:
             return self.words.ids(array)
+        if self.tokens is not None:
+            return self.tokens.shown(array.tolist())
         if self.kind in ("images", "audio"):
             factor, shift = self.affine()
             heard = None if self.sound is None else self.sound.log_mel(array)
@@ -192,6 +195,8 @@ def fit(
     else:
         fitted = _FITS[data.spec.kind](data, rows)
     target_mean, target_scale = _target_moments(data, rows)
+    if data.spec.horizon:
+        target_mean, target_scale = _of_channels(data, fitted)
     return replace(fitted, target_mean=target_mean, target_scale=target_scale)
 
 
@@ -248,7 +253,12 @@ def _fit_recordings(data: Data, rows: np.ndarray) -> Preprocess:
 
 
 def _fit_series(data: Data, rows: np.ndarray) -> Preprocess:
-    centres, deviations = channel_moments(data.inputs, rows)
+    if data.spec.horizon:
+        each = [values.astype(np.float64) for values in covered(data, rows)]
+        centres = np.array([values.mean() for values in each])
+        deviations = np.array([values.std() for values in each])
+    else:
+        centres, deviations = channel_moments(data.inputs, rows)
     pairs = zip(deviations.tolist(), np.abs(centres).tolist(), strict=True)
     scales = tuple(_usable(deviation, centre) for deviation, centre in pairs)
     return Preprocess("series", tuple(centres.tolist()), scales)
@@ -295,6 +305,15 @@ def _target_moments(data: Data, rows: np.ndarray) -> tuple[Any, Any]:
     means = tuple(float(v.mean()) for v in found)
     scales = tuple(_usable(float(v.std())) for v in found)
     return (means[0], scales[0]) if data.targets.ndim == 1 else (means, scales)
+
+
+def _of_channels(data: Data, fitted: Preprocess) -> tuple[Any, Any]:
+    """(mean, standard deviation) of each step that is forecast: those of its channel."""
+    spec, places = data.spec, [column.name for column in data.spec.columns]
+    channels = [places.index(name) for name in spec.targets or (spec.target,)] * spec.horizon
+    if len(channels) == 1:
+        return fitted.mean[channels[0]], fitted.scale[channels[0]]
+    return tuple(fitted.mean[i] for i in channels), tuple(fitted.scale[i] for i in channels)
 
 
 def unit_of(images: np.ndarray, rows: np.ndarray) -> float:

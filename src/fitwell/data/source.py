@@ -1,7 +1,6 @@
 """From what the user named to `Data`: `read` raises on bad data, `check` lists what is wrong."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from fitwell.data.corpus import is_corpus, read_corpus
 from fitwell.data.download import PUBLISHED
 from fitwell.data.hugging_face import is_hugging_face, read_hugging_face
 from fitwell.data.items import other_kind
-from fitwell.data.long_series import NOT_YET as NO_FORECAST
 from fitwell.data.names import TABLE_SUFFIXES
 from fitwell.data.options import fill, refuse_of_other_kinds
 from fitwell.data.parquet_pictures import has_pictures, parquet_pictures
@@ -46,9 +44,8 @@ TRAINING_ONLY = {
     "group_across_split",
     "time_across_split",
     "files_across_split",
+    "future_in_inputs",
 }
-# What can be read and checked, and nothing can be trained on yet.
-NOT_YET = (NO_FORECAST,)
 OTHER_ARCHIVES = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")  # or of a single file
 
 
@@ -68,7 +65,6 @@ def read(source: Any, options: Options | None = None, *, like: Spec | None = Non
     data, problems = _read(source, fill(options or {}), like)
     if like is not None:
         problems = tuple(p for p in problems if p.name not in TRAINING_ONLY)
-    problems = tuple(replace(p, severity="error") if p.name in NOT_YET else p for p in problems)
     if any(p.severity == "error" for p in problems):
         raise BadData(problems)
     return data.with_problems(problems)

@@ -14,7 +14,8 @@ import numpy as np
 
 from fitwell.data.options import filled
 from fitwell.data.parting import NoSplit, group_folds, latest, most_parts, rng, time_folds, too_few
-from fitwell.data.types import Data, Options
+from fitwell.data.types import UNUSED, Data, Options
+from fitwell.data.windows import purged
 from fitwell.errors import SettingError
 
 
@@ -39,9 +40,9 @@ def fit_rows(data: Data, options: Options, seed: int) -> Rows:
     pool, test = _pool(data, settings)
     own = data.part[pool] == "validation"
     if own.any():
-        return Rows(pool[~own], pool[own], test)
+        return _apart(data, pool[~own], pool[own], test)
     train, validation = _inner_cut(data, pool, settings["validation"], (seed, 1))
-    return Rows(train, validation, test)
+    return _apart(data, train, validation, test)
 
 
 def fold_rows(data: Data, options: Options, *, fold: int, repeat: int, seed: int) -> Rows:
@@ -71,10 +72,12 @@ def fold_rows(data: Data, options: Options, *, fold: int, repeat: int, seed: int
         which = _folds(data, pool, folds, (seed, repeat))
         others = pool[which != fold]
     else:
-        which = time_folds(data.times[pool], folds, (seed, repeat))
+        overlap = max(0, data.spec.horizon - 1)
+        which = time_folds(data.times[pool], folds, (seed, repeat), lost=2 * overlap)
         others = pool[which < fold]
+    others = purged(data, others, pool[which == fold])
     train, validation = _inner_cut(data, others, settings["validation"], (seed, repeat, fold))
-    return Rows(train, validation, pool[which == fold])
+    return _apart(data, train, validation, pool[which == fold])
 
 
 def fewer(data: Data, rows: Rows, count: int) -> Rows:
@@ -110,21 +113,45 @@ def _thinned(data: Data, rows: np.ndarray, count: int) -> np.ndarray:
 def final_rows(data: Data, options: Options, seed: int) -> Rows:
     """Rows of the final model: all but the test part trains, nothing is cut off."""
     pool, test = _pool(data, filled(data.spec, options))
-    return Rows(pool, np.empty(0, np.int64), test)
+    return _apart(data, pool, np.empty(0, np.int64), test)
+
+
+def _apart(data: Data, train: np.ndarray, validation: np.ndarray, held_out: np.ndarray) -> Rows:
+    """The parts, without windows that are asked for a step of a later part.
+
+    Raises:
+        SettingError: that leaves no window to train on.
+    """
+    validation = purged(data, validation, held_out)
+    rows = purged(data, purged(data, train, held_out), validation)
+    if data.spec.horizon and not len(rows):
+        raise NoSplit(
+            f"data.horizon = {data.spec.horizon}: no window to train on ends before what is held out "
+            "begins.",
+            "Set a smaller data.horizon, data.look_back or data.folds, or give a longer series.",
+            "data.horizon",
+        )
+    return Rows(rows, validation, held_out)
 
 
 def _pool(data: Data, settings: dict) -> tuple[np.ndarray, np.ndarray]:
     """(everything but the test part, at most data.limit of it; the test part), both sorted."""
     everything = np.arange(len(data), dtype=np.int64)
-    own = data.part == "test"
+    everything = everything[data.part != UNUSED]
+    own = data.part[everything] == "test"
     if own.any():
         pool, test = everything[~own], everything[own]
     else:
-        free = data.part != "validation"
+        free = data.part[everything] != "validation"
         rest, test = _inner_cut(
-            data, everything[free], settings["test"], (0, 0), count=settings["test"] * len(data)
+            data,
+            everything[free],
+            settings["test"],
+            (0, 0),
+            count=settings["test"] * len(everything),
         )
         pool = np.sort(np.concatenate([rest, everything[~free]]))
+    pool = purged(data, pool, test)
     limit = settings["limit"]
     if not limit or limit >= len(pool):
         return pool, test
@@ -220,6 +247,11 @@ def reason(data: Data, options: Options) -> str:
         how = (
             "in the order of the text: validation is its end, behind what is trained on; a fold is a "
             "stretch of it"
+        )
+    elif data.spec.horizon:
+        how = (
+            "in the order of time: what is held out is later than what is trained on, and no window that "
+            "is trained on is asked for a step that is held out"
         )
     elif data.times is not None:
         how = (

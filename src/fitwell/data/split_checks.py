@@ -15,7 +15,7 @@ def made_parts(data: Data, options: Options) -> Iterator[Problem]:
     """Labels that are tested or selected on and never learnt, and a validation part that is empty."""
     apart = data.groups is not None or data.times is not None
     labelled = data.spec.task == "multilabel" or (apart and data.spec.task == "classification")
-    if data.spec.is_whole or not len(data) or not (apart or labelled):
+    if not len(data) or not (apart or labelled):
         return
     if data.groups is not None and not _may_lack(data, options):
         return
@@ -53,7 +53,8 @@ def _labels(data: Data, rows: np.ndarray) -> set[int]:
 def _by(data: Data, options: Options) -> tuple[str, str]:
     """(what parts the examples, what else can be done about it)."""
     if data.times is not None:
-        return f" by data.time = {options['time']}", "add earlier examples of them"
+        by = f" by data.time = {options['time']}" if options["time"] else " by time"
+        return by, "add earlier examples of them"
     if data.groups is not None:
         named = options["group"]
         by = f" by data.group = {named}" if named else " by the groups of data.pattern"

@@ -15,10 +15,10 @@ from fitwell.data.arrays import targets_array
 from fitwell.data.assemble import assemble
 from fitwell.data.columns import as_numbers, aside, convert, convert_like
 from fitwell.data.digits import single
+from fitwell.data.forecasting import read_long
 from fitwell.data.frames import Table, load_frame, load_table
 from fitwell.data.labelled import Labelled
 from fitwell.data.long_columns import time_column
-from fitwell.data.long_series import read_long
 from fitwell.data.options import target_and_task
 from fitwell.data.panel_table import is_panel_table, read_panel_table
 from fitwell.data.prose import read_prose, text_column
@@ -86,7 +86,7 @@ def table_data(
     if targets is None and is_panel_table(table, options, like):
         return read_panel_table(table, options, like, part)
     if targets is None and (column := time_column(table, options, like)):
-        return read_long(table, column, options)
+        return read_long(table, column, options, like)
     beside = None if targets is None else _beside(table, targets, options, like)
     column = text_column(table, options, like, beside=beside is not None)
     if column:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from fitwell.errors import SettingError
-from fitwell.spec import RESERVED, UNKNOWN
+from fitwell.spec import NO_WORD, RESERVED, UNKNOWN
 
 How: TypeAlias = Literal["character", "word", "bpe"]
 
@@ -63,6 +63,19 @@ class Tokens:
             return np.array(self._encoding.encode(text).ids, np.int32) + RESERVED
         known = self._numbers
         return np.array([known.get(token, UNKNOWN) for token in parts_of(text, self.how)], np.int32)
+
+    def shown(self, texts: Sequence[str]) -> np.ndarray:
+        """[text, token] int32: each as a model is shown it that is asked for its tokens, behind nothing and
+        without the last; as far as the longest of them goes.
+
+        >>> Tokens("character", ("a", "b")).shown(["ab", "a"]).tolist()
+        [[0, 2], [0, 0]]
+        """
+        found = [self.ids(text) for text in texts]
+        out = np.full((len(found), max(map(len, found))), NO_WORD, np.int32)
+        for row, ids in zip(out, found, strict=True):
+            row[1 : len(ids)] = ids[:-1]
+        return out
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of numbers; U+FFFD for an unknown token, nothing for none.

@@ -7,8 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fitwell.data.views import is_view, under
 from fitwell.errors import DataError
 from fitwell.spec import Spec
+
+UNUSED = "unused"  # the part of examples that nothing is done with
 
 Severity = Literal["error", "warning", "note"]
 
@@ -79,14 +82,15 @@ class Data:
             holds its code, and nan is a missing value; [example] text, as objects;
             [example, 1, samples] int16 for recordings;
             [example, channel, time] float32 for series, where nan stands behind the end of a shorter one
-            and for a missing value.
+            and for a missing value; of windows of one long series a view, no value missing.
         targets: [example] int64 class index, or float32 in the target's own unit, float64 where that
             would make different ones equal; [example, label]
             uint8, 1 where an example has a label; [example, target] likewise of several numbers;
             [example, most boxes, 5] float32 of boxes: class index and corners x1, y1, x2, y2 in pixels
             of the picture as it is in `inputs`, in rows of nan where there are fewer.
         keys: [example] stable names: relative path, or "row 17".
-        part: [example] the source's own split: "train", "validation" or "test"; "" is free.
+        part: [example] the source's own split: "train", "validation", "test" or "unused";
+            "" is free.
         problems: everything found; none is an error.
         fingerprint: sha256 of inputs and targets, hexadecimal.
         groups: [example] group number; examples of one group stay on one side of every split.
@@ -118,6 +122,8 @@ class Data:
 
     def test_fingerprint(self, rows: np.ndarray) -> str:
         """The ledger's key: sha256 over inputs and targets of the test rows, hexadecimal."""
+        if self.spec.horizon and len(rows):  # whatever is read of the past: what is forecast
+            return fingerprint(self.targets[rows[:: self.spec.horizon]], self.targets[rows[-1:]])
         return fingerprint(self.inputs[rows], self.targets[rows])
 
     def with_problems(self, problems: Iterable[Problem]) -> "Data":
@@ -134,6 +140,9 @@ def fingerprint(inputs: np.ndarray, targets: np.ndarray) -> str:
                 letters = text.encode()
                 digest.update(f"{len(letters)} ".encode() + letters)
             continue
+        if is_view(array):
+            digest.update(f"{array.strides}".encode())
+            array = under(array)
         digest.update(np.ascontiguousarray(array).data if array.size else b"")
     return digest.hexdigest()
 

@@ -24,6 +24,8 @@ from fitwell.spec import RESERVED
 MOST_EXAMPLES = 5000
 _MOST_FEATURES = 256
 _MOST_WORDS = 2000
+_MOST_OUTPUTS = 12
+_OF_NUMBERS = ("regression", "forecasting")
 # Boosted trees cost examples x features x classes; more classes get fewer examples.
 _TREE_WORK = 4_000_000
 
@@ -44,8 +46,8 @@ def reference_models(
     Returns:
         Rows `{"experiment": "reference", "model", "fold", "train", "held_out", "metric",
         "examples"}`; the models are trivial (majority class, or mean), nearest_neighbour, linear
-        (of numbers: ridge), lasso (of numbers alone), boosted_trees; of one text those of
-        `language_references`, of boxes none.
+        (of numbers: ridge), lasso (of numbers alone), boosted_trees; the last two of at most 12 targets; of
+        one text those of `language_references`; of boxes none.
     """
     if data.spec.task == "detection":
         return []  # none that is simple finds boxes
@@ -58,14 +60,16 @@ def reference_models(
     fitted = preprocess.fit(data, rows.train)
     x, x_new = (features(fitted, data.inputs[r]) for r in (train, held_out))
     y, y_new = data.targets[train], data.targets[held_out]
+    if task in METRICS[metric].standardised:
+        y, y_new = fitted.targets(y), fitted.targets(y_new)
     found: list[Row] = []
-    for name, build in _models(task, seed, y.ndim == 2).items():
+    for name, build in _models(task, seed, y[0].size, len(y)).items():
         used = np.arange(len(y))
         if name == "boosted_trees":
             classes = data.spec.num_outputs if len(data.spec.classes) != 2 else 1
             used = used[: max(200, _TREE_WORK // (x.shape[1] * classes))]
         model = build()
-        if task != "regression" and len(np.unique(y[used], axis=0)) < 2 and name != "trivial":
+        if task not in _OF_NUMBERS and len(np.unique(y[used], axis=0)) < 2 and name != "trivial":
             continue
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -87,7 +91,9 @@ def reference_models(
     return found
 
 
-def _models(task: str, seed: int, several: bool = False) -> dict[str, Callable[[], Any]]:
+def _models(
+    task: str, seed: int, outputs: int = 1, examples: int = MOST_EXAMPLES
+) -> dict[str, Callable[[], Any]]:
     # scikit-learn is imported here: it costs a second, and only this experiment needs it.
     from sklearn.dummy import DummyClassifier, DummyRegressor
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -106,9 +112,9 @@ def _models(task: str, seed: int, several: bool = False) -> dict[str, Callable[[
 
     def each(build: Callable[[], Any], wrapper: type) -> Callable[[], Any]:
         """A model for each of several targets, where one model predicts one."""
-        return (lambda: wrapper(build())) if several else build
+        return (lambda: wrapper(build())) if outputs > 1 else build
 
-    if task != "regression":
+    if task not in _OF_NUMBERS:
         # Not to the last digit: a few per mille of the score do not matter here, time does.
         logistic = partial(LogisticRegression, C=1.0, max_iter=50, tol=1e-2)
         boosted = partial(HistGradientBoostingClassifier, **trees)
@@ -118,11 +124,15 @@ def _models(task: str, seed: int, several: bool = False) -> dict[str, Callable[[
             "linear": each(logistic, OneVsRestClassifier),
             "boosted_trees": each(boosted, OneVsRestClassifier),
         }
-    return {
+    at_once: dict[str, Callable[[], Any]] = {
         "trivial": lambda: DummyRegressor(strategy="mean"),
         # One neighbour copies the noise of one target; ten average it away.
-        "nearest_neighbour": lambda: KNeighborsRegressor(10),
+        "nearest_neighbour": lambda: KNeighborsRegressor(min(10, examples)),
         "linear": lambda: Ridge(alpha=1.0),
+    }
+    if outputs > _MOST_OUTPUTS:  # the others fit a model each
+        return at_once
+    return at_once | {
         "lasso": each(partial(LassoCV, alphas=20, cv=3, tol=1e-3), MultiOutputRegressor),
         "boosted_trees": each(
             partial(HistGradientBoostingRegressor, **trees), MultiOutputRegressor
@@ -132,7 +142,7 @@ def _models(task: str, seed: int, several: bool = False) -> dict[str, Callable[[
 
 def _predict(model: Any, x: np.ndarray, task: str) -> np.ndarray:
     predicted = np.asarray(model.predict(x))
-    return predicted if task != "regression" else predicted.astype(np.float64)
+    return predicted if task not in _OF_NUMBERS else predicted.astype(np.float64)
 
 
 def _sample(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -21,6 +21,7 @@ from fitwell.findings.reading import (
 )
 from fitwell.record import Finding, NotAssessed, Row, Run
 
+_MEANT = ("linear", "dlinear", "autoregressive")  # models that are linear on purpose
 _MADE_GOOD = 0.5  # of what is missing
 _PAIRS = 2  # of layers
 _BEYOND = (
@@ -157,6 +158,10 @@ def linear_network(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         return NotAssessed("linear_network", "a measurement of linearity (experiment linearity)")
     if any(row["layers"] < 2 or row["deviation"] > LINEAR for row in rows):
         return _joined(runs, rows)
+    if all(
+        run.recipe is not None and run.recipe.get("model.name") in _MEANT for run in folds_of(runs)
+    ):
+        return None
     folds = [run for run in folds_of(runs) if run.epochs or run.scores.get("train")]
     metric = metric_of(folds)
     linear = median(

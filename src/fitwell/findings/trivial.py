@@ -15,7 +15,7 @@ from fitwell.findings.reading import (
     rounded,
 )
 from fitwell.metrics import METRICS
-from fitwell.record import Finding, NotAssessed, Run
+from fitwell.record import STUDIED, Finding, NotAssessed, Row, Run
 
 _FEWEST, _MOST = 20, 20_000  # held-out examples that a comparison takes
 _LEVEL = 0.01
@@ -29,7 +29,8 @@ _OF_SQUARES = ("mse", "loss")  # names of a validation score that is one, where 
 def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     """The network predicts new examples no better than always saying the same.
 
-    Symptom: accuracy at the share of the largest class, error at the spread of the target.
+    Symptom: accuracy at the share of the largest class, error at the spread of the target; a forecast no
+        better than repeating the last value, or the last season.
     Mechanism: nothing was learned (steps, signal), or inputs and targets do not belong together.
     Threshold: over all held-out examples its score is no better than the trivial one, or a one-sided
         permutation test at 1 % does not show that predictions and targets belong together. A score
@@ -39,14 +40,18 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         accuracy, the loss never came below 0.98 log K; no guess of a prior does worse. Of numbers: the
         root mean square error never came below 0.96 of the spread of the targets that were trained on
         (from twice that on it may be told in another unit). Of a language: its score is no better than that
-        of how often each token stands.
-    Source: Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers)
+        of how often each token stands. Of forecasts: over all held-out windows of the runs together the
+        squared error is not below that of the better naive forecast.
+    Source: Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers); Hyndman and Koehler 2006,
+        International Journal of Forecasting 22 (naive forecasts)
     """
     folds = [run for run in folds_of(runs) if run.studied is not None]
     if not folds:
         return _by_its_curve(runs)
     if folds[0].spec is not None and folds[0].spec.tokens:
         return _beside_counting(first_repeat(folds))
+    if forecasts := evidence_of(folds, "forecast"):
+        return _against_naive(folds, forecasts)
     folds = first_repeat(folds)
     parts = [part for run in folds if (part := run.studied) is not None]
     if parts[0].target.ndim == 3:
@@ -66,6 +71,37 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"saying the same gives {facts['trivial']:.4g} (p = {facts['p']:.2g} that chance does as well)."
     )
     return _found(folds, {"examples": len(target), **facts}, sentence)
+
+
+def _against_naive(folds: Sequence[Run], rows: Sequence[Row]) -> Finding | None:
+    """The same of forecasts: windows overlap, so dealing them out anew would show nothing."""
+    parts = [part for part in STUDIED if any(row["part"] == part for row in rows)]
+    rows = [row for row in rows if row["part"] == parts[0]]
+    errors = {
+        model: float(
+            np.average(
+                [row["mse"] for row in rows if row["model"] == model],
+                weights=[row["windows"] for row in rows if row["model"] == model],
+            )
+        )
+        for model in dict.fromkeys(row["model"] for row in rows)
+    }
+    score = errors.pop("network")
+    best = min(errors, key=lambda model: errors[model])
+    if score < errors[best]:
+        return None
+    windows = sum(row["windows"] for row in rows if row["model"] == "network")
+    season = f" of {rows[0]['season']} steps" if best == "seasonal_naive" else ""
+    sentence = (
+        f"On {windows} held-out windows the forecast's mse is {score:.4g}; repeating the last "
+        f"{'season' if season else 'value'}{season} gives {errors[best]:.4g}."
+    )
+    facts = {"metric": "mse", "examples": windows, "score": score, **errors}
+    evidence = rounded({"runs": len(folds), **facts})
+    settings = ("data.look_back", "model.subtract", "model.name", "optim.lr", "train.epochs")
+    return Finding(
+        "no_better_than_trivial", confidence(folds, len(folds)), evidence, sentence, settings
+    )
 
 
 def _found(folds: Sequence[Run], facts: dict[str, Any], sentence: str) -> Finding:

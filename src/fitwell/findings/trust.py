@@ -30,6 +30,7 @@ _LEAKS = (
     "time_across_split",
     "files_across_split",
     "target_in_features",
+    "future_in_inputs",
 )
 _COPIED = 0.02  # of the held-out examples
 _MIXED = 0.01  # of the outputs' spread: far above rounding

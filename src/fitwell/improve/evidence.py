@@ -75,7 +75,7 @@ def gather(
     options = recipe.section("data")
     if "check" not in have:
         rows += checked(data, recipe, runs)
-    for fold in range(REFERENCE_FOLDS):
+    for fold in range(min(REFERENCE_FOLDS, int(recipe["data.folds"]))):  # type: ignore[arg-type]
         parts = split.fold_rows(data, options, fold=fold, repeat=repeat, seed=seed)
         metric = str(recipe["score.name"])
         with threadpool_limits(threads):
@@ -123,7 +123,8 @@ def checked(data: Data, recipe: Recipe, runs: Sequence[Run]) -> list[Row]:
     from fitwell.data.duplicates import OF_COPIES
     from fitwell.experiments import held_out_copies
 
-    problems = problems_of(data, recipe.section("data"), thorough=True)
+    options = recipe.section("data") | {"seed": recipe["train.seed"]}
+    problems = problems_of(data, options, thorough=True)
     found: list[Row] = [
         {
             "experiment": "check",

@@ -10,11 +10,14 @@ from torch import nn
 
 from fitwell.errors import SettingError, did_you_mean
 from fitwell.models.alexnet import alexnet
+from fitwell.models.autoregressive import autoregressive
 from fitwell.models.bag_of_words import bag_of_words
 from fitwell.models.convnet import convnet
 from fitwell.models.custom import check_output, load_builder, refuse_untrusted
 from fitwell.models.densenet import densenet
+from fitwell.models.dlinear import dlinear
 from fitwell.models.fcn import fcn
+from fitwell.models.forecasters import recursive
 from fitwell.models.from_torchvision import PREFIX
 from fitwell.models.googlenet import googlenet
 from fitwell.models.lenet import lenet
@@ -53,6 +56,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet1d": resnet1d,
     "tcn": tcn,
     "transformer": transformer,
+    "autoregressive": autoregressive,
+    "dlinear": dlinear,
     "yolo": yolo,
     "sequential": sequential,
 }
@@ -96,6 +101,8 @@ def build(name: str, spec: Spec, settings: Mapping[str, Any]) -> nn.Module:
     >>> build("linear", Spec("table", "regression", (2,)), {})[-1]
     Linear(in_features=2, out_features=1, bias=True)
     """
+    if spec.at_once:
+        return recursive(spec, lambda part: build(name, part, settings))
     model = builder(name)(spec, **settings)
     if is_own(name):  # torchvision's are tried while they are built
         check_output(model, spec, name)

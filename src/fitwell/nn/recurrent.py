@@ -58,8 +58,10 @@ class Recurrent(nn.Module):
         out = 2 * width if both else width
         self.both = both
         self.layers = nn.ModuleList()
-        self.norms = nn.ModuleList(nn.LayerNorm(out) if norm else nn.Identity() for _ in rates)
-        self.dropouts = nn.ModuleList(nn.Dropout(rate) if rate else nn.Identity() for rate in rates)
+        # No idle modules: each costs a call a step.
+        self.norms = nn.ModuleList(nn.LayerNorm(out) for _ in rates) if norm else None
+        dropouts = {str(place): nn.Dropout(rate) for place, rate in enumerate(rates) if rate}
+        self.dropouts = nn.ModuleDict(dropouts)
         for place in range(len(rates)):
             layer = CELLS[cell](
                 out if place else size, width, batch_first=True, bidirectional=both, **own
@@ -74,16 +76,16 @@ class Recurrent(nn.Module):
         What stands before the end of a sequence does not depend on what stands behind it. The state does
         where sequences are of several lengths, and there is none both ways.
         """
-        parts = zip(self.layers, self.norms, self.dropouts, strict=True)
         last: list[Sequence[Tensor]] = []
-        for place, (layer, norm, dropout) in enumerate(parts):
+        for place, layer in enumerate(self.layers):
             if self.both:
                 x = _both_ways(layer, x, lengths)
             else:
                 first = None if state is None else [part[place : place + 1] for part in state]
                 x, after = layer(x, _as_taken(first))
                 last.append(after if isinstance(after, tuple) else (after,))
-            x = dropout(norm(x))
+            x = x if self.norms is None else self.norms[place](x)
+            x = self.dropouts[str(place)](x) if str(place) in self.dropouts else x
         carried = None if self.both else tuple(torch.cat(part) for part in zip(*last, strict=True))
         return x, carried
 

@@ -28,11 +28,18 @@ FOR: dict[str, tuple[str, ...]] = {
     "shift": ("larger_batch", "augment"),
     "bad_init": ("suited_init", "batch_norm", "relu"),
     "no_gradient": (),  # the fix is in code
-    "lr_too_high": ("lower_lr", "warmup", "clip_norm", "batch_norm"),
-    "exploding_gradient": ("clip_norm", "lower_lr", "batch_norm", "suited_init"),
+    "lr_too_high": ("lower_lr", "warmup", "clip_norm", "batch_norm", "layer_norm"),
+    "exploding_gradient": (
+        "clip_norm",
+        "gates",
+        "lower_lr",
+        "batch_norm",
+        "layer_norm",
+        "suited_init",
+    ),
     "lr_too_low": ("higher_lr", "adam"),
     "stopped_too_early": ("more_epochs", "patience", "slightly_higher_lr", "lr_decay"),
-    "vanishing_gradient": ("relu", "batch_norm", "suited_init", "adam"),
+    "vanishing_gradient": ("gates", "relu", "batch_norm", "layer_norm", "suited_init", "adam"),
     "saturated_activation": ("relu", "batch_norm", "lower_lr", "suited_init"),
     "dying_relu": ("lower_lr", "leaky_units", "suited_init", "batch_norm"),
     "linear_network": ("relu",),
@@ -41,7 +48,9 @@ FOR: dict[str, tuple[str, ...]] = {
     "underfitting": (
         "pretrained",
         "less_regularisation",
+        "gates",
         "other_family",
+        "follow_level",
         "wider",
         "slightly_higher_lr",
         "deeper",
@@ -63,6 +72,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "oscillating": ("lr_decay", "ema", "larger_batch", "lower_lr"),
     "slow_pipeline": (),  # what is slow is outside of the recipe
     "no_better_than_trivial": (
+        "follow_level",
         "pretrained",
         "relu",
         "adam",
@@ -72,7 +82,15 @@ FOR: dict[str, tuple[str, ...]] = {
     ),
 }
 # Tried where nothing is wrong: so that "nothing helps" is tested too.
-GENERIC = ("pretrained", "wider", "other_family", "slightly_higher_lr", "weight_decay", "dropout")
+GENERIC = (
+    "pretrained",
+    "follow_level",
+    "wider",
+    "other_family",
+    "slightly_higher_lr",
+    "weight_decay",
+    "dropout",
+)
 GENERIC_LIMIT = 4
 
 ADVICE: dict[str, str] = {
@@ -145,7 +163,8 @@ ADVICE: dict[str, str] = {
         "Read and decode the examples once and keep them, or let further processes prepare them."
     ),
     "no_better_than_trivial": (
-        "Check that inputs and targets belong together: look at a few examples with their labels."
+        "Check that inputs and targets belong together: look at a few examples with their labels. Of "
+        "forecasts: read more of the past (a larger data.look_back), by another fit."
     ),
 }
 # Advice that no edit can stand for is given beside the edits.

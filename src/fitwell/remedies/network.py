@@ -1,6 +1,6 @@
 """What is trained: activation, first weights, normalisation, size, family."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -26,7 +26,13 @@ _STRONGER: dict[str, dict[str, Edit]] = {
     "images": _OF_IMAGES,
     "audio": _OF_IMAGES,  # their spectrograms
     "table": {"linear": {"model.name": "mlp"}},
-    "series": {"linear": {"model.name": "mlp"}},
+    "series": {"linear": {"model.name": "mlp"}, "mlp": {"model.name": "fcn"}},
+    "forecasting": {
+        "linear": {"model.name": "dlinear"},
+        "mlp": {"model.name": "dlinear"},
+        "autoregressive": {"model.name": "dlinear"},
+        "dlinear": {"model.name": "mlp"},
+    },
 }
 _RECTIFIERS = frozenset({"relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish"})
 
@@ -56,7 +62,10 @@ def leaky_units(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     """
     if not _is_choice(recipe, "activation"):
         return []
-    return useful(recipe, [{"model.activation": name} for name in ("leaky_relu", "gelu")])
+    # Of our own models, one that has fewer activations (an RNN's state) does not take them.
+    taken = choices(dict(_schema(recipe, "activation"))) or ("leaky_relu", "gelu")
+    names = [name for name in ("leaky_relu", "gelu") if name in taken]
+    return useful(recipe, [{"model.activation": name} for name in names])
 
 
 def suited_init(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
@@ -68,8 +77,33 @@ def suited_init(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     """
     if not _is_choice(recipe, "init"):
         return []
-    bounded = recipe.get("model.activation") in ("sigmoid", "tanh")
+    # The gates of an LSTM or GRU are bounded, and no setting.
+    bounded = recipe.get("model.activation", "tanh") in ("sigmoid", "tanh")
     return useful(recipe, [{"model.init": "xavier_uniform" if bounded else "he"}])
+
+
+def gates(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """LSTM or GRU in place of an RNN: a state that gates keep.
+
+    Use: vanishing_gradient, exploding_gradient, underfitting, of an RNN
+    Weakness: four times the work, three times of a GRU
+    Source: Hochreiter and Schmidhuber 1997, Neural Computation 9; Cho et al. 2014, EMNLP
+    """
+    if recipe.get("model.name") != "rnn":
+        return []
+    return [{"model.name": name} for name in ("lstm", "gru")]
+
+
+def layer_norm(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Normalise the features of each step, behind every recurrent layer.
+
+    Use: vanishing_gradient, exploding_gradient, lr_too_high, of recurrent networks
+    Weakness: the state itself is not normalised
+    Source: Ba, Kiros and Hinton 2016, arXiv 1607.06450
+    """
+    if "layer" not in _norms(recipe) or "batch" in _norms(recipe):
+        return []
+    return [{"model.norm": "layer"}] if recipe.get("model.norm") == "none" else []
 
 
 def batch_norm(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
@@ -79,7 +113,8 @@ def batch_norm(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Weakness: small batches; training and evaluation differ
     Source: Ioffe and Szegedy 2015, ICML
     """
-    return [{"model.norm": "batch"}] if recipe.get("model.norm") == "none" else []
+    possible = "batch" in _norms(recipe) or not _norms(recipe)  # a user's own model may have it too
+    return [{"model.norm": "batch"}] if possible and recipe.get("model.norm") == "none" else []
 
 
 def wider(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
@@ -125,8 +160,20 @@ def deeper(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     return [{"model.depth": depth + 1, **_one_rate(recipe)}] if depth < 20 else []
 
 
+def follow_level(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Of a forecast, each window less its last value, or standardised by itself.
+
+    Use: series whose level moves, so that the future lies where no training window did
+    Weakness: what the level itself says of the future is lost
+    Source: Zeng, Chen, Zhang and Xu 2023, AAAI (NLinear); Kim et al. 2022, ICLR (RevIN)
+    """
+    if spec.task != "forecasting" or recipe.get("model.subtract") not in ("none", "last", "mean"):
+        return []
+    return useful(recipe, [{"model.subtract": "last"}, {"model.subtract": "mean"}])
+
+
 def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """A stronger family: a convnet, then a small ResNet for images and recordings; an MLP for tables.
+    """A stronger family: a convnet, ResNet, MLP, FCN or DLinear, as suits the data.
 
     Use: underfitting, or when nothing else is wrong
     Weakness: slower; settings found for the old family may not suit the new one
@@ -134,7 +181,7 @@ def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
         2016, CVPR
     """
     model = str(recipe.get("model.name"))
-    change = _STRONGER.get(spec.kind, {}).get(model)
+    change = _STRONGER.get(spec.task, _STRONGER.get(spec.kind, {})).get(model)
     # A residual network costs several times a convnet: only where more capacity is asked for.
     if change is None or (model == "convnet" and finding.name != "underfitting"):
         return []
@@ -168,6 +215,11 @@ def _width(recipe: Recipe) -> tuple[str, Any]:
     name = "model.growth" if _schema(recipe, "growth") else "model.width"
     # Without a hidden layer there is nothing that it would scale.
     return name, recipe.get(name) if recipe.get("model.depth") != 0 else None
+
+
+def _norms(recipe: Recipe) -> Sequence[str]:
+    """What `model.norm` may be; empty for a user's own model."""
+    return choices(dict(_schema(recipe, "norm")))
 
 
 def _schema(recipe: Recipe, key: str) -> Mapping[str, Any]:

@@ -10,7 +10,16 @@ import numpy as np
 
 from fitwell import store
 from fitwell.record import Diagnosis, Finding, Verdict
-from fitwell.report import detection, language, mistakes, model, searching, varying, wording
+from fitwell.report import (
+    detection,
+    forecasts,
+    language,
+    mistakes,
+    model,
+    searching,
+    varying,
+    wording,
+)
 from fitwell.report.curves import learning_curve, shared_limits, step_curve, verdict_plot
 from fitwell.report.evidence import picture
 from fitwell.report.examples import contact_sheet
@@ -69,7 +78,7 @@ def render(
     source = source or str((facts.baseline_recipe or {}).get("source", ""))
     folder = facts.run.folder or facts.folder
     parameters = model.parameters(folder / "best.safetensors") if folder else []
-    written = language.section(facts, data, held_out_predictions(facts)[0], examples)
+    writes = facts.spec is not None and bool(facts.spec.tokens)
     detected = detection.section(facts, data, *held_out_predictions(facts), examples)
     context = {
         "facts": facts,
@@ -83,13 +92,16 @@ def render(
         "curves": curves(facts),
         "varied": [(one, varying.picture(one)) for one in varying.varied(facts.run)],
         "detected": detected,
+        "forecasts": (ahead := forecasts.section(facts, examples)),
         "errors": {}
-        if written or detected
+        if writes or ahead or detected
         else errors(facts, data if examples else None, examples),
-        "written": written,
+        "written": language.section(facts, data, held_out_predictions(facts)[0], examples),
         "references": language.references([facts.run, *facts.final_folds], facts.metric),
         "examples": examples,
-        "sheet": contact_sheet(data) if examples and not written and is_of(data, facts) else {},
+        "sheet": contact_sheet(data)
+        if examples and not (writes or ahead) and is_of(data, facts)
+        else {},
         "problems": [
             p if examples else without_examples(p, facts.spec)
             for p in sorted_problems(getattr(data, "problems", ()))

@@ -34,9 +34,9 @@ def samples(run: Run) -> list[tuple[int, str]]:
 def section(
     facts: Facts, data: Any, predictions: Predictions | None, examples: bool
 ) -> dict[str, Any]:
-    """What the page shows of a model of language; empty for other models."""
+    """What the page shows of a model of language; nothing for other models."""
     if facts.spec is None or not facts.spec.tokens:
-        return {}
+        return {"samples": [], "hardest": []}
     shown = examples and predictions is not None and data is not None
     return {
         "samples": samples(facts.run) if examples else [],

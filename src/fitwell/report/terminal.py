@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fitwell.record import Diagnosis, Run, Scores, Verdict
+from fitwell.report import forecasts
 from fitwell.report.detection import row_of
 from fitwell.report.facts import Facts, gather
 from fitwell.report.headline import ARROW, Headline, headline
@@ -41,6 +42,7 @@ from fitwell.report.wording import (
 )
 
 WIDTH = 80
+WRITTEN = 240  # characters of a model's text
 TONES = {"better": "bold green", "same": "bold", "open": "bold yellow", "failed": "bold red"}
 DECISIONS = {
     "helps": "bold green",
@@ -78,6 +80,7 @@ def ending(facts: Facts) -> list[RenderableType]:
     """What changed, what it brought, what it cost, and where the report is."""
     parts: list[RenderableType] = [changes(facts.changes), Text()] if facts.changes else []
     parts.append(scores({"before": facts.baseline, "after": facts.final}))
+    parts += [_wrapped(sentence) for sentence in forecasts.said(facts)]
     parts.append(Text(f"{looked(facts.run.test_looks)} {duration(facts.seconds)}.", "dim"))
     if facts.folder is not None and (facts.folder / "report.html").exists():
         parts.append(Text(f"Report: {facts.folder / 'report.html'}"))
@@ -96,6 +99,7 @@ def run(result: Run) -> RenderableType:
     elif facts.final:
         parts.append(scores({"": facts.final}))
     parts += [*by_class(facts), *beside(facts), *wrote(facts)]
+    parts += [_wrapped(sentence) for sentence in forecasts.said(facts)]
     parts.append(Text(f"{looked(result.test_looks)} {duration(facts.seconds)}.", "dim"))
     if result.folder is not None:
         parts.append(Text(f"Run: {result.folder}"))
@@ -135,7 +139,8 @@ def wrote(facts: Facts) -> list[RenderableType]:
         return []
     epochs, text = found[-1]
     said = f"What it writes after {plural(epochs, 'epoch')}:"
-    return [Text(said), Padding(Text(printable(text), "dim"), (0, 0, 0, 2)), Text()]
+    shown = printable(text[:WRITTEN] + "…" * (len(text) > WRITTEN))
+    return [Text(said), Padding(Text(shown, "dim"), (0, 0, 0, 2), expand=False), Text()]
 
 
 def headline_text(said: Headline) -> RenderableType:

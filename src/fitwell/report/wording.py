@@ -14,7 +14,7 @@ METRIC_WORDS = {
     "balanced_accuracy": "balanced accuracy",
     "rmse": "error (rmse)",
     "mae": "error (mae)",
-    "mse": "squared error",
+    "mse": "squared error (mse)",
     "r2": "explained variance (r2)",
     "average_precision": "average precision",
     "f1": "F1",

@@ -7,6 +7,7 @@ from fitwell.spec import Spec
 WIDE = 10.0  # the rate is searched so far up and down from the recipe's
 HIGHEST_RATE = 100.0  # that an optimizer takes
 
+_OF_STEPS = {"model.width": "32..256:log", "model.dropout": "0..0.5"}
 # Of each family, beside the rate, the penalty on weights and the smoothing of labels that all have.
 # Widths of networks that have names (ResNet-18, VGG-11) are left alone, and so are depths: they cost
 # more than they bring, and belong to the network that the user chose.
@@ -24,6 +25,12 @@ FAMILIES: dict[str, dict[str, str]] = {
     "densenet": {"model.dropout": "0..0.3"},
     "vit": {"model.dropout": "0..0.3", "model.drop_path": "0..0.3"},
     "bag_of_words": {"model.dropout": "0..0.7"},
+    "autoregressive": {"model.subtract": "none,last,mean"},
+    "dlinear": {"model.subtract": "none,last,mean", "model.kernel": "5..49:log"},
+    **dict.fromkeys(("rnn", "lstm", "gru", "tcn"), _OF_STEPS),
+    "fcn": {"model.width": "32..128:log", "model.dropout": "0..0.5"},
+    "resnet1d": {"model.dropout": "0..0.5"},
+    "transformer": {"model.depth": "1..4", "model.dropout": "0..0.5"},
     "sequential": {},
 }
 # AdamW and Muon take the penalty off the weights themselves, times the rate: it wants larger numbers.

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from fitwell.errors import DataError
 from fitwell.metrics import METRICS
 from fitwell.record import Scores
 from fitwell.spec import NO_WORD, Spec
 from fitwell.tasks.classification import CLASSIFICATION
 from fitwell.tasks.detection import DETECTION
+from fitwell.tasks.forecasting import FORECASTING
 from fitwell.tasks.kind import Decoded, Task
 from fitwell.tasks.language import LANGUAGE
 from fitwell.tasks.multilabel import MULTILABEL
@@ -26,6 +26,7 @@ TASKS: dict[str, Task] = {
     "regression": REGRESSION,
     "language": LANGUAGE,
     "detection": DETECTION,
+    "forecasting": FORECASTING,
 }
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -42,15 +43,7 @@ class Evaluated:
 
 
 def task_of(spec: Spec) -> Task:
-    """The task of the data.
-
-    Raises:
-        DataError: there is no model for it yet.
-    """
-    if spec.task not in TASKS:
-        raise DataError(
-            f"fitwell reads and checks data for {spec.task}; it has no model of it yet."
-        )
+    """The task of the data."""
     return TASKS[spec.task]
 
 
@@ -77,11 +70,23 @@ def fit_of(task: Task, outputs: np.ndarray, target: np.ndarray) -> float:
     return 1.0 - error(said) / usual if usual > 0 else 1.0
 
 
-def score(task: Task, target: np.ndarray, decoded: Decoded, loss: np.ndarray) -> Scores:
-    """Mean loss and every metric of the task, in the target's own unit."""
+def score(
+    task: Task,
+    target: np.ndarray,
+    decoded: Decoded,
+    loss: np.ndarray,
+    standardised: Callable[[np.ndarray], np.ndarray],
+) -> Scores:
+    """Mean loss and every metric of the task, in the target's own unit or as `Metric.standardised` says.
+
+    Args:
+        standardised: numbers in their own unit as the loss sees them: `Preprocess.targets`.
+    """
     weights = task.weight(target)
     scores = {"loss": float(np.average(loss, weights=weights)) if len(loss) else float("nan")}
     for name, metric in METRICS.items():
-        if task.name in metric.tasks:
+        if task.name in metric.standardised:
+            scores[name] = metric(standardised(target), standardised(decoded.prediction))
+        elif task.name in metric.tasks:
             scores[name] = metric(target, decoded.prediction, decoded.probabilities)
     return scores

@@ -1,13 +1,25 @@
 """What a task is: the few things that the loop and the report need to know of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch import Tensor
 
+from fitwell.data.types import Data
+from fitwell.record import Predictions, Row
 from fitwell.spec import Spec, TaskName
+
+Standardised: TypeAlias = Callable[[np.ndarray], np.ndarray]
+Measure: TypeAlias = Callable[[Data, Mapping[str, Predictions], Standardised], list[Row]]
+
+
+def nothing(
+    data: Data, predictions: Mapping[str, Predictions], standardised: Standardised
+) -> list[Row]:
+    """What most tasks measure beyond their scores."""
+    return []
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,8 @@ class Task:
             `restore` brings numbers back to the target's own unit.
         normaliser: (values [batch], target) -> what the sum of the losses is divided by.
         weight: (targets as recorded) -> [example] how much each counts in the mean loss; None: alike.
+        measure: (data, predictions by part, what brings numbers to the scale of the loss) -> rows of
+            evidence at the end of a run: what held-out predictions show beyond their scores.
     """
 
     name: TaskName
@@ -51,6 +65,7 @@ class Task:
     trivial: Callable[[np.ndarray, int], np.ndarray]
     normaliser: Callable[[Tensor, Tensor], float]
     weight: Callable[[np.ndarray], np.ndarray | None] = lambda target: None
+    measure: Measure = nothing
 
 
 def per_example(values: Tensor, target: Tensor) -> float:

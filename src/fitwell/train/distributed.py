@@ -192,6 +192,19 @@ def check_device(processes: Processes, name: str) -> None:
     )
 
 
+def check_state(processes: Processes, state: str) -> None:
+    """Refuse to carry a recurrent state, of which a checkpoint would keep one process's part.
+
+    Raises:
+        SettingError: it is to be carried, and there are several.
+    """
+    if processes.count > 1 and state == "carried":
+        raise SettingError(
+            "train.state = carried: is of one process, and several train together. Set train.state=reset.",
+            setting="train.state",
+        )
+
+
 def check_same(processes: Processes, data: str, recipe: Mapping[str, Any]) -> None:
     """Refuse processes that were given different things, as by a program that draws its data by chance.
 

@@ -57,7 +57,8 @@ def evaluated(
         told.append(task.decode(outputs.cpu().numpy(), y, batches.preprocess.restore))
     said, each = _joined(told), np.concatenate(losses)
     target = batches.recorded()
-    return Evaluated(score(task, target, said, each), said, target, each)
+    scores = score(task, target, said, each, batches.preprocess.targets)
+    return Evaluated(scores, said, target, each)
 
 
 def decoded(

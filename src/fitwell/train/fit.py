@@ -15,7 +15,7 @@ from fitwell import store
 from fitwell.augment import views_of
 from fitwell.data.preprocess import Preprocess
 from fitwell.data.split import Rows
-from fitwell.data.types import Data
+from fitwell.data.types import UNUSED, Data
 from fitwell.errors import DataError, FolderError, Interrupted, TrainingError, going_on
 from fitwell.probes import Probes
 from fitwell.recipe import Recipe
@@ -260,6 +260,7 @@ def _score(data: Data, rows: Rows, job: Job, state: State, run: Run, part: str) 
     run.evidence += explain_mistakes(job, run, data)
     run.evidence += box_rows(run.studied, data.spec)
     run.evidence += describe(job)
+    run.evidence += job.task.measure(data, run.predictions, job.preprocess.targets)
 
 
 class Writer:
@@ -304,7 +305,7 @@ def write_split(folder: Path, data: Data, rows: Rows) -> None:
     """`split.parquet`: every example's key, row and part; "unused" where `data.limit` left it out."""
     import polars as pl
 
-    part = np.full(len(data.keys), "unused", dtype=object)
+    part = np.full(len(data.keys), UNUSED, dtype=object)
     for name in ("train", "validation", "held_out"):
         part[getattr(rows, name)] = name
     frame = {"key": data.keys.astype(str), "index": np.arange(len(part)), "part": part.astype(str)}

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from fitwell.data.types import Data, Problem
+from fitwell.data.views import is_view, under, view_of
 from fitwell.spec import Spec
 
 ARRAYS = ("inputs", "targets", "keys", "part", "groups", "times")
@@ -39,16 +40,20 @@ def linked(source: Path, place: Path) -> bool:
 
 def data_bytes(data: Data) -> int:
     """Of all arrays that are handed over."""
-    return sum(array.nbytes for name in ARRAYS if (array := getattr(data, name)) is not None)
+    arrays = (getattr(data, name) for name in ARRAYS)
+    return sum((under(a) if is_view(a) else a).nbytes for a in arrays if a is not None)
 
 
 def write_data(data: Data, folder: Path) -> None:
     """Write `data` into `folder` as one .npy file an array, and JSON for the rest."""
-    mapped = {}
+    mapped, views = {}, {}
     for name in ARRAYS:
         array = getattr(data, name)
         if is_whole_file(array) and linked(Path(str(array.filename)), folder / f"{name}.raw"):
             mapped[name] = [f"{name}.raw", array.dtype.str, list(array.shape)]
+        elif array is not None and is_view(array):
+            views[name] = [list(array.shape), list(array.strides)]
+            np.save(folder / f"{name}.npy", under(array), allow_pickle=False)
         elif array is not None:
             array = array.astype(str) if array.dtype == object else array
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
@@ -58,6 +63,7 @@ def write_data(data: Data, folder: Path) -> None:
         "spec": data.spec.to_json(),
         "problems": [asdict(p) for p in data.problems],
         "mapped": mapped,
+        "views": views,
     }
     (folder / "data.json").write_text(json.dumps(rest), encoding="utf-8")
 
@@ -74,6 +80,8 @@ def read_data(folder: Path) -> Data:
             arrays[name] = np.memmap(folder / file, dtype, "c", shape=tuple(shape))
             continue
         arrays[name] = np.load(path, mmap_mode="c", allow_pickle=False) if path.exists() else None
+        if name in rest["views"]:
+            arrays[name] = view_of(arrays[name], *rest["views"][name])
     flaws: list[dict[str, Any]] = [{**p, "where": tuple(p["where"])} for p in rest["problems"]]
     problems = tuple(Problem(**flaw) for flaw in flaws)
     return Data(
