@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from fitwell.errors import DataError
 from fitwell.metrics import METRICS
 from fitwell.record import Scores
 from fitwell.spec import NO_WORD, Spec
@@ -44,15 +43,7 @@ class Evaluated:
 
 
 def task_of(spec: Spec) -> Task:
-    """The task of the data.
-
-    Raises:
-        DataError: there is no model for it yet.
-    """
-    if spec.task not in TASKS:
-        raise DataError(
-            f"fitwell reads and checks data for {spec.task}; it has no model of it yet."
-        )
+    """The task of the data."""
     return TASKS[spec.task]
 
 
