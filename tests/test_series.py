@@ -778,7 +778,8 @@ def test_archive_panels(
     assert found.usable and found.spec and found.spec.input_shape == shape
     assert all(p.severity == "note" for p in found.problems)
     assert found.spec.classes == tuple(str(i + 1) for i in range(len(found.spec.classes)))
-    run = fw.fit(path, settings={"train.threads": 1}, out=tmp_path / "run", examples=False)
+    few = {"train.threads": 1, "train.epochs": 40}
+    run = fw.fit(path, settings=few, out=tmp_path / "run", examples=False)
     assert len(run.predictions["test"].target) == sizes[1]
     assert run.scores["test"]["accuracy"] > least
     if name == "JapaneseVowels":

@@ -41,7 +41,7 @@ def test_a_lost_node_loses_no_trial_and_counts_none_twice(
     cluster: Any, wine: Data, tmp_path: Path
 ) -> None:
     # Long enough for both nodes to be at one at any time.
-    recipe = complete({"model.name": "mlp", "train.epochs": 600, "train.patience": 0}, wine.spec)
+    recipe = complete({"model.name": "mlp", "train.epochs": 300, "train.patience": 0}, wine.spec)
     tasks = [task for r in range(2) for task in fold_tasks(recipe, repeat=r, seed=r)]
     ended: list[str] = []
     begun: list[str] = []

@@ -21,7 +21,7 @@ def future_in_inputs(data: Data, options: Options) -> Iterator[Problem]:
     if not data.spec.horizon or data.spec.input_shape[0] < 2:
         return
     steps = steps_under(data.inputs)[-LOOKED_AT:].astype(np.float64)
-    steps = steps[~np.isnan(steps).any(1)]
+    steps = steps[np.isfinite(steps).all(1)]
     lags = min(data.spec.horizon, MOST_LAGS, len(steps) // 4)
     names = [column.name for column in data.spec.columns]
     targets = data.spec.targets or (data.spec.target,)

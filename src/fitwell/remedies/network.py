@@ -199,8 +199,7 @@ def follow_level(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
 
 
 def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """A stronger family: a convnet, then a small ResNet for images and recordings; an MLP for tables;
-    an FCN for series; for forecasts DLinear, and an MLP beside it.
+    """A stronger family: a convnet, ResNet, MLP, FCN or DLinear, as suits the data.
 
     Use: underfitting, or when nothing else is wrong
     Weakness: slower; settings found for the old family may not suit the new one
