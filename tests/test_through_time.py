@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from findings_rows import a_run, folds, reference
+from findings_rows import a_run, folds, reference, with_norms
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -259,6 +259,16 @@ def test_what_is_tried_where_it_fades_with_the_steps() -> None:
     deep = Finding("vanishing_gradient", "high", {}, "")  # of layers
     edits = [dict(remedy.settings) for remedy in remedies_for(deep, recipe, SERIES)]
     assert not any({"model.pooling", "model.recurrent_init"} & edit.keys() for edit in edits)
+
+
+@pytest.mark.parametrize(("back", "grown"), [(1.5, True), (0.5, False)])
+def test_a_gradient_that_explodes_says_whether_it_grows_with_the_steps(
+    back: float, grown: bool
+) -> None:
+    runs = [with_norms(run, spikes=(9, 20, 31, 40, 47, 55)) for run in folds(3)]
+    found = RULES["exploding_gradient"]([fading(run, back=back) for run in runs])
+    assert isinstance(found, Finding)
+    assert ("grows to" in found.sentence) == grown == ("gradient_far_over_near" in found.evidence)
 
 
 def test_its_picture_is_of_the_steps() -> None:

@@ -13,6 +13,7 @@ from fitwell.findings.reading import (
     share,
     step_series,
 )
+from fitwell.findings.through_time import far_over_near
 from fitwell.record import Finding, NotAssessed, Run
 
 _SPIKE = 10.0  # times the gradients beside it
@@ -20,6 +21,7 @@ _OVER_EARLY = (
     2.0  # times those of the first fifth: late, small gradients vary by more than spikes do
 )
 _AGAIN = 3  # spikes of a run
+_GROWN = 10.0  # times, from the last steps of a sequence to the first
 _FEWEST_NORMS = 20
 _BESIDE = 5  # measured steps on either side
 _SWING = 1.5  # standard errors of the validation loss
@@ -55,6 +57,7 @@ def exploding_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         return None
     worst = median(float(np.max(found)) for found in spikes if len(found))
     usual = median(float(np.nanmedian(_norms(run))) for run in folds)
+    grown = median(ratio for run in folds if (ratio := far_over_near(run)) is not None)
     evidence = rounded(
         {
             "runs_exploding": sum(flags),
@@ -64,12 +67,15 @@ def exploding_gradient(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             "times_the_steps_beside": worst,
             "usual_norm": usual,
             "norm_p90": median(float(np.nanpercentile(_norms(run), 90)) for run in folds),
+            **({"gradient_far_over_near": grown} if grown > 1 else {}),
         }
     )
     sentence = (
         f"In {sum(flags)} of {len(folds)} runs the gradient leapt again and again, up to "
         f"{worst:.3g} times that of the steps beside it (usual norm {usual:.2g})."
     )
+    if grown > _GROWN:
+        sentence += f" Back through time it grows to {grown:.2g} times its size."
     level = confidence(folds, sum(flags), strong=median(len(f) for f in spikes) >= 2 * _AGAIN)
     settings = ("train.clip_norm", "optim.lr", "model.norm", "model.init")
     return Finding("exploding_gradient", level, evidence, sentence, settings)

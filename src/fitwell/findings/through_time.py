@@ -31,9 +31,9 @@ _ONE_SIDED = 1.645  # standard errors above a mean: 95 %
 
 def vanishing_through_time(runs: Sequence[Run]) -> Finding | None:
     """The part of `vanishing_gradient` that is told of recurrent networks; its docstring says when."""
-    folds = [run for run in folds_of(runs) if _far_over_near(run) is not None]
+    folds = [run for run in folds_of(runs) if far_over_near(run) is not None]
     language = any(run.spec is not None and run.spec.task == "language" for run in folds)
-    ratios = [ratio for run in folds if (ratio := _far_over_near(run)) is not None]
+    ratios = [ratio for run in folds if (ratio := far_over_near(run)) is not None]
     reaches = [_reach(run) for run in folds]
     flags = [
         ratio < _VANISHED and not (language and reach > _NEAR)
@@ -81,21 +81,22 @@ def is_measured(runs: Sequence[Run]) -> bool:
     return bool(evidence_of(runs, "through_time"))
 
 
+def far_over_near(run: Run) -> float | None:
+    """Gradient of the furthest quarter of the lags (median) over the largest of the nearest quarter; None
+    where it was not measured, or is of a few steps alone."""
+    _, gradient = _curve(run)
+    quarter = max(1, len(gradient) // 4)
+    if not len(gradient) or not gradient[:quarter].max() > 0:
+        return None
+    return float(np.median(gradient[-quarter:]) / gradient[:quarter].max())
+
+
 def _curve(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """(lags, gradients) of a run; empty where they were not measured or are of a few steps alone."""
     rows = evidence_of([run], "through_time")
     if not rows or rows[0]["lag"][-1] < _FEWEST_STEPS - 1:
         return np.empty(0), np.empty(0)
     return np.array(rows[0]["lag"]), np.array(rows[0]["gradient"])
-
-
-def _far_over_near(run: Run) -> float | None:
-    """Gradient of the furthest quarter of the lags (median) over the largest of the nearest quarter."""
-    _, gradient = _curve(run)
-    quarter = max(1, len(gradient) // 4)
-    if not len(gradient) or not gradient[:quarter].max() > 0:
-        return None
-    return float(np.median(gradient[-quarter:]) / gradient[:quarter].max())
 
 
 def _reach(run: Run) -> tuple[int, int]:

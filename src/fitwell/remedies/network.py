@@ -108,7 +108,7 @@ def all_steps(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
 
 
 def long_memory(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """Draw the state's weights orthogonal; an LSTM's forget bias as long as the sequence.
+    """Draw the state's weights orthogonal; an LSTM's forget bias for as many steps as there are.
 
     Formula: forget bias = log(steps)
     Use: vanishing_gradient, through time
