@@ -27,6 +27,7 @@ from fitwell.experiments import (
     reference_models,
 )
 from fitwell.experiments.range_test import StepFunction, divergence, smoothed, steepest
+from fitwell.findings import RULES
 from fitwell.findings.start import cannot_fit_one_batch
 from fitwell.improve import evidence
 from fitwell.improve.evidence import OF_DATA, _losses, again, batch_starter, checked, gather
@@ -418,7 +419,7 @@ def test_what_a_score_owes_to_copies() -> None:
 def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:
     x, y = np.random.default_rng(0).normal(size=(80, 4)), np.arange(80) % 2
     run = fw.fit((x, y), model="mlp", settings={"train.epochs": 1}, out=tmp_path / "run")
-    assert fw.diagnose(run, measure=True).rules == 26
+    assert fw.diagnose(run, measure=True).rules == len(RULES)
     with pytest.raises(FolderError, match="was in memory"):
         fw.diagnose(tmp_path / "run", measure=True)
     with pytest.raises(FolderError, match="has no recipe"):

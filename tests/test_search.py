@@ -109,6 +109,7 @@ SPECS = {
     "bag_of_words": Spec("text", "classification", (100,), ("a", "b"), num_examples=500),
     "images": Spec("images", "classification", (3, 64, 64), ("cat", "dog"), num_examples=500),
     "ahead": Spec("series", "forecasting", (2, 30), horizon=3, num_examples=500),
+    "yolo": Spec("boxes", "detection", (3, 64, 64), ("a", "b"), num_examples=500),
 }
 
 
@@ -118,7 +119,7 @@ def test_every_family_has_a_space_of_its_own_that_holds_for_it(model: str) -> No
     spec = SPECS["ahead" if model in OF_FORECASTS else model if model in SPECS else "images"]
     recipe = complete({"model.name": model}, spec)
     asked = usual_space(recipe, spec)
-    of_classes = {"loss.label_smoothing"} if spec.classes else set()
+    of_classes = {"loss.label_smoothing"} if spec.task == "classification" else set()
     assert {*FAMILIES[model], "optim.lr", *of_classes} <= set(asked)
     space = {d.name: d for d in space_of(asked, recipe)}
     assert space["optim.lr"].contains(recipe["optim.lr"]) and space["optim.lr"].log

@@ -31,6 +31,7 @@ FAMILIES: dict[str, dict[str, str]] = {
     "fcn": {"model.width": "32..128:log", "model.dropout": "0..0.5"},
     "resnet1d": {"model.dropout": "0..0.5"},
     "transformer": {"model.depth": "1..4", "model.dropout": "0..0.5"},
+    "yolo": {"loss.box_weight": "0.5..8:log", "augment.mosaic": "0..1"},
     "sequential": {},
 }
 # AdamW and Muon take the penalty off the weights themselves, times the rate: it wants larger numbers.
