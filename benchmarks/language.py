@@ -32,7 +32,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "model.width": 512,
         "model.dropout": 0.4,
         "optim.lr": 2e-3,
-        "train.epochs": 20,
+        "train.epochs": 10,
         "train.max_seconds": 1700.0,
     },
 }
