@@ -16,6 +16,7 @@ from torch import nn
 
 from fitwell import data as fitwell_data
 from fitwell.errors import SettingError
+from fitwell.families import OF_FORECASTS, OF_SEQUENCES, RECURRENT
 from fitwell.models import MODELS, build
 from fitwell.models.parts import example_inputs
 from fitwell.models.vit import positions
@@ -23,15 +24,14 @@ from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.inits import INITS
 from fitwell.nn.types import NormName
 from fitwell.probes import is_activation
-from fitwell.resolve import OF_FORECASTS, complete
+from fitwell.resolve import complete
 from fitwell.spec import Column, Spec
 
 CLASSES = ("a", "b", "c")
 # inception is another name of googlenet; yolo, which finds boxes, has tests/test_models_yolo.py.
 NAMES = [name for name in MODELS if name not in ("inception", "yolo")]
 TEXTS = ["bag_of_words"]
-RECURRENT = ["rnn", "lstm", "gru"]
-SEQUENCES = [*RECURRENT, "fcn", "resnet1d", "tcn", "transformer"]
+SEQUENCES = list(OF_SEQUENCES)
 FORECASTS = list(OF_FORECASTS)
 ANYTHING = ["linear", "mlp", "sequential"]
 IMAGES = [n for n in NAMES if n not in (*ANYTHING, *TEXTS, *SEQUENCES, *FORECASTS)]

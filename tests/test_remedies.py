@@ -9,6 +9,7 @@ import pytest
 
 from fitwell.catalog import entry_of
 from fitwell.errors import SettingError
+from fitwell.families import OF_BOXES, OF_FORECASTS, OF_SEQUENCES, OF_TEXTS
 from fitwell.findings import RULES
 from fitwell.improve.variants import candidate_recipe, edited
 from fitwell.models import MODELS
@@ -25,7 +26,7 @@ from fitwell.remedies import (
     remedies_for,
     with_remedies,
 )
-from fitwell.resolve import OF_BOXES, OF_FORECASTS, OF_SEQUENCES, OF_TEXTS, complete
+from fitwell.resolve import complete
 from fitwell.spec import Spec
 from fitwell.train.job import build_model
 

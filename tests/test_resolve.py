@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from fitwell.families import FAMILIES, OF_BOXES, OF_TEXTS
 from fitwell.models import MODELS
-from fitwell.resolve import FAMILIES, OF_BOXES, OF_TEXTS, complete
+from fitwell.resolve import complete
 from fitwell.settings import defaults
 from fitwell.spec import Spec
 

@@ -14,9 +14,10 @@ from searched import SPACE, Scored, peak, searching
 import fitwell as fw
 from fitwell.cli.main import run
 from fitwell.errors import Interrupted, SettingError, TrainingError
+from fitwell.families import OF_FORECASTS, OF_SEQUENCES
 from fitwell.models import MODELS
 from fitwell.recipe import Recipe
-from fitwell.resolve import OF_FORECASTS, OF_SEQUENCES, complete
+from fitwell.resolve import complete
 from fitwell.search.flow import search
 from fitwell.search.result import read_search
 from fitwell.search.rows import Row, importance

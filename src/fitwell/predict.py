@@ -38,7 +38,7 @@ def decode(run: Run, values: np.ndarray) -> Decoded:
 
 def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, Any, str]:
     """(the model on its device, raw inputs and targets as batches, precision)."""
-    from fitwell.data.token_batches import batches_of
+    from fitwell.data.token_batches import batches_for
     from fitwell.train.job import evaluation_batch
     from fitwell.train.machine import choose_device, suits_channels_last
 
@@ -46,8 +46,8 @@ def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, An
     model, preprocess = load_model(run)
     device = choose_device(str(recipe.get("train.device", "auto")))
     channels_last = suits_channels_last(model, spec)
-    batches = batches_of(
-        spec,
+    carried = recipe.get("train.state") == "carried"
+    batches = batches_for(spec, preprocess, carried=carried)(
         values,
         targets,
         np.arange(len(values)),
@@ -56,7 +56,6 @@ def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, An
         preprocess=preprocess,
         channels_last=channels_last,
         shuffle=False,
-        carried=recipe.get("train.state") == "carried",
     )
     if channels_last:
         import torch

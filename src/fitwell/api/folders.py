@@ -11,7 +11,7 @@ from fitwell.api.start import Start
 from fitwell.data import Data, split
 from fitwell.errors import FitwellError, Interrupted, going_on
 from fitwell.recipe import Recipe
-from fitwell.resolve import check_batch, check_patience
+from fitwell.refusals import check_batch, check_patience
 
 Progress = Callable[..., Any]
 

@@ -325,7 +325,8 @@ def _folder_name(trials: Sequence[record.Run]) -> str:
 def _trained(
     start: Start, other: Recipe, name: str, progress: Progress | None, where: Where
 ) -> Verdict:
-    from fitwell.resolve import check_paired, complete
+    from fitwell.refusals import check_paired
+    from fitwell.resolve import complete
     from fitwell.trials.bench import Bench, Variant
     from fitwell.trials.budget import Budget
     from fitwell.trials.confirming import REPEATS

@@ -11,7 +11,7 @@ from fitwell.data import split
 from fitwell.errors import Interrupted, SettingError
 from fitwell.lr_range import LrRange, Place, agreeing, lr_range, place_of
 from fitwell.record import Confidence, Row
-from fitwell.resolve import check_batch
+from fitwell.refusals import check_batch
 
 Progress = Callable[..., Any]
 LOW, HIGH, STEPS, SEEDS = 1e-5, 10.0, 300, 3

@@ -93,7 +93,7 @@ def search(
             setting="study",
         )
     space_of(space or {}, given(model, settings))  # refused before the data is read
-    from fitwell.resolve import check_paired
+    from fitwell.refusals import check_paired
 
     start = begin(source, model, settings)
     check_folds(start)

@@ -21,7 +21,7 @@ from fitwell.api.folders import (
 from fitwell.api.results import Improvement, Run
 from fitwell.api.start import Model, Start, begin
 from fitwell.data import Data, split
-from fitwell.resolve import check_batch, check_paired, check_patience
+from fitwell.refusals import check_batch, check_paired, check_patience
 from fitwell.trials.budget import Limit, limit_of
 from fitwell.trials.choosing import Where, open_executor
 

@@ -105,15 +105,19 @@ class Batches:
         self.preprocess = preprocess
         self.shuffle = shuffle
         self.augment = augment
+        self._keep(inputs, targets, channels_last=channels_last)
+
+    def _keep(self, inputs: np.ndarray, targets: np.ndarray, *, channels_last: bool) -> None:
+        """Lay the rows out as the steps take them."""
         self.feed = feed_of(
             inputs,
             self.rows,
-            preprocess,
+            self.preprocess,
             device=self.device,
             channels_last=channels_last,
-            augment=augment,
+            augment=self.augment,
         )
-        y = preprocess.targets(targets[self.rows])
+        y = self.preprocess.targets(targets[self.rows])
         self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
         self._rows = torch.from_numpy(self.rows)
 

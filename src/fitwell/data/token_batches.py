@@ -5,13 +5,15 @@ windows follow each other from batch to batch, so that a recurrent network may c
 Evaluation: the chunks as they are, each with what stands before it as far as the model sees.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fitwell.data.batches import Augmentation, Batch, Batches
+from fitwell.data.batches import Batch, Batches
 from fitwell.data.preprocess import Preprocess
 from fitwell.spec import NO_WORD, Spec
 
@@ -19,58 +21,22 @@ EVALUATED = 1 << 14  # tokens of a batch that is evaluated ...
 OUTPUTS = 1 << 24  # ... and outputs of it: 64 MB of float32
 
 
-def batches_of(
-    spec: Spec,
-    inputs: np.ndarray,
-    targets: np.ndarray,
-    rows: np.ndarray,
-    *,
-    batch_size: int,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    preprocess: Preprocess,
-    channels_last: bool = False,
-    shuffle: bool = True,
-    augment: Augmentation | None = None,
-    carried: bool = False,
-) -> Batches:
-    """The rows of one part as batches, as the data wants them.
+def batches_for(spec: Spec, preprocess: Preprocess, *, carried: bool) -> Callable[..., Batches]:
+    """The batches that the data wants, with what they need to know of it.
 
     Args:
-        spec: of the data.
         carried: a network of one text carries its state from chunk to chunk, so it is evaluated behind a
             whole chunk, too.
     """
     if preprocess.tokens is None:
-        return Batches(
-            inputs,
-            targets,
-            rows,
-            batch_size=batch_size,
-            seed=seed,
-            device=device,
-            preprocess=preprocess,
-            channels_last=channels_last,
-            shuffle=shuffle,
-            augment=augment,
-        )
+        return Batches
     (context,) = spec.input_shape
-    if not shuffle:
-        seen = 2 * context if carried else context
-        batch_size = max(1, min(batch_size, EVALUATED // seen, OUTPUTS // (seen * spec.vocabulary)))
-    return TokenBatches(
-        inputs,
-        targets,
-        rows,
-        batch_size=batch_size,
-        seed=seed,
-        device=device,
-        preprocess=preprocess,
-        shuffle=shuffle,
-        augment=augment,
+    return partial(
+        TokenBatches,
         context=context,
         before=context if carried else None,
         streams=carried,
+        outputs=spec.vocabulary,
     )
 
 
@@ -82,39 +48,33 @@ class TokenBatches(Batches):
     window crosses from one to the next.
 
     Args:
-        inputs, targets, rows, batch_size, seed, device, preprocess, shuffle, augment: as of `Batches`.
+        parts, settings: as of `Batches`.
         context: tokens of a window.
         before: tokens that a chunk is evaluated behind; None: as many as make `context` with its own.
         streams: whether each batch goes on where the one before it ended.
+        outputs: numbers that a model gives at each token; they bound a batch that is evaluated.
     """
 
     def __init__(
         self,
-        inputs: np.ndarray,
-        targets: np.ndarray,
-        rows: np.ndarray,
-        *,
-        batch_size: int,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        preprocess: Preprocess,
-        shuffle: bool = True,
-        augment: Augmentation | None = None,
+        *parts: Any,
         context: int,
         before: int | None = None,
         streams: bool = False,
+        outputs: int = 1,
+        **settings: Any,
     ) -> None:
-        assert preprocess.tokens is not None
-        self.rows = np.asarray(rows, np.int64)
-        self.seed = seed
-        self.device = torch.device(device)
-        self.preprocess = preprocess
-        self.shuffle = shuffle
-        self.augment = augment
         self.context, self.before, self.streams = context, before, streams
-        self.batch_size = batch_size
+        super().__init__(*parts, **settings)
+        if not self.shuffle:
+            seen = context + (before or 0)
+            most = min(EVALUATED // seen, OUTPUTS // (seen * outputs))
+            self.batch_size = max(1, min(self.batch_size, most))
+
+    def _keep(self, inputs: np.ndarray, targets: np.ndarray, *, channels_last: bool) -> None:
+        assert self.preprocess.tokens is not None
         self._characters = targets[self.rows, 0]
-        self._lay_out([preprocess.tokens.ids(text) for text in inputs[self.rows].tolist()])
+        self._lay_out([self.preprocess.tokens.ids(text) for text in inputs[self.rows].tolist()])
 
     def _lay_out(self, pieces: list[np.ndarray]) -> None:
         """All tokens one after another, a 0 before each stretch; where each row and stretch stands."""

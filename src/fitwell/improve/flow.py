@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from fitwell import store
-from fitwell.data import split
 from fitwell.data.types import Data
 from fitwell.errors import TrainingError
 from fitwell.improve.controls import judge_controls
 from fitwell.improve.evidence import OF_DATA, gather
 from fitwell.improve.final import epochs_found, finish
-from fitwell.improve.opening import opened
+from fitwell.improve.opening import examples_of_fold, opened
 from fitwell.improve.state import Improvement, State, open_state, read_improvement, rows_of_round
 from fitwell.improve.variants import Proposal, proposals, variants_of
 from fitwell.recipe import Recipe
@@ -67,22 +66,11 @@ def improve(
         Interrupted: Ctrl-C; the same call goes on.
     """
     # Refused before anything is written, where data.folds does not suit the data.
-    seed = int(recipe["train.seed"])  # type: ignore[arg-type]
-    fold = split.fold_rows(data, recipe.section("data"), fold=0, repeat=0, seed=seed)
+    examples = examples_of_fold(data, recipe)
     state = open_state(Path(out), recipe)
     if state.finished and not more:
         return read_improvement(state.folder)
-    with (
-        opened(
-            data,
-            recipe,
-            state,
-            examples=len(fold.train),
-            budget=budget,
-            progress=progress,
-            executor=executor,
-        ) as bench,
-    ):
+    with opened(data, recipe, state, examples, budget, progress, executor) as bench:
         return _Improving(bench, state, controls=controls).run()
 
 

@@ -14,12 +14,21 @@ from fitwell.trials.crossval import Progress, silent, write_folds
 from fitwell.trials.reusing import Executor
 
 
+def examples_of_fold(data: Data, recipe: Recipe) -> int:
+    """Examples that a fold trains on.
+
+    Raises:
+        SettingError: data.folds does not suit the data.
+    """
+    seed = int(recipe["train.seed"])  # type: ignore[arg-type]
+    return len(split.fold_rows(data, recipe.section("data"), fold=0, repeat=0, seed=seed).train)
+
+
 @contextmanager
 def opened(
     data: Data,
     recipe: Recipe,
     state: State,
-    *,
     examples: int,
     budget: Limit | float | None,
     progress: Progress | None,

@@ -52,6 +52,20 @@ def image_shape(spec: Spec, model: str, *, smallest: int) -> tuple[int, int, int
     return channels, height, width
 
 
+def check_heads(heads: int, width: int) -> None:
+    """Refuse attention heads that do not share the width evenly.
+
+    Raises:
+        SettingError: they do not.
+    """
+    if width % heads:
+        raise SettingError(
+            f"model.heads={heads} do not share model.width={width} evenly. "
+            f"Set model.width={heads * max(1, round(width / heads))}.",
+            setting="model.heads",
+        )
+
+
 def what_it_is(spec: Spec) -> str:
     """What the data is where images are needed, for a sentence."""
     if spec.kind in ("images", "table"):

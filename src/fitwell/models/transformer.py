@@ -7,8 +7,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from fitwell.errors import SettingError
-from fitwell.models.parts import dropout_1d, dropout_rates
+from fitwell.models.parts import check_heads, dropout_1d, dropout_rates
 from fitwell.models.sequences import (
     Embedding,
     Pooled,
@@ -117,12 +116,7 @@ def transformer(
     >>> model(torch.ones(5, 9, dtype=torch.int32)).shape
     torch.Size([5, 2])
     """
-    if width % heads:
-        raise SettingError(
-            f"model.heads={heads} do not share model.width={width} evenly. "
-            f"Set model.width={heads * max(1, round(width / heads))}.",
-            setting="model.heads",
-        )
+    check_heads(heads, width)
     rates = dropout_rates(dropout, depth, "layers (model.depth)")
     inputs, size = step_inputs(spec, "transformer", width, embedding=embedding, tied=tied)
     pooled_alone(spec, pooling, usual="mean")

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fitwell.errors import SettingError
-from fitwell.models.parts import draw, dropout_1d, dropout_rates, in_order
+from fitwell.models.parts import check_heads, draw, dropout_1d, dropout_rates, in_order
 from fitwell.models.stems import DropPathRate, Stem, stem_for
 from fitwell.nn.activations import ACTIVATIONS
 from fitwell.nn.attention import SelfAttention, There
@@ -192,12 +192,7 @@ def vit(
             f"model.patch={patch_for(min(height, across))}.",
             setting="model.patch",
         )
-    if width % heads:
-        raise SettingError(
-            f"model.heads={heads} do not share model.width={width} evenly. "
-            f"Set model.width={heads * max(1, round(width / heads))}.",
-            setting="model.heads",
-        )
+    check_heads(heads, width)
     rates = dropout_rates(dropout, depth, "layers (model.depth)")
     side = patch or patch_for(min(height, across))
     rows, columns = -(-height // side), -(-across // side)

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from fitwell import store
-from fitwell.data import split
 from fitwell.data.types import Data
 from fitwell.errors import TrainingError
 from fitwell.improve.final import epochs_found, finish
 from fitwell.improve.flow import sentence_of
-from fitwell.improve.opening import opened
+from fitwell.improve.opening import examples_of_fold, opened
 from fitwell.improve.state import State, open_state
 from fitwell.recipe import Recipe
 from fitwell.record import Run, Verdict
@@ -64,24 +63,13 @@ def search(
         Interrupted: Ctrl-C; the same call goes on.
     """
     # Refused before anything is written, where data.folds does not suit the data.
-    seed = int(recipe["train.seed"])
-    fold = split.fold_rows(data, recipe.section("data"), fold=0, repeat=0, seed=seed)
+    examples = examples_of_fold(data, recipe)
     state = open_state(Path(out), recipe, STATE)
     if state.finished and not more:
         return read_search(state.folder)
     study = _study(data, recipe, plan, state.folder)
-    with (
-        opened(
-            data,
-            recipe,
-            state,
-            examples=len(fold.train),
-            budget=budget,
-            progress=progress,
-            executor=executor,
-        ) as bench,
-        study,
-    ):
+    place = opened(data, recipe, state, examples, budget, progress, executor)
+    with place as bench, study:
         bench.budget.origin = recipe
         return _Searching(bench, state, plan, study).run()
 

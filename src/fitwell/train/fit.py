@@ -20,7 +20,7 @@ from fitwell.errors import DataError, FolderError, Interrupted, TrainingError, g
 from fitwell.probes import Probes
 from fitwell.recipe import Recipe
 from fitwell.record import Run
-from fitwell.resolve import check_batch
+from fitwell.refusals import check_batch
 from fitwell.spec import Spec
 from fitwell.train import checkpoint, machine
 from fitwell.train.box_rows import box_rows

@@ -28,7 +28,7 @@ from fitwell.data.batches import Augmentation, Batch, Batches
 from fitwell.data.preprocess import Moments, Preprocess
 from fitwell.data.several import count_classes
 from fitwell.data.split import Rows
-from fitwell.data.token_batches import batches_of
+from fitwell.data.token_batches import batches_for
 from fitwell.data.types import Data
 from fitwell.errors import SettingError
 from fitwell.metrics import METRICS, Metric
@@ -106,7 +106,6 @@ class Job:
         self.model.train()
         if self.carried:
             self.recurrent.carry(True)
-            self.recurrent.reset_state()
         if self.freezing is not None:
             self.freezing.start_epoch(epoch)
             start_momentum(self.optimizer)
@@ -170,12 +169,12 @@ def build_job(
     )
 
     carried = settings.get("state") == "carried"
+    laid_out = batches_for(data.spec, prepared, carried=carried)
 
     def part(
         rows: np.ndarray, *, batch_size: int, shuffle: bool, augment: Augmentation | None = None
     ) -> Batches:
-        return batches_of(
-            data.spec,
+        return laid_out(
             data.inputs,
             data.targets,
             rows,
@@ -186,7 +185,6 @@ def build_job(
             channels_last=channels_last,
             shuffle=shuffle,
             augment=augment,
-            carried=carried,
         )
 
     evaluated = {
