@@ -1,12 +1,15 @@
 """Language: tiny Shakespeare by the character, within minutes; and a step beside a bare torch loop.
 
 `python -m benchmarks.language`: nats a character of the last tenth of the text after a training of at most
-3 and of at most 30 minutes on two threads, 3 seeds each, with the counting reference of the same part; and
-the seconds of a step of the LSTM and the GRU here, over those of a plain torch loop on the same tensors.
+3 and of at most 30 minutes on two threads, 3 seeds each, with the counting reference of the same part, and
+of an LSTM instead of the GRU; the seconds of a step of both here, rows and probes on, over those of a plain
+torch loop of the same precision on the same tensors, and over those at float32; and those of two recurrent
+layers as a module each, over torch's two in one.
 """
 
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +19,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import common
+from benchmarks.step import fitwell_seconds
 from fitwell.api import training
 from fitwell.data import read, split
+from fitwell.nn.recurrent import Recurrent
 from fitwell.resolve import complete
 from fitwell.train.job import build_job
-from fitwell.train.loop import clip
+from fitwell.train.loop import State
 from fitwell.train.machine import autocast
 
 TEXT = common.DATA / "tiny_shakespeare" / "input.txt"
@@ -28,6 +33,7 @@ THREADS = 2
 # What is trained within so many minutes; the schedule ends with its epochs, well within them.
 RECIPES: dict[str, dict[str, Any]] = {
     "3 minutes": {"train.epochs": 4, "train.max_seconds": 170.0},
+    "3 minutes, lstm": {"model.name": "lstm", "train.epochs": 4, "train.max_seconds": 170.0},
     "30 minutes": {
         "model.width": 512,
         "model.dropout": 0.4,
@@ -42,15 +48,16 @@ LIMITS = {
     "step, lstm": {"over a bare loop": "at most 1.03"},
     "step, gru": {"over a bare loop": "at most 1.03"},
 }
-STEPS, ROUNDS = 10, 7
+STEPS, ROUNDS = 10, 9
 
 
 def main() -> None:
     result = common.load("language", timed=True)
     result["limits"] = LIMITS
     torch.set_num_threads(THREADS)
-    for name in ("lstm", "gru"):
-        for number, row in enumerate(steps(name) if not common.done(result, case=name) else ()):
+    timed = {"lstm": partial(steps, "lstm"), "gru": partial(steps, "gru"), "two layers": layers}
+    for name, measure in timed.items():
+        for number, row in enumerate(measure() if not common.done(result, case=name) else ()):
             common.add(result, {"case": name, "round": number, **row})
     for name in RECIPES:
         for seed in range(3):
@@ -82,29 +89,50 @@ def trained(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def steps(model: str) -> list[dict[str, float]]:
-    """Seconds of a step, ours and bare, in turns on the same model, batches and precision."""
+    """Seconds of some steps, ours and bare, in turns on the same batches; ours also at float32."""
     data = read(str(TEXT), {})
-    recipe = complete({"source": str(TEXT), "model.name": model}, data.spec)
-    job = build_job(data, split.fit_rows(data, recipe.section("data"), 0), recipe, seed=0)
-    ours = common.alternated({"ours": partial(_ours, job), "bare": partial(_bare, job)}, ROUNDS)
-    return [{**row, "over a bare loop": row["ours"] / row["bare"]} for row in ours]
+    jobs = {}
+    for precision in ("auto", "float32"):
+        asked = {"model.name": model, "train.precision": precision, "train.epochs": 100}
+        recipe = complete({"source": str(TEXT), **asked}, data.spec)
+        rows = split.fit_rows(data, recipe.section("data"), 0)
+        jobs[precision] = build_job(data, rows, recipe, seed=0)
+    arms = {
+        "ours": partial(fitwell_seconds, jobs["auto"], State(), STEPS),
+        "bare": partial(_bare, jobs["auto"]),
+        "float32": partial(fitwell_seconds, jobs["float32"], State(), STEPS),
+    }
+    return [
+        {
+            **row,
+            "over a bare loop": row["ours"] / row["bare"],
+            "over float32": row["ours"] / row["float32"],
+        }
+        for row in common.alternated(arms, ROUNDS)
+    ]
 
 
-def _ours(job: Any) -> float:
-    """The steps of the training loop, batches included."""
-    job.start_epoch(0)
-    settings = job.recipe.section("train")
-    started = time.perf_counter()
-    for _, batch in zip(range(STEPS), job.batches.epoch(0), strict=False):
-        with autocast(job.precision, job.device):
-            outputs = job.model(batch.x)
-        values = job.values(outputs.float(), batch)
-        (values.sum() / job.task.normaliser(values, batch.y)).backward()
-        clip(job.model, settings, measure=False)
-        job.step()
-    seconds = time.perf_counter() - started
-    job.end_epoch()
-    return seconds
+def layers() -> list[dict[str, float]]:
+    """Seconds of two LSTM layers, forward and back, as a module each and as one of torch."""
+    x = torch.randn(64, 64, 256)
+    lengths = torch.full((64,), 64)
+    own, whole = (
+        Recurrent("lstm", 256, 256, rates=[0.0, 0.0]),
+        nn.LSTM(256, 256, 2, batch_first=True),
+    )
+
+    def seconds(forward: Callable[[], torch.Tensor]) -> float:
+        started = time.perf_counter()
+        for _ in range(STEPS):
+            forward().sum().backward()
+        return time.perf_counter() - started
+
+    arms = {
+        "a module each": partial(seconds, lambda: own(x, lengths)[0]),
+        "one": partial(seconds, lambda: whole(x)[0]),
+    }
+    rows = common.alternated(arms, ROUNDS)
+    return [{**row, "over one": row["a module each"] / row["one"]} for row in rows]
 
 
 class _Plain(nn.Module):
@@ -147,13 +175,12 @@ def _bare(job: Any) -> float:
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Each case's figures over seeds, or rounds."""
+    told = ("over a bare loop", "over float32", "over one", "nats", "markov", "steps", "seconds")
     found: dict[str, dict[str, Any]] = {}
     for case in dict.fromkeys(row["case"] for row in rows):
         alike = [row for row in rows if row["case"] == case]
-        timed = "over a bare loop" in alike[0]
-        names = ("over a bare loop",) if timed else ("nats", "markov", "steps", "seconds")
-        title = f"step, {case}" if timed else case
-        found[title] = {name: common.spread([row[name] for row in alike]) for name in names}
+        title = case if "nats" in alike[0] else f"step, {case}"
+        found[title] = {n: common.spread([r[n] for r in alike]) for n in told if n in alike[0]}
     return found
 
 

@@ -132,8 +132,7 @@ def default_model(spec: Spec) -> str:
     if spec.task == "detection":
         return "yolo"
     if spec.task == "language":
-        # Tiny Shakespeare, 2 epochs, width 256: 1.76 nats, an LSTM 1.84, in four fifths of the time.
-        return "gru"
+        return "gru"  # `python -m benchmarks.language` has an LSTM beside it
     if spec.kind == "text":
         return "bag_of_words"
     if spec.task == "forecasting":

@@ -111,7 +111,7 @@ def choose_precision(name: str, device: torch.device, model: nn.Module, pixels: 
 
     On a processor that is convolutions with AVX512_BF16 or AMX, on enough pixels: casting the
     weights costs more than it gains for a plain MLP of batch 128, and for LeNet on 8x8 digits. And wide
-    recurrent layers: an LSTM of 256 units takes 0.6 of the time (`benchmarks/language.py`).
+    recurrent layers (`python -m benchmarks.language`).
 
     Args:
         pixels: of a training batch, or of what stands in their place.
