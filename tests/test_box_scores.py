@@ -10,7 +10,7 @@ from fitwell.box_scores import mean, precisions, table
 from fitwell.metrics import METRICS
 from fitwell.record import Predictions
 from fitwell.spec import Spec
-from fitwell.train.box_rows import KINDS, box_rows, lost, match
+from fitwell.tasks.box_mistakes import KINDS, box_rows, lost, match
 
 NONE5, NONE6 = [np.nan] * 5, [np.nan] * 6
 

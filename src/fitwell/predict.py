@@ -39,7 +39,6 @@ def decode(run: Run, values: np.ndarray) -> Decoded:
 def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, Any, str]:
     """(the model on its device, raw inputs and targets as batches, precision)."""
     from fitwell.data.token_batches import batches_for
-    from fitwell.train.job import evaluation_batch
     from fitwell.train.machine import choose_device, suits_channels_last
 
     spec, recipe = _known(run)
@@ -51,7 +50,7 @@ def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, An
         values,
         targets,
         np.arange(len(values)),
-        batch_size=evaluation_batch(spec),
+        batch_size=task_of(spec).evaluated,
         device=device,
         preprocess=preprocess,
         channels_last=channels_last,

@@ -130,7 +130,12 @@ class Run:
     @property
     def studied(self) -> Predictions | None:
         """The predictions of the part that mistakes are looked for in, if any."""
-        return next((self.predictions[part] for part in STUDIED if part in self.predictions), None)
+        return studied(self.predictions)
+
+
+def studied(predictions: Mapping[str, Predictions]) -> Predictions | None:
+    """Of the part that mistakes are looked for in, if any."""
+    return next((predictions[part] for part in STUDIED if part in predictions), None)
 
 
 @dataclass(frozen=True)

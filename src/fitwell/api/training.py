@@ -185,7 +185,7 @@ def cross_validated(
     vary: str = "",
 ) -> Run:
     from fitwell.api.varying import varied
-    from fitwell.train.box_rows import box_rows
+    from fitwell.tasks.box_mistakes import box_rows
     from fitwell.trials.crossval import cross_validate, repeats_of, summary, write_folds
 
     data, recipe = start.data, start.recipe

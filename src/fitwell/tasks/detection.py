@@ -8,7 +8,9 @@ from torch import Tensor
 
 from fitwell.box_scores import needed
 from fitwell.nn.boxes import num_boxes, places_of
+from fitwell.record import studied
 from fitwell.spec import Spec
+from fitwell.tasks.box_mistakes import box_rows
 from fitwell.tasks.kind import Decoded, Task
 
 MOST = 300  # boxes kept of a picture
@@ -85,5 +87,7 @@ DETECTION = Task(
     decode=decode,
     trivial=trivial,
     normaliser=lambda values, target: float(num_boxes(target).sum()),
+    measure=lambda data, predictions, _: box_rows(studied(predictions), data.spec),
+    evaluated=32,  # pictures are large
     weight=lambda target: np.maximum((~np.isnan(target[..., 0])).sum(1), 1),
 )

@@ -55,6 +55,7 @@ class Task:
         weight: (targets as recorded) -> [example] how much each counts in the mean loss; None: alike.
         measure: (data, predictions by part, what brings numbers to the scale of the loss) -> rows of
             evidence at the end of a run: what held-out predictions show beyond their scores.
+        evaluated: how many examples are evaluated together.
     """
 
     name: TaskName
@@ -66,6 +67,7 @@ class Task:
     normaliser: Callable[[Tensor, Tensor], float]
     weight: Callable[[np.ndarray], np.ndarray | None] = lambda target: None
     measure: Measure = nothing
+    evaluated: int = 512
 
 
 def per_example(values: Tensor, target: Tensor) -> float:

@@ -23,7 +23,6 @@ from fitwell.record import Run
 from fitwell.refusals import check_batch
 from fitwell.spec import Spec
 from fitwell.train import checkpoint, machine
-from fitwell.train.box_rows import box_rows
 from fitwell.train.describe import describe
 from fitwell.train.distributed import ALONE, Processes, threads_of
 from fitwell.train.evaluate import as_predictions, evaluate_part
@@ -259,7 +258,6 @@ def _score(data: Data, rows: Rows, job: Job, state: State, run: Run, part: str) 
         run.scores[part] = evaluated.scores
         run.predictions[part] = as_predictions(evaluated, rows.held_out, data.keys)
     run.evidence += explain_mistakes(job, run, data)
-    run.evidence += box_rows(run.studied, data.spec)
     run.evidence += describe(job)
     run.evidence += order_of_steps(job, run)
     run.evidence += job.task.measure(data, run.predictions, job.preprocess.targets)

@@ -51,8 +51,6 @@ from fitwell.train.machine import (
 )
 from fitwell.weights import Fitted, load_pretrained, moments, poor_source
 
-EVALUATION_BATCH = 512
-OF_PICTURES = 32  # with boxes, which are large
 Share = Callable[[Tensor], Tensor]
 
 
@@ -222,7 +220,7 @@ def build_job(
         schedule=SCHEDULES[str(recipe["schedule.name"])](**_settings(recipe, "schedule")),
         batches=batches,
         parts={
-            name: part(chosen, batch_size=evaluation_batch(data.spec), shuffle=False)
+            name: part(chosen, batch_size=task.evaluated, shuffle=False)
             for name, chosen in evaluated.items()
             if len(chosen)
         },
@@ -351,11 +349,6 @@ def moments_of(recipe: Recipe, data: Data, rows: np.ndarray) -> Moments | None:
         return None
     source, model = (str(recipe[f"model.{key}"]) for key in ("pretrained", "name"))
     return moments(source, data, rows, model=model)
-
-
-def evaluation_batch(spec: Spec) -> int:
-    """How many examples are evaluated together."""
-    return OF_PICTURES if spec.task == "detection" else EVALUATION_BATCH
 
 
 def augment_of(
