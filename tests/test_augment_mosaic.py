@@ -124,3 +124,11 @@ def test_batches_change_boxes_in_training_alone(tmp_path: Path) -> None:
         torch.testing.assert_close(moved[: there.sum(), 1:], flipped[there], atol=1e-3, rtol=0)
     (still,) = job.parts["validation"].epoch(0)
     np.testing.assert_array_equal(still.y.numpy(), data.targets[5:])
+
+
+def test_the_point_lies_in_the_middle_and_what_is_left_is_empty() -> None:
+    """Half of a picture on each side of it covers from 0.2 to 0.8 at least, both ways."""
+    x, none = torch.ones(20, 1, 40, 160), torch.full((20, 1, 5), torch.nan)
+    seen, _ = mosaic(np.random.default_rng(0), x, none, torch.full((1, 1, 1), -1.0), mosaic=1.0)
+    assert set(seen.round().unique().tolist()) == {-1.0, 1.0}
+    assert (seen[:, :, 9:31, 33:127].round() == 1).all()

@@ -190,3 +190,17 @@ def test_the_row_of_a_part_is_json_and_of_boxes_alone() -> None:
     assert 0 < row["tiny"]["larger_found"] < row["tiny"]["larger"]
     assert sum(one["boxes"] for one in row["classes"]) == sum(one["boxes"] for one in row["sizes"])
     assert box_rows(part, Spec("images", "classification", (3, 9, 9), ("a", "b"))) == []
+
+
+def test_the_curve_is_at_an_overlap_of_a_half() -> None:
+    target, said = np.array([[BOX]]), np.array([[[0.0, 20, 20, 60, 51, 0.9]]])  # 0.775 of it
+    (row,) = table(target, said, ("a",))["classes"]
+    assert row["curve"] == [1.0] * 21 and row["map50"] == pytest.approx(1)
+    assert row["map"] == pytest.approx(0.6)  # 0.5 to 0.75 of ten
+
+
+@pytest.mark.parametrize(("better", "found"), [(99, 0.01), (100, 0.0)])
+def test_a_hundred_boxes_of_a_picture_are_looked_at(better: int, found: float) -> None:
+    wrong = [[0.0, 80, 80, 90 + i, 99, 0.9] for i in range(better)]
+    said = np.array([[*wrong, [*BOX, 0.1]]])
+    assert METRICS["map50"](np.array([[BOX]]), said) == pytest.approx(found)

@@ -189,8 +189,26 @@ def test_files_without_text_are_refused(tmp_path: Path, raw: bytes) -> None:
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     for name in ("a.txt", "a.md"):
         (tmp_path / name).write_bytes(b"")
-        with pytest.raises(BadData):
+        with pytest.raises(BadData, match=f"{name} holds no text"):
             read(tmp_path / name)
+
+
+def test_one_character_over_and_over_is_nothing_to_learn(tmp_path: Path) -> None:
+    _, problems = checked(tmp_path, "a" * 5000)
+    said = found(problems, "one_character")
+    assert said.severity == "error" and "'a', over and over" in said.message
+
+
+def test_words_that_are_unknown_are_said(tmp_path: Path) -> None:
+    """Their nats a character do not compare with those of models that spell."""
+    text = prose()
+    border = len(text) * 9 // 10
+    odd = text[:border] + "".join(f" new{i}" for i in range(len(text) // 70))
+    _, problems = checked(tmp_path, odd, tokens="word")
+    assert found(problems, "unknown_words").severity == "warning"
+    assert "which" in found(problems, "unknown_words").message
+    assert "unknown_words" not in checked(tmp_path, odd)[1]
+    assert "unknown_words" not in checked(tmp_path, text, tokens="word")[1]
 
 
 def test_short_texts_and_characters_of_which_nothing_is_learnt(tmp_path: Path) -> None:

@@ -14,13 +14,16 @@ from data_problems import named
 import fitwell as fw
 from fitwell.cli.main import run as command
 from fitwell.data import BadData, Data, check, preprocess, read, split
+from fitwell.data.ahead import Past, pasts
 from fitwell.data.batches import Batches
+from fitwell.data.forecasting import season_of
 from fitwell.data.types import UNUSED
-from fitwell.data.windows import covered, steps_under
+from fitwell.data.windows import covered, purged, steps_under
 from fitwell.errors import SettingError
 from fitwell.findings.trivial import no_better_than_trivial
 from fitwell.models import build
 from fitwell.models.dlinear import dlinear
+from fitwell.predict import _bounds, scored_rows
 from fitwell.record import Finding, Predictions, Run
 from fitwell.spec import Column, Spec
 from fitwell.tasks import task_of
@@ -46,6 +49,12 @@ def data_of(table: pl.DataFrame | None = None, **options: Any) -> Data:
 
 
 # Windows.
+
+
+def test_a_column_without_any_value_is_named() -> None:
+    empty = frame(100).with_columns(nothing=pl.lit(None, dtype=pl.Float64))
+    with pytest.raises(BadData, match="nothing has no value in any row"):
+        data_of(empty)
 
 
 def test_windows_are_views_of_the_steps() -> None:
@@ -434,3 +443,142 @@ def test_evaluate_compare_and_report(tmp_path: Path) -> None:
     assert "Windows that were held out" in page
     verdict = fw.compare(run, run, settings={"model.subtract": "last"})
     assert verdict.metric == "mse" and verdict.trials == 6
+
+
+# To the step.
+
+
+def test_training_goes_on_up_to_what_is_forecast_later() -> None:
+    data = data_of(look_back=30, horizon=12)
+    assert data.times is not None
+    kept = purged(data, np.arange(100), np.arange(100, 120))
+    assert data.times[kept].max() + 12 == data.times[100]
+
+
+def test_windows_that_read_what_was_never_known_are_left_out() -> None:
+    walk = [None, None, None, *frame()["walk"][3:]]
+    data = data_of(frame(walk=walk), look_back=30, horizon=5)
+    assert data.times is not None
+    assert data.times[data.part == UNUSED].tolist() == [30, 31, 32]
+
+
+def test_a_part_may_have_no_steps() -> None:
+    data = data_of(look_back=30, horizon=12, steps=[300, 80, 0])
+    assert set(data.part) == {"train", "validation", UNUSED}
+
+
+def test_a_shaking_clock_has_a_season() -> None:
+    assert season_of("about hour") == 24 and season_of("about 15 minutes") == 96
+
+
+def test_another_series_is_read_as_the_model_reads_it() -> None:
+    spec = data_of(target="walk", look_back=30, horizon=5, season=10).spec
+    table = frame(seed=1).select("when", "walk", "wave")
+    again = read(table, {}, like=spec)
+    assert again.spec == spec
+    steps = table.select("wave", "walk").to_numpy().astype(np.float32)
+    assert (again.inputs[7] == steps[7:37].T).all()
+    assert (again.targets[7] == steps[37:42, 1]).all()
+
+
+def test_a_naive_forecast_is_of_the_targets() -> None:
+    for target in ("walk", "walk,wave"):
+        data = data_of(look_back=30, horizon=3, target=target)
+        steps = pl.DataFrame(steps_under(data.inputs), ["wave", "walk"])[39]
+        said = naive(data.inputs, data.spec, 1).reshape(len(data), 3, -1)[10]
+        assert (said == [steps[name].item() for name in target.split(",")]).all()
+
+
+def test_intervals_and_windows_lie_where_the_truth_does() -> None:
+    table = frame()
+    data = data_of(table, look_back=30, horizon=5, target="walk,wave")
+    rows, off = np.arange(200), np.arange(10)  # as much too high, each output
+    said = (data.targets[rows] + off).astype(np.float32)
+    part = Predictions(data.keys[rows], rows, data.targets[rows], said, None, np.zeros(200))
+    found = task_of(data.spec).measure(data, {"validation": part}, lambda numbers: numbers)
+    (interval,) = (row for row in found if row["experiment"] == "intervals")
+    for end in ("low", "high"):
+        np.testing.assert_allclose(interval[end], -off, atol=1e-4)
+    shown = [row for row in found if row["experiment"] == "window"]
+    assert [row["target"] for row in shown] == ["walk"] * 3 + ["wave"] * 3
+    for row in shown:
+        first = 30 + data.keys.tolist().index(row["key"])
+        true = table[row["target"]].to_numpy()[first - 15 : first + 5]
+        np.testing.assert_allclose(row["past"], true[:15], atol=1e-5)
+        for name in ("truth", "low", "high"):
+            np.testing.assert_allclose(row[name], true[15:], atol=1e-4)
+
+
+def test_a_recursive_model_finds_its_columns_among_its_targets() -> None:
+    """Named in another order than they are read in."""
+    columns = (Column("a"), Column("b"))
+    spec = Spec(
+        "series",
+        "forecasting",
+        (2, 9),
+        targets=("b", "a"),
+        columns=columns,
+        horizon=6,
+        at_once=2,
+    )
+    model: Any = build("dlinear", spec, {"kernel": 3})
+    x = torch.randn(5, 2, 9)
+    first = model.model(x).unflatten(1, (2, 2))  # b, a
+    longer = torch.cat([x, first.flip(2).transpose(1, 2)], 2)[:, :, 2:]
+    torch.testing.assert_close(model(x)[:, 4:8], model.model(longer))
+
+
+def past_of(table: pl.DataFrame) -> Past:
+    columns = (Column("wave"), Column("walk"))
+    spec = Spec("series", "forecasting", (2, 30), columns=columns, horizon=3)
+    (past,) = pasts(table, spec, {}, 3)
+    return past
+
+
+def test_the_last_known_value_stands_for_one_missing_at_the_end() -> None:
+    past = past_of(frame(walk=[*frame()["walk"][:397], None, None, None]))
+    assert past.steps.shape == (2, 30) and (past.steps[1, -3:] == past.steps[1, -4]).all()
+
+
+@pytest.mark.parametrize(
+    ("every", "times"),
+    [
+        ("working day", ["2024-07-01", "2024-07-02", "2024-07-03"]),
+        ("2mo", ["2044-01-01", "2044-03-01", "2044-05-01"]),
+        ("month end", ["2044-01-31", "2044-02-29", "2044-03-31"]),
+    ],
+)
+def test_times_ahead_are_those_of_the_calendar(every: str, times: list[str]) -> None:
+    if every == "working day":
+        days = pl.date_range(pl.date(2024, 1, 1), pl.date(2024, 6, 28), eager=True)
+        when = days.filter(days.dt.weekday() < 6)
+    else:
+        step = "1mo" if every == "month end" else every
+        when = pl.date_range(pl.date(2024, 1, 1), pl.date(2043, 12, 1), step, eager=True)
+        when = when.dt.month_end() if every == "month end" else when
+    assert list(past_of(frame(len(when)).with_columns(when=when)).times) == times
+
+
+def test_bounds_are_of_the_steps_and_targets_that_they_were_measured_at() -> None:
+    spec = Spec("series", "forecasting", (2, 9), targets=("a", "b"), horizon=3)
+    low, high = list(range(-6, 0)), list(range(1, 7))
+    run = Run(evidence=[{"experiment": "intervals", "low": low, "high": high}])
+    assert _bounds(run, spec, 2).tolist() == [[[-6, -5], [-4, -3]], [[1, 2], [3, 4]]]
+    further = _bounds(run, spec, 5)
+    assert further[1, :3].tolist() == [[1, 2], [3, 4], [5, 6]] and np.isnan(further[:, 3:]).all()
+
+
+def test_going_on_finds_each_column_among_the_targets(tmp_path: Path) -> None:
+    """Named in another order than they are read in; and no gap is scored."""
+    settings = {"data.horizon": 12, "data.target": "walk,wave", "data.kind": "series", **FAST}
+    run = fw.fit(frame(), settings=settings, out=tmp_path / "run")
+    longer = fw.predict(run, frame(), ahead=13)
+    when = [START + timedelta(hours=400 + i) for i in range(12)]
+    said = {n: [row["prediction"][n] for row in longer[:12]] for n in ("wave", "walk")}
+    grown = frame().vstack(pl.DataFrame({"when": when, **said}).cast(frame().schema))  # type: ignore[arg-type]
+    assert fw.predict(run, grown)[0]["prediction"] == pytest.approx(
+        longer[12]["prediction"], abs=1e-4
+    )
+    hours = pl.int_range(pl.len())
+    data, rows = scored_rows(run, frame().filter((hours < 200) | (hours >= 203)))
+    assert rows.tolist() == np.flatnonzero(data.part != UNUSED).tolist() and len(rows) < len(data)

@@ -59,8 +59,11 @@ class Planted(Instead):
         if self.curve:
             rows = [{"validation": {"accuracy": value}} for value in self.curve]
             run.epochs = [{"epoch": i, "waiting": 0.0, **row} for i, row in enumerate(rows)]
-        run.scores = {"train": scores, ("test" if task.kind == "final" else "held_out"): scores}
-        if task.kind == "final":
+        run.scores = {"train": scores}
+        if task.kind != "final":
+            run.scores["held_out"] = scores
+        elif task.recipe["data.test"]:
+            run.scores["test"] = scores
             right = np.arange(100) < 100 * score
             target = np.zeros(100, int)
             rows = np.arange(100)
@@ -109,7 +112,8 @@ def improving(
 
         monkeypatch.setattr(flow, "proposals", proposals)
         executor = executor or Planted(tmp_path / "out", effect)
-        result = improve(data, recipe, out=tmp_path / "out", executor=executor, **options)
+        options = {"recipe": recipe, **options}
+        result = improve(data, out=tmp_path / "out", executor=executor, **options)
         return result, executor
 
     return call
@@ -668,6 +672,19 @@ def test_an_effect_on_an_error_is_positive_where_it_fell() -> None:
 
     found = paired_test(off_by(0.3), off_by(0.1), recipe)
     assert found["effect"] == pytest.approx(0.2) and found["low"] > 0
+
+
+def test_without_a_test_part_the_final_model_has_no_score(
+    improving: Improve, recipe: Recipe, tmp_path: Path, data: Data
+) -> None:
+    def effect(task: Task) -> float:
+        return 0.05 if task.recipe["optim.lr"] == 0.5 else 0.0
+
+    result, _ = improving(effect, [lr(0.5)], recipe=recipe.edit({"data.test": 0.0}))
+    assert result.recipe["optim.lr"] == 0.5 and result.final["test"] == {}
+    assert result.sentences[-1].startswith("There is no test part")
+    assert result.run.held_out == result.final["validation"]
+    assert Run(scores={"train": {"accuracy": 1.0}}).held_out == {}
 
 
 def test_arms_that_saw_more_examples_or_steps_say_so() -> None:

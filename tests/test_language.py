@@ -16,12 +16,13 @@ import fitwell as fw
 from fitwell.cli.main import run as command
 from fitwell.data import read, split
 from fitwell.data.preprocess import Preprocess, fit
-from fitwell.data.token_batches import TokenBatches
+from fitwell.data.token_batches import TokenBatches, batches_for
 from fitwell.data.tokens import How, fit_tokens, numbers_for, pieces_of
 from fitwell.errors import FolderError, Interrupted, SettingError
-from fitwell.experiments.markov import Markov, language_references
+from fitwell.experiments.markov import Markov, _stretches, language_references
+from fitwell.models import build
 from fitwell.nn.losses import LOSSES
-from fitwell.spec import NO_WORD, RESERVED, UNKNOWN
+from fitwell.spec import NO_WORD, RESERVED, UNKNOWN, Spec
 from fitwell.tasks import TASKS, fit_of
 from fitwell.train import fit as training
 from fitwell.train.distributed import Processes, check_state
@@ -374,9 +375,6 @@ def test_tokens_are_drawn_by_their_probability() -> None:
 
 
 def test_a_recurrent_model_writes_what_it_would_with_everything_read_again(book: Path) -> None:
-    from fitwell.models import build
-    from fitwell.spec import Spec
-
     spec = Spec("text", "language", (16,), vocabulary=9, tokens="character")
     model = build("lstm", spec, {"width": 8})
     asked: dict[str, Any] = {"length": 12, "context": 16, "size": 9, "temperature": 0.0}
@@ -399,3 +397,100 @@ def test_cross_validation_and_improvement(book: Path, tmp_path: Path) -> None:
     )
     better = fw.improve(run, budget="8trials", out=tmp_path / "improve")
     assert better.recipe["data.context"] == 16 and better.baseline["validation"]["nats"] > 0
+
+
+def test_a_short_chunk_is_asked_behind_as_much_as_a_window_shows(tmp_path: Path) -> None:
+    path = tmp_path / "book.txt"
+    text = prose()[: 16 * 40 + 5]
+    path.write_text(text)
+    made = batches(path, shuffle=False)
+    last = list(made.epoch(0))[-1]
+    asked = last.y[-1][last.y[-1] != NO_WORD]
+    assert read_back(made, asked) == text[-5:] and read_back(made, last.x[-1]) == text[-17:-1]
+
+
+def test_windows_come_in_random_order_and_say_in_which_chunk_they_begin(tmp_path: Path) -> None:
+    text = "".join(np.random.default_rng(0).choice(list("abcd efgh"), 16 * 90))
+    (tmp_path / "book.txt").write_text(text)
+    made = batches(tmp_path / "book.txt")
+    at_a_beginning = 0
+    for epoch in range(20):
+        found = [
+            (int(index), text.find(read_back(made, y)))
+            for batch in made.epoch(epoch)
+            for index, y in zip(batch.index, batch.y, strict=True)
+        ]
+        starts = [start for _, start in found]
+        assert [index for index, _ in found] == [start // 16 for start in starts]
+        assert starts != sorted(starts)
+        at_a_beginning += sum(start % 16 == 0 for start in starts)
+    assert at_a_beginning > 20
+
+
+def test_streams_begin_elsewhere_each_epoch(book: Path) -> None:
+    made = batches(book, streams=True)
+    assert not torch.equal(next(made.epoch(0)).x, next(made.epoch(1)).x)
+
+
+def test_a_network_with_a_state_is_evaluated_behind_a_whole_chunk(book: Path) -> None:
+    data = read(book, {"context": 16})
+    rows = np.arange(len(data))
+    asked: dict[str, Any] = {"batch_size": 4, "preprocess": fit(data, rows), "shuffle": False}
+    for carried, seen in ((False, 16), (True, 32)):
+        laid_out = batches_for(data.spec, asked["preprocess"], carried=carried)
+        made = laid_out(data.inputs, data.targets, rows, **asked)
+        assert next(made.epoch(0)).x.shape[1] == seen
+
+
+def test_the_loss_of_words_is_their_mean(book: Path) -> None:
+    data = read(book, {"context": 16, "tokens": "word"})
+    rows = np.arange(len(data))
+    made = TokenBatches(
+        data.inputs,
+        data.targets,
+        rows,
+        batch_size=3,
+        preprocess=fit(data, rows),
+        shuffle=False,
+        context=16,
+    )
+    tokens = made.preprocess.tokens
+    assert tokens is not None
+    logits = torch.randn(tokens.size, generator=torch.Generator().manual_seed(0))
+    loss = LOSSES["cross_entropy"]()
+    found = evaluated(Counting(logits), made, TASKS["language"], loss, "float32")
+    costs = -logits.log_softmax(0).numpy()[tokens.ids(prose())]
+    assert found.scores["loss"] == pytest.approx(costs.mean(), rel=1e-5)
+
+
+def test_the_vocabulary_is_of_what_stands_most_often() -> None:
+    assert fit_tokens(["abbccc"], how="character", most=2).vocabulary == ("c", "b")
+    # A word that stands once teaches what an unknown one is.
+    assert fit_tokens(["a cat a cat dog"], how="word", most=9).vocabulary == (" cat",)
+
+
+def test_a_model_without_a_state_reads_the_last_tokens_again(book: Path) -> None:
+    spec = Spec("text", "language", (8,), vocabulary=9, tokens="character")
+    model = build("transformer", spec, {"width": 8})
+    asked: dict[str, Any] = {"length": 20, "context": 8, "size": 9, "temperature": 0.2}
+    written = list(tokens_of(model, [3, 4], seed=5, **asked))
+    assert model.training  # as it was
+    model.eval()
+    read_again, random = [NO_WORD, 3, 4], torch.Generator().manual_seed(5)
+    for token in written:
+        outputs = model(torch.tensor([read_again[-8:]], dtype=torch.int32))
+        assert token == next_token(outputs[0, -1], random, temperature=0.2)
+        read_again.append(token)
+
+
+def test_the_order_of_counting_is_chosen_on_what_was_not_counted(tmp_path: Path) -> None:
+    """Of letters drawn alike more of the past tells nothing, though it is known by heart."""
+    path = tmp_path / "book.txt"
+    text = "".join(np.random.default_rng(0).choice(list("abcd efgh"), 4000))
+    path.write_text(text)
+    data = read(path, {"context": 16})
+    rows = split.fit_rows(data, {"test": 0.2}, 0)
+    *_, markov = language_references(data, rows, fold=None)
+    assert markov["model"] == "markov" and markov["order"] == 2
+    parted = _stretches(data, np.array([0, 1, 4, 5]))
+    assert parted == [text[:32], text[64:96]]

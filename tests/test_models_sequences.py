@@ -14,13 +14,14 @@ from fitwell.errors import SettingError
 from fitwell.models import build
 from fitwell.models.transformer import sinusoids
 from fitwell.nn.attention import SelfAttention
-from fitwell.nn.convolutions import StepNorm
-from fitwell.nn.recurrent import Recurrent
+from fitwell.nn.convolutions import ConvBlock, Residual, StepNorm
+from fitwell.nn.recurrent import Recurrent, last_state
+from fitwell.nn.steps import SeriesSteps, WordSteps
 from fitwell.nn.tying import state_of
 from fitwell.nn.types import NormName
 from fitwell.resolve import complete
 from fitwell.show import layer_table, parameter_table
-from fitwell.spec import Spec
+from fitwell.spec import Column, Spec
 
 RECURRENT = ("rnn", "lstm", "gru")
 ALL = (*RECURRENT, "fcn", "resnet1d", "tcn", "transformer")
@@ -250,6 +251,24 @@ def test_what_does_not_suit_is_refused(
     assert caught.value.setting == setting
 
 
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (
+            Spec("images", "classification", (3, 64, 64), ("a", "b")),
+            "images of 3x64x64. Set.*convnet",
+        ),
+        (
+            Spec("table", "regression", (3,), columns=(Column("a"),) * 3),
+            "rows of 3 columns. Set model.name=mlp",
+        ),
+    ],
+)
+def test_what_is_no_sequence_is_called_by_its_name(spec: Spec, said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        made("lstm", spec)
+
+
 # By recipe.
 
 
@@ -283,3 +302,60 @@ def test_the_work_of_a_cell_is_counted(name: str, gates: int) -> None:
     model = made(name, SERIES)
     [row] = [r for r in layer_table(model, SERIES) if r["name"] == "recurrent.layers.0"]
     assert row["multiply_adds"] == 20 * gates * 16 * (2 + 16)  # each step, of input and state
+
+
+# One by one.
+
+
+def test_the_way_back_ends_at_the_first_step() -> None:
+    x = torch.arange(24.0).view(2, 3, 4)
+    read = last_state(x, torch.tensor([3, 2]), True)
+    assert read.tolist() == [[8, 9, 2, 3], [16, 17, 14, 15]]
+    assert last_state(x, torch.tensor([3, 2]), False)[:, 2:].tolist() == [[10, 11], [18, 19]]
+
+
+def test_each_layer_has_a_norm_of_its_own() -> None:
+    layers = Recurrent("gru", 3, 5, rates=[0.0, 0.0], norm=True)
+    assert layers.norms is not None
+    nn.init.constant_(layers.norms[1].bias, 7.0)  # type: ignore[arg-type]
+    out, _ = layers(torch.randn(2, 4, 3), torch.tensor([4, 4]))
+    torch.testing.assert_close(out.mean(2), torch.full((2, 4), 7.0))
+
+
+def test_a_step_is_there_where_any_channel_is() -> None:
+    _, lengths = SeriesSteps()(torch.tensor([[[1.0, 0, 2, 0, 0], [0, 3, 0, 4, 0]]]))
+    assert lengths.tolist() == [4]
+
+
+def test_shared_vectors_are_multiplied_by_the_root_of_their_width() -> None:
+    words = WordSteps(9, 16, shared=True)
+    x, _ = words(torch.tensor([[5, 8]]))
+    torch.testing.assert_close(x[0], 4 * words.embedding.weight[[5, 8]])
+
+
+@pytest.mark.parametrize("channels", [3, 8])
+def test_what_a_block_need_not_change_goes_past_it(channels: int) -> None:
+    block = ConvBlock(channels, 8, 5, activation=None, norm="layer", rate=0.0)
+    both = Residual([block], channels, 8, activation="relu", norm="layer")
+    x = torch.randn(2, channels, 30)
+    past = x if both.shortcut is None else both.shortcut(x, None)
+    assert (both.shortcut is None) == (channels == 8)
+    torch.testing.assert_close(both(x, None), (block(x, None) + past).relu())
+
+
+def test_a_convolution_drops_whole_channels_and_has_a_bias_where_it_matters() -> None:
+    block = ConvBlock(2, 40, 3, activation=None, norm="layer", rate=0.5)
+    gone = block(torch.randn(1, 2, 30), None)[0] == 0
+    assert (gone.all(1) == gone.any(1)).all() and 0 < gone.all(1).sum() < 40
+    assert block.conv.bias is not None
+    assert ConvBlock(2, 4, 3, activation=None, norm="batch", rate=0.0).conv.bias is None
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+def test_a_transformer_knows_where_a_step_stands(positions: str) -> None:
+    model: Any = made("transformer", SERIES, positions=positions, dropout=[0.3, 0.0])
+    x = torch.randn(2, 2, 20)
+    assert not torch.allclose(model(x.flip(2)), model(x), atol=1e-4)
+    nn.init.zeros_(model.pos_embedding)
+    torch.testing.assert_close(model(x.flip(2)), model(x))
+    assert model.dropout.p == 0.3

@@ -146,17 +146,17 @@ def test_the_loss_is_that_of_its_formula(overlap: Any, gamma: float) -> None:
     scores = places.logits.sigmoid()
     for i, value in enumerate(loss(said, target).tolist()):
         found = slowly_aligned(places.centres, 8.0, places.corners[i], scores[i], target[i])
-        total = 0.0
+        classes = placed = 0.0
         for p, (b, strength) in enumerate(found):
             for k, chance in enumerate(scores[i, p].tolist()):
                 q = strength if b >= 0 and int(target[i, b, 0]) == k else 0.0
                 surprise = -q * math.log(chance) - (1 - q) * math.log(1 - chance)
-                total += abs(q - chance) ** gamma * surprise
+                classes += abs(q - chance) ** gamma * surprise
             if b >= 0:
-                total += (
-                    3.0 * strength * (1 - float(measure(places.corners[i, p], target[i, b, 1:])))
-                )
-        assert value == pytest.approx(total / max(1.0, sum(s for _, s in found)), rel=1e-4)
+                placed += strength * (1 - float(measure(places.corners[i, p], target[i, b, 1:])))
+        sure = sum(strength for _, strength in found)
+        asked = classes / max(1.0, sure) + (3.0 * placed / sure if sure else 0.0)
+        assert value == pytest.approx(asked, rel=1e-4)
 
 
 def test_a_picture_s_loss_knows_neither_the_others_nor_the_order_of_its_boxes() -> None:
@@ -214,3 +214,45 @@ def test_every_setting_changes_the_loss(changed: dict[str, Any]) -> None:
     assert not torch.equal(
         LOSSES["boxes"](**changed)(said, target), LOSSES["boxes"]()(said, target)
     )
+
+
+def test_only_boxes_of_a_class_are_doubled_and_only_from_0_6_on() -> None:
+    from fitwell.tasks.detection import decode
+
+    place = [8.0, 8, 8, 1, 1, 1]  # 0 to 16 across, 0 to 8 and what follows down
+    said = [
+        [*place, 1.0, 5, -9],
+        [*place, 1.0, -9, 4],
+        [*place, 0.1, 3, -9],  # 0.55 of the first
+        [*place, 0.3, 2, -9],  # 0.65
+    ]
+    (found,) = decode(np.array([said], np.float32), None, lambda numbers: numbers).prediction
+    kept = found[~np.isnan(found[:, 0])]
+    assert kept[:, 0].tolist() == [0, 1, 0]
+    np.testing.assert_allclose(kept[:, 1:5], [[0, 0, 16, 16], [0, 0, 16, 16], [0, 0, 16, 8.8]])
+    np.testing.assert_allclose(kept[:, 5], 1 / (1 + np.exp([-5.0, -4.0, -3.0])), rtol=1e-5)
+
+
+def test_the_weight_of_the_proportions_has_no_gradient() -> None:
+    one, other = some_boxes(9, 0).double().requires_grad_(), some_boxes(9, 1).double()
+    (ours,) = torch.autograd.grad(ciou(one, other).sum(), one)
+    (theirs,) = torch.autograd.grad(complete_box_iou(one, other).diagonal().sum(), one)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_ten_places_answer_for_a_large_box() -> None:
+    places = places_of(outputs_of(0, batch=1))
+    target = torch.tensor([[[0.0, 1, 1, 63, 63]]])
+    scores = places.logits.sigmoid()
+    assert aligned(places.centres, 8.0, places.corners, scores, target).answers.sum() == 10
+
+
+def test_a_network_that_throws_its_boxes_away_has_a_loss() -> None:
+    """No place has any strength then: nothing overlaps, or no score is left."""
+    target = torch.tensor([[[0.0, 16, 16, 40, 40]]])
+    said = outputs_of(0, batch=1)
+    said[..., 7:] = -100
+    far = said.clone()
+    far[..., 3:7] = 1e4
+    for thrown in (said, far):
+        assert LOSSES["boxes"]()(thrown, target) > 1

@@ -35,7 +35,7 @@ from fitwell.experiments import reference, reference_models
 from fitwell.nn.bag import BagOfWords
 from fitwell.report import mistakes
 from fitwell.resolve import complete
-from fitwell.spec import RESERVED
+from fitwell.spec import RESERVED, Spec
 
 GOOD = "a warm and funny film with a brilliant cast and a story that holds".split()
 BAD = "a dull and tired film with a wooden cast and a plot that drags".split()
@@ -553,6 +553,13 @@ def test_models_read_what_they_are_for() -> None:
     table = read((np.random.default_rng(0).normal(size=(20, 2)), [0, 1] * 10)).spec
     with pytest.raises(SettingError, match=r"model.name = bag_of_words: reads texts.*mlp"):
         complete({"model.name": "bag_of_words"}, table)
+    book = Spec(
+        "text", "language", (9,), target="next character", vocabulary=50, tokens="character"
+    )
+    with pytest.raises(
+        SettingError, match=r"bag_of_words: knows no order of words, .* next character.*=gru"
+    ):
+        complete({"model.name": "bag_of_words"}, book)
 
 
 # ---------------------------------------------------------------- the main job

@@ -124,8 +124,9 @@ class Run:
 
     @property
     def held_out(self) -> Scores:
-        """Scores on the part that this run never trained on or selected with."""
-        return self.scores.get("held_out") or self.scores.get("test") or self.scores["validation"]
+        """Scores on the part that this run never trained on or selected with, if it has one."""
+        parts = ("held_out", "test", "validation")
+        return next((self.scores[part] for part in parts if self.scores.get(part)), {})
 
     @property
     def studied(self) -> Predictions | None:

@@ -120,6 +120,8 @@ def _reads(model: str, spec: Spec) -> None:
         does = "forecasts a long series"
     elif (spec.task == "detection") != (model in OF_BOXES):
         does = "finds boxes" if model in OF_BOXES else "finds no boxes"
+    elif model in OF_TEXTS and spec.task == "language":
+        does = f"knows no order of words, and so no {spec.target}"
     elif model not in OF_SEQUENCES and (model in OF_TEXTS) != (spec.kind == "text"):
         does = f"reads {'texts' if model in OF_TEXTS else 'numbers'}"
     else:

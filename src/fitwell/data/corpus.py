@@ -13,7 +13,15 @@ from fitwell.data.csv_file import SEPARATORS
 from fitwell.data.csv_text import western
 from fitwell.data.names import TEXT_SUFFIXES
 from fitwell.data.texts import as_objects, read_text
-from fitwell.data.tokens import UNIT, How, check_library, numbers_for, pieces_of
+from fitwell.data.tokens import (
+    UNIT,
+    How,
+    check_library,
+    fit_tokens,
+    numbers_for,
+    parts_of,
+    pieces_of,
+)
 from fitwell.data.types import Data, Problem, both, fingerprint, listed, many, refuse, some
 from fitwell.errors import SettingError
 from fitwell.spec import Spec
@@ -25,6 +33,7 @@ LOOKED_AT = 1 << 16  # bytes, by which lines of cells are told from prose
 CELLS = 0.9  # share of the lines that part into equally many cells: a table
 LONG_LINE = 40  # characters: a line that stands twice by chance is shorter
 COPIED = 0.01  # share of the last part that stands before, line by line: more is said
+UNKNOWN_WORDS = 0.01  # share of the words of the last part: more is said
 RARE = 10  # occurrences of a character: with fewer, little is learnt of it
 _MEANINGLESS = {
     **dict.fromkeys(
@@ -50,7 +59,7 @@ def is_corpus(path: Path, options: dict[str, Any]) -> bool:
     if len(head) == LOOKED_AT:
         del lines[-1:]  # it may be cut
     table = len(lines) > 1 and any(_parts_all(lines, mark) for mark in (*SEPARATORS, None))
-    return bool(lines) and not table
+    return not table
 
 
 def _parts_all(lines: list[str], mark: str | None) -> bool:
@@ -106,6 +115,8 @@ def read_corpus(path: Path, options: dict[str, Any], like: Spec | None = None) -
         problems.append(_too_short(path.name, len(pieces), how, context))
     most = options["vocabulary"]
     vocabulary = like.vocabulary if like else numbers_for(text, how=how, most=most)
+    if how == "word" and like is None:
+        problems += _unknown_words(text, most)
     sizes = np.array([len(piece) for piece in pieces])
     starts = np.cumsum(sizes) - sizes
     inputs, targets = as_objects(pieces), sizes.astype(np.int64)[:, None]
@@ -140,7 +151,10 @@ def _text_of(path: Path) -> tuple[str, list[Problem]]:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise refuse(
-            "no_texts", f"{path.name} holds no text.", "Give one that says something.", path.name
+            "no_texts",
+            f"{path.name} holds no text.",
+            "Write some into it: a text to model, or a table.",
+            path.name,
         )
     return text, [western(path.name)] if guessed else []
 
@@ -169,6 +183,10 @@ def _said(name: str, text: str, options: dict[str, Any]) -> Problem:
 def _wrong(name: str, text: str) -> list[Problem]:
     """What makes a text worse to learn from."""
     problems = []
+    if len(set(text)) == 1:
+        said = f"{name} is one character, {text[0]!a}, over and over; nothing to predict."
+        mend = "Give a text that says something."
+        problems.append(Problem("one_character", "error", (name,), said, mend))
     if len(text) < SHORT:
         said = (
             f"{name} has only {many(len(text), 'character')}; a model of language needs many more."
@@ -213,6 +231,26 @@ def _wrong(name: str, text: str) -> list[Problem]:
         said = {ascii(c): found[c] for c in sorted(found)}
         problems += listed(problem, severity, both("character", what), mend, said)  # type: ignore
     return problems + _copied(text, border)
+
+
+def _unknown_words(text: str, most: int) -> list[Problem]:
+    """Words of the last part of which a model can say no more than that they are unknown."""
+    border = len(text) - int(VALIDATION * len(text))
+    known = set(fit_tokens([text[:border]], how="word", most=most).vocabulary)
+    words = parts_of(text[border:], "word")
+    unknown = [word for word in words if word not in known]
+    if len(unknown) <= UNKNOWN_WORDS * len(words):
+        return []
+    share = sum(map(len, unknown)) / (len(text) - border)
+    said = (
+        f"{len(unknown) / len(words):.0%} of the words of the last {VALIDATION:.0%}, {share:.0%} of its "
+        "characters, are unknown: they stand fewer than twice before it, or data.vocabulary has no place "
+        "for them. A model predicts that an unknown word comes and not which, so its nats a character are "
+        "lower than those of one that spells."
+    )
+    where = tuple(sorted({word.strip() for word in unknown}))
+    mend = "Compare it with models of words alone; or set data.tokens=bpe or character."
+    return [Problem("unknown_words", "warning", where, said, mend)]
 
 
 def _is_odd(character: str) -> bool:

@@ -236,6 +236,15 @@ def _parts(
     unread: Any = np.isnan(filled).any(1)
     bad = _within(unknown[look_back:], horizon) | _within(unread, look_back)[: len(part)]
     if bad.all():
+        names = [column.name for column in spec.columns]
+        empty = [name for name, own in zip(names, np.isnan(steps).T, strict=True) if own.all()]
+        if empty:
+            raise refuse(
+                "missing_values",
+                f"{where}: {some(empty)} {'have' if len(empty) > 1 else 'has'} no value in any row.",
+                "Fill them in, or take the column out of the file.",
+                *empty,
+            )
         raise refuse(
             "missing_values",
             f"{where}: every window of {look_back:,} steps and the {horizon:,} behind them lacks values.",

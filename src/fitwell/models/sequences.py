@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fitwell.errors import SettingError
-from fitwell.models.parts import Network, draw, in_order, what_it_is
+from fitwell.models.parts import Network, draw, in_order
 from fitwell.nn.steps import FrameSteps, Pooling, SeriesSteps, WordSteps, inside, pooled
 from fitwell.nn.types import Init
 from fitwell.spec import Spec
@@ -65,9 +65,10 @@ def step_inputs(
         return SeriesSteps(), spec.input_shape[0]
     if spec.kind == "audio":
         return FrameSteps(), spec.input_shape[1]
+    suited = "convnet" if spec.kind == "images" else "mlp"
     raise SettingError(
-        f"model.name={model} reads series, texts and recordings, and {what_it_is(spec)}. Set "
-        "model.name=mlp.",
+        f"model.name={model} reads series, texts and recordings, and these are {spec.examples}. Set "
+        f"model.name={suited}.",
         setting="model.name",
     )
 
