@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -221,6 +222,22 @@ def test_parts_of_one_source_cannot_be_told_apart_and_others_can() -> None:
     [apart] = domain_classifier(replace(data, inputs=images), rows, 0)
     assert apart["low"] > 0.8
     assert domain_classifier(data, replace(rows, held_out=rows.held_out[:20]), 0) == []
+
+
+def test_windows_of_a_series_are_not_told_apart_by_their_neighbours() -> None:
+    """Windows that share steps are nearly copies: trees that saw one know the part of the next."""
+    random = np.random.default_rng(0)
+    walk = np.cumsum(random.normal(size=3000) * 0.3)
+    level = walk - np.convolve(walk, np.ones(30) / 30, "same")  # goes nowhere
+    table = pl.DataFrame({"step": np.arange(len(level)), "level": level})
+    data = read(table, {"kind": "series", "time": "step", "look_back": 10, "horizon": 3})
+    rows = fold_rows(data, {}, fold=4, repeat=0, seed=0)
+    [alike] = domain_classifier(data, rows, 0)
+    assert alike["low"] < 0.6 and alike["examples"] < len(data) / 8
+    moved = data.inputs.copy()
+    moved[rows.held_out] += 2
+    [apart] = domain_classifier(replace(data, inputs=moved), rows, 0)
+    assert apart["low"] > 0.7
 
 
 @pytest.mark.parametrize(("train", "learned"), [(0.99, True), (0.2, False)])

@@ -12,11 +12,13 @@ import torch
 from data_problems import named
 
 import fitwell as fw
+from fitwell import store
 from fitwell.cli.main import run as command
 from fitwell.data import BadData, Data, check, preprocess, read, split
 from fitwell.data.ahead import Past, pasts
 from fitwell.data.batches import Batches
 from fitwell.data.forecasting import season_of
+from fitwell.data.looking_back import looking_back
 from fitwell.data.types import UNUSED
 from fitwell.data.windows import covered, purged, steps_under
 from fitwell.errors import SettingError
@@ -25,10 +27,13 @@ from fitwell.models import build
 from fitwell.models.dlinear import dlinear
 from fitwell.predict import _bounds, scored_rows
 from fitwell.record import Finding, Predictions, Run
+from fitwell.remedies.table import REMEDIES
+from fitwell.resolve import complete
 from fitwell.spec import Column, Spec
 from fitwell.tasks import task_of
 from fitwell.tasks.forecasting import naive
 from fitwell.trials.handover import data_bytes, read_data, write_data
+from fitwell.trials.trial import Task, run_trial
 
 START = datetime(2024, 1, 1)
 FAST = {"train.epochs": 2, "train.device": "cpu"}
@@ -443,6 +448,85 @@ def test_evaluate_compare_and_report(tmp_path: Path) -> None:
     assert "Windows that were held out" in page
     verdict = fw.compare(run, run, settings={"model.subtract": "last"})
     assert verdict.metric == "mse" and verdict.trials == 6
+
+
+# Other look-backs of the same windows.
+
+
+def echo(n: int = 500, lag: int = 30) -> pl.DataFrame:
+    """Noise that comes again after `lag` hours."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=n)
+    for i in range(lag, n):
+        values[i] = 0.9 * values[i - lag] + 0.4 * rng.normal()
+    return pl.DataFrame({"when": frame(n)["when"], "echo": values})
+
+
+def test_windows_of_another_look_back_are_those_that_reading_gives() -> None:
+    short, long = (data_of(look_back=n, horizon=6) for n in (10, 24))
+    rows = split.fold_rows(short, {}, fold=1, repeat=0, seed=0)
+    seen, kept = looking_back(short, rows, 24)
+    assert seen.spec.input_shape == (2, 24) and seen.spec.since == 10
+    assert (seen.inputs[14:] == long.inputs).all() and seen.targets is short.targets
+    assert (kept.held_out == rows.held_out).all() and kept.train.min() == 14
+    fitted, anew = preprocess.fit(seen, kept.train), preprocess.fit(long, kept.train - 14)
+    assert fitted.to_json() == anew.to_json()
+    back, again = looking_back(seen, kept, 10)
+    assert (back.inputs == short.inputs).all() and back.spec == short.spec and again is kept
+    assert looking_back(short, rows, 0) == (short, rows)
+
+
+def test_a_look_back_beyond_what_is_held_out_is_refused() -> None:
+    data = data_of(look_back=10, horizon=6)
+    rows = split.fold_rows(data, {}, fold=0, repeat=0, seed=0)
+    with pytest.raises(
+        SettingError, match=r"data\.look_back = 200: .* has 75 steps before it"
+    ) as told:
+        looking_back(data, rows, 200)
+    assert told.value.setting == "data.look_back"
+    assert int(rows.held_out[0]) + 10 == 75
+
+
+def test_a_longer_look_back_is_a_remedy_that_trials_can_pair(tmp_path: Path) -> None:
+    path = tmp_path / "echo.csv"
+    echo().write_csv(path)
+    settings = {"data.look_back": 20, "data.horizon": 4, "data.folds": 2, "optim.lr": 0.01, **FAST}
+    run = fw.fit(path, settings=settings | {"train.epochs": 1}, out=tmp_path / "run")
+    spec, recipe = run.spec, run.recipe
+    assert spec is not None and recipe is not None
+    edits = REMEDIES["longer_look_back"](recipe, spec, Finding("underfitting", "high", {}, ""))
+    assert edits == [{"data.look_back": 40}]
+    longer = recipe.edit({**edits[0], "train.epochs": 8})
+    verdict = fw.compare(recipe.edit({"train.epochs": 8}), longer)
+    assert verdict.effect > 0.1 and all((gain or 0) > 0 for gain in verdict.differences)
+    assert REMEDIES["longer_look_back"](longer, spec, Finding("underfitting", "high", {}, "")) == []
+
+
+def test_a_model_of_another_look_back_is_evaluated_on_the_windows_it_was_tested_on(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "echo.csv"
+    echo().write_csv(path)
+    data = read(str(path), {"look_back": 20, "horizon": 4})
+    values = {"source": str(path), "data.look_back": 20, "data.horizon": 4, **FAST}
+    recipe = complete(values, data.spec).edit({"data.look_back": 40})
+    task = Task(recipe, kind="final", variant="longer")
+    run = run_trial(data, task, tmp_path / "longer", threads=1)
+    opened = store.open_run(tmp_path / "longer")
+    assert opened.spec is not None and opened.spec.since == 20
+    assert fw.evaluate(opened)["scores"] == pytest.approx(run.scores["test"], rel=1e-4)
+    read_again, rows = scored_rows(opened)
+    assert read_again.keys[rows].tolist() == run.predictions["test"].keys.tolist()
+
+
+def test_a_look_back_is_searched_and_varied_of_forecasts_alone(tmp_path: Path) -> None:
+    path = tmp_path / "echo.csv"
+    echo().write_csv(path)
+    settings = {"data.look_back": 20, "data.horizon": 4, "data.folds": 2, **FAST}
+    run = fw.cv(path, settings=settings, vary="data.look_back=10,40", out=tmp_path / "cv")
+    assert [row["value"] for row in run.evidence if row["experiment"] == "vary"] == [10, 40]
+    with pytest.raises(SettingError, match="is for one long series"):
+        fw.cv("wine", settings=FAST, vary="data.look_back=10,40", out=tmp_path / "wine")
 
 
 # To the step.

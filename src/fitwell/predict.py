@@ -14,6 +14,7 @@ from fitwell.data import read, split
 from fitwell.data.ahead import pasts
 from fitwell.data.inputs import Inputs, read_inputs
 from fitwell.data.letterbox import letterbox
+from fitwell.data.looking_back import as_parted, looking_back
 from fitwell.data.types import UNUSED, Data
 from fitwell.errors import FolderError, SettingError
 from fitwell.record import Run, Scores
@@ -102,11 +103,14 @@ def scored_rows(
     if not recipe["source"]:
         raise FolderError("This run was trained on arrays in memory: name the data to score it on.")
     options = recipe.section("data") | {"seed": recipe["train.seed"]}
-    data = read(str(recipe["source"]), options, like=spec)
+    data = read(str(recipe["source"]), options, like=as_parted(spec))
     if run.folder is not None:
         instead = "Name the data to score the model on, if none of it was trained on."
         store.check_same_data(run.folder, data.fingerprint, instead)
-    rows = split.fit_rows(data, recipe.section("data"), run.seed).held_out
+    parts = split.fit_rows(data, recipe.section("data"), run.seed)
+    if spec.since:
+        data, parts = looking_back(data, parts, spec.input_shape[1])
+    rows = parts.held_out
     if not len(rows):
         raise FolderError(
             "This run has no test part (data.test = 0): name another source to score it on.",

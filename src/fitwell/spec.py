@@ -98,6 +98,8 @@ class Spec:
         season: steps after which the series is taken to repeat itself; 1: it does not.
         at_once: steps that the model itself forecasts, where that is not the whole horizon: it goes on from
             its own forecasts.
+        since: steps before the first window that the parts were made of, where the model reads more or
+            fewer than these; 0: as many as it reads.
     """
 
     kind: Kind
@@ -121,6 +123,7 @@ class Spec:
     horizon: int = 0
     season: int = 1
     at_once: int = 0
+    since: int = 0
 
     @property
     def examples(self) -> str:

@@ -73,7 +73,9 @@ def _measured(item: Any, flat: Sequence[record.Run]) -> list[record.Row]:
             "fw.diagnose(run, measure=True).",
             where=str(run.folder or ""),
         )
-    data = data or begin(run.recipe).data
+    since = run.spec.since if run.spec else 0
+    read_as = run.recipe.edit({"data.look_back": since}) if since else run.recipe
+    data = data or begin(read_as).data
     if run.folder is not None:  # a trial's call is that of what it is a trial of
         place = run.folder if run.fold is None else run.folder.parent.parent
         if (place / store.CALL).is_file():
@@ -259,8 +261,18 @@ def compare(
     other = Recipe(over(recipes[1], extra))
     if not other.get("source"):
         other = other.edit({"source": base.get("source", "")})
-    start = begin(first if not extra else base, "", extra)
+    start = _begun(first, Recipe(over(base, extra)), other, extra)
     return _trained(start, other, _name(second), progress, where)
+
+
+def _begun(first: Any, base: Recipe, other: Recipe, extra: Mapping[str, Any]) -> Start:
+    """The data in windows that suit the look-back of both recipes; the recipe is the first."""
+    lengths = [int(recipe.get("data.look_back", 0)) for recipe in (base, other)]  # type: ignore[arg-type]
+    if lengths[0] == lengths[1] or not base.get("source"):
+        return begin(first if not extra else base, "", extra)
+    longer = 0 if 0 in lengths else max(lengths)
+    start = begin(base.edit({"data.look_back": longer}))
+    return replace(start, recipe=start.recipe.edit({"data.look_back": lengths[0]}))
 
 
 def _name(item: Any) -> str:
@@ -364,6 +376,8 @@ def _trained(
 
 def _comparable(first: Recipe, second: Recipe) -> None:
     for name, (a, b) in first.changes(second).items():
+        if name == "data.look_back":  # both forecast the same steps
+            continue
         # "": the same data under the name of its source, or in memory.
         if name.startswith(("data.", "score.")) or (name == "source" and a and b):
             raise SettingError(

@@ -30,7 +30,9 @@ def points_of(text: str, start: Start) -> tuple[str, list[Point]]:
         raise _refused(text, "write KEY=A,B,C or KEY=A..B, such as model.width=8..128")
     name = dotted(key.strip())
     section, _, setting = name.partition(".")
-    if name == "source" or (section == "data" and setting not in ("validation", *PREPARING)):
+    if name == "source" or (
+        section == "data" and setting not in ("validation", "look_back", *PREPARING)
+    ):
         what = "read" if name == "source" or setting in READING else "held out"
         raise _refused(text, f"{name} changes what is {what}; cross-validate each by itself")
     if name == "train.seed":

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fitwell.data import split
-from fitwell.data.types import Data
+from fitwell.data.looking_back import looking_back
+from fitwell.data.split import Rows
+from fitwell.data.types import Data, Options
 from fitwell.errors import FitwellError
 from fitwell.recipe import Recipe
 from fitwell.record import Row, Run
@@ -76,13 +78,13 @@ def gather(
     if "check" not in have:
         rows += checked(data, recipe, runs)
     for fold in range(min(REFERENCE_FOLDS, int(recipe["data.folds"]))):  # type: ignore[arg-type]
-        parts = split.fold_rows(data, options, fold=fold, repeat=repeat, seed=seed)
+        seen, parts = _fold(data, options, fold=fold, repeat=repeat, seed=seed)
         metric = str(recipe["score.name"])
         with threadpool_limits(threads):
             if "reference" not in have:
-                rows += reference_models(data, parts, seed, metric=metric, fold=fold)
+                rows += reference_models(seen, parts, seed, metric=metric, fold=fold)
             if "domain" not in have:
-                rows += domain_classifier(data, parts, seed, fold=fold)
+                rows += domain_classifier(seen, parts, seed, fold=fold)
         if (fold + 1) * len(parts.held_out) >= TELLING:
             break
     try:
@@ -114,6 +116,12 @@ def gather(
     except (FitwellError, ArithmeticError):
         pass
     return rows
+
+
+def _fold(data: Data, options: Options, **place: int) -> tuple[Data, Rows]:
+    """One fold as a trial of a recipe sees it."""
+    rows = split.fold_rows(data, options, **place)
+    return looking_back(data, rows, options.get("look_back", 0))
 
 
 def checked(data: Data, recipe: Recipe, runs: Sequence[Run]) -> list[Row]:
@@ -163,8 +171,9 @@ def again(
     options, changed = recipe.section("data"), edited(recipe, edit, data.spec)
     if run.fold is None:
         rows = split.fit_rows(data, options, run.seed)
+        data, rows = looking_back(data, rows, options.get("look_back", 0))
     else:
-        rows = split.fold_rows(data, options, fold=run.fold, repeat=run.repeat, seed=run.seed)
+        data, rows = _fold(data, options, fold=run.fold, repeat=run.repeat, seed=run.seed)
     place: dict[str, Any] = {"seed": run.seed, "fold": run.fold, "repeat": run.repeat}
     second = train_once(data, rows, changed, **place, probes=False, threads=threads)
     if metric not in second.scores.get("train", {}):
@@ -194,7 +203,7 @@ def range_starter(
     """What `range_test` starts: seed -> a fresh training of fold 0, one step a call."""
     from fitwell.train.job import build_job
 
-    parts = split.fold_rows(data, recipe.section("data"), fold=0, repeat=repeat, seed=seed)
+    data, parts = _fold(data, recipe.section("data"), fold=0, repeat=repeat, seed=seed)
 
     def start(run_seed: int) -> Callable[[float], float]:
         job = build_job(data, parts, recipe, seed=seed + run_seed)
@@ -215,7 +224,7 @@ def batch_starter(
     from fitwell.tasks import fit_of
     from fitwell.train.job import build_job
 
-    parts = split.fold_rows(data, recipe.section("data"), fold=0, repeat=repeat, seed=seed)
+    data, parts = _fold(data, recipe.section("data"), fold=0, repeat=repeat, seed=seed)
     plain = {f"augment.{name}": value for name, value in defaults("augment").items()}
     plain = {name: value for name, value in plain.items() if name in recipe}
     still = recipe.edit({**plain, "train.batch_size": min(BATCH, len(parts.train))})

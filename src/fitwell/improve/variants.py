@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from fitwell.data.options import refuse_of_other_kinds
 from fitwell.errors import SettingError
 from fitwell.policies import without_old
 from fitwell.recipe import Recipe
@@ -90,7 +91,9 @@ def edited(recipe: Recipe, settings: Mapping[str, Any], spec: Spec) -> Recipe:
             foreign = key != "name" and key not in own
             if dotted not in settings and (foreign or dotted == "optim.lr"):
                 values.pop(dotted, None)
-    return complete(values, spec)
+    changed = complete(values, spec)
+    refuse_of_other_kinds(changed.section("data"), spec)
+    return changed
 
 
 def candidate_recipe(recipe: Recipe, spec: Spec) -> Recipe | None:

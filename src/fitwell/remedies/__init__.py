@@ -60,6 +60,7 @@ FOR: dict[str, tuple[str, ...]] = {
         "gates",
         "other_family",
         "follow_level",
+        "longer_look_back",
         "wider",
         "slightly_higher_lr",
         "deeper",
@@ -82,6 +83,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "slow_pipeline": (),  # what is slow is outside of the recipe
     "no_better_than_trivial": (
         "follow_level",
+        "longer_look_back",
         "gates",
         "pretrained",
         "relu",
@@ -95,6 +97,7 @@ FOR: dict[str, tuple[str, ...]] = {
 GENERIC = (
     "pretrained",
     "follow_level",
+    "longer_look_back",
     "wider",
     "other_family",
     "slightly_higher_lr",
@@ -176,8 +179,7 @@ ADVICE: dict[str, str] = {
         "Read and decode the examples once and keep them, or let further processes prepare them."
     ),
     "no_better_than_trivial": (
-        "Check that inputs and targets belong together: look at a few examples with their labels. Of "
-        "forecasts: read more of the past (a larger data.look_back), by another fit."
+        "Check that inputs and targets belong together: look at a few examples with their labels."
     ),
 }
 # Advice that no edit can stand for is given beside the edits.

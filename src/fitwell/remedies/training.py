@@ -126,6 +126,23 @@ def clip_norm(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     return [{"train.clip_norm": rounded(usual, 2) if usual else 1.0}]
 
 
+def longer_look_back(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Read twice, then four times as many of the steps before a forecast.
+
+    Use: no_better_than_trivial, underfitting, or when nothing else is wrong, of forecasts
+    Weakness: what is far back may say nothing, and is fitted all the same; the first windows, which have
+        too little before them, are not trained on
+    Source: Zeng, Chen, Zhang and Xu 2023, AAAI (forecasts by look-back)
+    """
+    before: Any = recipe.get("data.look_back") or (spec.input_shape[-1] if spec.input_shape else 0)
+    if spec.task != "forecasting" or "data.look_back" not in recipe or not is_count(before):
+        return []
+    folds: Any = recipe.get("data.folds", 5)
+    # The first fold may begin behind half of an equal share of the windows; half of those stay to train on.
+    most = (spec.since or spec.input_shape[-1]) + spec.num_examples // (4 * (folds + 1))
+    return [{"data.look_back": n * before} for n in (2, 4) if n * before <= most]
+
+
 def ema(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     """Average the weights: evaluate a copy that follows them slowly.
 

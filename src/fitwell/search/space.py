@@ -14,7 +14,7 @@ LEVELS = 5  # of a range on a grid
 DIGITS = 4
 EXAMPLE = "KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C, such as optim.lr=1e-4..1e-1:log"
 # Settings of the data that change what a network is given, and not what it is judged by.
-_OF_INPUTS = ("validation", "normalise", "scaling")
+_OF_INPUTS = ("validation", "normalise", "scaling", "look_back")
 _OF_THE_MACHINE = ("threads", "device", "max_seconds", "precision")
 
 Custom = Mapping[str, Mapping[str, Schema]]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from fitwell import store
 from fitwell.data import split
+from fitwell.data.looking_back import looking_back
 from fitwell.data.types import Data
 from fitwell.errors import FitwellError, FolderError
 from fitwell.recipe import Recipe
@@ -113,8 +114,9 @@ def run_trial(data: Data, task: Task, folder: Path, *, threads: int) -> Run:
                 data, options, fold=task.fold, repeat=task.repeat, seed=task.seed
             )
             rows = split.fewer(data, rows, task.examples)
+        seen, rows = looking_back(data, rows, options.get("look_back", 0))
         run = train_once(
-            data,
+            seen,
             rows,
             task.recipe.edit({"train.precision": task.precision or task.recipe["train.precision"]}),
             seed=(task.seed + _APART * task.shift) % 2**31,
