@@ -24,6 +24,7 @@ NAMES = (
     "store",
     "tables",
     "series",
+    "reviews",
     "language",
     "forecast",
     "spoken",

@@ -1,6 +1,8 @@
 """Recordings: read, checked, split, learnt from, predicted; numpy and scipy as the references."""
 
+import base64
 import importlib.util
+import io
 import itertools
 import json
 import re
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import scipy.io.wavfile as wavfile
 import scipy.signal
 import soundfile
 import torch
@@ -33,6 +36,7 @@ from fitwell.data.sound import Sound, mel_filters, most_mels
 from fitwell.data.spectrogram import Spectrogram
 from fitwell.errors import SettingError
 from fitwell.record import STUDIED
+from fitwell.report.html import write_report
 from fitwell.resolve import complete
 from fitwell.spec import Spec
 from fitwell.weights.pretrained import moments
@@ -818,6 +822,14 @@ def test_mistakes_are_shown_as_spectrograms(tmp_path: Path) -> None:
     assert found[0].picture == picture(upside[:, ::-1])
     map_ = explained[found[0].key]["map"]  # of the spectrogram, low tones first
     assert found[0].looked == overlay(upside[:, ::-1], map_[::-1]) != overlay(upside[:, ::-1], map_)
+    kind, _, sound = found[0].sound.partition(",")
+    assert kind == "data:audio/wav;base64"
+    rate, wave = wavfile.read(io.BytesIO(base64.b64decode(sound)))
+    assert rate == data.spec.rate and np.array_equal(wave, data.inputs[index, 0])
+    page = Path("run/report.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == len(found) and found[0].sound in page
+    write_report(run, tmp_path / "none.html", data=data, examples=False)
+    assert "<audio" not in (tmp_path / "none.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -17,8 +17,8 @@ from fitwell.cli.main import run as command
 from fitwell.data import BadData, Data, check, preprocess, read, split
 from fitwell.data.ahead import Past, pasts
 from fitwell.data.batches import Batches
-from fitwell.data.forecasting import season_of
 from fitwell.data.looking_back import looking_back
+from fitwell.data.seasons import season_in, season_of
 from fitwell.data.types import UNUSED
 from fitwell.data.windows import covered, purged, steps_under
 from fitwell.errors import SettingError
@@ -26,7 +26,7 @@ from fitwell.findings.trivial import no_better_than_trivial
 from fitwell.models import build
 from fitwell.models.dlinear import dlinear
 from fitwell.predict import _bounds, scored_rows
-from fitwell.record import Finding, Predictions, Run
+from fitwell.record import Finding, NotAssessed, Predictions, Run
 from fitwell.remedies.table import REMEDIES
 from fitwell.resolve import complete
 from fitwell.spec import Column, Spec
@@ -300,7 +300,10 @@ def fitted(mse: float, naive_mse: float, windows: int = 40) -> Run:
     held = Predictions(np.arange(windows), np.arange(windows), target, target, None, target[:, 0])
     common = {"experiment": "forecast", "part": "held_out", "windows": windows, "season": 24}
     errors = {"network": mse, "repeat_last": naive_mse, "seasonal_naive": 2.0}
-    rows = [{**common, "model": model, "mse": error} for model, error in errors.items()]
+    rows = [
+        {**common, "model": model, "mse": error, "by_step": {"mse": [error] * 5}}
+        for model, error in errors.items()
+    ]
     return Run(evidence=rows, predictions={"held_out": held}, fold=0)
 
 
@@ -309,6 +312,41 @@ def test_a_forecast_no_better_than_repeating_the_last_value_is_found() -> None:
     assert isinstance(found, Finding) and found.confidence == "high"
     assert "repeating the last value gives 1" in found.sentence
     assert no_better_than_trivial([fitted(0.5, 1.0) for _ in range(3)]) is None
+
+
+def test_few_windows_say_little_of_a_forecast() -> None:
+    assert isinstance(no_better_than_trivial([fitted(1.1, 1.0, 19)]), NotAssessed)
+    overlapping = no_better_than_trivial([fitted(1.1, 1.0, 20)])  # four that share no step
+    assert isinstance(overlapping, Finding) and overlapping.confidence == "low"
+    apart = no_better_than_trivial([fitted(1.1, 1.0, 21)])
+    assert isinstance(apart, Finding) and apart.confidence == "medium"
+
+
+# Seasons that the values show.
+
+
+@pytest.mark.parametrize("period", [7, 25])
+def test_a_season_without_a_clock_is_found_in_what_is_trained_on(period: int) -> None:
+    rng, t = np.random.default_rng(0), np.arange(400)
+    wave = np.sin(2 * np.pi * t / period) + 0.02 * t + rng.normal(0, 0.2, 400)
+    later = np.where(t < 324, wave, rng.normal(size=400))
+    data = data_of(pl.DataFrame({"step": t, "wave": later}), time="step")
+    assert data.spec.season == period and data.spec.horizon == period
+    assert any(problem.name == "season_found" for problem in data.problems)
+    earlier = np.where(t < 324, rng.normal(size=400), wave)  # what is held out is not looked at
+    assert data_of(pl.DataFrame({"step": t, "wave": earlier}), time="step").spec.season == 1
+    told = data_of(pl.DataFrame({"step": t, "wave": later}), time="step", season=5)
+    assert told.spec.season == 5 and not any(p.name == "season_found" for p in told.problems)
+
+
+def test_noise_and_walks_have_no_season() -> None:
+    rng = np.random.default_rng(0)
+    for length in (30, 100, 500):
+        for _ in range(20):
+            noise = rng.normal(size=(length, 1))
+            assert season_in(noise) == season_in(noise.cumsum(0)) == 1
+    assert season_in(np.full((50, 1), np.nan)) == season_in(np.ones((50, 2))) == 1
+    assert season_in(np.zeros((2, 1))) == 1
 
 
 # Models.

@@ -8,6 +8,7 @@ from fitwell.data.assemble import slug
 from fitwell.data.frames import Table
 from fitwell.data.long_checks import when
 from fitwell.data.long_series import LongSeries, long_series
+from fitwell.data.seasons import season_in, season_of
 from fitwell.data.target_columns import target_columns
 from fitwell.data.types import UNUSED, Data, Problem, fingerprint, many, refuse, some
 from fitwell.data.windows import carried_on, windows
@@ -17,31 +18,12 @@ from fitwell.spec import Column, Spec
 PARTS = ("train", "validation", "test")
 SEASONS_READ = 14  # by default
 _LEAST_WINDOWS = 4  # training, validation and test each need one
-# Steps in a season, where the time between them says so.
-_SEASONS = {"day": 7, "working day": 5, "week": 52, "month": 12, "quarter": 4}
-_SECONDS = {"hour": 3600, "minute": 60}
 # Settings that say nothing about one series, and what to do instead.
 _MEANINGLESS = {
     "group": "Give each series a file of its own.",
     "text": "Leave it out.",
     "task": "Leave it out, or set data.kind=table to predict a column from the others of its row.",
 }
-
-
-def season_of(every: str) -> int:
-    """Steps after which a series with this time between them usually repeats itself; 1: nobody knows.
-
-    >>> season_of("hour"), season_of("15 minutes"), season_of("month"), season_of("7 seconds")
-    (24, 96, 12, 1)
-    """
-    every = every.removeprefix("about ")
-    if every in _SEASONS:
-        return _SEASONS[every]
-    count, _, unit = every.rpartition(" ")
-    seconds = _SECONDS.get(unit.removesuffix("s"), 0) * (
-        int(count) if count.isdigit() else not count
-    )
-    return 86400 // seconds if seconds and 86400 % seconds == 0 else 1
 
 
 def read_long(table: Table, column: str, options: dict[str, Any], like: Spec | None = None) -> Data:
@@ -67,7 +49,8 @@ def read_long(table: Table, column: str, options: dict[str, Any], like: Spec | N
     names = tuple(c.name for c in like.columns) if like else series.names
     steps = steps_of(series, names, table.where)
     targets = like.targets or (like.target,) if like else _targets(table, series, options)
-    season, look_back, horizon = _lengths(series, len(steps), options, like, table.where)
+    season, repeats = _season(series, steps[:, [names.index(n) for n in targets]], options, like)
+    look_back, horizon = _lengths(season, len(steps), options, like, table.where)
     at_once = like.at_once if like else _at_once(options["at_once"], horizon, targets, names)
     spec = Spec(
         "series",
@@ -94,7 +77,7 @@ def read_long(table: Table, column: str, options: dict[str, Any], like: Spec | N
         targets=asked[:, 0] if asked.shape[1] == 1 else asked,
         keys=np.array([when(series.times[i], series.dates) for i in first.tolist()]),
         part=part,
-        problems=(*series.problems, *notes),
+        problems=(*series.problems, *repeats, *notes),
         fingerprint=fingerprint(inputs, asked),
         times=first.astype(np.float64),
     )
@@ -135,23 +118,42 @@ def _targets(table: Table, series: LongSeries, options: dict[str, Any]) -> tuple
     return targets
 
 
+def _season(
+    series: LongSeries, targets: np.ndarray, options: dict[str, Any], like: Spec | None
+) -> tuple[int, list[Problem]]:
+    """(steps in a season, what is to be said where the values showed it)."""
+    if like or options["season"]:
+        return (like.season if like else options["season"]), []
+    if (season := season_of(series.every)) > 1:
+        return season, []
+    share = (1 - options["validation"]) * (1 - options["test"])
+    trained = options["steps"][0] if options["steps"] else round(share * len(targets))
+    if (season := season_in(targets[:trained])) == 1:
+        return 1, []
+    text = (
+        f"The first {many(trained, 'step')}, which are trained on, repeat themselves every {season:,}: "
+        "that is taken for the season."
+    )
+    mend = "Set data.season if it is another; 1: there is none."
+    return season, [Problem("season_found", "note", ("data.season",), text, mend)]
+
+
 def _lengths(
-    series: LongSeries, count: int, options: dict[str, Any], like: Spec | None, where: str
-) -> tuple[int, int, int]:
-    """(season, look-back, horizon), chosen where they are 0.
+    season: int, count: int, options: dict[str, Any], like: Spec | None, where: str
+) -> tuple[int, int]:
+    """(look-back, horizon), chosen where they are 0.
 
     Raises:
         BadData, SettingError: the series is too short for them.
     """
     if like:
-        season, look_back, horizon = like.season, like.input_shape[1], like.horizon
+        look_back, horizon = like.input_shape[1], like.horizon
     else:
-        season = options["season"] or season_of(series.every)
         horizon = options["horizon"] or min(season, max(1, count // 12))
         look_back = options["look_back"] or _look_back(season, count)
     least = look_back + horizon + (0 if like else _LEAST_WINDOWS - 1)
     if count >= least:
-        return season, look_back, horizon
+        return look_back, horizon
     window = f"a window of data.look_back = {look_back:,} and data.horizon = {horizon:,}"
     given = [name for name in ("horizon", "look_back") if options[name]]
     if like or not given:

@@ -42,7 +42,7 @@ def looking_back(data: Data, rows: Rows, look_back: int) -> tuple[Data, Rows]:
         earliest = int((rows.held_out if len(rows.held_out) else rows.train)[0])
         raise SettingError(
             f"data.look_back = {look_back}: the first window held out has "
-            f"{many(before + earliest, 'step')} before it, and some must be left to train on. Choose fewer.",
+            f"{many(before + earliest, 'step')} before it, and some must be left to train on. Take fewer.",
             setting="data.look_back",
         )
     kept = Rows(

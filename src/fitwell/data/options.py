@@ -240,7 +240,8 @@ def data_settings(
             ge=0,
             le=100_000,
             description="steps after which one long series repeats itself, by which the seasonal naive "
-            "forecast is made; 1: it does not; 0: by the time between them: 24 hours, 7 days, 12 months",
+            "forecast is made; 1: it does not; 0: by the time between them (24 hours, 7 days, "
+            "12 months), or by the values of the training part",
         ),
     ] = 0,
     steps: Annotated[

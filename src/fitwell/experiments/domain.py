@@ -52,8 +52,11 @@ def domain_classifier(
         max_iter=30, learning_rate=0.2, max_leaf_nodes=15, early_stopping=False, random_state=seed
     )
     # Unshuffled, the folds are stretches of each part.
-    mixed = {} if data.spec.horizon else {"shuffle": True, "random_state": seed}
-    halves = StratifiedKFold(2, **mixed)
+    halves = (
+        StratifiedKFold(2)
+        if data.spec.horizon
+        else StratifiedKFold(2, shuffle=True, random_state=seed)
+    )
     said = cross_val_predict(trees, x, held_out, cv=halves, method="predict_proba")[:, 1]
     auc = float(roc_auc_score(held_out, said))
     reach = 1.96 * hanley_mcneil(auc, len(parts[1]), len(parts[0]))

@@ -18,6 +18,7 @@ from fitwell.metrics import METRICS
 from fitwell.record import STUDIED, Finding, NotAssessed, Row, Run
 
 _FEWEST, _MOST = 20, 20_000  # held-out examples that a comparison takes
+_FEWEST_APART = 5  # windows that share no step of what is forecast
 _LEVEL = 0.01
 _EPOCHS = 4  # of validation scores
 _BY_CHANCE = 0.05  # of accuracy above that of guessing
@@ -40,8 +41,9 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         accuracy, the loss never came below 0.98 log K; no guess of a prior does worse. Of numbers: the
         root mean square error never came below 0.96 of the spread of the targets that were trained on
         (from twice that on it may be told in another unit). Of a language: its score is no better than that
-        of how often each token stands. Of forecasts: over all held-out windows of the runs together the
-        squared error is not below that of the better naive forecast.
+        of how often each token stands. Of forecasts: over 20 held-out windows and more, of all runs
+        together, the squared error is not below that of the better naive forecast; sure from 5 windows
+        on that share no step of what is forecast.
     Source: Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers); Hyndman and Koehler 2006,
         International Journal of Forecasting 22 (naive forecasts)
     """
@@ -73,7 +75,7 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     return _found(folds, {"examples": len(target), **facts}, sentence)
 
 
-def _against_naive(folds: Sequence[Run], rows: Sequence[Row]) -> Finding | None:
+def _against_naive(folds: Sequence[Run], rows: Sequence[Row]) -> Finding | NotAssessed | None:
     """The same of forecasts: windows overlap, so dealing them out anew would show nothing."""
     parts = [part for part in STUDIED if any(row["part"] == part for row in rows)]
     rows = [row for row in rows if row["part"] == parts[0]]
@@ -86,11 +88,16 @@ def _against_naive(folds: Sequence[Run], rows: Sequence[Row]) -> Finding | None:
         )
         for model in dict.fromkeys(row["model"] for row in rows)
     }
+    network = [row for row in rows if row["model"] == "network"]
+    windows = sum(row["windows"] for row in network)
+    if windows < _FEWEST:
+        return NotAssessed("no_better_than_trivial", f"at least {_FEWEST} held-out windows")
+    # Windows beside each other forecast nearly the same steps.
+    apart = sum(1 + (row["windows"] - 1) // len(row["by_step"]["mse"]) for row in network)
     score = errors.pop("network")
     best = min(errors, key=lambda model: errors[model])
     if score < errors[best]:
         return None
-    windows = sum(row["windows"] for row in rows if row["model"] == "network")
     season = f" of {rows[0]['season']} steps" if best == "seasonal_naive" else ""
     sentence = (
         f"On {windows} held-out windows the forecast's mse is {score:.4g}; repeating the last "
@@ -99,9 +106,8 @@ def _against_naive(folds: Sequence[Run], rows: Sequence[Row]) -> Finding | None:
     facts = {"metric": "mse", "examples": windows, "score": score, **errors}
     evidence = rounded({"runs": len(folds), **facts})
     settings = ("data.look_back", "model.subtract", "model.name", "optim.lr", "train.epochs")
-    return Finding(
-        "no_better_than_trivial", confidence(folds, len(folds)), evidence, sentence, settings
-    )
+    level = confidence(folds, len(folds)) if apart >= _FEWEST_APART else "low"
+    return Finding("no_better_than_trivial", level, evidence, sentence, settings)
 
 
 def _found(folds: Sequence[Run], facts: dict[str, Any], sentence: str) -> Finding:

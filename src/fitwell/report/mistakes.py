@@ -11,7 +11,7 @@ from fitwell.data.dates import as_text
 from fitwell.data.preprocess import central
 from fitwell.record import MOST_MISTAKES, Predictions, Row
 from fitwell.report.figures import BLUE, INK, MUTED, draw
-from fitwell.report.pixels import overlay, picture, shown_images
+from fitwell.report.pixels import overlay, picture, shown_images, wave_uri
 from fitwell.report.series import series_plot
 from fitwell.report.wording import number
 from fitwell.spec import Spec
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NUMBERED_CLASSES = 15  # larger matrices have no room for their counts
 COLUMNS = 8
 LETTERS = 400  # of a text
+HEARD = 64_000  # samples of a recording: 170 kB in the page
 PLOTTED = 3  # targets whose residuals are drawn, of several
 
 
@@ -30,7 +31,8 @@ class Example:
     """One example that the model got wrong.
 
     `picture` is a data URI; `cells` are (column, value) of a table's row. Both are empty where the
-    data is not at hand. `looked` is the picture with its Grad-CAM over it, where there is one.
+    data is not at hand. `looked` is the picture with its Grad-CAM over it, where there is one; `sound` the
+    recording, as a data URI.
     """
 
     key: str
@@ -39,6 +41,7 @@ class Example:
     sure: str
     picture: str = ""
     looked: str = ""
+    sound: str = ""
     cells: tuple[tuple[str, str], ...] = ()
 
 
@@ -219,6 +222,7 @@ def examples(
                 sure=_how_sure(float(sure[row]), classified, several),
                 picture=shown if isinstance(shown, str) else "",
                 looked=_looked(data, index, looked) if looked else "",
+                sound=_sound(data, index) if shown and data.spec.kind == "audio" else "",
                 cells=shown if isinstance(shown, tuple) else (),
             )
         )
@@ -251,6 +255,11 @@ def _show(data: Any, index: int, key: str) -> str | tuple[tuple[str, str], ...]:
     if data.spec.kind == "text":
         return (("text", shorten(data.inputs[index], LETTERS, placeholder=" ...")),)
     return cells(data.inputs[index], data.spec)
+
+
+def _sound(data: Any, index: int) -> str:
+    """The beginning of a recording, to be listened to."""
+    return wave_uri(data.inputs[index].reshape(-1)[:HEARD], data.spec.rate)
 
 
 def cells(row: np.ndarray, spec: Spec) -> tuple[tuple[str, str], ...]:

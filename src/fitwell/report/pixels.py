@@ -1,6 +1,7 @@
-"""Examples as pictures, and where the network looked laid over them."""
+"""Examples as pictures, and where the network looked laid over them; recordings to be listened to."""
 
 import io
+import wave
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,15 @@ def picture(image: np.ndarray) -> str:
 
     drawn = Image.fromarray(pixels(image))
     return _uri(drawn.convert("L") if image.shape[0] < 3 else drawn)
+
+
+def wave_uri(samples: np.ndarray, rate: int) -> str:
+    """[sample] int16 as the data URI of a WAV file."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setparams((1, 2, rate, len(samples), "NONE", ""))
+        out.writeframes(np.ascontiguousarray(samples, dtype="<i2").tobytes())
+    return data_uri(file.getvalue(), "audio/wav")
 
 
 def overlay(image: np.ndarray, shares: Sequence[Sequence[float]]) -> str:
