@@ -1,9 +1,9 @@
 """Film reviews (polarity 2.0): ten folds of `bag_of_words`, and of networks that read words in their order.
 
 `python -m benchmarks.reviews`: accuracy over ten stratified folds of all 2,000 reviews, a row a fold.
-Bag of words with a logistic regression has 0.868 +- 0.0075 on ten folds (scikit-learn). The networks are not
-asked to reach it: 1,800 reviews are few to learn vectors of words from. They see the first 256 words of a
-review; half of the reviews have more than 717.
+Bag of words with a logistic regression has 0.868 +- 0.0075 on ten folds (scikit-learn). The networks are
+not asked to reach it: 1,800 reviews are few to learn vectors of words from. They see the first 256 words of
+a review; half of the reviews have more than 717.
 """
 
 import time

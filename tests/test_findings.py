@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from findings_rows import (
     a_run,
+    any_order,
     at_one_rate,
     boxed,
     burst,
@@ -159,6 +160,10 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "cannot_fit_one_batch": [
         lambda: unfitted(folds(train=0.3, validation=0.3, end=2.0), 0.2),
         lambda: unfitted(folds(3, train=0.8, validation=0.8, end=0.6), 0.8),
+    ],
+    "idle_state": [
+        lambda: [any_order(run) for run in folds(train=0.1, validation=0.1, end=2.2)],
+        lambda: [any_order(run, rise=0.1) for run in folds(3, train=0.1, validation=0.1, end=2.2)],
     ],
     "linear_network": [
         lambda: linear(folds(train=0.9, validation=0.9, end=0.3)),

@@ -234,6 +234,28 @@ def test_of_a_language_the_state_must_carry_nothing_at_all() -> None:
         assert isinstance(told(runs), Finding) == expected
 
 
+def test_a_state_that_carries_nothing_is_told_by_the_order_alone() -> None:
+    rule = RULES["idle_state"]
+    runs = [fading(run, back=0.9) for run in still()]
+    found = rule(runs)
+    assert isinstance(found, Finding) and found.confidence == "medium"
+    assert "2.01 with their steps in any order, 2 in the true one" in found.sentence
+    runs[0].evidence += reference(0.9)  # simple models show that there is something to learn
+    known = rule(runs)
+    assert isinstance(known, Finding) and known.confidence == "high"
+    alike = [fading(run, back=0.9) for run in still()]
+    alike[0].evidence += reference(0.105)
+    remark = rule(alike)
+    assert isinstance(remark, Finding) and remark.confidence == "low"
+    for healthy in ({"rise": 0.5}, {"loss": 0.9}):  # the order brings something; it was learned
+        runs = [fading(run, back=0.9, **healthy) for run in still()]  # type: ignore[arg-type]
+        assert rule(runs) is None
+    assert rule([fading(run) for run in still()]) is None  # which is `vanishing_gradient`
+    assert rule(folds(3)) is None
+    learning = [fading(a_run(seed, end=1.0, tau=2.0), back=0.9, loss=2.0) for seed in range(3)]
+    assert rule(learning) is None
+
+
 def test_other_networks_are_judged_by_depth_alone() -> None:
     assert told(folds(3)) is None
     assert isinstance(told([Run()]), NotAssessed)

@@ -28,6 +28,7 @@ from fitwell.findings.shift import shift
 from fitwell.findings.signal import dying_relu, saturated_activation, vanishing_gradient
 from fitwell.findings.start import bad_init, cannot_fit_one_batch, no_gradient
 from fitwell.findings.steadiness import exploding_gradient, oscillating, slow_pipeline
+from fitwell.findings.through_time import idle_state
 from fitwell.findings.trivial import no_better_than_trivial
 from fitwell.findings.trust import cannot_tell, leakage
 from fitwell.record import Diagnosis, Finding, NotAssessed, Run
@@ -45,6 +46,7 @@ RULES: dict[str, Rule] = {
     "lr_too_high": lr_too_high,
     "exploding_gradient": exploding_gradient,
     "vanishing_gradient": vanishing_gradient,
+    "idle_state": idle_state,
     "saturated_activation": saturated_activation,
     "dying_relu": dying_relu,
     "no_gradient": no_gradient,

@@ -18,7 +18,7 @@ from fitwell.findings.reading import (
     share,
 )
 from fitwell.findings.reference import best_reference, margin_of, short_of_reference
-from fitwell.record import Finding, Row, Run
+from fitwell.record import Finding, NotAssessed, Row, Run
 
 _VANISHED = 0.01  # gradient of the furthest quarter of the steps over the nearest quarter's largest
 _FEWEST_STEPS = 8
@@ -74,6 +74,43 @@ def vanishing_through_time(runs: Sequence[Run]) -> Finding | None:
     level = confidence(folds, sum(flags), strong=median(ratios) < _VANISHED / 10)
     level = "low" if _nothing_to_know(runs) else level
     return Finding("vanishing_gradient", level, rounded(facts), sentence, settings)
+
+
+def idle_state(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """The state of a recurrent network carries nothing from step to step.
+
+    Symptom: new examples cost the same with their steps in any order, and most of the first loss is left.
+    Mechanism: each step is read by itself, and what reaches the head is their mean or maximum; or the order
+        says nothing in these data.
+    Threshold: the true order of the steps brings less than a tenth of the first loss (a hundredth, of a
+        language), with 95 % confidence; new examples cost more than half of it; and the gradient does not
+        fade with the lag, which is `vanishing_gradient`. Of low confidence where simple models, which have
+        no state, do no better: then there may be nothing to carry.
+    Source: Sankar, Subramanian, Pal, Chandar and Bengio 2019, ACL (the history in any order)
+    """
+    folds = [run for run in folds_of(runs) if evidence_of([run], "shuffled_order")]
+    if not folds and any(run.epochs for run in runs):
+        return None  # of a network without a state
+    if not folds:
+        return NotAssessed("idle_state", "the loss with the steps in any order (shuffled_order)")
+    if isinstance(stopped_too_early(runs), Finding):
+        return None
+    language = any(run.spec is not None and run.spec.task == "language" for run in folds)
+    order = _without_order(folds, _ORDER_OF_TOKENS if language else _ORDER)
+    if order is None or vanishing_through_time(runs) is not None:
+        return None
+    short = short_of_reference(runs)
+    beaten = not isinstance(short, str) and short.clear
+    facts = {"runs": len(folds), **order, **(short.facts if beaten else {})}  # type: ignore[union-attr]
+    sentence = (
+        f"The state carries nothing: new examples cost {order['loss_in_any_order']:.3g} with their steps "
+        f"in any order, {order['loss_in_true_order']:.3g} in the true one."
+    )
+    level = confidence(folds, len(folds), strong=beaten)
+    if not beaten and not isinstance(short, str):
+        level = "low"
+    settings = ("model.name", "model.pooling", "model.recurrent_init", "optim.lr")
+    return Finding("idle_state", level, rounded(facts), sentence, settings)
 
 
 def is_measured(runs: Sequence[Run]) -> bool:

@@ -49,6 +49,7 @@ FOR: dict[str, tuple[str, ...]] = {
         "suited_init",
         "adam",
     ),
+    "idle_state": ("gates", "long_memory", "higher_lr", "other_family"),
     "saturated_activation": ("relu", "batch_norm", "lower_lr", "suited_init"),
     "dying_relu": ("lower_lr", "leaky_units", "suited_init", "batch_norm"),
     "linear_network": ("relu",),
@@ -153,6 +154,10 @@ ADVICE: dict[str, str] = {
         "Use ReLU with He initialisation, normalisation or residual connections; through time an LSTM or "
         "GRU, a head that reads the mean of all steps, or shorter sequences."
     ),
+    "idle_state": (
+        "Let the head read the last step (model.pooling=last), draw the state's weights orthogonal, or use "
+        "an LSTM or GRU; where the order says nothing, a model without a state is as good and faster."
+    ),
     "saturated_activation": "Use ReLU, normalise the layer before, or lower the learning rate.",
     "dying_relu": "Lower the learning rate, or use LeakyReLU or GELU.",
     "cannot_fit_one_batch": (
@@ -189,6 +194,7 @@ _BESIDE = frozenset(
         "cannot_fit_one_batch",
         "cannot_tell",
         "head_loss_mismatch",
+        "idle_state",
         "label_noise",
         "leakage",
         "missing_boxes",

@@ -86,7 +86,7 @@ def suited_init(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
 def gates(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     """LSTM or GRU in place of an RNN: a state that gates keep.
 
-    Use: vanishing_gradient, exploding_gradient, underfitting, no_better_than_trivial, of an RNN
+    Use: vanishing_gradient, idle_state, exploding_gradient, underfitting, no_better_than_trivial, of an RNN
     Weakness: four times the work, three times of a GRU
     Source: Hochreiter and Schmidhuber 1997, Neural Computation 9; Cho et al. 2014, EMNLP
     """

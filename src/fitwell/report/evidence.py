@@ -248,6 +248,9 @@ PICTURES: dict[str, Picture] = {
     "lr_too_low": update_size,
     "lr_too_high": update_size,
     "vanishing_gradient": where_it_fades,
+    "idle_state": bars(
+        "Loss by the order of steps", ("loss_in_true_order", "true"), ("loss_in_any_order", "any")
+    ),
     "exploding_gradient": by_step("grad_norm", "Gradient's norm by step"),
     "no_gradient": update_size,
     "bad_init": signal_by_depth,
