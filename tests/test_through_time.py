@@ -238,7 +238,7 @@ def test_a_state_that_carries_nothing_is_told_by_the_order_alone() -> None:
     rule = RULES["idle_state"]
     runs = [fading(run, back=0.9) for run in still()]
     found = rule(runs)
-    assert isinstance(found, Finding) and found.confidence == "medium"
+    assert isinstance(found, Finding) and found.confidence == "low"  # is there anything to carry?
     assert "2.01 with their steps in any order, 2 in the true one" in found.sentence
     runs[0].evidence += reference(0.9)  # simple models show that there is something to learn
     known = rule(runs)

@@ -84,8 +84,8 @@ def idle_state(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         says nothing in these data.
     Threshold: the true order of the steps brings less than a tenth of the first loss (a hundredth, of a
         language), with 95 % confidence; new examples cost more than half of it; and the gradient does not
-        fade with the lag, which is `vanishing_gradient`. Of low confidence where simple models, which have
-        no state, do no better: then there may be nothing to carry.
+        fade with the lag, which is `vanishing_gradient`. Of low confidence unless simple models are
+        known to do better: there may be nothing to carry.
     Source: Sankar, Subramanian, Pal, Chandar and Bengio 2019, ACL (the history in any order)
     """
     folds = [run for run in folds_of(runs) if evidence_of([run], "shuffled_order")]
@@ -106,9 +106,7 @@ def idle_state(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"The state carries nothing: new examples cost {order['loss_in_any_order']:.3g} with their steps "
         f"in any order, {order['loss_in_true_order']:.3g} in the true one."
     )
-    level = confidence(folds, len(folds), strong=beaten)
-    if not beaten and not isinstance(short, str):
-        level = "low"
+    level = confidence(folds, len(folds)) if beaten else "low"
     settings = ("model.name", "model.pooling", "model.recurrent_init", "optim.lr")
     return Finding("idle_state", level, rounded(facts), sentence, settings)
 
