@@ -40,6 +40,22 @@ def fine_tuning(optimizer: str, loss: str, *, images: bool, examples: int) -> di
     return values
 
 
+def started(spec: Spec, optimizer: str, loss: str, limit: int) -> dict[str, Any]:
+    """What `model.pretrained` sets by default for this data.
+
+    Of a detector the head, which is most of it, stays new: it is trained as from scratch, and the backbone
+    at a tenth of its rate (Carion et al. 2020, ECCV, section 4).
+
+    >>> boxes = Spec("boxes", "detection", (3, 64, 64), ("cat",), num_examples=900)
+    >>> started(boxes, "adamw", "boxes", 0)
+    {'train.backbone_lr': 0.1, 'data.normalise': 'pretrained'}
+    """
+    if spec.task == "detection":
+        return {"train.backbone_lr": 0.1, "data.normalise": "pretrained"}
+    images = spec.kind == "images"
+    return fine_tuning(optimizer, loss, images=images, examples=num_used(spec, limit))
+
+
 def as_read(settings: Mapping[str, Any], spec: Spec | None) -> dict[str, Any]:
     """The settings with `data.kind` of what was read, where the same file may be read as two kinds.
 
