@@ -416,3 +416,51 @@ def test_a_detector_has_sizes_for_widths(size: str, wider: list, narrower: list)
     for name, expected in (("wider", wider), ("narrower", narrower)):
         edits = REMEDIES[name](recipe, BOXES, a_finding("underfitting"))
         assert [edit["model.size"] for edit in edits] == expected
+
+
+def test_a_detector_s_overfitting_is_met_by_its_own_augmentation() -> None:
+    recipe = complete({}, BOXES)
+    edits = settings_of(remedies_for(a_finding("overfitting"), recipe, BOXES))
+    strong = next(edit for edit in edits if "augment.policy" in edit)
+    assert edited(recipe, strong, BOXES)["augment.crop"] == [0.25, 1.0]
+    assert {"augment.mixup": 1.5} in edits and {"augment.mosaic": 1.0} in edits
+    bare = complete({"augment.policy": "none", "model.size": "small"}, BOXES)
+    edits = settings_of(remedies_for(a_finding("overfitting"), bare, BOXES))
+    assert {"augment.mosaic": 0.5} in edits and {"model.size": "nano"} in edits
+    for edit in filter(None, edits):
+        assert edited(bare, edit, BOXES) != bare
+    chosen = complete({"augment.hflip": 0.1}, BOXES)  # by hand
+    assert not REMEDIES["augment"](chosen, BOXES, a_finding("overfitting"))
+    done = complete({"augment.mosaic": 1.0, "augment.mixup": 8.0}, BOXES)
+    for name in ("mosaic", "mixup"):
+        assert not REMEDIES[name](done, BOXES, a_finding("overfitting"))
+        assert not REMEDIES[name](complete({}, IMAGES), IMAGES, a_finding("overfitting"))
+
+
+@pytest.mark.parametrize(
+    ("candidate", "model"),
+    [
+        ("csp=weights.npz", {}),
+        ("yolo=weights.npz", {}),
+        ("torchvision:resnet18=torchvision", {"model.backbone": "torchvision:resnet18"}),
+    ],
+)
+def test_a_detector_tries_a_pretrained_backbone(candidate: str, model: dict[str, str]) -> None:
+    recipe = complete({"model.candidate": candidate}, BOXES)
+    (edit,) = REMEDIES["pretrained"](recipe, BOXES, a_finding("overfitting"))
+    weights = candidate.partition("=")[2]
+    tuned = {"train.backbone_lr": 0.1, "data.normalise": "pretrained"}
+    assert edit == {**model, "model.pretrained": weights, **tuned}
+    changed = edited(recipe, edit, BOXES)
+    assert changed["optim.lr"] == recipe["optim.lr"] and changed["train.backbone_lr"] == 0.1
+    said = [f"{k}: csp -> {v}" for k, v in model.items()]
+    assert name_of(edit, recipe) == ", ".join([*said, f"model.pretrained: none -> {weights}"])
+    # And nothing that the weights would not fit any more.
+    later = remedies_for(a_finding("underfitting"), changed, BOXES)
+    assert not any({"model.size", "model.backbone"} & r.settings.keys() for r in later)
+
+
+def test_what_is_no_backbone_is_said() -> None:
+    recipe = complete({"model.candidate": "resnet=weights.npz"}, BOXES)
+    with pytest.raises(SettingError, match="no backbone of a detector"):
+        candidate_recipe(recipe, BOXES)

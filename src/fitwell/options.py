@@ -80,14 +80,16 @@ def model_settings(
         str,
         Field(
             description="weights to start from: a file (.safetensors, .npz, .pt, .pth, .th, .bin), "
-            "a run folder, or torchvision for its default weights of this network; empty: drawn"
+            "a run folder, or torchvision for its default weights of this network; a detector also takes "
+            "those of its backbone alone; empty: drawn"
         ),
     ] = "",
     candidate: Annotated[
         str,
         Field(
             description="pretrained network that improve may put on trial, unused until then: "
-            "NAME=WEIGHTS with both as in model.name and model.pretrained, or a run folder"
+            "NAME=WEIGHTS with both as in model.name and model.pretrained, or a run folder; of boxes the "
+            "backbone of the detector"
         ),
     ] = "",
 ) -> dict[str, Any]:

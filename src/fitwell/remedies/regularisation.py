@@ -1,6 +1,6 @@
 """What holds the fit back: penalties, dropout, smoothed labels, images changed at random."""
 
-from fitwell.policies import POLICIES, SETTING, policy
+from fitwell.policies import POLICIES, SETTING, of_boxes, policy
 from fitwell.recipe import Recipe
 from fitwell.record import Finding
 from fitwell.remedies.edits import Edit, rounded, useful
@@ -16,12 +16,40 @@ def augment(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Source: Simard, Steinkraus and Platt 2003, ICDAR; Krizhevsky, Sutskever and Hinton 2012, NeurIPS
     """
     before = recipe.get(SETTING)
-    if before not in POLICIES or (before == "none" and augmented(recipe)):
+    changed = augmented(recipe)
+    usual = of_boxes(spec)  # what a detector has by default
+    as_usual = bool(usual) and usual == {name: recipe[name] for name in changed}
+    if before not in POLICIES or (before == "none" and changed and not as_usual):
         return []  # what was chosen by hand stays
-    stronger = POLICIES[POLICIES.index(before) + 1 :]
+    stronger = POLICIES[-1:] if as_usual else POLICIES[POLICIES.index(before) + 1 :]
     edits: list[Edit] = [{SETTING: name, **policy(name, spec)} for name in stronger]
     changed = [{n: v for n, v in edit.items() if recipe.get(n) != v} for edit in edits]
     return [edit for edit in changed if len(edit) > 1]  # a policy that leaves these images alone
+
+
+def mosaic(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Make more of the training pictures of four: half of them, or all.
+
+    Use: overfitting, of detectors
+    Weakness: learns more slowly; things are shown smaller than they will come
+    Source: Bochkovskiy, Wang and Liao 2020, arXiv:2004.10934, section 3.3
+    """
+    share = recipe.get("augment.mosaic")
+    if spec.task != "detection" or not isinstance(share, int | float) or share == 1:
+        return []
+    return [{"augment.mosaic": 0.5 if share < 0.5 else 1.0}]
+
+
+def mixup(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
+    """Blend the training pictures in pairs, with the boxes of both.
+
+    Use: overfitting, of detectors
+    Weakness: learns more slowly; small networks may have no room for it
+    Source: Zhang et al. 2019, arXiv:1902.04103 (both parameters 1.5); Ge et al. 2021, section 2.1
+    """
+    if spec.task != "detection" or recipe.get("augment.mixup") != 0:
+        return []
+    return [{"augment.mixup": 1.5}]
 
 
 def weight_decay(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:

@@ -27,6 +27,8 @@ from fitwell.remedies.regularisation import (
     l1,
     label_smoothing,
     less_regularisation,
+    mixup,
+    mosaic,
     weight_decay,
 )
 from fitwell.remedies.training import (
@@ -64,6 +66,8 @@ REMEDIES: dict[str, Guess] = {
     "other_family": other_family,
     "follow_level": follow_level,
     "augment": augment,
+    "mosaic": mosaic,
+    "mixup": mixup,
     "weight_decay": weight_decay,
     "l1": l1,
     "dropout": dropout,
