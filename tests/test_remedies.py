@@ -107,8 +107,9 @@ def test_every_finding_has_remedies_and_every_remedy_is_used_and_documented() ->
     )
     # Their mend is outside of the recipe.
     advice = {"no_gradient", "slow_pipeline", "leakage", "bad_target", "cannot_tell"}
-    advice |= {"head_loss_mismatch", "missing_boxes", "objects_too_small"}
+    advice |= {"head_loss_mismatch", "missing_boxes"}
     assert {name for name, entries in FOR.items() if not entries} == advice
+    advice |= {"objects_too_small"}  # of detectors alone
     for name in RULES:
         remedies = remedies_for(a_finding(name), sick, IMAGES)
         assert remedies and any(r.settings for r in remedies) == (name not in advice), name
@@ -464,3 +465,22 @@ def test_what_is_no_backbone_is_said() -> None:
     recipe = complete({"model.candidate": "resnet=weights.npz"}, BOXES)
     with pytest.raises(SettingError, match="no backbone of a detector"):
         candidate_recipe(recipe, BOXES)
+
+
+def test_pictures_are_shown_larger_where_they_can_be_read_again() -> None:
+    recipe = complete({"source": "things"}, BOXES)
+    assert recipe["data.image_size"] == 64  # as they were read
+    remedies = remedies_for(a_finding("objects_too_small"), recipe, BOXES)
+    assert [r.name for r in remedies if r.settings] == [
+        "data.image_size: 64 -> 96",
+        "data.image_size: 64 -> 128",
+    ]
+    assert remedies[-1].advice
+    for remedy in remedies[:2]:
+        edit = dict(remedy.settings)
+        assert edited(recipe, edit, BOXES)["data.image_size"] == edit["data.image_size"]
+    large = complete({"source": "things", "data.image_size": 640}, BOXES)
+    found = REMEDIES["larger_images"](large, BOXES, a_finding("objects_too_small"))
+    assert found == [{"data.image_size": 960}]  # 1280 is too large
+    assert not REMEDIES["larger_images"](complete({}, BOXES), BOXES, a_finding(""))  # in memory
+    assert not REMEDIES["larger_images"](complete({}, IMAGES), IMAGES, a_finding(""))

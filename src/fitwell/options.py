@@ -57,9 +57,10 @@ def started(spec: Spec, optimizer: str, loss: str, limit: int) -> dict[str, Any]
 
 
 def as_read(settings: Mapping[str, Any], spec: Spec | None) -> dict[str, Any]:
-    """The settings with `data.kind` of what was read, where the same file may be read as two kinds.
+    """The settings with `data.kind` of what was read, where the same file may be read as two kinds; and of
+    pictures with boxes with the size that they were read at.
 
-    This is a table with dates, which may also be one long series: more rows, or a newer version, must
+    The first is a table with dates, which may also be one long series: more rows, or a newer version, must
     not turn what a model was trained on into the other.
 
     >>> from fitwell.spec import Column
@@ -71,6 +72,8 @@ def as_read(settings: Mapping[str, Any], spec: Spec | None) -> dict[str, Any]:
     dated = any(column.kind == "date" for column in columns)
     if dated and settings.get("data.kind", "auto") == "auto":
         return {**settings, "data.kind": "table"}
+    if spec is not None and spec.kind == "boxes" and not settings.get("data.image_size"):
+        return {**settings, "data.image_size": spec.input_shape[-1]}
     return dict(settings)
 
 

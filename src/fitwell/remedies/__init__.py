@@ -79,7 +79,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "class_imbalance": ("class_weights", "focal"),
     "label_noise": ("label_smoothing", "robust_loss"),
     "missing_boxes": (),
-    "objects_too_small": (),  # the data is read anew for it
+    "objects_too_small": ("larger_images",),
     "oscillating": ("lr_decay", "ema", "larger_batch", "lower_lr"),
     "slow_pipeline": (),  # what is slow is outside of the recipe
     "no_better_than_trivial": (

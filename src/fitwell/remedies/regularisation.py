@@ -27,31 +27,6 @@ def augment(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     return [edit for edit in changed if len(edit) > 1]  # a policy that leaves these images alone
 
 
-def mosaic(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """Make more of the training pictures of four: half of them, or all.
-
-    Use: overfitting, of detectors
-    Weakness: learns more slowly; things are shown smaller than they will come
-    Source: Bochkovskiy, Wang and Liao 2020, arXiv:2004.10934, section 3.3
-    """
-    share = recipe.get("augment.mosaic")
-    if spec.task != "detection" or not isinstance(share, int | float) or share == 1:
-        return []
-    return [{"augment.mosaic": 0.5 if share < 0.5 else 1.0}]
-
-
-def mixup(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """Blend the training pictures in pairs, with the boxes of both.
-
-    Use: overfitting, of detectors
-    Weakness: learns more slowly; small networks may have no room for it
-    Source: Zhang et al. 2019, arXiv:1902.04103 (both parameters 1.5); Ge et al. 2021, section 2.1
-    """
-    if spec.task != "detection" or recipe.get("augment.mixup") != 0:
-        return []
-    return [{"augment.mixup": 1.5}]
-
-
 def weight_decay(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     """Ten times the weight decay.
 

@@ -4,6 +4,7 @@ Only settings that the recipe has, only values that it does not have yet; nothin
 apply.
 """
 
+from fitwell.remedies.boxes import larger_images, mixup, mosaic
 from fitwell.remedies.classes import class_weights, focal, robust_loss
 from fitwell.remedies.edits import Guess
 from fitwell.remedies.network import (
@@ -27,8 +28,6 @@ from fitwell.remedies.regularisation import (
     l1,
     label_smoothing,
     less_regularisation,
-    mixup,
-    mosaic,
     weight_decay,
 )
 from fitwell.remedies.training import (
@@ -68,6 +67,7 @@ REMEDIES: dict[str, Guess] = {
     "augment": augment,
     "mosaic": mosaic,
     "mixup": mixup,
+    "larger_images": larger_images,
     "weight_decay": weight_decay,
     "l1": l1,
     "dropout": dropout,
