@@ -122,7 +122,7 @@ class Yolo(nn.Module):
             self.backbone = Backbone(colours, widths, blocks, conv)
             self.laterals = nn.ModuleList()
         # Whose weights a network for classes may give, and how their names begin here and there.
-        self.trunk = ("backbone.", "backbone." if borrowed is None else "")
+        self.backbone_prefixes = ("backbone.", "backbone." if borrowed is None else "")
         self.neck = Neck(widths[2:], conv, blocks=blocks[0])
         self.heads = nn.ModuleList(Head(c, widths[2], classes, conv) for c in widths[2:])
         # What tells classes apart, and stays new where weights knew others.

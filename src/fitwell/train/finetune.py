@@ -25,7 +25,7 @@ def depths(model: nn.Module) -> dict[str, float]:
     layers = list(
         dict.fromkeys(n.rpartition(".")[0] for n, _, weight in named_weights(model) if weight)
     )
-    backbone = getattr(model, "trunk", ("",))[0]
+    backbone = getattr(model, "backbone_prefixes", ("",))[0]
     if backbone:
         layers = [name for name in layers if name.startswith(backbone)]
         layers.append(

@@ -41,8 +41,8 @@ def fit_weights(
     The head is the last layer that has weights, or the layers that the model names in `head_layers`.
     Weights of a first convolution that reads three channels are summed for a model that reads one: a
     grey image is then seen as its three equal channels were. Auxiliary classifiers that only serve
-    training are left out. A model that names its `trunk` (how the names of its backbone begin, here and
-    in a network for classes) takes over such a network without its head.
+    training are left out. A model that has `backbone_prefixes` (how the names of its backbone begin, here
+    and in a network for classes) takes over such a network without its head.
 
     Args:
         new_head: the head stays new whatever its shape: it told other classes apart.
@@ -56,7 +56,7 @@ def fit_weights(
     ('1.weight', '1.bias')
     """
     own = model.state_dict()
-    here, there = getattr(model, "trunk", ("", ""))
+    here, there = getattr(model, "backbone_prefixes", ("", ""))
     if here and not any(name in own and not name.startswith(here) for name in tensors):
         return _fit_trunk(model, tensors, here, there, source=source, setting=setting)
     renamed = {_current(n): value for n, value in _wrapped_alike(tensors, own).items()}
