@@ -298,5 +298,8 @@ def improved(
         )
     note_down(folder, [parted(start.data, start.recipe), *result.sentences])
     data = read_for(start.data, result.recipe)  # as the final model saw it
+    if data is not start.data:
+        call = store.read_json(folder / store.CALL)
+        store.write_json(folder / store.CALL, {**call, "resized": data.fingerprint})
     publish(result, folder, examples, data)
     return Improvement(result, data)

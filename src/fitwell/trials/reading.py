@@ -29,4 +29,5 @@ def read_for(data: Data, recipe: Recipe) -> Data:
             where=source,
         )
     spec = replace(data.spec, input_shape=found.spec.input_shape)
-    return replace(data, spec=spec, inputs=found.inputs, targets=found.targets)
+    pixels = {"inputs": found.inputs, "targets": found.targets, "fingerprint": found.fingerprint}
+    return replace(data, spec=spec, **pixels)
