@@ -347,7 +347,7 @@ def _trained(
     sources = [Recipe({"source": r["source"]}) for r in (recipe, other)]
     _comparable(*sources)  # first, since other data may be of another task
     other = complete(dict(other), data.spec)
-    _comparable(recipe, other)
+    _comparable(recipe, other, boxes=data.spec.kind == "boxes")
     check_paired(recipe)
     check_paired(other)
     tell = progress or (lambda event, **facts: None)
@@ -374,10 +374,15 @@ def _trained(
     return replace(verdict, why=failed) if failed else verdict
 
 
-def _comparable(first: Recipe, second: Recipe) -> None:
+def _comparable(first: Recipe, second: Recipe, *, boxes: bool = False) -> None:
     for name, (a, b) in first.changes(second).items():
+<<<<<<< HEAD
         if name == "data.look_back":  # both forecast the same steps
             continue
+=======
+        if boxes and name == "data.image_size" and first["source"]:
+            continue  # overlaps of boxes are the same at every size
+>>>>>>> main
         # "": the same data under the name of its source, or in memory.
         if name.startswith(("data.", "score.")) or (name == "source" and a and b):
             raise SettingError(
