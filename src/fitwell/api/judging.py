@@ -376,13 +376,10 @@ def _trained(
 
 def _comparable(first: Recipe, second: Recipe, *, boxes: bool = False) -> None:
     for name, (a, b) in first.changes(second).items():
-<<<<<<< HEAD
         if name == "data.look_back":  # both forecast the same steps
             continue
-=======
         if boxes and name == "data.image_size" and first["source"]:
             continue  # overlaps of boxes are the same at every size
->>>>>>> main
         # "": the same data under the name of its source, or in memory.
         if name.startswith(("data.", "score.")) or (name == "source" and a and b):
             raise SettingError(
