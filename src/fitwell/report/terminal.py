@@ -123,13 +123,13 @@ def by_class(facts: Facts) -> list[RenderableType]:
     table = plain_table()
     table.add_column("class, held out")
     for name in ("boxes", "map50", "map"):
-        table.add_column(name, justify="right")
+        table.add_column(metric_word(name), justify="right")
     for one in row["classes"]:
         values = (number(one[name]) for name in ("map50", "map"))
         table.add_row(printable(one["name"]), f"{one['boxes']:,}", *values)
     lost = sorted(row["lost"].items(), key=lambda pair: -pair[1])
-    said = ", ".join(f"{kind} {number(gain)}" for kind, gain in lost)
-    return [Text(), table, Text(f"Map50 lost to mistakes: {said}."), Text()]
+    said = ", ".join(f"{kind} {gain:.3f}" for kind, gain in lost)
+    return [Text(), table, Text(f"mAP50 lost to mistakes: {said}."), Text()]
 
 
 def wrote(facts: Facts) -> list[RenderableType]:
