@@ -60,14 +60,9 @@ def test_kinds_come_by_what_they_cost_and_pictures_by_how_sure_they_are() -> Non
         section["pictures"][0][0] == f"{section['kind']}.png" and section["count"] == 1
         for section in sections
     )
-    many = Predictions(
-        *(np.repeat(part, 6, 0) for part in (one.keys[:1], one.index[:1], one.target[:1])),
-        np.repeat(one.prediction[:1], 6, 0),
-        None,
-        np.ones(6),
-    )
-    many.keys = np.array([f"{i}.png" for i in range(6)])
-    many.index = np.arange(6)
+    keys = np.array([f"{i}.png" for i in range(6)])
+    target, said = (np.repeat(boxes[:1], 6, 0) for boxes in (one.target, one.prediction))
+    many = Predictions(keys, np.arange(6), target, said, None, np.ones(6))
     many.prediction[:, 0, 5] = [0.3, 0.9, 0.5, 0.2, 0.6, 0.4]
     (section, _) = worst(many, data_of(many), CLASSES, {"wrong class": 1.0})
     assert section["count"] == 5  # one has too low a score
