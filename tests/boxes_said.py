@@ -76,10 +76,10 @@ def said(
             annotated = there + offset * SIDE
             if random.random() < swapped:
                 kind = (kind + int(random.integers(1, 3))) % 3
-                wrong.add(f"{keys[i]}, box {j + 1}")
+                wrong.add(f"{keys[i]} box {j + 1}")
             elif random.random() < shifted:
                 annotated = annotated + SIDE / 3 * np.tile(random.choice([-1, 1], 2), 2)
-                wrong.add(f"{keys[i]}, box {j + 1}")
+                wrong.add(f"{keys[i]} box {j + 1}")
             target[i, j] = [kind, *annotated]
     part = Predictions(
         keys, np.arange(pictures), target, boxes, None, random.exponential(1, pictures)

@@ -39,13 +39,13 @@ def test_a_swapped_box_is_told_with_both_classes() -> None:
     found = RULES["label_noise"]([run])
     assert isinstance(found, Finding)
     name, doubt = found.evidence["keys"][0].split(": ")
-    key, number = name.split(", box ")
+    key, number = name.split(" box ")
     part = run.predictions["held_out"]
     row = part.keys.tolist().index(key)
     annotated, told = (
         int(boxes[row, int(number) - 1, 0]) for boxes in (part.target, part.prediction)
     )
-    assert doubt == f"{CLASSES[annotated]}, or {CLASSES[told]}?" and annotated != told
+    assert doubt == f"{CLASSES[annotated]} ({CLASSES[told]}?)" and annotated != told
 
 
 HEALTHY: dict[str, dict[str, Any]] = {
@@ -144,7 +144,7 @@ def crowded(root: Path, spoilt: bool) -> tuple[Path, dict[str, set[str]]]:
                 there.append((CLASSES[random.integers(3)], x, y, x + wide, y + high))
         draw(root / "JPEGImages" / f"{i}.png", Scene(str(i), (64, 64), tuple(there)))
         for j, (label, *corners) in enumerate(there):
-            chance, name = random.random(), f"JPEGImages/{i}.png, box {j + 1}"
+            chance, name = random.random(), f"JPEGImages/{i}.png box {j + 1}"
             if spoilt and chance < 0.1:
                 other = CLASSES[(CLASSES.index(label) + 1) % 3]
                 there[j] = (other, *corners)

@@ -110,7 +110,7 @@ def _of_boxes(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             "boxes": len(shown),
             **facts,
             "keys": [
-                f"{names[shown[i]]}: {classes[target[i]]}, or {classes[scores[i].argmax()]}?"
+                f"{names[shown[i]]}: {classes[target[i]]} ({classes[scores[i].argmax()]}?)"
                 for i in doubtful
             ],
         }
@@ -137,7 +137,7 @@ def said_at_boxes(runs: Sequence[Run]) -> tuple[list[Run], Said, list[str]] | No
     said = said_of(parts, len(folds[0].spec.classes))  # type: ignore[union-attr]
     keys = np.concatenate([part.keys for part in parts])
     pairs = zip(keys[said.picture], said.box + 1, strict=True)
-    return folds, said, [f"{key}, box {number}" for key, number in pairs]
+    return folds, said, [f"{key} box {number}" for key, number in pairs]
 
 
 def steady(wrong: np.ndarray, sure: np.ndarray) -> dict[str, float] | None:

@@ -127,9 +127,9 @@ def picture(image: np.ndarray, target: np.ndarray, said: np.ndarray, mistake: Mi
 
     def edge(box: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
         corners = (box[1:5] - [left, top, left, top]) * scale
-        pen.rectangle(
-            (corners + np.array([-1, -1, 1, 1])).tolist(), outline="black", width=width + 2
-        )
+        if width > _THIN:  # seen on white, too
+            around = (corners + np.array([-1, -1, 1, 1])).tolist()
+            pen.rectangle(around, outline="black", width=width + 2)
         pen.rectangle(corners.tolist(), outline=colour, width=width)
 
     for box in target:
