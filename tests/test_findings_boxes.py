@@ -67,7 +67,7 @@ def test_a_detector_s_own_mistakes_are_no_finding(case: str, seed: int) -> None:
 def test_boxes_that_are_all_beside_their_things_are_one_finding() -> None:
     found = RULES["shifted_boxes"]([a_detector(seed, offset=0.2) for seed in range(3)])
     assert isinstance(found, Finding) and "keys" not in found.evidence
-    assert found.evidence["offset_left"] == pytest.approx(-0.2, abs=0.02)
+    assert found.evidence["offset_left"] == pytest.approx(0.2, abs=0.02)
     assert "left +20%" in found.sentence
 
 

@@ -17,6 +17,7 @@ _OUTSIDE = 6.0  # standard deviations of the others' sides
 _OFFSET = 0.1  # of the boxes' own sides
 _BEYOND = 2.0  # standard deviations of one box
 _NORMAL = 1.4826  # standard deviation of normal numbers over their median absolute deviation
+_CLEAR = 0.04  # share of wrong ones among the surest quarter
 _LEAST = 0.01  # of a box's side: where all fit to the pixel
 _SIDES = ("left", "top", "right", "bottom")
 
@@ -59,7 +60,7 @@ def shifted_boxes(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         "runs": len(folds),
         "boxes": len(placed),
         "usual_overlap": float(np.median(share)),
-        **{f"offset_{side}": float(by) for side, by in zip(_SIDES, middle, strict=True)},
+        **{f"offset_{side}": float(-by) for side, by in zip(_SIDES, middle, strict=True)},
     }
     if moved.any():
         by = ", ".join(f"{side} {v:+.0%}" for side, v in zip(_SIDES, -middle, strict=True))
@@ -87,5 +88,5 @@ def shifted_boxes(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"annotated elsewhere than the network says, and those of which it is surest no less often; the "
         f"others overlap by {np.median(share[~off]):.2f} in the median. The {len(worst)} are listed."
     )
-    level = confidence(folds, len(folds), strong=shares["wrong_where_surest_low"] > 0.04)
+    level = confidence(folds, len(folds), strong=shares["wrong_where_surest_low"] > _CLEAR)
     return Finding("shifted_boxes", level, evidence, sentence, ("data.annotations",))

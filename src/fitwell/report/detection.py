@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fitwell.box_scores import SIZES
 from fitwell.record import Predictions, Row
 from fitwell.report.box_mistakes import worst
 from fitwell.report.facts import Facts
@@ -28,12 +29,29 @@ def section(
         "where": where,
         "total": len(predictions.target),
         "classes": row.get("classes", []),
-        "sizes": [size for size in row.get("sizes", []) if size["boxes"]],
+        "sizes": by_size(row),
         "lost": sorted(lost.items(), key=lambda pair: -pair[1]),
         "curves": _curves(row) if row else "",
         "at_hand": data is not None,
         "mistakes": worst(predictions, data, facts.spec.classes, lost) if shown else [],
     }
+
+
+def by_size(row: Row) -> list[Row]:
+    """The scores of the sizes that occur, with the areas that each stands for.
+
+    >>> [one["name"] for one in by_size({"sizes": [{"name": "medium", "boxes": 3}]})]
+    ['medium, 32² to 96² pixels']
+    """
+    sizes = [one for one in row.get("sizes", []) if one["boxes"]]
+    return [{**one, "name": f"{one['name']}, {_area(one['name'])}"} for one in sizes]
+
+
+def _area(size: str) -> str:
+    low, high = (round(end**0.5) for end in SIZES[size])
+    if not low:
+        return f"below {high}² pixels"
+    return f"{low}² pixels and more" if high > 10_000 else f"{low}² to {high}² pixels"
 
 
 def row_of(facts: Facts) -> Row:
