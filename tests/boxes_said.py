@@ -39,6 +39,7 @@ def said(
     pictures: int = 100,
     swapped: float = 0.0,
     shifted: float = 0.0,
+    by: float = 1 / 3,
     offset: float = 0.0,
     jitter: float = 0.03,
     confused: float = 0.0,
@@ -48,7 +49,8 @@ def said(
 
     Args:
         swapped: share of the boxes that are annotated as another class.
-        shifted: share annotated a third of their size away, along both axes.
+        shifted: share annotated elsewhere, along both axes.
+        by: how far, in their size.
         offset: how far all are annotated away, in their size.
         jitter: how exactly the detector places a box, in its size: one standard deviation.
         confused: share of things that the detector itself takes for another class, the less sure the more.
@@ -78,7 +80,7 @@ def said(
                 kind = (kind + int(random.integers(1, 3))) % 3
                 wrong.add(f"{keys[i]} box {j + 1}")
             elif random.random() < shifted:
-                annotated = annotated + SIDE / 3 * np.tile(random.choice([-1, 1], 2), 2)
+                annotated = annotated + SIDE * by * np.tile(random.choice([-1, 1], 2), 2)
                 wrong.add(f"{keys[i]} box {j + 1}")
             target[i, j] = [kind, *annotated]
     part = Predictions(

@@ -59,7 +59,10 @@ def test_the_terminal_tells_classes_and_mistakes(run: Any) -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(terminal.run(run))
     said = console.export_text()
-    assert all(name in said for name in ("class or size, held out", "small, below", "cat", "mAP50 lost to mistakes"))
+    assert all(
+        name in said
+        for name in ("class or size, held out", "small, below", "cat", "mAP50 lost to mistakes")
+    )
     assert all(len(line) <= 80 for line in said.splitlines() if str(run.folder) not in line)
 
 

@@ -53,6 +53,7 @@ HEALTHY: dict[str, dict[str, Any]] = {
     "inexact": {"jitter": 0.08},
     "confused where unsure": {"confused": 0.15},
     "askew where unsure": {"askew": 0.15},
+    "drawn loosely": {"shifted": 0.1, "by": 0.1, "jitter": 0.01},
     "few mistakes": {"swapped": 0.01, "shifted": 0.01},
 }
 
@@ -143,14 +144,13 @@ def crowded(root: Path, spoilt: bool) -> tuple[Path, dict[str, set[str]]]:
             if all(x + wide < b[1] or b[3] < x or y + high < b[2] or b[4] < y for b in there):
                 there.append((CLASSES[random.integers(3)], x, y, x + wide, y + high))
         draw(root / "JPEGImages" / f"{i}.png", Scene(str(i), (64, 64), tuple(there)))
-        for j, (label, *corners) in enumerate(there):
+        for j, (label, x1, y1, x2, y2) in enumerate(there):
             chance, name = random.random(), f"JPEGImages/{i}.png box {j + 1}"
             if spoilt and chance < 0.1:
                 other = CLASSES[(CLASSES.index(label) + 1) % 3]
-                there[j] = (other, *corners)
+                there[j] = (other, x1, y1, x2, y2)
                 planted["label_noise"].add(name)
             elif spoilt and chance < 0.2:
-                x1, y1, x2, y2 = corners
                 right, down = (x2 - x1) / 3, (y2 - y1) / 3
                 right, down = (-right if x1 > right else right), (-down if y1 > down else down)
                 there[j] = (label, x1 + right, y1 + down, x2 + right, y2 + down)

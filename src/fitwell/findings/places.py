@@ -9,10 +9,8 @@ from fitwell.findings.reading import confidence, folds_of, rounded
 from fitwell.record import Finding, NotAssessed, Run
 
 _FEWEST = 100  # boxes that are said surely
-_FITS, _OFF = (
-    0.7,
-    0.6,
-)  # overlap of the usual box, at least, and of one that is out of place, at most
+_FITS = 0.7  # overlap of the usual box, at least
+_OFF = 0.6  # overlap of one that is out of place, at most
 _OUTSIDE = 6.0  # standard deviations of the others' sides
 _OFFSET = 0.1  # of the boxes' own sides
 _BEYOND = 2.0  # standard deviations of one box
