@@ -232,6 +232,18 @@ def held_back(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
     return bars("Training score", *named)(finding, runs, metric)
 
 
+def out_of_place(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
+    """How many boxes lie elsewhere than said; else how far all of them do."""
+    if "keys" in finding.evidence:
+        quarters = (
+            ("wrong_where_surest", "surest quarter"),
+            ("wrong_in_the_next_quarter", "next quarter"),
+        )
+        return bars("Elsewhere than said", *quarters)(finding, runs, metric)
+    sides = [(f"offset_{side}", side) for side in ("left", "top", "right", "bottom")]
+    return bars("Sides, from where they are said", *sides)(finding, runs, metric)
+
+
 def _name_layers(axes: "Axes", layers: Sequence[str]) -> None:
     step = max(1, -(-len(layers) // 5))
     places = list(range(0, len(layers), step))
@@ -273,11 +285,7 @@ PICTURES: dict[str, Picture] = {
         "Other label than said",
         *(("wrong_where_surest", "surest quarter"), ("wrong_in_the_next_quarter", "next quarter")),
     ),
-    "shifted_boxes": bars(
-        "Elsewhere than said",
-        *(("wrong_where_surest", "surest quarter"), ("wrong_in_the_next_quarter", "next quarter")),
-        *(("offset_left", "left"), ("offset_top", "top")),
-    ),
+    "shifted_boxes": out_of_place,
     "missing_boxes": bars(
         "Boxes in these pictures", ("boxes", "found alone"), ("annotated", "annotated")
     ),
