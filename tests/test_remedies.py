@@ -416,3 +416,13 @@ def test_a_detector_has_sizes_for_widths(size: str, wider: list, narrower: list)
     for name, expected in (("wider", wider), ("narrower", narrower)):
         edits = REMEDIES[name](recipe, BOXES, a_finding("underfitting"))
         assert [edit["model.size"] for edit in edits] == expected
+
+
+def test_rare_boxes_get_a_focal_loss_and_wrong_ones_no_edit() -> None:
+    recipe = complete({}, BOXES)
+    (focal,) = remedies_for(a_finding("class_imbalance"), recipe, BOXES)
+    assert focal.settings == {"loss.gamma": 2.0}
+    assert edited(recipe, focal.settings, BOXES)["loss.gamma"] == 2.0
+    for name in ("label_noise", "shifted_boxes"):
+        (advice,) = remedies_for(a_finding(name), recipe, BOXES)
+        assert not advice.settings and "boxes" in advice.advice
