@@ -64,8 +64,10 @@ def test_kinds_come_by_what_they_cost_and_pictures_by_how_sure_they_are() -> Non
     target, said = (np.repeat(boxes[:1], 6, 0) for boxes in (one.target, one.prediction))
     many = Predictions(keys, np.arange(6), target, said, None, np.ones(6))
     many.prediction[:, 0, 5] = [0.3, 0.9, 0.5, 0.2, 0.6, 0.4]
+    many.target[1, 1] = [0, 60, 60, 80, 80]  # a second one in a picture that is shown
+    many.prediction[1, 1] = [1, 60, 60, 80, 80, 0.8]
     (section, _) = worst(many, data_of(many), CLASSES, {"wrong class": 1.0})
-    assert section["count"] == 5  # one has too low a score
+    assert section["count"] == 6  # one more has too low a score
     assert [key for key, _, _ in section["pictures"]] == ["1.png", "4.png", "2.png", "5.png"]
     assert len(section["pictures"]) == PICTURES
 
