@@ -77,18 +77,20 @@ def test_a_mistake_is_drawn_where_it_is() -> None:
     from PIL import Image
 
     one = made()
+    for boxes in (one.target, one.prediction):
+        boxes[1, 0, 1:5] += 45
     found = next(m for m in mistakes(one, CLASSES) if m.kind == "badly placed")
-    address = picture(
-        np.full((3, 100, 100), 90, np.uint8), one.target[1, :1], one.prediction[1, :1], found
-    )
+    image = np.full((3, 100, 100), 90, np.uint8)
+    address = picture(image, one.target[1, :1], one.prediction[1, :1], found)
     drawn = Image.open(io.BytesIO(base64.b64decode(address.split(",", 1)[1])))
     pixels = np.asarray(drawn.convert("RGB")).astype(int)
-    scale = drawn.width / 90  # three times the 30 pixels that both boxes cover, from 0 on
-    row = pixels[round(20 * scale)]
-    white = np.flatnonzero((row > 200).all(1)) / scale
-    coloured = np.flatnonzero((row[:, 0] > 180) & (row[:, 2] < 80)) / scale
-    assert abs(white.min() - 10) < 1.5 and abs(white.max() - 30) < 1.5
-    assert abs(coloured.min() - 20) < 1.5 and abs(coloured.max() - 40) < 1.5
+    # Three times the 30 pixels that both boxes cover, as far to the right and below as there is picture.
+    scale, start = drawn.width / 90, 10
+    row = pixels[round((65 - start) * scale)]
+    white = np.flatnonzero((row > 200).all(1)) / scale + start
+    coloured = np.flatnonzero((row[:, 0] > 180) & (row[:, 2] < 80)) / scale + start
+    assert abs(white.min() - 55) < 1.5 and abs(white.max() - 75) < 1.5
+    assert abs(coloured.min() - 65) < 1.5 and abs(coloured.max() - 85) < 1.5
 
 
 def test_the_page_holds_no_picture_where_none_is_wanted(tmp_path: Any) -> None:
