@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fitwell.box_matching import KINDS, match
 from fitwell.box_scores import mean, precisions, table
 from fitwell.metrics import METRICS
 from fitwell.record import Predictions
 from fitwell.spec import Spec
-from fitwell.tasks.box_mistakes import KINDS, box_rows, lost, match
+from fitwell.tasks.box_mistakes import box_rows, lost
 
 NONE5, NONE6 = [np.nan] * 5, [np.nan] * 6
 

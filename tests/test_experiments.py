@@ -1,10 +1,12 @@
 """Range test, one batch and reference models against known answers and scikit-learn itself."""
 
+import importlib
 import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -192,6 +194,17 @@ def test_one_batch_stops_where_it_is_learned_and_tries_other_rates_where_not() -
     reached = {0.6: [0.1], 0.06: [0.1], 0.006: [0.1]}
     _, _, broken, _ = one_batch(learner(reached), lr=0.6, seeds=(0,), steps=20)
     assert (broken["fit"], broken["last"], broken["steps"]) == (0.0, None, 1)
+
+
+def test_of_a_seed_whose_time_is_up_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second a step: the first seed learns in 40, the second would need another rate."""
+    clock = iter(range(1000))
+    ticking = SimpleNamespace(monotonic=lambda: next(clock))
+    module = importlib.import_module("fitwell.experiments.one_batch")
+    monkeypatch.setattr(module, "time", ticking)
+    rows = one_batch(learner({0.3: [0.5, 0.995]}), lr=0.3, seeds=(0, 1), seconds=60)
+    assert [row["seed"] for row in rows] == [0]
+    assert not one_batch(learner({0.3: [0.5, 0.995]}), lr=0.3, seconds=10)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from boxes_said import a_detector, by_class
 from findings_rows import (
     a_run,
     any_order,
@@ -92,6 +93,7 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "class_imbalance": [
         lambda: [imbalanced(seed) for seed in range(5)],
         lambda: [imbalanced(seed, recall=0.4) for seed in range(3)],
+        lambda: by_class(folds(3), {"cell": (400, 380, 400), "spot": (40, 18, 20)}),
     ],
     "leakage": [
         lambda: with_rows(folds(), problem("duplicate_across_split")),
@@ -126,6 +128,10 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         lambda: with_rows(folds(), domain(0.8)),
         lambda: [evaluated_worse(run) for run in folds(3)],
     ],
+    "shifted_boxes": [
+        lambda: [a_detector(seed, shifted=0.1) for seed in range(3)],
+        lambda: [a_detector(seed, offset=0.2) for seed in range(3)],
+    ],
     "missing_boxes": [
         lambda: boxed(folds(), odd=4, tiny=20),
         lambda: boxed(folds(3), odd=2, elsewhere=0.8),
@@ -151,6 +157,7 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
     "label_noise": [
         lambda: [noisy_labels(seed) for seed in range(5)],
         lambda: [noisy_labels(seed, 0.3, examples=1000) for seed in range(3)],
+        lambda: [a_detector(seed, swapped=0.1) for seed in range(3)],
     ],
     "slow_pipeline": [
         lambda: [waiting(run, 0.6) for run in folds()],
@@ -181,9 +188,19 @@ SICK: dict[str, list[Callable[[], list[Run]]]] = {
         lambda: with_rows(
             folds(train=0.8, end=0.6), run_again("unrestrained", 0.95, "model.dropout")
         ),
+        lambda: with_rows(
+            [a_detector(seed, train=0.3) for seed in range(3)],
+            {**run_again("unrestrained", 0.6, "augment.mosaic"), "metric": "map50", "train": 0.3},
+        ),
     ],
-    "underfitting": [lambda: folds(train=0.8, validation=0.79, end=0.6)],
-    "no_better_than_trivial": [lambda: folds(right=0.0)],
+    "underfitting": [
+        lambda: folds(train=0.8, validation=0.79, end=0.6),
+        lambda: [a_detector(seed, train=0.3) for seed in range(3)],
+    ],
+    "no_better_than_trivial": [
+        lambda: folds(right=0.0),
+        lambda: [a_detector(seed, blind=True) for seed in range(3)],
+    ],
 }
 
 

@@ -107,7 +107,7 @@ def test_every_finding_has_remedies_and_every_remedy_is_used_and_documented() ->
     )
     # Their mend is outside of the recipe.
     advice = {"no_gradient", "slow_pipeline", "leakage", "bad_target", "cannot_tell"}
-    advice |= {"head_loss_mismatch", "missing_boxes"}
+    advice |= {"head_loss_mismatch", "missing_boxes", "shifted_boxes"}
     assert {name for name, entries in FOR.items() if not entries} == advice
     advice |= {"objects_too_small"}  # of detectors alone
     for name in RULES:
@@ -484,3 +484,13 @@ def test_pictures_are_shown_larger_where_they_can_be_read_again() -> None:
     assert found == [{"data.image_size": 960}]  # 1280 is too large
     assert not REMEDIES["larger_images"](complete({}, BOXES), BOXES, a_finding(""))  # in memory
     assert not REMEDIES["larger_images"](complete({}, IMAGES), IMAGES, a_finding(""))
+
+
+def test_rare_boxes_get_a_focal_loss_and_wrong_ones_no_edit() -> None:
+    recipe = complete({}, BOXES)
+    (focal,) = remedies_for(a_finding("class_imbalance"), recipe, BOXES)
+    assert focal.settings == {"loss.gamma": 2.0}
+    assert edited(recipe, focal.settings, BOXES)["loss.gamma"] == 2.0
+    for name in ("label_noise", "shifted_boxes"):
+        (advice,) = remedies_for(a_finding(name), recipe, BOXES)
+        assert not advice.settings and "boxes" in advice.advice

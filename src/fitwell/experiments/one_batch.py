@@ -1,6 +1,7 @@
 """Can it learn one batch by heart? A network that cannot has a fault that no amount of data mends."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 
 from fitwell.experiments.range_test import StepFunction
@@ -21,6 +22,7 @@ def one_batch(
     lr: float,
     seeds: Sequence[int] = (0, 1, 2),
     steps: int = 200,
+    seconds: float = math.inf,
 ) -> list[Row]:
     """One evidence row a seed and learning rate: how well one batch is fitted in the end.
 
@@ -31,6 +33,8 @@ def one_batch(
             that does not suit is another fault.
         steps: at most so many; a training ends early where the batch is learned, or where the loss is
             not finite.
+        seconds: that it may take; a seed that is not through by then leaves no rows, since of a rate that
+            was not tried nothing is known.
 
     Returns:
         Rows `{"experiment": "one_batch", "seed", "lr", "steps", "first", "last", "fit"}`; losses that
@@ -40,21 +44,33 @@ def one_batch(
     Source: Karpathy 2019, A recipe for training neural networks ("overfit one batch")
     """
     rows: list[Row] = []
+    until = time.monotonic() + seconds
     for seed in seeds:
+        own: list[Row] = []
         for rate in (lr * factor for factor in FACTORS):
-            row = _one(start(seed), seed, rate, steps)
-            rows.append(row)
+            row = _one(start(seed), seed, rate, steps, until)
+            if row is None:
+                return rows
+            own.append(row)
             if row["fit"] >= _LEARNED:
                 break
+        rows += own
     return rows
 
 
 def _one(
-    training: tuple[StepFunction, Callable[[], float]], seed: int, lr: float, steps: int
-) -> Row:
+    training: tuple[StepFunction, Callable[[], float]],
+    seed: int,
+    lr: float,
+    steps: int,
+    until: float,
+) -> Row | None:
+    """The row of one training; None where its time is up first."""
     step, fit = training
     losses, reached = [], 0.0
     for number in range(1, steps + 1):
+        if time.monotonic() > until:
+            return None
         losses.append(float(step(lr)))
         if not math.isfinite(losses[-1]):
             reached = 0.0

@@ -22,6 +22,7 @@ from fitwell.findings.fit import overfitting
 from fitwell.findings.labels import label_noise
 from fitwell.findings.learning_rate import lr_too_high, lr_too_low
 from fitwell.findings.length import stopped_too_early
+from fitwell.findings.places import shifted_boxes
 from fitwell.findings.reference import linear_network, underfitting
 from fitwell.findings.regularised import over_regularised
 from fitwell.findings.shift import shift
@@ -59,6 +60,7 @@ RULES: dict[str, Rule] = {
     "overfitting": overfitting,
     "class_imbalance": class_imbalance,
     "label_noise": label_noise,
+    "shifted_boxes": shifted_boxes,
     "missing_boxes": missing_boxes,
     "objects_too_small": objects_too_small,
     "shift": shift,

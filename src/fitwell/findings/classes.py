@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fitwell.findings.reading import confidence, first_repeat, folds_of, rounded
+from fitwell.findings.reading import (
+    confidence,
+    evidence_of,
+    first_repeat,
+    folds_of,
+    median,
+    rounded,
+)
 from fitwell.record import Finding, NotAssessed, Predictions, Run
 
 _RARE = 0.5  # of an even share of the examples
@@ -24,33 +31,27 @@ def class_imbalance(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         more than 0.1 below that of the other classes together, with 95 % confidence (Wilson intervals,
         Bonferroni over the rare classes), and which is predicted for less than 80 % as many examples
         as have it. Of a loop that is watched the kept training examples are read, as they end, and
-        classes with at least 3 of them. The ratio of the classes alone is no finding.
+        classes with at least 3 of them. Of a detector the held-out boxes are counted, and those found with
+        a score of 0.25 and more. The ratio of the classes alone is no finding.
     Source: He and Garcia 2009, IEEE TKDE 21; Wilson 1927, JASA 22
     """
     folds = of_classes(runs, "train")
     if not folds:
-        return NotAssessed("class_imbalance", "held-out predictions of classes")
+        return _of_boxes(runs)
     parts = parts_of(folds, "train")
     target = np.concatenate([np.asarray(part.target) for part in parts])
     prediction = np.concatenate([np.asarray(part.prediction) for part in parts])
     if len(target) < _FEWEST:
         return NotAssessed("class_imbalance", f"at least {_FEWEST} held-out examples")
     classes, counts = np.unique(target, return_counts=True)
+    found = [int((prediction[target == code] == code).sum()) for code in classes]
+    said = [int((prediction == code).sum()) for code in classes]
     held = folds[0].studied is not None
-    enough = counts >= (1 if held else _FEWEST_KEPT)
-    rare = (counts < _RARE * len(target) / max(1, len(classes))) & enough
-    overlooked = []
-    for code, count in zip(classes[rare], counts[rare], strict=True):
-        own = target == code
-        found, said = int((prediction[own] == code).sum()), int((prediction == code).sum())
-        others = int((prediction[~own] == target[~own]).sum())
-        _, high = wilson(found, int(count), 0.05 / int(rare.sum()))
-        low, _ = wilson(others, int((~own).sum()), 0.05 / int(rare.sum()))
-        if high < low - _SHORT and said < _UNDERSAID * count:
-            overlooked.append((found / int(count), int(count), said, code))
+    overlooked = _overlooked(counts, found, said, 1 if held else _FEWEST_KEPT)
     if not overlooked:
         return None
-    recall, count, said, code = min(overlooked, key=lambda entry: entry[0])
+    recall, worst = overlooked[0]
+    code, count = classes[worst], int(counts[worst])
     spec = folds[0].spec
     name = spec.classes[int(code)] if spec is not None and spec.classes else str(code)
     usual = float((prediction == target).mean())
@@ -62,19 +63,89 @@ def class_imbalance(runs: Sequence[Run]) -> Finding | NotAssessed | None:
             "classes_overlooked": len(overlooked),
             "worst_class": name,
             "worst_class_examples": count,
-            "worst_class_predicted": said,
+            "worst_class_predicted": said[worst],
             "worst_class_recall": recall,
             "accuracy": usual,
         }
     )
     sentence = (
         f"Of {count} {'held-out' if held else 'training'} examples of {name} {recall:.0%} are found, "
-        f"of all {usual:.0%}; it is predicted {said} times."
+        f"of all {usual:.0%}; it is predicted {said[worst]} times."
     )
     level = confidence(folds, len(folds), strong=recall < usual - 2 * _SHORT)
     return Finding(
         "class_imbalance", level, evidence, sentence, ("loss.class_weights", "loss.name")
     )
+
+
+def _overlooked(
+    counts: np.ndarray, found: Sequence[int], said: Sequence[int], least: int
+) -> list[tuple[float, int]]:
+    """(recall, place) of the rare classes that are overlooked, the worst first.
+
+    Args:
+        counts: [class] how many there are.
+        found: [class] how many of them are found.
+        said: [class] how often it is said.
+        least: so many a rare class needs.
+    """
+    total, right = int(counts.sum()), sum(found)
+    rare = np.flatnonzero((counts < _RARE * total / max(1, len(counts))) & (counts >= least))
+    overlooked = []
+    for place in rare.tolist():
+        count = int(counts[place])
+        _, high = wilson(found[place], count, 0.05 / len(rare))
+        low, _ = wilson(right - found[place], total - count, 0.05 / len(rare))
+        if high < low - _SHORT and said[place] < _UNDERSAID * count:
+            overlooked.append((found[place] / count, place))
+    return sorted(overlooked, key=lambda entry: entry[0])
+
+
+def _of_boxes(runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """The same of annotated boxes: those found with a score of 0.25 and more."""
+    folds = folds_of(runs)
+    rows = [row for row in evidence_of(folds and first_repeat(folds), "boxes") if "classes" in row]
+    tables = [row["classes"] for row in rows if all("found" in one for one in row["classes"])]
+    if not tables:
+        return NotAssessed("class_imbalance", "held-out predictions of classes, or of boxes")
+    named = [one["name"] for one in tables[0]]
+    boxes, found, said = (
+        [sum(table[i][key] for table in tables) for i in range(len(named))]
+        for key in ("boxes", "found", "said")
+    )
+    if sum(boxes) < _FEWEST:
+        return NotAssessed("class_imbalance", f"at least {_FEWEST} held-out boxes")
+    kept = [i for i, count in enumerate(boxes) if count]
+    counts, found, said = (np.array(values)[kept] for values in (boxes, found, said))
+    overlooked = _overlooked(counts, found.tolist(), said.tolist(), 1)
+    if not overlooked:
+        return None
+    recall, worst = overlooked[0]
+    scores = {i: median(table[i]["map50"] for table in tables) for i in kept}
+    usual = float(found.sum() / counts.sum())
+    evidence = rounded(
+        {
+            "runs": len(folds),
+            "boxes": int(counts.sum()),
+            "classes": len(kept),
+            "classes_overlooked": len(overlooked),
+            "worst_class": named[kept[worst]],
+            "worst_class_boxes": int(counts[worst]),
+            "worst_class_found": int(found[worst]),
+            "worst_class_said": int(said[worst]),
+            "worst_class_recall": recall,
+            "worst_class_map50": scores[kept[worst]],
+            "recall": usual,
+            "map50": float(np.mean(list(scores.values()))),
+        }
+    )
+    sentence = (
+        f"Of {counts[worst]:,} held-out boxes of {named[kept[worst]]} {recall:.0%} are found, of all "
+        f"{usual:.0%}; it is said {said[worst]:,} times. Its map50 is {evidence['worst_class_map50']}, the "
+        f"mean of the classes {evidence['map50']}."
+    )
+    level = confidence(folds, len(folds), strong=recall < usual - 2 * _SHORT)
+    return Finding("class_imbalance", level, evidence, sentence, ("loss.gamma", "train.epochs"))
 
 
 def of_classes(runs: Sequence[Run], else_of: str = "") -> list[Run]:

@@ -27,6 +27,9 @@ _PAIRS = 2  # of layers
 _BEYOND = (
     0.05  # likewise, of a linear network over the linear model, which is held back by its penalty
 )
+_HALF = (
+    0.5  # of map50: where boxes that were trained on are lost so, more is lost than is hard to see
+)
 _MARGIN = 0.01  # in a score up to 1, or share of the reference's error
 LINEAR = 1e-3  # of the difference between two outputs; rounding in float32 stays far below
 
@@ -38,7 +41,8 @@ def underfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Mechanism: too little capacity, too much regularisation, or a training that did not get there.
     Threshold: with 95 % confidence over the runs (or in each of at least 3, by 0.05 on average)
         the training score lies more than 0.01 (1 % of its error) below the best reference model's
-        score on held-out examples: nearest neighbour, linear, lasso, boosted trees.
+        score on held-out examples: nearest neighbour, linear, lasso, boosted trees. No simple model finds
+        boxes: a detector's map50 of its training pictures is compared with a half.
     Source: Geman, Bienenstock and Doursat 1992 (bias); reference models as in Olson et al. 2017,
         PMLB. Comparing with held-out scores keeps models that learn by heart from setting the mark
     """
@@ -74,7 +78,11 @@ def short_of_reference(runs: Sequence[Run]) -> "Short | str":
     """The comparison that `underfitting` and `over_regularised` make; a text says what is missing."""
     folds = [run for run in folds_of(runs) if run.epochs or run.scores.get("train")]
     metric = metric_of(folds)
-    named = best_reference(runs, metric)
+    boxes = bool(folds) and all(r.spec is not None and r.spec.task == "detection" for r in folds)
+    if boxes:
+        metric, named = "map50", ("half", _HALF)
+    else:
+        named = best_reference(runs, metric)
     if named is None:
         return "the scores of reference models"
     trained = [_best_train(run, metric) for run in folds]
@@ -97,10 +105,10 @@ def short_of_reference(runs: Sequence[Run]) -> "Short | str":
         "reference_held_out": reference,
         "short_of_reference": gap,
     }
-    sentence = (
-        f"The training {metric} is {np.nanmean(trained):.4g}; {best.replace('_', ' ')} reaches "
-        f"{reference:.4g} on examples it never saw."
-    )
+    beside = f"{best.replace('_', ' ')} reaches {reference:.4g} on examples it never saw"
+    if boxes:
+        beside = "less than half of what a network can learn by heart"
+    sentence = f"The training {metric} is {np.nanmean(trained):.4g}; {beside}."
     strong = gap > (0.05 if is_bounded(metric) else 0.1 * abs(mark))
     return Short(folds, flags, bool(high < mark - margin or far), strong, facts, sentence)
 

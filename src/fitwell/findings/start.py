@@ -82,8 +82,8 @@ def cannot_fit_one_batch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         layer that cuts the signal off, outputs and loss that do not belong together, targets that
         contradict each other.
     Threshold: at the best of four learning rates the fit stays below 0.9 (accuracy over what always
-        saying the same gives, or R squared) in at least two thirds of the seeds, three of them. A single
-        linear layer that learns a quarter of its batch does what it can: see underfitting.
+        saying the same gives, R squared, or map50) in at least two thirds of the seeds, three of them. A
+        single linear layer that learns a quarter of its batch does what it can: see underfitting.
     Source: Karpathy 2019, A recipe for training neural networks ("overfit one batch")
     """
     rows = evidence_of(runs, "one_batch")

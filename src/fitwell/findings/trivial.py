@@ -20,6 +20,7 @@ from fitwell.record import STUDIED, Finding, NotAssessed, Row, Run
 _FEWEST, _MOST = 20, 20_000  # held-out examples that a comparison takes
 _FEWEST_APART = 5  # windows that share no step of what is forecast
 _LEVEL = 0.01
+_WORTH = 0.01  # of map50: what by chance a few boxes give
 _EPOCHS = 4  # of validation scores
 _BY_CHANCE = 0.05  # of accuracy above that of guessing
 _OF_LOG_K = 0.98
@@ -41,9 +42,15 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         accuracy, the loss never came below 0.98 log K; no guess of a prior does worse. Of numbers: the
         root mean square error never came below 0.96 of the spread of the targets that were trained on
         (from twice that on it may be told in another unit). Of a language: its score is no better than that
+<<<<<<< HEAD
         of how often each token stands. Of forecasts: over 20 held-out windows and more, of all runs
         together, the squared error is not below that of the better naive forecast; sure from 5 windows
         on that share no step of what is forecast.
+=======
+        of how often each token stands. Of forecasts: over all held-out windows of the runs together the
+        squared error is not below that of the better naive forecast. Of at least 20 held-out boxes: map50
+        is not more than 0.01 above that of the mean box of the commonest class in every picture.
+>>>>>>> main
     Source: Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers); Hyndman and Koehler 2006,
         International Journal of Forecasting 22 (naive forecasts)
     """
@@ -57,7 +64,7 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     folds = first_repeat(folds)
     parts = [part for run in folds if (part := run.studied) is not None]
     if parts[0].target.ndim == 3:
-        return NotAssessed("no_better_than_trivial", "predictions that are no boxes")
+        return _beside_the_usual_box(folds)
     target = np.concatenate([np.asarray(part.target) for part in parts])
     prediction = np.concatenate([np.asarray(part.prediction) for part in parts])
     if len(target) < _FEWEST:
@@ -108,6 +115,30 @@ def _against_naive(folds: Sequence[Run], rows: Sequence[Row]) -> Finding | NotAs
     settings = ("data.look_back", "model.subtract", "model.name", "optim.lr", "train.epochs")
     level = confidence(folds, len(folds)) if apart >= _FEWEST_APART else "low"
     return Finding("no_better_than_trivial", level, evidence, sentence, settings)
+
+
+def _beside_the_usual_box(folds: Sequence[Run]) -> Finding | NotAssessed | None:
+    """The same of boxes: map50 beside that of one box in every picture, in the mean of the runs."""
+    rows = [row for row in evidence_of(folds, "boxes") if "trivial" in row]
+    boxes = sum(one["boxes"] for row in rows for one in row["classes"])
+    if not rows:
+        return NotAssessed("no_better_than_trivial", "map50 of a box in every picture")
+    if boxes < _FEWEST:
+        return NotAssessed("no_better_than_trivial", f"at least {_FEWEST} held-out boxes")
+    score = float(np.mean([row["map50"] for row in rows]))
+    trivial = float(np.mean([row["trivial"] for row in rows]))
+    if score > trivial + _WORTH:
+        return None
+    facts = {"metric": "map50", "boxes": boxes, "score": score, "trivial": trivial}
+    sentence = (
+        f"On {boxes:,} held-out boxes map50 is {score:.3g}; the mean box of the commonest class in every "
+        f"picture gives {trivial:.3g}."
+    )
+    evidence = rounded({"runs": len(folds), **facts})
+    settings = ("optim.lr", "train.epochs", "data.annotations")
+    return Finding(
+        "no_better_than_trivial", confidence(folds, len(folds)), evidence, sentence, settings
+    )
 
 
 def _found(folds: Sequence[Run], facts: dict[str, Any], sentence: str) -> Finding:

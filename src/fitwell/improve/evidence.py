@@ -55,7 +55,7 @@ def gather(
         threads: those of a trial. With a thread a core the small steps of these experiments take
             many times as long on a machine that does anything else (44 s against 1.5 s measured).
 
-        seconds: that a whole training may take; one that would take longer is left out.
+        seconds: that a whole training, or those on one batch, may take; what would take longer is left out.
 
     An experiment that fails (a model that gives not-a-number at once) leaves no rows, and the
     findings that need it are then not assessed.
@@ -100,7 +100,7 @@ def gather(
             if "one_batch" not in have and poor:
                 start = batch_starter(data, recipe, repeat=repeat, seed=seed)
                 lr = float(recipe["optim.lr"])  # type: ignore[arg-type]
-                rows += one_batch(start, lr=lr)
+                rows += one_batch(start, lr=lr, seconds=seconds)
             epochs = int(recipe["train.epochs"])  # type: ignore[arg-type]
             batches = math.ceil(len(parts.train) / int(recipe["train.batch_size"]))  # type: ignore[arg-type]
             longer = max(2 * epochs, math.ceil(_STEPS / batches))

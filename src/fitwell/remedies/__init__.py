@@ -80,6 +80,7 @@ FOR: dict[str, tuple[str, ...]] = {
     ),
     "class_imbalance": ("class_weights", "focal"),
     "label_noise": ("label_smoothing", "robust_loss"),
+    "shifted_boxes": (),  # as the next, mended in the annotations
     "missing_boxes": (),
     "objects_too_small": ("larger_images",),
     "oscillating": ("lr_decay", "ema", "larger_batch", "lower_lr"),
@@ -172,7 +173,13 @@ ADVICE: dict[str, str] = {
     "class_imbalance": (
         "Weigh each class by the inverse of its frequency, or draw its examples as often as the others'."
     ),
-    "label_noise": "Look at the doubtful examples that are listed, and mend or leave out their labels.",
+    "label_noise": (
+        "Look at the doubtful examples or boxes that are listed, and mend or leave out their labels."
+    ),
+    "shifted_boxes": (
+        "Look at the boxes that are listed, and draw them anew; where all of a part lie beside their "
+        "things, look how it was written (corners or centres, pixels or shares, a resized copy)."
+    ),
     "missing_boxes": (
         "Look at the pictures that are listed: annotate what is there, or leave them out of what is "
         "trained and scored on."
@@ -205,6 +212,7 @@ _BESIDE = frozenset(
         "objects_too_small",
         "overfitting",
         "shift",
+        "shifted_boxes",
         "slow_pipeline",
         "unreachable_targets",
         "unscaled_inputs",

@@ -23,6 +23,8 @@ def focal(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Weakness: wrongly labelled examples are hard ones too
     Source: Lin et al. 2017, ICCV
     """
+    if recipe.get("loss.name") == "boxes":
+        return useful(recipe, [{"loss.gamma": 2.0}])
     return [{"loss.name": "focal"}] if recipe.get("loss.name") == "cross_entropy" else []
 
 

@@ -1,19 +1,18 @@
-"""What a detector finds: scores by class and size, curves, what it loses by, and the worst pictures."""
+"""What a detector finds: scores by class and size, curves, what it loses by, and the worst mistakes."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fitwell.box_scores import SHOWN
+from fitwell.box_scores import SIZES
 from fitwell.record import Predictions, Row
+from fitwell.report.box_mistakes import worst
 from fitwell.report.facts import Facts
 from fitwell.report.figures import BLUE, GREEN, GREY, ORANGE, RED, draw
-from fitwell.report.pixels import boxed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PICTURES = 8
 CURVES = 8  # classes whose curves are drawn, those with most boxes
 _COLOURS = (BLUE, ORANGE, GREEN, RED, "#6d4fa3", "#0f8a8a", "#8a5a2b", GREY)
 
@@ -25,33 +24,34 @@ def section(
     if facts.spec is None or facts.spec.task != "detection" or predictions is None:
         return {}
     row = row_of(facts)
-    shown = examples and data is not None
+    shown, lost = examples and data is not None, row.get("lost", {})
     return {
         "where": where,
         "total": len(predictions.target),
         "classes": row.get("classes", []),
-        "sizes": [size for size in row.get("sizes", []) if size["boxes"]],
-        "lost": sorted(row.get("lost", {}).items(), key=lambda pair: -pair[1]),
+        "sizes": by_size(row),
+        "lost": sorted(lost.items(), key=lambda pair: -pair[1]),
         "curves": _curves(row) if row else "",
-        "pictures": worst(predictions, data, facts.spec.classes) if shown else [],
+        "at_hand": data is not None,
+        "mistakes": worst(predictions, data, facts.spec.classes, lost) if shown else [],
     }
 
 
-def worst(
-    predictions: Predictions, data: Any, classes: tuple[str, ...]
-) -> list[tuple[str, str, str]]:
-    """(key, what is found, picture with its boxes) of the examples with the largest loss."""
-    found = []
-    for row in predictions.worst(PICTURES):
-        key, index = str(predictions.keys[row]), int(predictions.index[row])
-        if index >= len(data.inputs) or str(data.keys[index]) != key:
-            continue
-        target, said = predictions.target[row], predictions.prediction[row]
-        target = target[~np.isnan(target[:, 0])]
-        said = said[np.nan_to_num(said[:, 5]) >= SHOWN]
-        text = f"{len(said)} found, {len(target)} annotated"
-        found.append((key, text, boxed(data.inputs[index], target, said)))
-    return found
+def by_size(row: Row) -> list[Row]:
+    """The scores of the sizes that occur, with the areas that each stands for.
+
+    >>> [one["name"] for one in by_size({"sizes": [{"name": "medium", "boxes": 3}]})]
+    ['medium, 32² to 96² pixels']
+    """
+    sizes = [one for one in row.get("sizes", []) if one["boxes"]]
+    return [{**one, "name": f"{one['name']}, {_area(one['name'])}"} for one in sizes]
+
+
+def _area(size: str) -> str:
+    low, high = (round(end**0.5) for end in SIZES[size])
+    if not low:
+        return f"below {high}² pixels"
+    return f"{low}² pixels and more" if high > 10_000 else f"{low}² to {high}² pixels"
 
 
 def row_of(facts: Facts) -> Row:

@@ -9,7 +9,7 @@ import numpy as np
 from fitwell.record import Finding, Run
 from fitwell.report.curves import learning_curve, step_curve
 from fitwell.report.figures import BLUE, GREEN, MUTED, ORANGE, RED, draw, powers_of_ten
-from fitwell.report.wording import metric_word
+from fitwell.report.wording import capital, metric_word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def picture(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
 
 
 def score_curve(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
-    heading = f"{metric_word(metric).capitalize()} by epoch"
+    heading = capital(f"{metric_word(metric)} by epoch")
     return learning_curve(runs, metric, heading=heading, **SIZE)
 
 
@@ -232,6 +232,18 @@ def held_back(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
     return bars("Training score", *named)(finding, runs, metric)
 
 
+def out_of_place(finding: Finding, runs: Sequence[Run], metric: str) -> str | None:
+    """How many boxes lie elsewhere than said; else how far all of them do."""
+    if "keys" in finding.evidence:
+        quarters = (
+            ("wrong_where_surest", "surest quarter"),
+            ("wrong_in_the_next_quarter", "next quarter"),
+        )
+        return bars("Elsewhere than said", *quarters)(finding, runs, metric)
+    sides = [(f"offset_{side}", side) for side in ("left", "top", "right", "bottom")]
+    return bars("Sides, from where they are said", *sides)(finding, runs, metric)
+
+
 def _name_layers(axes: "Axes", layers: Sequence[str]) -> None:
     step = max(1, -(-len(layers) // 5))
     places = list(range(0, len(layers), step))
@@ -269,11 +281,14 @@ PICTURES: dict[str, Picture] = {
     "linear_network": bars("Score", ("train", "training"), ("linear_train", "linear model")),
     "over_regularised": held_back,
     "leakage": bars("Held-out score", ("score", "all"), ("score_without", "without copies")),
-    "class_imbalance": bars("Found", ("worst_class_recall", "worst class"), ("accuracy", "all")),
+    "class_imbalance": bars(
+        "Found", ("worst_class_recall", "worst class"), ("accuracy", "all"), ("recall", "all")
+    ),
     "label_noise": bars(
         "Other label than said",
         *(("wrong_where_surest", "surest quarter"), ("wrong_in_the_next_quarter", "next quarter")),
     ),
+    "shifted_boxes": out_of_place,
     "missing_boxes": bars(
         "Boxes in these pictures", ("boxes", "found alone"), ("annotated", "annotated")
     ),

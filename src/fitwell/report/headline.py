@@ -6,6 +6,7 @@ from typing import Literal
 from fitwell.record import Run
 from fitwell.report.facts import JUDGED, Facts, folds_said
 from fitwell.report.wording import (
+    capital,
     higher_is_better,
     interval,
     listed,
@@ -66,7 +67,7 @@ def _improved(facts: Facts) -> Headline:
 
 
 def _score_sentences(facts: Facts) -> list[str]:
-    metric = metric_word(facts.metric).capitalize()
+    metric = capital(metric_word(facts.metric))
     pairs = []
     for part, words in (("validation", "validation"), ("test", "test")):
         before, after = (s.get(part, {}).get(facts.metric) for s in (facts.baseline, facts.final))
@@ -129,7 +130,7 @@ def _unchanged(facts: Facts) -> Headline:
 
 def _standing(facts: Facts) -> list[str]:
     """The scores of a recipe that stays."""
-    metric = metric_word(facts.metric).capitalize()
+    metric = capital(metric_word(facts.metric))
     parts = []
     for part in ("validation", "test"):
         score = facts.final.get(part, facts.baseline.get(part, {})).get(facts.metric)
@@ -162,7 +163,7 @@ def _single(facts: Facts) -> Headline:
     if facts.kind == "cv":
         spread = facts.spread.get(facts.metric)
         around = f" ± {number(spread)}" if spread is not None else ""
-        title = f"{metric.capitalize()} {number(score)}{around}"
+        title = f"{capital(metric)} {number(score)}{around}"
         sentences.append(
             f"Mean and standard deviation of {folds_said(facts.final_folds)}, each scored "
             "once on examples that its model never saw."
@@ -175,7 +176,7 @@ def _single(facts: Facts) -> Headline:
                 "folds share)."
             )
     else:
-        title = f"{metric.capitalize()} {number(score)} on the {part} part"
+        title = f"{capital(metric)} {number(score)} on the {part} part"
         best = facts.run.best_epoch
         if best >= 0:
             sentences.append(f"Weights of epoch {best + 1} of {len(facts.run.epochs)}.")

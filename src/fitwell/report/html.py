@@ -207,7 +207,7 @@ def curves(facts: Facts) -> list[tuple[str, str]]:
         limits = shared_limits([runs for _, runs in arms], metric)
         for before, runs in arms:
             heading = f"{before}{wording.metric_word(metric)}"
-            heading = heading[:1].upper() + heading[1:]
+            heading = wording.capital(heading)
             picture = learning_curve(runs, metric, heading=heading, limits=limits)
             if picture:
                 pictures.append((heading, picture))

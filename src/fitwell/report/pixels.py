@@ -12,7 +12,6 @@ from fitwell.report.figures import data_uri
 
 SMALLEST = 96  # pixels of the longer side: fewer are enlarged without blur, and kept exactly
 LARGEST = 192
-BOXED = 320  # of a picture with boxes, at least
 # Of boxes, a colour a class (Okabe and Ito 2008), told apart by the colour-blind too.
 EDGES = (
     (230, 159, 0),
@@ -67,27 +66,6 @@ def overlay(image: np.ndarray, shares: Sequence[Sequence[float]]) -> str:
     heat = STRONGEST * np.asarray(small.resize(size, Image.Resampling.BILINEAR))[..., None]
     mixed = (1 - heat) * grey[..., None] + heat * HEAT
     return _uri(Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8)))
-
-
-def boxed(image: np.ndarray, target: np.ndarray, said: np.ndarray) -> str:
-    """A picture with boxes as a data URI: those annotated in white, those found in a colour a class.
-
-    Args:
-        image: [channel, height, width].
-        target: [box, 5] class and corners.
-        said: [box, 6], with the score behind them.
-    """
-    from PIL import Image, ImageDraw
-
-    drawn = Image.fromarray(pixels(image))
-    scale = max(1.0, BOXED / max(drawn.size))
-    drawn = drawn.resize((round(drawn.width * scale), round(drawn.height * scale)))
-    pen = ImageDraw.Draw(drawn)
-    for box in target:
-        pen.rectangle((box[1:5] * scale).tolist(), outline="white", width=3)
-    for box in said:
-        pen.rectangle((box[1:5] * scale).tolist(), outline=EDGES[int(box[0]) % len(EDGES)], width=1)
-    return uri(drawn, "JPEG")
 
 
 def pixels(image: np.ndarray) -> np.ndarray:

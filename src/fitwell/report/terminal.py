@@ -17,7 +17,7 @@ from rich.text import Text
 
 from fitwell.record import Diagnosis, Run, Scores, Verdict
 from fitwell.report import forecasts
-from fitwell.report.detection import row_of
+from fitwell.report.detection import by_size, row_of
 from fitwell.report.facts import Facts, gather
 from fitwell.report.headline import ARROW, Headline, headline
 from fitwell.report.language import references, samples
@@ -121,15 +121,18 @@ def by_class(facts: Facts) -> list[RenderableType]:
     if not row:
         return []
     table = plain_table()
-    table.add_column("class, held out")
+    table.add_column("class or size, held out")
     for name in ("boxes", "map50", "map"):
-        table.add_column(name, justify="right")
+        table.add_column(metric_word(name), justify="right")
     for one in row["classes"]:
         values = (number(one[name]) for name in ("map50", "map"))
         table.add_row(printable(one["name"]), f"{one['boxes']:,}", *values)
+    for one in by_size(row):
+        values = (number(one[name]) for name in ("map50", "map"))
+        table.add_row(Text(one["name"], "dim"), f"{one['boxes']:,}", *values)
     lost = sorted(row["lost"].items(), key=lambda pair: -pair[1])
-    said = ", ".join(f"{kind} {number(gain)}" for kind, gain in lost)
-    return [Text(), table, Text(f"Map50 lost to mistakes: {said}."), Text()]
+    said = ", ".join(f"{kind} {gain:.3f}" for kind, gain in lost)
+    return [Text(), table, Text(f"mAP50 lost to mistakes: {said}."), Text()]
 
 
 def wrote(facts: Facts) -> list[RenderableType]:

@@ -18,6 +18,8 @@ METRIC_WORDS = {
     "r2": "explained variance (r2)",
     "average_precision": "average precision",
     "f1": "F1",
+    "map50": "mAP50",
+    "map": "mAP50-95",
     "loss": "loss",
 }
 
@@ -161,6 +163,16 @@ def title(name: str) -> str:
 
 def metric_word(name: str) -> str:
     return METRIC_WORDS.get(name, words(name))
+
+
+def capital(text: str) -> str:
+    """Text as it begins a sentence; a word that has capitals of its own is left alone.
+
+    >>> capital("error (rmse)"), capital("mAP50 by epoch")
+    ('Error (rmse)', 'mAP50 by epoch')
+    """
+    first = text.split(" ", 1)[0]
+    return text[:1].upper() + text[1:] if first == first.lower() else text
 
 
 def duration(seconds: float | None) -> str:

@@ -1,33 +1,15 @@
 """What a trained detector finds and what it loses, as evidence: by class, by size, by kind of mistake."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
+from fitwell.box_matching import KINDS, SURE, Matched, match
 from fitwell.box_scores import MOST, SHOWN, mean, precisions, table
-from fitwell.data.letterbox import overlaps
 from fitwell.record import Predictions, Row
 from fitwell.spec import Spec
 
-FOUND, TOUCHED = 0.5, 0.1  # overlaps from which on a box is right, and is of that object at all
 TINY = 16.0  # pixels of the shorter side: two places of the finest map
-SURE = 0.5  # score from which on a box is said surely
-KINDS = ("wrong class", "badly placed", "doubled", "background", "missed")
-
-
-class Matched(NamedTuple):
-    """What the boxes said of one picture are.
-
-    Args:
-        kind: [said] "" where it is right, else the kind of its mistake.
-        object: [said] the annotated box that it is of, or would be if the mistake were mended; -1: none.
-        missed: [annotated] whether no box is of it, however badly placed or named.
-    """
-
-    kind: np.ndarray
-    object: np.ndarray
-    missed: np.ndarray
 
 
 def box_rows(predictions: Predictions | None, spec: Spec) -> list[Row]:
@@ -36,11 +18,13 @@ def box_rows(predictions: Predictions | None, spec: Spec) -> list[Row]:
     None for other tasks than detection.
 
     Returns:
-        `lost`: what map50 would gain if all mistakes of a kind were mended. `tiny`: how many annotated
-        boxes have fewer than 16 pixels on their shorter side, and how many are larger, with those that
-        are found with a score of 0.25 and more: `tiny`, `tiny_found`, `larger`, `larger_found`. `sure`: a
-        row a picture that has boxes with a score of 0.5 and more: `key`, and of these `right` and
-        `background` (where nothing is annotated); `annotated`.
+        `classes` of `table`, with how many of a class are `said` with a score of 0.25 and more, and how
+        many of its boxes are `found` so. `map50`, and `trivial`: that of the mean box of the commonest
+        class in every picture. `lost`: what map50 would gain if all mistakes of a kind were mended. `tiny`:
+        how many annotated boxes have fewer than 16 pixels on their shorter side, and how many are larger,
+        with those that are found with a score of 0.25 and more: `tiny`, `tiny_found`, `larger`,
+        `larger_found`. `sure`: a row a picture that has boxes with a score of 0.5 and more: `key`, and of
+        these `right` and `background` (where nothing is annotated); `annotated`.
 
     Source: Bolya, Foley, Hays and Hoffman 2020, ECCV (TIDE, sections 2.2 and 2.3)
 
@@ -51,12 +35,44 @@ def box_rows(predictions: Predictions | None, spec: Spec) -> list[Row]:
     target, said = predictions.target, predictions.prediction[:, :MOST]
     found = table(target, said, spec.classes)
     matches = [match(one, other) for one, other in zip(target, said, strict=True)]
+    for row, counts in zip(found["classes"], _found(target, said, matches, spec), strict=True):
+        row |= counts
     facts = {
+        "map50": _score(target, said),
+        "trivial": _score(target, trivial(target)),
         "lost": lost(target, said, matches),
         "tiny": _tiny(target, said, matches),
         "sure": _sure(predictions, matches),
     }
     return [{"experiment": "boxes", **found, **facts}]
+
+
+def _found(
+    target: np.ndarray, said: np.ndarray, matches: Sequence[Matched], spec: Spec
+) -> list[dict[str, int]]:
+    """By class, how many boxes are shown, and how many annotated ones are found by them."""
+    counts = np.zeros((len(spec.classes), 2), int)
+    for asked, boxes, matched in zip(target, said, matches, strict=True):
+        shown = np.nan_to_num(boxes[:, 5]) >= SHOWN
+        np.add.at(counts[:, 0], boxes[shown, 0].astype(int), 1)
+        right = matched.object[shown & (matched.kind == "")]
+        np.add.at(counts[:, 1], asked[right, 0].astype(int), 1)
+    return [{"said": int(shown), "found": int(found)} for shown, found in counts]
+
+
+def trivial(target: np.ndarray) -> np.ndarray:
+    """[example, 1, 6] the mean box of the commonest class, in every picture.
+
+    >>> boxes = np.array([[[0.0, 0, 0, 4, 4], [1, 9, 9, 9, 9]], [[0, 2, 2, 6, 6], [np.nan] * 5]])
+    >>> trivial(boxes)[1].tolist()
+    [[0.0, 1.0, 1.0, 5.0, 5.0, 1.0]]
+    """
+    boxes = target[~np.isnan(target[..., 0])]
+    if not len(boxes):
+        return np.full((len(target), 1, 6), np.nan)
+    kind = np.bincount(boxes[:, 0].astype(int)).argmax()
+    usual = np.append(boxes[boxes[:, 0] == kind].mean(0), 1.0)
+    return np.tile(usual, (len(target), 1, 1))
 
 
 def _tiny(target: np.ndarray, said: np.ndarray, matches: Sequence[Matched]) -> dict[str, int]:
@@ -117,40 +133,6 @@ def lost(target: np.ndarray, said: np.ndarray, matches: Sequence[Matched]) -> di
         after = _score(asked, mended)
         gains[kind] = max(0.0, after - before)
     return gains
-
-
-def match(target: np.ndarray, said: np.ndarray) -> Matched:
-    """What each box said of a picture [said, 6] is beside those annotated [annotated, 5].
-
-    As COCO has it, boxes take objects in the order of their scores, each the free one of its class that it
-    overlaps most, from a half on.
-    """
-    there, shown = ~np.isnan(target[:, 0]), ~np.isnan(said[:, 0])
-    share = np.zeros((len(said), len(target)))
-    share[np.ix_(shown, there)] = overlaps(said[shown, 1:5], target[there, 1:5])
-    alike = (said[:, :1] == target[None, :, 0]) & there
-    kind = np.full(len(said), "", dtype="<U12")
-    object_of = np.full(len(said), -1)
-    taken = np.zeros(len(target), bool)
-    for i in np.argsort(-np.nan_to_num(said[:, 5]), kind="stable"):
-        if not shown[i]:
-            continue
-        own = np.where(alike[i], share[i], 0)
-        free = np.where(taken, 0, own)
-        other = np.where(alike[i], 0, share[i])
-        if free.max(initial=0) >= FOUND:
-            object_of[i] = free.argmax()
-            taken[object_of[i]] = True
-        elif own.max(initial=0) >= FOUND:
-            kind[i] = "doubled"
-        elif own.max(initial=0) >= TOUCHED:
-            kind[i], object_of[i] = "badly placed", own.argmax()
-        elif other.max(initial=0) >= FOUND:
-            kind[i], object_of[i] = "wrong class", other.argmax()
-        else:
-            kind[i] = "background"
-    of_some = np.isin(np.arange(len(target)), object_of)
-    return Matched(kind, object_of, there & ~of_some)
 
 
 def _mend(said: np.ndarray, target: np.ndarray, matched: Matched, kind: str) -> None:
