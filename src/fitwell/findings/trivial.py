@@ -42,15 +42,10 @@ def no_better_than_trivial(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         accuracy, the loss never came below 0.98 log K; no guess of a prior does worse. Of numbers: the
         root mean square error never came below 0.96 of the spread of the targets that were trained on
         (from twice that on it may be told in another unit). Of a language: its score is no better than that
-<<<<<<< HEAD
         of how often each token stands. Of forecasts: over 20 held-out windows and more, of all runs
         together, the squared error is not below that of the better naive forecast; sure from 5 windows
-        on that share no step of what is forecast.
-=======
-        of how often each token stands. Of forecasts: over all held-out windows of the runs together the
-        squared error is not below that of the better naive forecast. Of at least 20 held-out boxes: map50
-        is not more than 0.01 above that of the mean box of the commonest class in every picture.
->>>>>>> main
+        on that share no step of what is forecast. Of at least 20 held-out boxes: map50 is not more than
+        0.01 above that of the mean box of the commonest class in every picture.
     Source: Ojala and Garriga 2010, JMLR 11 (permutation tests of classifiers); Hyndman and Koehler 2006,
         International Journal of Forecasting 22 (naive forecasts)
     """
