@@ -1,6 +1,7 @@
 """Export to ONNX: what a file says is what `predict` says, in onnxruntime and without fitwell."""
 
 import json
+import sys
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -216,6 +217,7 @@ def same_as_predict(run: Any, out: Path, inputs: Any, fed: np.ndarray) -> None:
             assert own.sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_table_with_categories_and_dates(tmp_path: Path) -> None:
     frame = mixed(80)
     run, out = exported(frame, tmp_path, "mlp", data__target="sort", model__width=16)
@@ -477,7 +479,8 @@ def test_wrong_calls_are_refused_and_nothing_is_written(table_run: Any, tmp_path
 def test_a_library_that_is_missing_is_named(
     table_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fitwell.export._LIBRARIES", ("onnx", "no_such_library"))
+    module = sys.modules["fitwell.export"]  # fitwell.export is the function
+    monkeypatch.setattr(module, "_LIBRARIES", ("onnx", "no_such_library"))
     with pytest.raises(SettingError, match=r'no_such_library.*"fitwell\[export\]"'):
         fw.export(table_run, tmp_path / "a.onnx")
 
