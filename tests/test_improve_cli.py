@@ -14,7 +14,9 @@ import polars as pl
 import pytest
 
 import fitwell as fw
+from fitwell.api import resuming
 from fitwell.cli.main import run
+from fitwell.improve import read_improvement
 
 OPTIONS = ["wine", "train.epochs=4", "data.folds=3", "optim.lr=0.0003"]
 SICK = ["model.activation=sigmoid", "optim.lr=0.01"]
@@ -146,6 +148,28 @@ def test_the_folder_is_diagnosed_as_the_improvement_is(whole: Path) -> None:
 def test_an_improvement_shows_itself_in_a_notebook(whole: Path) -> None:
     page = fw.resume(whole)._repr_html_()
     assert "helps" in page and "<table>" in page and "accuracy" in page
+
+
+def test_an_ended_improvement_goes_on_for_more_than_it_had_alone(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def improved(start: object, folder: Path, limit: object, *rest: object, **named: Any) -> Any:
+        asked.append({"limit": str(limit), **named})
+        return fw.Improvement(read_improvement(folder))
+
+    monkeypatch.setattr(resuming, "improved", improved)
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    call = json.loads((folder / "call.json").read_text())
+    (folder / "call.json").write_text(json.dumps({**call, "budget": "40trials", "controls": True}))
+    for budget in (None, "40trials", "30trials"):
+        fw.resume(folder, budget=budget)
+    assert asked == []
+    fw.resume(folder, budget="41trials")
+    assert asked == [{"limit": "41trials", "controls": True, "more": True}]
+    assert json.loads((folder / "call.json").read_text())["budget"] == "41trials"
 
 
 @pytest.mark.slow

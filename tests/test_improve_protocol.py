@@ -142,6 +142,7 @@ def test_what_helps_is_confirmed_and_adopted(improving: Improve, tmp_path: Path)
     assert 2 <= behind.trials < 5 and "of 5 folds: too far behind" in behind.why
     helped = next(v for v in result.verdicts if v.decision == "helps")
     assert helped.trials == 15 and helped.low > 0 and abs(helped.effect - 0.05) < 0.01
+    assert helped.equivalence["better"] > 0.99
     assert result.recipe["optim.lr"] == 0.3
     assert result.run.folder == tmp_path / "out"
     assert (tmp_path / "out" / "best.safetensors").exists()

@@ -14,11 +14,12 @@ from processes import alive, left_of
 
 from fitwell.data import read
 from fitwell.data.types import Data
-from fitwell.errors import FolderError, Interrupted
+from fitwell.errors import FolderError, Interrupted, SettingError
 from fitwell.recipe import Recipe
 from fitwell.record import Run
 from fitwell.resolve import complete
 from fitwell.trials import memory
+from fitwell.trials.choosing import HERE, Where
 from fitwell.trials.crossval import cross_validate, summary
 from fitwell.trials.executor import LocalExecutor
 from fitwell.trials.handover import read_data, write_data
@@ -85,6 +86,12 @@ def test_workers_give_what_this_process_gives(
     scores = [f["validation"]["accuracy"] for f in table["folds"]]
     assert table["mean"]["validation"]["accuracy"] == pytest.approx(np.mean(scores))
     assert table["std"]["validation"]["accuracy"] == pytest.approx(np.std(scores, ddof=1))
+
+
+def test_trials_on_this_machine_have_no_address() -> None:
+    with pytest.raises(SettingError, match="executor ray") as caught:
+        Where("local", "10.0.0.1:6379").check()
+    assert caught.value.setting == "address" and HERE.check() is HERE
 
 
 def test_finished_trials_are_reused_and_others_are_not(
