@@ -1,6 +1,7 @@
 """Export to ONNX: what a file says is what `predict` says, in onnxruntime and without fitwell."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -558,6 +559,15 @@ def test_the_command_line(
     printed = capsys.readouterr().out
     assert "gives  probabilities" in printed and "Checked: " in printed
     assert all(len(line) <= 80 for line in printed.splitlines()[1:])
+
+
+def test_a_wrong_option_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from fitwell.cli.main import run; assert run(sys.argv[1:]) == 2;"
+        "assert 'torch' not in sys.modules"
+    )
+    arguments = ["export", "nowhere", "--out", str(tmp_path / "a.onnx"), "--nms", "insid"]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
 
 
 def test_what_the_file_does_not_do_is_said(table_run: Any) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fitwell.api.judging import opened_run
+from fitwell.api.results import opened_run
 from fitwell.export import check_nms, needed, refuse_existing
 
 

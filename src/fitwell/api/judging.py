@@ -10,7 +10,7 @@ import numpy as np
 
 from fitwell import launched, record, store
 from fitwell.api.folders import Progress
-from fitwell.api.results import diagnosis_of
+from fitwell.api.results import diagnosis_of, opened_run
 from fitwell.api.scores import compared_scores, scores_in
 from fitwell.api.start import Start, begin, given, over, recipe_of
 from fitwell.data import Data
@@ -203,13 +203,6 @@ def generate(
         if stream is not None:
             stream(piece)
     return "".join(said)
-
-
-def opened_run(run: Any) -> record.Run:
-    """A run of its folder, of itself, or of an improvement."""
-    if isinstance(run, str | Path):
-        return store.open_run(Path(run), trials=False)
-    return run if isinstance(run, record.Run) else run.run
 
 
 def compare(

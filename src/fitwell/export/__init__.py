@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from fitwell import store
-from fitwell.augment import views_of
 from fitwell.errors import FolderError, SettingError
 from fitwell.record import Run
 
@@ -140,6 +139,8 @@ def check_nms(nms: str) -> str:
 
 def _notes(run: Run) -> list[str]:
     """What the file does not do that the run does."""
+    from fitwell.augment import views_of
+
     assert run.recipe is not None
     notes = []
     views = views_of(run.recipe)
