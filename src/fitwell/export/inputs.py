@@ -4,6 +4,7 @@ Each kind of data has what `Preprocess.inputs` does as a module, so that a file 
 samples or values as they come, and made-up inputs on which the two are compared.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -223,15 +224,23 @@ class Waves(nn.Module):
         spectrum = F.conv1d(F.pad(x, (around, around)), self.waves, stride=self.hop)
         real, imaginary = spectrum[:, :, : self.frames].chunk(2, dim=1)
         mel = self.filters @ (real.square() + imaginary.square())
-        return ((mel + FLOOR).log() * self.factor + self.shift)[:, None]
+        # ln(mel + floor), in floors: the exporter's optimizer takes a sum with 1e-8 for one with 0.
+        heard = (mel / FLOOR + 1).log() + math.log(FLOOR)
+        return (heard * self.factor + self.shift)[:, None]
 
 
 def _pixels(spec: Spec, prepared: Preprocess, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise, and of images that are classified a black one. A detector may be as sure of every place of it,
+    so that nothing says which boxes stay."""
     shape = (count, spec.input_shape[0], *spec.kept_size)
     if prepared.unit:
-        return (prepared.unit * rng.random(shape)).astype(np.float32)
-    mean, scale = (np.array(each)[:, None, None] for each in (prepared.mean, prepared.scale))
-    return (mean + scale * rng.standard_normal(shape)).astype(np.float32)
+        out = prepared.unit * rng.random(shape)
+    else:
+        mean, scale = (np.array(each)[:, None, None] for each in (prepared.mean, prepared.scale))
+        out = mean + scale * rng.standard_normal(shape)
+    if spec.kind == "images":
+        out[-1] = 0
+    return out.astype(np.float32)
 
 
 def _rows(spec: Spec, prepared: Preprocess, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -261,7 +270,9 @@ def _series(spec: Spec, prepared: Preprocess, count: int, rng: np.random.Generat
 
 
 def _waves(spec: Spec, prepared: Preprocess, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise, and silence behind it."""
     noise = 0.1 * FULL_SCALE * rng.standard_normal((count, 1, spec.samples))
+    noise[..., spec.samples // 2 :] = 0
     return noise.clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
