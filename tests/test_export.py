@@ -27,6 +27,7 @@ from fitwell.export import _notes
 from fitwell.export.boxes import Suppressed, suppressed
 from fitwell.export.checking import _unmatched
 from fitwell.export.inputs import Columns, Series, Waves, as_fed, entry_of
+from fitwell.export.outputs import exit_of
 from fitwell.nn.recurrent import Recurrent
 from fitwell.predict import decode
 from fitwell.recipe import Recipe
@@ -152,6 +153,29 @@ def test_boxes_are_those_of_predict(places: int) -> None:
     for said, wanted, count in zip(found.numpy(), expected, counts, strict=True):
         np.testing.assert_allclose(said[:count], wanted[:count], atol=1e-5)
         assert (said[count:] == [-1, 0, 0, 0, 0, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs"), [("classification", 3), ("classification", 1), ("multilabel", 3)]
+)
+def test_chances_are_those_of_the_task(task: Any, outputs: int) -> None:
+    spec = Spec("table", task, (4,), ("a", "b", "c")[: max(2, outputs)])
+    raw = np.random.default_rng(0).normal(0, 4, (9, outputs)).astype(np.float32)
+    wanted = task_of(spec).decode(raw, None, lambda numbers: numbers).probabilities
+    found = exit_of(spec, Preprocess("table"), "").module(torch.from_numpy(raw))
+    assert wanted is not None
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mean", [3.0, 5e6])
+def test_numbers_keep_the_digits_that_restoring_keeps(mean: float) -> None:
+    spec = Spec("table", "regression", (4,), targets=("a", "b"))
+    prepared = Preprocess("table", target_mean=(mean, -2.0), target_scale=(0.5, 7.0))
+    raw = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    found = exit_of(spec, prepared, "").module(torch.from_numpy(raw)).numpy()
+    wanted = prepared.restore(raw)
+    assert found.dtype == wanted.dtype
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_boxes_that_differ_are_seen() -> None:

@@ -118,12 +118,12 @@ def _of_pictures(spec: Spec, prepared: Preprocess) -> tuple[str, dict[str, Any]]
     places = {
         "letterbox": f"as large as it fits into {height}x{width}, in the middle of grey ({PAD} of 255)",
         "squash": f"resized to {height}x{width}",
-        "crop": f"resized until it covers {height}x{width}, of which the centre is taken",
+        "crop": f"resized until it covers {height}x{width} and cut to its centre",
     }
     colours = {1: "grey", 3: "red, green, blue"}.get(spec.input_shape[0], "as trained on")
     unit = {255.0: "from 0 to 255", 1.0: "from 0 to 1"}.get(prepared.unit or 0.0, "as they are")
     return (
-        f"The picture {places[spec.resize]}; pixels {unit}, channels ({colours}) first.",
+        f"The picture, {places[spec.resize]}; pixels {unit}, channels ({colours}) first.",
         {"resize": spec.resize, "fill": PAD, "brightest": prepared.unit, "channels": colours},
     )
 
