@@ -528,9 +528,16 @@ class OfTwo(Undecided):
         return self.out(x) + torch.zeros(len(x), 1)
 
 
-@pytest.mark.parametrize("network", [Undecided, OfTwo])
+@pytest.mark.parametrize(
+    ("network", "why"), [(Undecided, "depends on the values"), (OfTwo, "as len(x) does")]
+)
 def test_what_torch_cannot_export_is_refused_by_name(
-    network: Any, table_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    network: Any,
+    why: str,
+    table_run: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     _, prepared = load_model(table_run)
     model = network(table_run.spec).eval()
@@ -540,6 +547,7 @@ def test_what_torch_cannot_export_is_refused_by_name(
     ) as caught:
         fw.export(table_run, tmp_path / "a.onnx")
     assert caught.value.exit_code == 2 and "\n" not in caught.value.message
+    assert why in caught.value.message and capsys.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
 
 

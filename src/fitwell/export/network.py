@@ -9,6 +9,12 @@ from torch import Tensor, nn
 
 from fitwell.errors import SettingError
 
+# What torch says of the usual two obstacles, and what that means.
+_PLAINLY = {
+    "data-dependent": "its way depends on the values it reads, and a file has one way",
+    "Constraints violated": "it makes a fixed number of the batch's size, as len(x) does and x.shape[0] "
+    "does not",
+}
 MOST_BYTES = 2_000_000_000  # one file of ONNX is one message, of 2 GiB at most
 
 
@@ -72,6 +78,9 @@ def _reason(error: BaseException) -> str:
     """What the exporter stumbled over, in one line: its first error had another cause."""
     while error.__cause__ is not None:
         error = error.__cause__
+    for found, said in _PLAINLY.items():
+        if found in str(error):
+            return said
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = lines[0] if lines else type(error).__name__
     return said[:160].rstrip(" .:") + (" ..." if len(said) > 160 else "")
