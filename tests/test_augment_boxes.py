@@ -197,7 +197,7 @@ def test_policies_of_boxes_hide_and_mix_nothing() -> None:
     assert not strong["augment.mixup"] and not strong["augment.erase"]
     digits = replace(PHOTOS, classes=tuple("0123456789"))
     assert policy("light", digits) == {"augment.crop": [0.5, 1.0]}  # a mirrored 2 is none
-    for name in ("mixup", "cutmix", "erase"):
+    for name in ("cutmix", "erase"):
         with pytest.raises(SettingError, match=f"augment.{name}.*boxes would say"):
             augmenting({f"augment.{name}": 0.5}, PHOTOS)
     with pytest.raises(SettingError, match="first is the least"):
@@ -245,7 +245,8 @@ def test_show_augment(
     (usual,) = fw.show("things", augment=True)["pictures"]
     assert usual["settings"]["augment.mosaic"] == 0.5
     assert run(["show", "things"]) == 0
-    assert run(["show", "things", "--augment", "augment.mixup=0.2"]) == 2
+    assert run(["show", "things", "--augment", "augment.mixup=1.5"]) == 0
+    assert run(["show", "things", "--augment", "augment.cutmix=1.0"]) == 2
 
 
 def test_resampled_pictures_are_as_before() -> None:

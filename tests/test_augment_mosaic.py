@@ -1,4 +1,4 @@
-"""Mosaic and the changes of training: boxes lie where their rectangles do, to the pixel."""
+"""Mosaic, mixup and the changes of training: boxes lie where their rectangles do, to the pixel."""
 
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from made_boxes import scenes, write_voc
 
 from fitwell.augment import AugmentBoxes, augment_settings
-from fitwell.augment.mosaic import mosaic, without_gaps
+from fitwell.augment.mosaic import FAINT, mosaic, without_gaps
 from fitwell.data import read, split
+from fitwell.errors import SettingError
 from fitwell.resolve import complete
 from fitwell.train.job import build_job
 
@@ -132,3 +133,55 @@ def test_the_point_lies_in_the_middle_and_what_is_left_is_empty() -> None:
     seen, _ = mosaic(np.random.default_rng(0), x, none, torch.full((1, 1, 1), -1.0), mosaic=1.0)
     assert set(seen.round().unique().tolist()) == {-1.0, 1.0}
     assert (seen[:, :, 9:31, 33:127].round() == 1).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.2, 1.5, 8.0]))
+def test_a_blend_is_the_mean_of_two_pictures_with_the_boxes_of_both(seed: int, a: float) -> None:
+    x, y = painted(6, seed)
+    seen, boxes = boxed(mixup=a).with_targets(x, y, 0, seed)
+    partner, share = boxed(mixup=a).mix(x, 0, seed)[1] or (torch.empty(0), torch.empty(0))
+    for i, (picture, found) in enumerate(zip(seen, boxes, strict=True)):
+        j, own = int(partner[i]), float(share[i])
+        torch.testing.assert_close(picture, own * x[i] + (1 - own) * x[j], atol=1e-5, rtol=0)
+        expected = [y[i]] if i == j or own >= FAINT else []
+        expected += [y[j]] if i != j and 1 - own >= FAINT else []
+        there = found[~found[:, 0].isnan()]
+        assert torch.equal(there, torch.cat(expected))
+
+
+def test_pictures_without_boxes_are_blended_and_add_none() -> None:
+    x, y = painted(4, 0)
+    y[1:] = torch.nan
+    _, boxes = boxed(mixup=50.0).with_targets(x, y, 0, 0)
+    classes = boxes[..., 0].nan_to_num(-1)
+    assert set(classes.flatten().tolist()) == {-1.0, 0.0} and 1 <= (classes == 0).sum() <= 2
+
+
+def test_the_last_epochs_blend_nothing() -> None:
+    augment, (x, y) = boxed(mixup=8.0, closing=0.2), painted(8, 0)
+    assert not torch.equal(augment.with_targets(x, y, 7, 0)[0], x)
+    last, boxes = augment.with_targets(x, y, 8, 0)
+    assert torch.equal(last, x) and torch.equal(boxes, y)
+
+
+def test_what_is_blended_was_moved_before() -> None:
+    """Mirrored, then blended with mirrored ones: the boxes of both are mirrored."""
+    x, y = painted(4, 3)
+    _, boxes = boxed(mixup=50.0, hflip=1.0).with_targets(x, y, 0, 1)
+    told = boxes[~boxes[..., 0].isnan()]
+    assert len(told) > 4
+    for kind, *corners in told.tolist():
+        _, x1, y1, x2, y2 = y[int(kind), 0].tolist()
+        assert corners == [SIDE - x2, y1, SIDE - x1, y2]
+
+
+def test_mixup_trains_and_cutmix_is_refused(tmp_path: Path) -> None:
+    data = read(str(write_voc(tmp_path / "things", scenes(8))), {"image_size": 64})
+    recipe = complete({"augment.mixup": 1.5, "train.batch_size": 6}, data.spec)
+    rows = split.Rows(np.arange(6), np.arange(6, 8), np.arange(0))
+    job = build_job(data, rows, recipe, seed=0)
+    (batch,) = job.batches.epoch(0)
+    assert batch.mixture is None and batch.y.shape[1] > data.targets.shape[1]
+    with pytest.raises(SettingError, match=r"augment\.cutmix.*not to be seen"):
+        complete({"augment.cutmix": 1.0}, data.spec)

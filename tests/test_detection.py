@@ -14,10 +14,14 @@ import fitwell as fw
 from fitwell.cli.main import run as command_line
 from fitwell.data import read
 from fitwell.errors import FolderError, SettingError
+from fitwell.metrics import METRICS
 from fitwell.report import terminal
 from fitwell.resolve import complete
 from fitwell.spec import Spec
+from fitwell.trials.reading import read_for
+from fitwell.trials.trial import Task, run_trial
 
+box_map = METRICS["map"]
 BOXES = Spec("boxes", "detection", (3, 96, 96), ("cat", "dog"), num_examples=300)
 SMALL = {
     "data.image_size": 64,
@@ -85,6 +89,41 @@ def test_cross_validation_joins_boxes(folder: Path, tmp_path: Path) -> None:
     run = fw.cv(str(folder), settings=settings, out=tmp_path / "cv")
     assert len(run.predictions["held_out"].target) + 1 == 10  # one is the test part
     assert [row["experiment"] for row in run.evidence] == ["boxes"]
+
+
+def test_a_trial_reads_its_pictures_at_its_own_size(folder: Path, tmp_path: Path) -> None:
+    """The same pictures, boxes and folds; only the pixels are more."""
+    data = read(str(folder), {"image_size": 64})
+    short = {"train.epochs": 1, "train.batch_size": 2, "data.folds": 2}
+    recipe = complete({**SMALL, **short, "source": str(folder)}, data.spec)
+    larger = recipe.edit({"data.image_size": 96})
+    assert read_for(data, recipe) is data
+    seen = read_for(data, larger)
+    assert seen.inputs.shape == (10, 3, 96, 96) and seen.spec.input_shape == (3, 96, 96)
+    np.testing.assert_array_equal(seen.keys, data.keys)
+    np.testing.assert_allclose(seen.targets, data.targets * [1, 1.5, 1.5, 1.5, 1.5], atol=1.1)
+    runs = [
+        run_trial(data, Task(each, fold=1), tmp_path / str(i), threads=1)
+        for i, each in enumerate((recipe, larger))
+    ]
+    asked = [run.predictions["held_out"] for run in runs]
+    assert runs[1].spec is not None and runs[1].spec.input_shape == (3, 96, 96)
+    np.testing.assert_array_equal(asked[0].keys, asked[1].keys)
+    np.testing.assert_allclose(asked[1].target, asked[0].target * [1, 1.5, 1.5, 1.5, 1.5], atol=1.1)
+    gone = recipe.edit({"data.image_size": 96, "source": str(tmp_path / "nothing")})
+    failed = run_trial(data, Task(gone), tmp_path / "gone", threads=1)
+    assert failed.status == "failed" and "nothing" in failed.failure
+
+
+def test_a_score_is_the_same_at_every_size(run: Any) -> None:
+    """So that trials at two sizes are compared as they are."""
+    held = run.predictions["validation"]
+    said = held.target[..., [0, 1, 2, 3, 4, 4]].copy()
+    said[..., 1] += 2.0  # a little beside
+    said[..., 5] = np.linspace(0.9, 0.5, said.shape[1])
+    here = box_map(held.target, said)
+    scale = np.array([1, 2.5, 2.5, 2.5, 2.5, 1])
+    assert 0 < here < 1 and box_map(held.target * scale[:5], said * scale) == pytest.approx(here)
 
 
 def test_the_command_line_prints_counts(run: Any, folder: Path, capsys: Any) -> None:

@@ -107,8 +107,9 @@ def test_every_finding_has_remedies_and_every_remedy_is_used_and_documented() ->
     )
     # Their mend is outside of the recipe.
     advice = {"no_gradient", "slow_pipeline", "leakage", "bad_target", "cannot_tell"}
-    advice |= {"head_loss_mismatch", "missing_boxes", "objects_too_small"}
+    advice |= {"head_loss_mismatch", "missing_boxes"}
     assert {name for name, entries in FOR.items() if not entries} == advice
+    advice |= {"objects_too_small"}  # of detectors alone
     for name in RULES:
         remedies = remedies_for(a_finding(name), sick, IMAGES)
         assert remedies and any(r.settings for r in remedies) == (name not in advice), name
@@ -416,3 +417,70 @@ def test_a_detector_has_sizes_for_widths(size: str, wider: list, narrower: list)
     for name, expected in (("wider", wider), ("narrower", narrower)):
         edits = REMEDIES[name](recipe, BOXES, a_finding("underfitting"))
         assert [edit["model.size"] for edit in edits] == expected
+
+
+def test_a_detector_s_overfitting_is_met_by_its_own_augmentation() -> None:
+    recipe = complete({}, BOXES)
+    edits = settings_of(remedies_for(a_finding("overfitting"), recipe, BOXES))
+    strong = next(edit for edit in edits if "augment.policy" in edit)
+    assert edited(recipe, strong, BOXES)["augment.crop"] == [0.25, 1.0]
+    assert {"augment.mixup": 1.5} in edits and {"augment.mosaic": 1.0} in edits
+    bare = complete({"augment.policy": "none", "model.size": "small"}, BOXES)
+    edits = settings_of(remedies_for(a_finding("overfitting"), bare, BOXES))
+    assert {"augment.mosaic": 0.5} in edits and {"model.size": "nano"} in edits
+    for edit in filter(None, edits):
+        assert edited(bare, edit, BOXES) != bare
+    chosen = complete({"augment.hflip": 0.1}, BOXES)  # by hand
+    assert not REMEDIES["augment"](chosen, BOXES, a_finding("overfitting"))
+    done = complete({"augment.mosaic": 1.0, "augment.mixup": 8.0}, BOXES)
+    for name in ("mosaic", "mixup"):
+        assert not REMEDIES[name](done, BOXES, a_finding("overfitting"))
+        assert not REMEDIES[name](complete({}, IMAGES), IMAGES, a_finding("overfitting"))
+
+
+@pytest.mark.parametrize(
+    ("candidate", "model"),
+    [
+        ("csp=weights.npz", {}),
+        ("yolo=weights.npz", {}),
+        ("torchvision:resnet18=torchvision", {"model.backbone": "torchvision:resnet18"}),
+    ],
+)
+def test_a_detector_tries_a_pretrained_backbone(candidate: str, model: dict[str, str]) -> None:
+    recipe = complete({"model.candidate": candidate}, BOXES)
+    (edit,) = REMEDIES["pretrained"](recipe, BOXES, a_finding("overfitting"))
+    weights = candidate.partition("=")[2]
+    tuned = {"train.backbone_lr": 0.1, "data.normalise": "pretrained"}
+    assert edit == {**model, "model.pretrained": weights, **tuned}
+    changed = edited(recipe, edit, BOXES)
+    assert changed["optim.lr"] == recipe["optim.lr"] and changed["train.backbone_lr"] == 0.1
+    said = [f"{k}: csp -> {v}" for k, v in model.items()]
+    assert name_of(edit, recipe) == ", ".join([*said, f"model.pretrained: none -> {weights}"])
+    # And nothing that the weights would not fit any more.
+    later = remedies_for(a_finding("underfitting"), changed, BOXES)
+    assert not any({"model.size", "model.backbone"} & r.settings.keys() for r in later)
+
+
+def test_what_is_no_backbone_is_said() -> None:
+    recipe = complete({"model.candidate": "resnet=weights.npz"}, BOXES)
+    with pytest.raises(SettingError, match="no backbone of a detector"):
+        candidate_recipe(recipe, BOXES)
+
+
+def test_pictures_are_shown_larger_where_they_can_be_read_again() -> None:
+    recipe = complete({"source": "things"}, BOXES)
+    assert recipe["data.image_size"] == 64  # as they were read
+    remedies = remedies_for(a_finding("objects_too_small"), recipe, BOXES)
+    assert [r.name for r in remedies if r.settings] == [
+        "data.image_size: 64 -> 96",
+        "data.image_size: 64 -> 128",
+    ]
+    assert remedies[-1].advice
+    for remedy in remedies[:2]:
+        edit = dict(remedy.settings)
+        assert edited(recipe, edit, BOXES)["data.image_size"] == edit["data.image_size"]
+    large = complete({"source": "things", "data.image_size": 640}, BOXES)
+    found = REMEDIES["larger_images"](large, BOXES, a_finding("objects_too_small"))
+    assert found == [{"data.image_size": 960}]  # 1280 is too large
+    assert not REMEDIES["larger_images"](complete({}, BOXES), BOXES, a_finding(""))  # in memory
+    assert not REMEDIES["larger_images"](complete({}, IMAGES), IMAGES, a_finding(""))

@@ -73,6 +73,8 @@ FAMILIES: dict[str, Family] = {
         batch_size=64,
         mirrored=True,
     ),
+    # As the detector whose backbone it is.
+    "csp": Family(6, {"optim.name": "adamw", "optim.lr": 2e-3, "optim.weight_decay": 0.05}, few=16),
     "yolo": Family(30, _OF_BOXES, steps=2500, batch_size=32, few=16),
 }
 

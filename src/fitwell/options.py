@@ -40,10 +40,27 @@ def fine_tuning(optimizer: str, loss: str, *, images: bool, examples: int) -> di
     return values
 
 
-def as_read(settings: Mapping[str, Any], spec: Spec | None) -> dict[str, Any]:
-    """The settings with `data.kind` of what was read, where the same file may be read as two kinds.
+def started(spec: Spec, optimizer: str, loss: str, limit: int) -> dict[str, Any]:
+    """What `model.pretrained` sets by default for this data.
 
-    This is a table with dates, which may also be one long series: more rows, or a newer version, must
+    Of a detector the head, which is most of it, stays new: it is trained as from scratch, and the backbone
+    at a tenth of its rate (Carion et al. 2020, ECCV, section 4).
+
+    >>> boxes = Spec("boxes", "detection", (3, 64, 64), ("cat",), num_examples=900)
+    >>> started(boxes, "adamw", "boxes", 0)
+    {'train.backbone_lr': 0.1, 'data.normalise': 'pretrained'}
+    """
+    if spec.task == "detection":
+        return {"train.backbone_lr": 0.1, "data.normalise": "pretrained"}
+    images = spec.kind == "images"
+    return fine_tuning(optimizer, loss, images=images, examples=num_used(spec, limit))
+
+
+def as_read(settings: Mapping[str, Any], spec: Spec | None) -> dict[str, Any]:
+    """The settings with `data.kind` of what was read, where the same file may be read as two kinds; and of
+    pictures with boxes with the size that they were read at.
+
+    The first is a table with dates, which may also be one long series: more rows, or a newer version, must
     not turn what a model was trained on into the other.
 
     >>> from fitwell.spec import Column
@@ -55,6 +72,8 @@ def as_read(settings: Mapping[str, Any], spec: Spec | None) -> dict[str, Any]:
     dated = any(column.kind == "date" for column in columns)
     if dated and settings.get("data.kind", "auto") == "auto":
         return {**settings, "data.kind": "table"}
+    if spec is not None and spec.kind == "boxes" and not settings.get("data.image_size"):
+        return {**settings, "data.image_size": spec.input_shape[-1]}
     return dict(settings)
 
 
@@ -64,14 +83,16 @@ def model_settings(
         str,
         Field(
             description="weights to start from: a file (.safetensors, .npz, .pt, .pth, .th, .bin), "
-            "a run folder, or torchvision for its default weights of this network; empty: drawn"
+            "a run folder, or torchvision for its default weights of this network; a detector also takes "
+            "those of its backbone alone; empty: drawn"
         ),
     ] = "",
     candidate: Annotated[
         str,
         Field(
             description="pretrained network that improve may put on trial, unused until then: "
-            "NAME=WEIGHTS with both as in model.name and model.pretrained, or a run folder"
+            "NAME=WEIGHTS with both as in model.name and model.pretrained, or a run folder; of boxes the "
+            "backbone of the detector"
         ),
     ] = "",
 ) -> dict[str, Any]:

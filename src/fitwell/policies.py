@@ -41,8 +41,8 @@ def policy(name: str, spec: Spec) -> dict[str, Any]:
     if name == "none" or spec.kind not in ("images", "boxes"):
         return {}
     if spec.task == "detection":
-        # No turns, since upright boxes around what was turned are too large for it, and nothing erased
-        # or mixed, which would hide what the boxes say is there.
+        # No turns, since upright boxes around what was turned are too large for it; nothing erased or
+        # mixed, which hides much of what the boxes say is there.
         values: dict[str, Any] = {"crop": [0.25 if strong else 0.5, 1.0]}
         if strong:
             values["mosaic"] = 0.5

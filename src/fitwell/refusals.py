@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fitwell.augment import IN_RANGE, KIND_OF, MIXING, OF_COLOURS
+from fitwell.augment import IN_RANGE, KIND_OF, OF_COLOURS
 from fitwell.errors import SettingError
 from fitwell.families import (
     OF_BOXES,
@@ -170,10 +170,10 @@ def check_augmenting(values: Mapping[str, Any], spec: Spec) -> None:
                 f"{name} = {value}: boxes lie elsewhere in each view, and are not averaged. Leave it out.",
                 setting=name,
             )
-        if value != usual and spec.kind == "boxes" and key in (*MIXING, "erase"):
+        if value != usual and spec.kind == "boxes" and key in ("cutmix", "erase"):
             raise SettingError(
-                f"{name} = {value}: {'mixes' if key in MIXING else 'hides parts of'} pictures, and their "
-                "boxes would say what is not to be seen. Leave it out.",
+                f"{name} = {value}: hides parts of pictures, and their boxes would say what is not to be "
+                "seen. Leave it out.",
                 setting=name,
             )
         if value != usual and key in OF_COLOURS and spec.input_shape[0] != 3:

@@ -11,7 +11,7 @@ from typing import Any
 from fitwell.data.options import filled
 from fitwell.families import default_model, family_of
 from fitwell.metrics import METRICS
-from fitwell.options import as_read, fine_tuning, num_used
+from fitwell.options import as_read, num_used, started
 from fitwell.policies import may_mirror, of_boxes, policy
 from fitwell.recipe import Recipe
 from fitwell.refusals import check_augmenting, check_suited
@@ -55,12 +55,7 @@ def complete(settings: Mapping[str, Any], spec: Spec) -> Recipe:
             values[name] = value
     values |= task_defaults(spec, names, limit=int(given.get("data.limit", 0)))
     if given.get("model.pretrained"):
-        values |= fine_tuning(
-            names["optim"],
-            names["loss"],
-            images=spec.kind == "images",
-            examples=num_used(spec, int(given.get("data.limit", 0))),
-        )
+        values |= started(spec, names["optim"], names["loss"], int(given.get("data.limit", 0)))
     if family.mirrored and "augment.policy" not in given and may_mirror(spec):
         values["augment.hflip"] = 0.5
     if "augment.policy" not in given:

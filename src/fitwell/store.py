@@ -144,7 +144,9 @@ def check_same_data(folder: Path, fingerprint: str, instead: str) -> None:
     Raises:
         FolderError: they have changed; `instead` is the next step.
     """
-    if read_json(folder / CALL).get("data", fingerprint) != fingerprint:
+    call = read_json(folder / CALL)
+    # `resized`: the same pictures, at the size that an improvement ended with.
+    if fingerprint not in (call.get("data", fingerprint), call.get("resized")):
         raise FolderError(
             f"The data of {folder} has changed since it was begun (other examples, values or order): "
             f"training and test examples would be mixed. {instead}",

@@ -329,7 +329,7 @@ def _trained(
     sources = [Recipe({"source": r["source"]}) for r in (recipe, other)]
     _comparable(*sources)  # first, since other data may be of another task
     other = complete(dict(other), data.spec)
-    _comparable(recipe, other)
+    _comparable(recipe, other, boxes=data.spec.kind == "boxes")
     check_paired(recipe)
     check_paired(other)
     tell = progress or (lambda event, **facts: None)
@@ -356,8 +356,10 @@ def _trained(
     return replace(verdict, why=failed) if failed else verdict
 
 
-def _comparable(first: Recipe, second: Recipe) -> None:
+def _comparable(first: Recipe, second: Recipe, *, boxes: bool = False) -> None:
     for name, (a, b) in first.changes(second).items():
+        if boxes and name == "data.image_size" and first["source"]:
+            continue  # overlaps of boxes are the same at every size
         # "": the same data under the name of its source, or in memory.
         if name.startswith(("data.", "score.")) or (name == "source" and a and b):
             raise SettingError(

@@ -24,6 +24,7 @@ from fitwell.data import Data, split
 from fitwell.refusals import check_batch, check_paired, check_patience
 from fitwell.trials.budget import Limit, limit_of
 from fitwell.trials.choosing import Where, open_executor
+from fitwell.trials.reading import read_for
 
 CV = "cv.json"  # marks the folder of a cross-validation, and holds its scores once it is done
 
@@ -296,5 +297,9 @@ def improved(
             more=more,
         )
     note_down(folder, [parted(start.data, start.recipe), *result.sentences])
-    publish(result, folder, examples, start.data)
-    return Improvement(result, start.data)
+    data = read_for(start.data, result.recipe)  # as the final model saw it
+    if data is not start.data:
+        call = store.read_json(folder / store.CALL)
+        store.write_json(folder / store.CALL, {**call, "resized": data.fingerprint})
+    publish(result, folder, examples, data)
+    return Improvement(result, data)

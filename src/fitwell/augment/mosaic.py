@@ -1,4 +1,5 @@
-"""Pictures with boxes, changed together: the changes of place and colour, and four pictures made one."""
+"""Pictures with boxes, changed together: the changes of place and colour, four pictures made one, and two
+blended."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +14,11 @@ from fitwell.augment.batch import Augment
 from fitwell.augment.boxes import within
 from fitwell.augment.geometry import log_uniform
 from fitwell.augment.images import Images, laid_out_as
+from fitwell.data.batches import Mixture
 
 _MOSAIC = 104  # parts its random numbers from those of the other changes
 _MIDDLE, _ZOOM = (0.3, 0.7), (0.5, 1.0)
+FAINT = 0.1  # share of a blend: of a picture with less there is hardly anything to see
 
 
 def mosaic(
@@ -68,6 +71,25 @@ def mosaic(
     return laid_out_as(out, x), without_gaps(boxes)
 
 
+def of_both(targets: Tensor, mixture: Mixture) -> Tensor:
+    """The boxes of blended pictures, [batch, 2 box, 5]: those of both, where both can be seen.
+
+    Formula: boxes of x where s >= 0.1, and those of x_j where 1 - s >= 0.1
+    Source: Zhang, He, Zhang, Zhang, Xie and Li 2019, arXiv:1902.04103, section 3.1; Ge et al. 2021, section
+        2.1 (YOLOX), which weighs no box by its share either
+
+    >>> box = torch.tensor([[[0.0, 0, 0, 8, 8]], [[1.0, 4, 4, 9, 9]]])
+    >>> mixture = Mixture(torch.tensor([1, 0]), torch.tensor([0.6, 0.95]))
+    >>> without_gaps(of_both(box, mixture))[..., 0].tolist()  # classes
+    [[0.0, 1.0], [1.0, nan]]
+    """
+    partner, share = mixture
+    alone = partner == torch.arange(len(partner), device=partner.device)
+    own = targets.masked_fill(((share < FAINT) & ~alone)[:, None, None], torch.nan)
+    hidden = (share > 1 - FAINT) | alone
+    return torch.cat([own, targets[partner].masked_fill(hidden[:, None, None], torch.nan)], 1)
+
+
 def without_gaps(targets: Tensor) -> Tensor:
     """The boxes [batch, box, 5] of each picture first, and no more rows than the picture with most needs.
 
@@ -87,7 +109,8 @@ class AugmentBoxes(Augment):
 
     Args:
         settings, empty, seed, full: as of `Augment`.
-        epochs: of the whole training; the last of them, a share of `augment.closing`, have no mosaic.
+        epochs: of the whole training; the last of them, a share of `augment.closing`, have neither mosaic
+            nor mixup.
     """
 
     def __init__(
@@ -107,10 +130,13 @@ class AugmentBoxes(Augment):
     ) -> tuple[Images, Tensor]:
         """The changed pictures, and their boxes [batch, box, 5]; of those that are hardly left in the
         picture none."""
-        if "mosaic" in self.used and epoch < self.until:
+        closing = epoch >= self.until
+        if "mosaic" in self.used and not closing:
             rng = np.random.default_rng([self.seed % 2**63, _MOSAIC, epoch, step])
             x, targets = mosaic(
                 rng, x, targets, self.empty.to(x.device), mosaic=self.used["mosaic"]
             )
         x, corners = self.with_boxes(x, targets[..., 1:], epoch, step)
-        return x, without_gaps(torch.cat([targets[..., :1], corners], 2))
+        targets = torch.cat([targets[..., :1], corners], 2)
+        x, mixture = (x, None) if closing else self.mix(x, epoch, step)
+        return x, without_gaps(targets if mixture is None else of_both(targets, mixture))

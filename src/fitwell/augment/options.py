@@ -101,7 +101,8 @@ def augment_settings(
         Strength,
         Field(
             description="images are blended in pairs: both parameters of the Beta distribution of the "
-            "shares; 0: not at all, 0.2: mostly little, 1: any share"
+            "shares; 0: not at all, 0.2: mostly little, 1: any share; of pictures with boxes, which keep "
+            "those of both, 1.5 or more"
         ),
     ] = 0.0,
     cutmix: Annotated[
@@ -121,7 +122,8 @@ def augment_settings(
     closing: Annotated[
         Chance,
         Field(
-            description="of pictures with boxes: the share of the epochs, at the end, that have no mosaic"
+            description="of pictures with boxes: the share of the epochs, at the end, that have neither "
+            "mosaic nor mixup"
         ),
     ] = 0.15,
     word_drop: Annotated[

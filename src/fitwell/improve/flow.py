@@ -26,6 +26,7 @@ from fitwell.trials.budget import Limit
 from fitwell.trials.confirming import REPEATS
 from fitwell.trials.crossval import Progress
 from fitwell.trials.protocol import Screening, judge, screen
+from fitwell.trials.reading import read_for
 from fitwell.trials.reusing import Executor
 from fitwell.trials.scoring import mean_scores
 from fitwell.trials.trial import Task
@@ -196,7 +197,7 @@ class _Improving:
             bench.progress("phase", name="evidence", total=0)
             self.state.evidence[key] = json_ready(
                 gather(
-                    bench.data,
+                    read_for(bench.data, current.recipe),
                     current.recipe,
                     runs,
                     repeat=repeat,

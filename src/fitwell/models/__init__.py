@@ -13,6 +13,7 @@ from fitwell.models.alexnet import alexnet
 from fitwell.models.autoregressive import autoregressive
 from fitwell.models.bag_of_words import bag_of_words
 from fitwell.models.convnet import convnet
+from fitwell.models.csp import csp
 from fitwell.models.custom import check_output, load_builder, refuse_untrusted
 from fitwell.models.densenet import densenet
 from fitwell.models.dlinear import dlinear
@@ -47,6 +48,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "inception": googlenet,  # its modules' name
     "resnet": resnet,
     "densenet": densenet,
+    "csp": csp,
     "vit": vit,
     "bag_of_words": bag_of_words,
     "rnn": rnn,

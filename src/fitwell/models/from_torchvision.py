@@ -98,6 +98,11 @@ def _build(
     return model
 
 
+def bare(name: str, channels: int) -> nn.Module:
+    """The network as it is drawn, for pictures of so many channels."""
+    return _build(name, 1, channels, _LARGEST)
+
+
 def _pool_both(name: str, model: nn.Module) -> None:
     """Give the head the mean and the maximum of each channel, in place of what the network pools, and
     leave out the dropout between the two.

@@ -1,14 +1,13 @@
 """YOLO: boxes and classes of all places of a picture in one pass, without anchors.
 
-A backbone of cross-stage-partial blocks (CSPDarknet), a pyramid of feature maps that is walked down and up
-again (PAN), and a head that says at every place of three maps what is there and how far its sides are.
+A backbone of cross-stage-partial blocks (CSPDarknet, see `fitwell.models.csp`) or one of torchvision's, a
+pyramid of feature maps that is walked down and up again (PAN), and a head that says at every place of three
+maps what is there and how far its sides are.
 """
 
-from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from math import log
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -17,125 +16,34 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fitwell.errors import SettingError
+from fitwell.models.csp import (
+    Backbone,
+    Conv,
+    CspSize,
+    Images,
+    Map,
+    Other,
+    Partial,
+    Sizes,
+    conv,
+    sizes,
+)
 from fitwell.models.parts import draw, image_shape
-from fitwell.nn.activations import ACTIVATIONS
-from fitwell.nn.norms import norm_2d
+from fitwell.models.trunks import STRIDES, trunk
 from fitwell.nn.types import Activation, Init, Norm
 from fitwell.spec import Spec
 
-YoloSize: TypeAlias = Annotated[
-    Literal["nano", "small", "medium", "large"],
-    Field(description="of the network: a quarter, half, three quarters or all of the channels"),
+BackboneName: TypeAlias = Annotated[
+    str,
+    Field(
+        description="csp: of model.size, as model.name=csp has it; torchvision:NAME: one of torchvision's "
+        "classification networks, such as torchvision:resnet18, to which size, activation and norm do "
+        "not apply"
+    ),
 ]
-Map: TypeAlias = Float[Tensor, "batch channel height width"]
-Other: TypeAlias = Float[Tensor, "batch out rows columns"]
-Images: TypeAlias = Float[Tensor, "batch colour high wide"]
 
-SIZES = {"nano": (1 / 4, 1 / 3), "small": (1 / 2, 1 / 3), "medium": (3 / 4, 2 / 3), "large": (1, 1)}
-STRIDES = (8, 16, 32)  # pixels of the picture from one place of a map to the next
 SMALLEST = 32  # pixels of a side: one place of the coarsest map
 PRIOR = 0.01  # how probable a class is at a place before anything is learned
-_CHANNELS, _BLOCKS = (64, 128, 256, 512, 1024), (3, 9, 9, 3)  # of the large one
-
-
-def conv(
-    channels: int, out: int, size: int, stride: int = 1, *, norm: str, activation: str
-) -> nn.Sequential:
-    """Convolution, normalisation, activation; as large as the map, or half as large."""
-    return nn.Sequential(
-        nn.Conv2d(channels, out, size, stride, padding=size // 2, bias=norm != "batch"),
-        norm_2d(norm, out) or nn.Identity(),
-        ACTIVATIONS[activation](),
-    )
-
-
-Conv = Callable[..., nn.Sequential]  # `conv` with its norm and activation
-
-
-class Residual(nn.Module):
-    """x + conv 3x3(conv 1x1(x)): the block of Darknet-53 (Redmon and Farhadi 2018, table 1).
-
-    Args:
-        add: whether x is added, which the blocks of the pyramid leave out.
-    """
-
-    def __init__(self, channels: int, conv: Conv, *, add: bool) -> None:
-        super().__init__()
-        self.conv1 = conv(channels, channels, 1)
-        self.conv2 = conv(channels, channels, 3)
-        self.add = add
-
-    def forward(self, x: Map) -> Map:
-        y = self.conv2(self.conv1(x))
-        return x + y if self.add else y
-
-
-class Partial(nn.Module):
-    """Blocks that half of the channels go around: a cross-stage-partial stage.
-
-    Formula: conv 1x1([blocks(conv 1x1(x)), conv 1x1(x)])
-    Source: Wang et al. 2020, CVPR workshops, figure 3b (CSPNet); as in Ge et al. 2021 (YOLOX)
-    """
-
-    def __init__(self, channels: int, out: int, conv: Conv, *, blocks: int, add: bool) -> None:
-        super().__init__()
-        half = out // 2
-        self.conv1 = conv(channels, half, 1)
-        self.conv2 = conv(channels, half, 1)
-        self.blocks = nn.Sequential(*(Residual(half, conv, add=add) for _ in range(blocks)))
-        self.conv3 = conv(2 * half, out, 1)
-
-    def forward(self, x: Map) -> Other:
-        return self.conv3(torch.cat([self.blocks(self.conv1(x)), self.conv2(x)], 1))
-
-
-class Pooled(nn.Module):
-    """A map beside itself pooled over 5, 9 and 13 places, which then sees most of the picture.
-
-    Source: He, Zhang, Ren and Sun 2014, ECCV (spatial pyramid pooling); Bochkovskiy, Wang and Liao 2020,
-        section 3.4 (YOLOv4); one pool over another, since that of 5 of that of 5 is that of 9
-    """
-
-    def __init__(self, channels: int, conv: Conv) -> None:
-        super().__init__()
-        self.conv1 = conv(channels, channels // 2, 1)
-        self.pool = nn.MaxPool2d(5, stride=1, padding=2)
-        self.conv2 = conv(4 * (channels // 2), channels, 1)
-
-    def forward(self, x: Map) -> Map:
-        maps = [self.conv1(x)]
-        for _ in range(3):
-            maps.append(self.pool(maps[-1]))
-        return self.conv2(torch.cat(maps, 1))
-
-
-class Backbone(nn.Module):
-    """CSPDarknet: the picture halved five times, with a partial stage behind each but the first.
-
-    Source: Ge et al. 2021, YOLOX; Redmon and Farhadi 2018 and Wang et al. 2020 for its parts
-
-    Ours differs: a convolution with stride 2 is the first layer, where theirs sorts pixels by four.
-    """
-
-    def __init__(self, colours: int, widths: list[int], blocks: list[int], conv: Conv) -> None:
-        super().__init__()
-        self.stem = conv(colours, widths[0], 3, 2)
-        self.stages = nn.ModuleList()
-        for i, (channels, out) in enumerate(pairwise(widths)):
-            last = i == len(blocks) - 1
-            stage = nn.Sequential(conv(channels, out, 3, 2))
-            if last:
-                stage.append(Pooled(out, conv))
-            stage.append(Partial(out, out, conv, blocks=blocks[i], add=not last))
-            self.stages.append(stage)
-
-    def forward(self, x: Images) -> list[Tensor]:
-        """The maps of strides 8, 16 and 32."""
-        x, maps = self.stem(x), []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps[1:]
 
 
 class Neck(nn.Module):
@@ -161,8 +69,9 @@ class Neck(nn.Module):
         top = self.lateral1(coarse)
         between = self.lateral2(self.down1(torch.cat([_as_large(top, middle), middle], 1)))
         low = self.down2(torch.cat([_as_large(between, fine), fine], 1))
-        mid = self.up1(torch.cat([self.half1(low), between], 1))
-        high = self.up2(torch.cat([self.half2(mid), top], 1))
+        # Of sides that are no multiples of 32 backbones round some up, some down.
+        mid = self.up1(torch.cat([_as_large(self.half1(low), between), between], 1))
+        high = self.up2(torch.cat([_as_large(self.half2(mid), top), top], 1))
         return [low, mid, high]
 
 
@@ -193,20 +102,37 @@ class Head(nn.Module):
 
 
 class Yolo(nn.Module):
-    """Backbone, neck, and a head for each of three maps."""
+    """Backbone, neck, and a head for each of three maps.
+
+    Args:
+        borrowed: the backbone's name, where it is one of torchvision's; its maps are brought to the widths
+            of the size by convolutions 1x1.
+    """
 
     def __init__(
-        self, colours: int, classes: int, widths: list[int], blocks: list[int], conv: Conv
+        self, colours: int, classes: int, size: Sizes, conv: Conv, borrowed: str | None = None
     ) -> None:
         super().__init__()
-        self.backbone = Backbone(colours, widths, blocks, conv)
+        widths, blocks = size
+        if borrowed is not None:
+            self.backbone, channels = trunk(borrowed, colours)
+            pairs = zip(channels, widths[2:], strict=True)
+            self.laterals = nn.ModuleList(conv(c, width, 1) for c, width in pairs)
+        else:
+            self.backbone = Backbone(colours, widths, blocks, conv)
+            self.laterals = nn.ModuleList()
+        # Whose weights a network for classes may give, and how their names begin here and there.
+        self.backbone_prefixes = ("backbone.", "backbone." if borrowed is None else "")
         self.neck = Neck(widths[2:], conv, blocks=blocks[0])
         self.heads = nn.ModuleList(Head(c, widths[2], classes, conv) for c in widths[2:])
         # What tells classes apart, and stays new where weights knew others.
         self.head_layers = tuple(f"heads.{i}.classes" for i in range(len(STRIDES)))
 
     def forward(self, x: Images) -> Float[Tensor, "batch place told"]:
-        maps = self.neck(self.backbone(x))
+        maps = self.backbone(x)
+        if self.laterals:
+            maps = [lateral(each) for lateral, each in zip(self.laterals, maps, strict=True)]
+        maps = self.neck(maps)
         told = [head(each) for head, each in zip(self.heads, maps, strict=True)]
         return torch.cat([_placed(each, s) for each, s in zip(told, STRIDES, strict=True)], 1)
 
@@ -214,14 +140,15 @@ class Yolo(nn.Module):
 def yolo(
     spec: Spec,
     *,
-    size: YoloSize = "nano",
+    size: CspSize = "nano",
+    backbone: BackboneName = "csp",
     activation: Activation = "silu",
     norm: Norm = "batch",
     init: Init = "default",
 ) -> nn.Module:
     """Boxes and classes in one pass: at each place of three maps, what is there and where its sides are.
 
-    Formula: maps = PAN(CSPDarknet(x)) at strides 8, 16 and 32; at each place a logit a class, and the
+    Formula: maps = PAN(backbone(x)) at strides 8, 16 and 32; at each place a logit a class, and the
         distances of four sides from it, softplus(z) strides
     Use: detection, from small data on; nano is quick enough for a processor
     Weakness: objects of a few pixels have few places; a larger data.image_size gives them more
@@ -244,11 +171,9 @@ def yolo(
             setting="model.name",
         )
     colours = image_shape(spec, "yolo", smallest=SMALLEST)[0]
-    wide, deep = SIZES[size]
-    widths = [round(channels * wide) for channels in _CHANNELS]
-    blocks = [max(1, round(count * deep)) for count in _BLOCKS]
     made = partial(conv, norm=norm, activation=activation)
-    model = draw(Yolo(colours, len(spec.classes), widths, blocks, made), init)
+    borrowed = None if backbone == "csp" else backbone
+    model = draw(Yolo(colours, len(spec.classes), sizes(size), made, borrowed), init)
     for head in model.heads:
         # Else the many places without anything would rule the first steps (Lin et al. 2017, section 3.3).
         nn.init.constant_(head.classes.bias, -log(1 / PRIOR - 1))  # type: ignore[union-attr]
@@ -257,7 +182,7 @@ def yolo(
 
 def _as_large(x: Tensor, other: Tensor) -> Tensor:
     """A map as large as another, each place repeated."""
-    return F.interpolate(x, other.shape[2:], mode="nearest")
+    return x if x.shape[2:] == other.shape[2:] else F.interpolate(x, other.shape[2:])
 
 
 def _placed(told: Tensor, stride: int) -> Tensor:

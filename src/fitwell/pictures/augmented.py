@@ -74,10 +74,12 @@ def write_augmented(path: Path, data: Data, recipe: Recipe) -> list[dict[str, An
         panels.append(Panel(title, said(changes), grid, 1.0 / TILE))
     if panels:
         lines = ["Left: examples as they are. Right: as training sees them, an epoch a column."]
-    if data.spec.kind == "boxes":
+    boxed = data.spec.kind == "boxes"
+    if boxed:
         lines.append("Boxes in a colour a class; those mostly out of the picture are left out.")
     if any(name in changes for changes in (row["settings"] for row in found) for name in MIXED):
-        lines.append("mixup and cutmix: with another of these examples, which may be most of it.")
+        what = "mixup: with" if boxed else "mixup and cutmix: with"
+        lines.append(f"{what} another of these examples, which may be most of it.")
     Sheet(f"Augmentation of {data.name}", panels, lines).write(path)
     return found
 

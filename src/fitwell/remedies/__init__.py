@@ -68,6 +68,8 @@ FOR: dict[str, tuple[str, ...]] = {
     "overfitting": (
         "pretrained",
         "augment",
+        "mixup",
+        "mosaic",
         "weight_decay",
         "dropout",
         "label_smoothing",
@@ -77,7 +79,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "class_imbalance": ("class_weights", "focal"),
     "label_noise": ("label_smoothing", "robust_loss"),
     "missing_boxes": (),
-    "objects_too_small": (),  # the data is read anew for it
+    "objects_too_small": ("larger_images",),
     "oscillating": ("lr_decay", "ema", "larger_batch", "lower_lr"),
     "slow_pipeline": (),  # what is slow is outside of the recipe
     "no_better_than_trivial": (
@@ -202,7 +204,9 @@ _BESIDE = frozenset(
 )
 
 # These make another network of it, which pretrained weights no longer fit.
-_REBUILDS = frozenset(f"model.{key}" for key in "name width depth norm init activation".split())
+_REBUILDS = frozenset(
+    f"model.{key}" for key in "name width depth size backbone norm init activation".split()
+)
 
 _NOTHING = Finding("nothing_wrong", "low", {}, "Nothing wrong was found.")
 
@@ -278,7 +282,8 @@ def name_of(edit: Edit, recipe: Recipe) -> str:
         edit = {n: v for n, v in edit.items() if n == SETTING or not n.startswith("augment.")}
     if "model.pretrained" in edit:
         file = Path(str(edit["model.pretrained"])).name
-        edit = {n: v for n, v in edit.items() if n == "model.name"} | {"model.pretrained": file}
+        networks = ("model.name", "model.backbone")
+        edit = {n: v for n, v in edit.items() if n in networks} | {"model.pretrained": file}
     return ", ".join(f"{n}: {_shown(recipe.get(n))} -> {_shown(v)}" for n, v in edit.items())
 
 

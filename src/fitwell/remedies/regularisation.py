@@ -1,6 +1,6 @@
 """What holds the fit back: penalties, dropout, smoothed labels, images changed at random."""
 
-from fitwell.policies import POLICIES, SETTING, policy
+from fitwell.policies import POLICIES, SETTING, of_boxes, policy
 from fitwell.recipe import Recipe
 from fitwell.record import Finding
 from fitwell.remedies.edits import Edit, rounded, useful
@@ -16,9 +16,12 @@ def augment(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
     Source: Simard, Steinkraus and Platt 2003, ICDAR; Krizhevsky, Sutskever and Hinton 2012, NeurIPS
     """
     before = recipe.get(SETTING)
-    if before not in POLICIES or (before == "none" and augmented(recipe)):
+    changed = augmented(recipe)
+    usual = of_boxes(spec)  # what a detector has by default
+    as_usual = bool(usual) and usual == {name: recipe[name] for name in changed}
+    if before not in POLICIES or (before == "none" and changed and not as_usual):
         return []  # what was chosen by hand stays
-    stronger = POLICIES[POLICIES.index(before) + 1 :]
+    stronger = POLICIES[-1:] if as_usual else POLICIES[POLICIES.index(before) + 1 :]
     edits: list[Edit] = [{SETTING: name, **policy(name, spec)} for name in stronger]
     changed = [{n: v for n, v in edit.items() if recipe.get(n) != v} for edit in edits]
     return [edit for edit in changed if len(edit) > 1]  # a policy that leaves these images alone

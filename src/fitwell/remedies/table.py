@@ -4,6 +4,7 @@ Only settings that the recipe has, only values that it does not have yet; nothin
 apply.
 """
 
+from fitwell.remedies.boxes import larger_images, mixup, mosaic
 from fitwell.remedies.classes import class_weights, focal, robust_loss
 from fitwell.remedies.edits import Guess
 from fitwell.remedies.network import (
@@ -64,6 +65,9 @@ REMEDIES: dict[str, Guess] = {
     "other_family": other_family,
     "follow_level": follow_level,
     "augment": augment,
+    "mosaic": mosaic,
+    "mixup": mixup,
+    "larger_images": larger_images,
     "weight_decay": weight_decay,
     "l1": l1,
     "dropout": dropout,

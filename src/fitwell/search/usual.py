@@ -23,6 +23,7 @@ FAMILIES: dict[str, dict[str, str]] = {
     "inception": {"model.dropout": "0..0.5"},
     "resnet": {"model.dropout": "0..0.5", "model.drop_path": "0..0.3"},
     "densenet": {"model.dropout": "0..0.3"},
+    "csp": {"model.dropout": "0..0.5"},
     "vit": {"model.dropout": "0..0.3", "model.drop_path": "0..0.3"},
     "bag_of_words": {"model.dropout": "0..0.7"},
     "autoregressive": {"model.subtract": "none,last,mean"},

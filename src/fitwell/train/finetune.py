@@ -2,7 +2,8 @@
 
 Both go by a layer's depth: 0 for the first layer that has weights, 1 for the last, the head, in the
 order in which the model defines them. Normalisations, biases and other small parameters belong to
-the layer before them. So one number suits networks of three layers and of three hundred.
+the layer before them. So one number suits networks of three layers and of three hundred. A detector's
+head is all that stands behind its backbone.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ def depths(model: nn.Module) -> dict[str, float]:
     layers = list(
         dict.fromkeys(n.rpartition(".")[0] for n, _, weight in named_weights(model) if weight)
     )
+    backbone = getattr(model, "backbone_prefixes", ("",))[0]
+    if backbone:
+        layers = [name for name in layers if name.startswith(backbone)]
+        layers.append(
+            next(n for n, _ in model.named_modules() if n and not f"{n}.".startswith(backbone))
+        )
     last = max(1, len(layers) - 1)
     found, reached = {}, 0
     for name, _ in model.named_modules():

@@ -49,7 +49,7 @@ from fitwell.train.machine import (
     step_of,
     suits_channels_last,
 )
-from fitwell.weights import Fitted, load_pretrained, moments, poor_source
+from fitwell.weights import Fitted, load_pretrained, moments, network_of, poor_source
 
 Share = Callable[[Tensor], Tensor]
 
@@ -347,8 +347,8 @@ def moments_of(recipe: Recipe, data: Data, rows: np.ndarray) -> Moments | None:
     """How images are normalised where it is not by the training part."""
     if recipe["data.normalise"] == "train":
         return None
-    source, model = (str(recipe[f"model.{key}"]) for key in ("pretrained", "name"))
-    return moments(source, data, rows, model=model)
+    network = network_of(str(recipe["model.name"]), recipe.section("model"))
+    return moments(str(recipe["model.pretrained"]), data, rows, model=network)
 
 
 def augment_of(

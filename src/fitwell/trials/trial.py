@@ -18,6 +18,7 @@ from fitwell.data.types import Data
 from fitwell.errors import FitwellError, FolderError
 from fitwell.recipe import Recipe
 from fitwell.record import Run
+from fitwell.trials.reading import read_for
 
 Kind = Literal["fold", "final"]
 _APART = 15485863  # seeds of repeats lie closer together
@@ -106,6 +107,7 @@ def run_trial(data: Data, task: Task, folder: Path, *, threads: int) -> Run:
     if folder.exists():  # half written by a run that was killed, or by another recipe
         shutil.rmtree(folder)
     try:
+        data = read_for(data, task.recipe)
         if final:
             rows = split.final_rows(data, options, task.seed)
         else:

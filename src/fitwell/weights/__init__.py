@@ -9,7 +9,7 @@ from fitwell.weights.files import (
 )
 from fitwell.weights.fitting import Fitted, fit_weights, load_exactly
 from fitwell.weights.objects import load, save
-from fitwell.weights.pretrained import load_pretrained, moments, poor_source
+from fitwell.weights.pretrained import load_pretrained, moments, network_of, poor_source
 
 __all__ = [
     "RUN_WEIGHTS",
@@ -20,6 +20,7 @@ __all__ = [
     "load_exactly",
     "load_pretrained",
     "moments",
+    "network_of",
     "poor_source",
     "read_tensors",
     "read_weights",

@@ -18,7 +18,8 @@ class Fitted:
 
     Args:
         loaded: parameters and buffers that were taken over.
-        new: those of the head, which stay as they were drawn, since it has other outputs.
+        new: those of the head, which stay as they were drawn, since it has other outputs; of a detector
+            that starts from a network for classes, the parts behind its backbone.
         notes: what was done to make them fit.
     """
 
@@ -40,7 +41,8 @@ def fit_weights(
     The head is the last layer that has weights, or the layers that the model names in `head_layers`.
     Weights of a first convolution that reads three channels are summed for a model that reads one: a
     grey image is then seen as its three equal channels were. Auxiliary classifiers that only serve
-    training are left out.
+    training are left out. A model that has `backbone_prefixes` (how the names of its backbone begin, here
+    and in a network for classes) takes over such a network without its head.
 
     Args:
         new_head: the head stays new whatever its shape: it told other classes apart.
@@ -54,6 +56,9 @@ def fit_weights(
     ('1.weight', '1.bias')
     """
     own = model.state_dict()
+    here, there = getattr(model, "backbone_prefixes", ("", ""))
+    if here and not any(name in own and not name.startswith(here) for name in tensors):
+        return _fit_trunk(model, tensors, here, there, source=source, setting=setting)
     renamed = {_current(n): value for n, value in _wrapped_alike(tensors, own).items()}
     given = {name: t for name, t in renamed.items() if name in own or not _is_auxiliary(name)}
     weights = [(name, p) for name, p, is_weight in named_weights(model) if is_weight]
@@ -61,10 +66,7 @@ def fit_weights(
         raise DataError(f"The model has no weights that {source} could be for.", setting=setting)
     (first, stem), (last, _) = weights[0], weights[-1]
     notes = []
-    value = given.get(first)
-    if value is not None and value.shape != stem.shape and _sums_to(value, stem):
-        given[first] = value.sum(1, keepdim=True)
-        notes.append(f"{first} is summed over its three channels, to read one.")
+    notes += _summed(given, first, stem)
     layers = getattr(model, "head_layers", (last.rpartition(".")[0],))
     heads = [name for name in own if name.rpartition(".")[0] in layers]
     fits = not new_head and all(
@@ -83,6 +85,52 @@ def fit_weights(
         )
     load_exactly(model, {**rest, **counts, **{name: own[name] for name in new}}, source, setting)
     return Fitted(tuple(name for name in own if name not in new), new, tuple(notes))
+
+
+def _fit_trunk(
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    here: str,
+    there: str,
+    *,
+    source: str,
+    setting: str,
+) -> Fitted:
+    """The backbone of a network for classes; everything behind it stays new.
+
+    Left out is what the source has behind its backbone: parts that the backbone has none of.
+
+    Raises:
+        DataError: as of `fit_weights`.
+    """
+    own = model.state_dict()
+    part = {name: value for name, value in own.items() if name.startswith(here)}
+    parts = {name[len(here) :].partition(".")[0] for name in part}
+    renamed = {_current(n)[len(there) :]: t for n, t in tensors.items() if n.startswith(there)}
+    given = {here + name: t for name, t in renamed.items() if name.partition(".")[0] in parts}
+    left = [
+        name
+        for name in tensors
+        if not name.startswith(there) or name[len(there) :].partition(".")[0] not in parts
+    ]
+    stem = next(name for name, _, is_weight in named_weights(model) if is_weight)
+    notes = _summed(given, stem, own[stem])
+    if left:
+        notes.append(f"Left out is what stands behind its backbone: {some(left)}.")
+    counts = {n: part[n] for n in part if n.endswith("num_batches_tracked") and n not in given}
+    behind = {name: value for name, value in own.items() if name not in part}
+    load_exactly(model, {**given, **counts, **behind}, source, setting)
+    new = tuple(dict.fromkeys(name.partition(".")[0] for name in behind))
+    return Fitted(tuple(part), new, tuple(notes))
+
+
+def _summed(given: Tensors, first: str, stem: Tensor) -> list[str]:
+    """Sum a first convolution over three channels where the model reads one; a note of it."""
+    value = given.get(first)
+    if value is None or value.shape == stem.shape or not _sums_to(value, stem):
+        return []
+    given[first] = value.sum(1, keepdim=True)
+    return [f"{first} is summed over its three channels, to read one."]
 
 
 def load_exactly(

@@ -61,7 +61,7 @@ def load_pretrained(model: nn.Module, name: str, settings: Mapping[str, Any], sp
     """
     source = str(settings["pretrained"])
     if source == TORCHVISION:
-        path = torchvision_file(torchvision_name(name, settings))
+        path = torchvision_file(torchvision_name(network_of(name, settings), settings))
         source, tensors, other = path.name, read_weights(path), False
     else:
         tensors, run = read_weights(source, setting=SETTING), run_of(source)
@@ -88,12 +88,12 @@ def moments(source: str, data: Data, rows: np.ndarray, *, model: str) -> Moments
     channels. Brightness may be from 0 to 255 there and from 0 to 1 here, or the other way round.
 
     Args:
-        model: the model's name in the recipe.
+        model: the name of the network whose weights they are, see `network_of`.
 
     Raises:
         SettingError: no images, another number of channels, or values of another range.
     """
-    if data.spec.kind != "images":
+    if data.spec.kind not in ("images", "boxes"):
         raise _unsuited(f"is for images, and these are {data.spec.examples}")
     channels = data.spec.input_shape[0]
     run = run_of(source)
@@ -166,6 +166,16 @@ def poor_source(source: str, spec: Spec) -> str:
     )
 
 
+def network_of(name: str, settings: Mapping[str, Any]) -> str:
+    """The name of the network that weights are of: the model's own, or that of a borrowed backbone.
+
+    >>> network_of("yolo", {"backbone": "torchvision:resnet18"}), network_of("yolo", {"backbone": "csp"})
+    ('torchvision:resnet18', 'yolo')
+    """
+    backbone = str(settings.get("backbone", ""))
+    return backbone if backbone.startswith(f"{TORCHVISION}:") else name
+
+
 def torchvision_name(name: str, settings: Mapping[str, Any]) -> str:
     """What torchvision calls the network of a recipe.
 
@@ -189,7 +199,7 @@ def torchvision_name(name: str, settings: Mapping[str, Any]) -> str:
         raise SettingError(
             f"{SETTING} = {TORCHVISION}: torchvision has no weights for model.name={name} with "
             f"these settings. It has them for {', '.join(FAMILIES)} and vit in their published "
-            "sizes, and for every torchvision:NAME.",
+            "sizes, and for every torchvision:NAME, of yolo as model.backbone.",
             setting=SETTING,
         )
     return own
