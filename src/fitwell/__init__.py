@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fitwell.api.checking import check as check
+    from fitwell.api.exporting import export as export  # type: ignore[no-redef]
     from fitwell.api.judging import compare as compare
     from fitwell.api.judging import diagnose as diagnose
     from fitwell.api.judging import evaluate as evaluate
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "check": ("fitwell.api.checking", "check"),
     **{n: ("fitwell.api.judging", n) for n in "compare diagnose evaluate generate predict".split()},
+    "export": ("fitwell.api.exporting", "export"),
     **{n: ("fitwell.api.naming", n) for n in "catalog explain".split()},
     "cache": ("fitwell.api.keeping", "cache"),
     "show": ("fitwell.api.looking", "show"),
@@ -76,8 +78,8 @@ __all__ = sorted([*_PUBLIC, "__version__"])
 
 
 class _Package(ModuleType):
-    """The package. `improve`, `predict`, `search` and `show` are functions of it and modules below it:
-    importing such a module must not put the module in the function's place."""
+    """The package. `export`, `improve`, `predict`, `search` and `show` are functions of it and modules
+    below it: importing such a module must not put the module in the function's place."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _PUBLIC and isinstance(value, ModuleType)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from fitwell import launched, record, store
 from fitwell.api.folders import Progress
-from fitwell.api.results import diagnosis_of
+from fitwell.api.results import diagnosis_of, opened_run
 from fitwell.api.scores import compared_scores, scores_in
 from fitwell.api.start import Start, begin, given, over, recipe_of
 from fitwell.data import Data
@@ -109,7 +109,7 @@ def evaluate(
     """`{"scores", "test_looks"}` of a run's model on its test part, or on all of another source."""
     from fitwell.predict import evaluate as evaluate_run
 
-    opened = _opened(run)
+    opened = opened_run(run)
     values = given("", settings)
     options = {k[5:]: v for k, v in values.items() if k.startswith("data.")}
     data = getattr(run, "data", None)
@@ -149,7 +149,7 @@ def predict(
         raise SettingError(
             f"ahead = {ahead}: must be a whole number of steps; 0 is data.horizon.", setting="ahead"
         )
-    opened = _opened(run)
+    opened = opened_run(run)
     if out is None:
         return predict_inputs(opened, inputs, ahead=int(ahead))
     from fitwell.pictures.found import draw_found, refuse_full
@@ -200,17 +200,11 @@ def generate(
 
     options = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     said = []
-    for piece in pieces_of(_opened(run), prompt, **options, seed=seed):
+    for piece in pieces_of(opened_run(run), prompt, **options, seed=seed):
         said.append(piece)
         if stream is not None:
             stream(piece)
     return "".join(said)
-
-
-def _opened(run: Any) -> record.Run:
-    if isinstance(run, str | Path):
-        return store.open_run(Path(run), trials=False)
-    return run if isinstance(run, record.Run) else run.run
 
 
 def compare(

@@ -144,6 +144,13 @@ def open_run(folder: str | Path) -> Run:
     return Run.of(store.open_run(Path(folder)))
 
 
+def opened_run(run: Any) -> record.Run:
+    """A run of its folder, of itself, or of an improvement."""
+    if isinstance(run, str | Path):
+        return store.open_run(Path(run), trials=False)
+    return run if isinstance(run, record.Run) else run.run
+
+
 def _place(folder: Path | None, path: str | Path | None) -> Path:
     if path is not None:
         return Path(path)

@@ -40,7 +40,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
         "",
         "DIR",
         "the run folder itself (new or empty); of predict for pictures with boxes; or a FILE: of --fix, of "
-        "lr-find's picture",
+        "lr-find's picture, of export",
     ),
     "budget": ("", "LIMIT", "such as 90s, 10m, 1h30m, 60trials, 2000epochs"),
     "controls": ("", "", "prove also what was not chosen to help: null, rate, random remedy"),
@@ -68,6 +68,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "temperature": ("", "X", "below 1: likelier tokens; 0: always the likeliest (1)"),
     "top-k": ("", "N", "draw from the N likeliest tokens (0: all)"),
     "top-p": ("", "X", "draw from the likeliest tokens that make up X (1: all)"),
+    "nms": ("", "WHERE", "non-maximum suppression of boxes: inside the file (default) or outside"),
     "measure": ("", "", "run the experiments that the findings lack, and keep what they say"),
     "json": ("", "", "one JSON document on stdout"),
     "quiet": ("q", "", "no progress"),
@@ -81,7 +82,14 @@ SETTING = (*FLAGS, "set")
 TRIALS = ("executor", "address")
 RANGE = ("low", "high", "steps", "seeds")
 WRITING = ("length", "temperature", "top-k", "top-p")
-ASKED = (*TRIALS, *RANGE, *SEARCHING, *WRITING, "ahead")  # of some verbs, which take what was given
+ASKED = (
+    *TRIALS,
+    *RANGE,
+    *SEARCHING,
+    *WRITING,
+    "ahead",
+    "nms",
+)  # of some verbs, which take what was given
 TRAINING = (*SETTING, "out", "no-examples", *SAYING)
 
 

@@ -299,6 +299,28 @@ def predicted(rows: list[dict[str, Any]], given: Given) -> None:
         print("\t".join(cells))
 
 
+def exported(result: Mapping[str, Any], given: Given) -> None:
+    """What the file reads and gives, a line each, and how far it was from the model."""
+    if given.json:
+        document(result)
+        return
+    print(f"{result['file']}: {result['model']}, {_bytes(result['bytes'])}")
+    sides = {"reads": result["inputs"], "gives": result["outputs"]}
+    for side, values in sides.items():
+        for value in values:
+            shape = ", ".join(str(size) for size in value["shape"])
+            print(f"  {side}  {value['name']:<14} {value['type']:<8} [{shape}]")
+    print(textwrap.fill(f"Before: {result['before']}", 80, subsequent_indent="  "))
+    for note in result["notes"]:
+        print(textwrap.fill(f"Note: {note}", 80, subsequent_indent="  "))
+    checked = result["checked"]
+    said = (
+        f"Checked: run in onnxruntime on {checked['examples']} made-up inputs, in batches of two sizes, it "
+        f"differs from the run's model by at most {checked['difference']:.1g}."
+    )
+    print(textwrap.fill(said, 80, subsequent_indent="  "))
+
+
 @contextmanager
 def writing(prompt: str, given: Given) -> Iterator[Callable[[str], None] | None]:
     """What prints a text as it is drawn, behind its prompt; nothing with --json."""

@@ -163,6 +163,21 @@ def _written(given: Given, words: list[str]) -> None:
         output.document([{"input": prompt, "prediction": text, "probability": None}])
 
 
+def export(given: Given, words: list[str]) -> None:
+    """Write a run's model as ONNX, checked, for use without fitwell."""
+    (run,) = exactly(words, "RUN")
+    if given.out is None:
+        raise UsageError(
+            "export writes a file: name it, as in `fitwell export RUN --out model.onnx`."
+        )
+    from fitwell.api.exporting import export as work
+    from fitwell.cli import output
+
+    with output.notes():
+        result = work(run, given.out, **given.asked)
+    output.exported(result, given)
+
+
 def resume(given: Given, words: list[str]) -> None:
     """Go on after an interruption; a finished run prints its result."""
     (folder,) = exactly(words, "RUN")
@@ -263,6 +278,7 @@ VERBS: dict[str, Verb] = {
         "RUN INPUT... | RUN --prompt TEXT",
         ("ahead", "out", "prompt", *WRITING, "seed", *SAYING),
     ),
+    "export": Verb(export, "RUN --out FILE", ("out", "nms", *SAYING)),
     "resume": Verb(
         resume, "RUN", ("budget", "storage", *TRIALS, "no-examples", *SAYING), several=True
     ),

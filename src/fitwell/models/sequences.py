@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fitwell.errors import SettingError
 from fitwell.models.parts import Network, draw, in_order
-from fitwell.nn.steps import FrameSteps, Pooling, SeriesSteps, WordSteps, inside, pooled
+from fitwell.nn.steps import FrameSteps, Pooling, SeriesSteps, WordSteps, inside, padded, pooled
 from fitwell.nn.types import Init
 from fitwell.spec import Spec
 
@@ -122,8 +122,7 @@ class Convolutions(nn.Module):
 
     def forward(self, x: Tensor) -> Float[Tensor, "batch *output"]:
         steps, lengths = self.inputs(x)
-        there = inside(lengths, steps.shape[1])
-        known = None if bool(there.all()) else there
+        known = padded(inside(lengths, steps.shape[1]))
         out = steps.transpose(1, 2)
         for block in self.blocks:
             out = block(out, known)

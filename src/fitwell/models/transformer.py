@@ -18,7 +18,7 @@ from fitwell.models.sequences import (
     symbol_head,
 )
 from fitwell.models.vit import EncoderLayer, Heads
-from fitwell.nn.steps import Pooling, inside, pooled
+from fitwell.nn.steps import Pooling, inside, padded, pooled
 from fitwell.nn.types import Activation, Depth, Dropout, Init, Width
 from fitwell.spec import Spec
 
@@ -62,8 +62,7 @@ class Transformer(nn.Module):
         steps, lengths = self.inputs(x)
         count = steps.shape[1]
         # The past alone is attended to, and nothing stands behind the end of a chunk of a text.
-        there = None if self.pooling is None else inside(lengths, count)
-        there = None if there is None or bool(there.all()) else there
+        there = None if self.pooling is None else padded(inside(lengths, count))
         out = self.dropout(self.project(steps) + self.pos_embedding[:count])
         for layer in self.layers:
             out = layer(out, there)

@@ -126,7 +126,7 @@ class VisionTransformer(nn.Module):
         self, x: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch output"]:
         patches = self.conv_proj(self.pad(x)).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.class_token.expand(len(x), -1, -1), patches], 1)
+        tokens = torch.cat([self.class_token.expand(x.shape[0], -1, -1), patches], 1)
         return self.heads(self.encoder(tokens)[:, 0])
 
 

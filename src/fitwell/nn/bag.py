@@ -37,7 +37,7 @@ class BagOfWords(nn.Module):
 
     def forward(self, ids: Int[Tensor, "batch word"]) -> Float[Tensor, "batch feature"]:
         places = ids.long()
-        bags = torch.zeros(len(ids), self.vocabulary, device=ids.device)
+        bags = torch.zeros(ids.shape[0], self.vocabulary, device=ids.device)
         if self.counting == "presence":
             bags.scatter_(1, places, 1.0)
         else:

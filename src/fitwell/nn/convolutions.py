@@ -2,6 +2,7 @@
 
 from typing import TypeAlias
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -22,7 +23,6 @@ class StepConv1d(nn.Conv1d):
     Args:
         causal: no step sees a later one.
 
-    >>> import torch
     >>> StepConv1d(1, 4, 8)(torch.zeros(2, 1, 30)).shape
     torch.Size([2, 4, 30])
     """
@@ -54,7 +54,6 @@ class StepNorm(nn.Module):
     Weakness: layer and group see one step, so how large a step is as a whole is lost
     Source: Ioffe and Szegedy 2015, ICML; Ba, Kiros and Hinton 2016, arXiv 1607.06450
 
-    >>> import torch
     >>> x = torch.tensor([[[1.0, 3.0, 0.0]]])
     >>> norm, there = StepNorm("batch", 1), torch.tensor([[True, True, False]])
     >>> norm(x, there).detach().round(decimals=3).tolist()
@@ -69,7 +68,8 @@ class StepNorm(nn.Module):
         if there is None and isinstance(self.norm, nn.BatchNorm1d | nn.Identity):
             return self.norm(x)
         steps = x.transpose(1, 2)
-        if there is None:
+        # No statistics are taken while exporting, so those behind the ends may be normalised, too.
+        if there is None or torch.compiler.is_exporting():
             return self.norm(steps.flatten(0, 1)).view(steps.shape).transpose(1, 2)
         known = self.norm(steps[there])
         out = known.new_zeros(steps.shape)
@@ -80,7 +80,6 @@ class StepNorm(nn.Module):
 class ConvBlock(nn.Module):
     """Convolution, normalisation, activation and dropout of whole channels.
 
-    >>> import torch
     >>> block = ConvBlock(3, 8, 5, activation="relu", norm="batch", rate=0.0)
     >>> block(torch.randn(2, 3, 30), None).shape
     torch.Size([2, 8, 30])
@@ -118,7 +117,6 @@ class Residual(nn.Module):
     Weakness: the sum grows with the depth unless it is normalised
     Source: He, Zhang, Ren and Sun 2016, CVPR
 
-    >>> import torch
     >>> block = ConvBlock(3, 8, 5, activation=None, norm="batch", rate=0.0)
     >>> Residual([block], 3, 8, activation="relu", norm="batch")(torch.randn(2, 3, 30), None).shape
     torch.Size([2, 8, 30])

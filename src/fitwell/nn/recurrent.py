@@ -100,6 +100,8 @@ def _as_taken(state: list[Tensor] | None) -> Tensor | tuple[Tensor, ...] | None:
 def _both_ways(layer: nn.Module, x: Steps, lengths: Lengths) -> Outputs:
     """Packed where any ends early, since the way back has to begin at the end of each."""
     steps = x.shape[1]
+    if torch.compiler.is_exporting():
+        return _both_unpacked(layer, x, lengths)
     kept = lengths.cpu()
     if int(kept.min()) == steps:
         return layer(x)[0]
@@ -107,9 +109,21 @@ def _both_ways(layer: nn.Module, x: Steps, lengths: Lengths) -> Outputs:
     return pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=steps)[0]
 
 
+def _both_unpacked(layer: nn.Module, x: Steps, lengths: Lengths) -> Outputs:
+    """The same without packing, which ONNX does not have: the way back reads sequences that were moved so
+    that all end at the last step, and is moved again."""
+    batch, count = x.shape[:2]
+    rows = torch.arange(batch, device=x.device)[:, None]
+    places, behind = torch.arange(count, device=x.device), (count - lengths)[:, None]
+    forth, _ = layer(x)
+    back, _ = layer(x[rows, (places - behind) % count])
+    width = forth.shape[2] // 2
+    return torch.cat([forth[..., :width], back[rows, (places + behind) % count][..., width:]], 2)
+
+
 def last_state(x: Steps, lengths: Lengths, both: bool) -> Float[Tensor, "batch feature"]:
     """The state that has read everything: behind the last step, and of the way back at the first."""
-    behind = x[torch.arange(len(x), device=x.device), lengths - 1]
+    behind = x[torch.arange(x.shape[0], device=x.device), lengths - 1]
     if not both:
         return behind
     width = x.shape[2] // 2

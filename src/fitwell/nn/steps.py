@@ -36,7 +36,7 @@ class FrameSteps(nn.Module):
     """
 
     def forward(self, x: Float[Tensor, "batch 1 mel frame"]) -> Sequences:
-        return x[:, 0].transpose(1, 2), torch.full((len(x),), x.shape[3], device=x.device)
+        return x[:, 0].transpose(1, 2), torch.full((x.shape[0],), x.shape[3], device=x.device)
 
 
 class WordSteps(nn.Module):
@@ -87,6 +87,19 @@ def inside(lengths: Lengths, steps: int) -> There:
     return torch.arange(steps, device=lengths.device) < lengths[:, None]
 
 
+def padded(there: There) -> There | None:
+    """The same, or None where every sequence is as long as the longest, which spares masks.
+
+    An exported network (`fitwell.export`) reads batches of either kind, so it keeps them.
+
+    >>> padded(torch.tensor([[True, True]])), padded(torch.tensor([[True, False]]))
+    (None, tensor([[ True, False]]))
+    """
+    if torch.compiler.is_exporting():
+        return there
+    return None if bool(there.all()) else there
+
+
 def pooled(x: Steps, lengths: Lengths, how: Pooling) -> Float[Tensor, "batch feature"]:
     """One vector a sequence: its last step, or mean or maximum of all; what lies behind the end counts not.
 
@@ -95,7 +108,7 @@ def pooled(x: Steps, lengths: Lengths, how: Pooling) -> Float[Tensor, "batch fea
     [3.0, 2.0, 3.0]
     """
     if how == "last":
-        return x[torch.arange(len(x), device=x.device), lengths - 1]
+        return x[torch.arange(x.shape[0], device=x.device), lengths - 1]
     there = inside(lengths, x.shape[1])[:, :, None]
     if how == "max":
         return x.masked_fill(~there, -torch.inf).amax(1)

@@ -36,12 +36,12 @@ def decode(
     scores = places.logits.sigmoid()
     out = np.full((len(outputs), MOST, 6), np.nan, np.float32)
     for boxes, corners, chances in zip(out, places.corners, scores, strict=True):
-        found = _found(corners, chances)
-        boxes[: len(found)] = found.numpy()
+        said = found(corners, chances)
+        boxes[: len(said)] = said.numpy()
     return Decoded(out, None)
 
 
-def _found(corners: Tensor, chances: Tensor) -> Tensor:
+def found(corners: Tensor, chances: Tensor) -> Tensor:
     """[box, 6] of one picture, the highest score first.
 
     Args:
