@@ -345,9 +345,15 @@ def test_prompts_and_options_that_are_wrong(book: Path, tmp_path: Path) -> None:
     run = fw.fit(book, model="gru", settings=TINY, out=tmp_path / "run")
     with pytest.raises(SettingError, match=r"--prompt: .* never had the character 'Ü'"):
         fw.generate(run, "Über the moon")
-    for name, value in (("length", 0), ("temperature", -1.0), ("top_k", -1), ("top_p", 0.0)):
+    for name, value, rule in (
+        ("length", 0, "at least 1"),
+        ("temperature", -1.0, "at least 0"),
+        ("temperature", float("nan"), "a finite number"),
+        ("top_k", 1.5, "a whole number"),
+        ("top_p", 0.0, "more than 0"),
+    ):
         option = name.replace("_", "-")
-        with pytest.raises(SettingError, match=rf"--{option} = {value}: input should be"):
+        with pytest.raises(SettingError, match=rf"--{option} = {value}: must be {rule}.*default"):
             fw.generate(run, "the", **{name: value})  # type: ignore[arg-type]
     classifier = fw.fit("digits", settings={"train.epochs": 1}, out=tmp_path / "digits")
     with pytest.raises(FolderError, match="no model of language"):

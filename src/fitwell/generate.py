@@ -2,26 +2,48 @@
 
 import warnings
 from collections.abc import Iterator
-from typing import Annotated, Any
-
-from pydantic import Field, TypeAdapter, ValidationError
+from typing import Any
 
 from fitwell.data.tokens import UNIT, Tokens, parts_of
 from fitwell.data.types import brief, some
 from fitwell.errors import FolderError, SettingError
 from fitwell.record import Run
+from fitwell.settings import check_value
 from fitwell.spec import UNKNOWN
 from fitwell.train import load_model
 
 LENGTH = 500  # tokens, unless it is said
 
-# What each option may be, as a setting's signature says it.
-RULES: dict[str, Any] = {
-    "length": Annotated[int, Field(ge=1, le=1_000_000)],
-    "temperature": Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)],
-    "top_k": Annotated[int, Field(ge=0)],
-    "top_p": Annotated[float, Field(gt=0, le=1)],
-    "seed": Annotated[int, Field(ge=0, lt=2**31)],
+# What each option may be, as a setting's schema says it.
+RULES: dict[str, dict[str, Any]] = {
+    "length": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1_000_000,
+        "description": "tokens to write",
+        "default": LENGTH,
+    },
+    "temperature": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 100,
+        "description": "below 1 likely tokens become likelier; 0 takes the likeliest each time",
+        "default": 1,
+    },
+    "top_k": {
+        "type": "integer",
+        "minimum": 0,
+        "description": "draw from so many of the likeliest tokens; 0: from all",
+        "default": 0,
+    },
+    "top_p": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 1,
+        "description": "draw from the fewest likeliest tokens that have so much of the probability",
+        "default": 1,
+    },
+    "seed": {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**31, "default": 0},
 }
 
 
@@ -68,15 +90,7 @@ def checked(name: str, value: Any) -> Any:
     >>> checked("top_k", "40")
     40
     """
-    try:
-        return TypeAdapter(RULES[name]).validate_python(value)
-    except ValidationError as error:
-        why = error.errors()[0]["msg"]
-        option = name.replace("_", "-")
-        raise SettingError(
-            f"--{option} = {value}: {why[:1].lower()}{why[1:]}. `fitwell predict --help` says what it is.",
-            setting=name,
-        ) from None
+    return check_value(f"--{name.replace('_', '-')}", value, RULES[name])
 
 
 def prompt_ids(tokens: Tokens, prompt: str) -> list[int]:
