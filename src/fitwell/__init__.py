@@ -16,12 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fitwell.api.checking import check as check
+    from fitwell.api.comparing import compare as compare
     from fitwell.api.exporting import export as export  # type: ignore[no-redef]
-    from fitwell.api.judging import compare as compare
     from fitwell.api.judging import diagnose as diagnose
-    from fitwell.api.judging import evaluate as evaluate
-    from fitwell.api.judging import generate as generate
-    from fitwell.api.judging import predict as predict  # type: ignore[no-redef]
     from fitwell.api.keeping import cache as cache
     from fitwell.api.looking import show as show  # type: ignore[no-redef]
     from fitwell.api.naming import catalog as catalog  # type: ignore[no-redef]
@@ -37,6 +34,9 @@ if TYPE_CHECKING:
     from fitwell.api.training import cv as cv
     from fitwell.api.training import fit as fit
     from fitwell.api.training import improve as improve  # type: ignore[no-redef]
+    from fitwell.api.using import evaluate as evaluate
+    from fitwell.api.using import generate as generate
+    from fitwell.api.using import predict as predict  # type: ignore[no-redef]
     from fitwell.errors import FitwellError as FitwellError
     from fitwell.estimators import Classifier as Classifier
     from fitwell.estimators import Regressor as Regressor
@@ -54,7 +54,9 @@ __version__ = "0.1.0"
 # public name -> (module, name in it)
 _PUBLIC = {
     "check": ("fitwell.api.checking", "check"),
-    **{n: ("fitwell.api.judging", n) for n in "compare diagnose evaluate generate predict".split()},
+    "compare": ("fitwell.api.comparing", "compare"),
+    "diagnose": ("fitwell.api.judging", "diagnose"),
+    **{n: ("fitwell.api.using", n) for n in "evaluate generate predict".split()},
     "export": ("fitwell.api.exporting", "export"),
     **{n: ("fitwell.api.naming", n) for n in "catalog explain".split()},
     "cache": ("fitwell.api.keeping", "cache"),

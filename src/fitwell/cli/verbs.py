@@ -24,14 +24,14 @@ def check(given: Given, words: list[str]) -> None:
     """What the data is and everything wrong with it."""
     (source,) = exactly(words, "SOURCE")
     from fitwell.api.checking import check as work
-    from fitwell.cli import output
+    from fitwell.cli import output_data
 
     if given.out and not given.fix:
         raise UsageError(
             "check writes a file with --fix only: `fitwell check SOURCE --fix --out FILE`."
         )
     fixing = {"fix": given.fix, "out": given.out}
-    output.checked(work(source, settings=given.settings, **fixing), given)
+    output_data.checked(work(source, settings=given.settings, **fixing), given)
 
 
 def fit(given: Given, words: list[str]) -> None:
@@ -73,7 +73,7 @@ def compare(given: Given, words: list[str]) -> None:
     from fitwell.cli import output
 
     with output.progress(given) as progress:
-        from fitwell.api.judging import compare as work
+        from fitwell.api.comparing import compare as work
 
         verdict = work(first, second, settings=given.settings, **given.asked, progress=progress)
     output.compared(verdict, given)
@@ -123,11 +123,11 @@ def evaluate(given: Given, words: list[str]) -> None:
     """Score a run's model on its test part, or on another source."""
     if len(words) not in (1, 2):
         exactly(words, "RUN SOURCE")
-    from fitwell.api.judging import evaluate as work
-    from fitwell.cli import output
+    from fitwell.api.using import evaluate as work
+    from fitwell.cli import output_use
 
     source = words[1] if len(words) == 2 else None
-    output.evaluated(work(words[0], source, settings=given.settings), given)
+    output_use.evaluated(work(words[0], source, settings=given.settings), given)
 
 
 def predict(given: Given, words: list[str]) -> None:
@@ -139,12 +139,12 @@ def predict(given: Given, words: list[str]) -> None:
             "predict takes a run folder and at least one file: fitwell predict RUN FILE. A model of "
             'language takes a prompt: fitwell predict RUN --prompt "...".'
         )
-    from fitwell.api.judging import predict as work
-    from fitwell.cli import output
+    from fitwell.api.using import predict as work
+    from fitwell.cli import output, output_use
 
     with output.notes():
         rows = work(words[0], words[1:], out=given.out, **given.asked)
-    output.predicted(rows, given)
+    output_use.predicted(rows, given)
 
 
 def _written(given: Given, words: list[str]) -> None:
@@ -152,12 +152,12 @@ def _written(given: Given, words: list[str]) -> None:
     (run,) = exactly(words, "RUN")
     if "ahead" in given.asked:
         raise UsageError("--ahead is for forecasts, and a text is asked for. Set --length instead.")
-    from fitwell.api.judging import generate
-    from fitwell.cli import output
+    from fitwell.api.using import generate
+    from fitwell.cli import output, output_use
 
     prompt = given.prompt or ""
     asked: dict[str, Any] = {**given.asked, "seed": given.settings.get("train.seed", 0)}
-    with output.notes(), output.writing(prompt, given) as stream:
+    with output.notes(), output_use.writing(prompt, given) as stream:
         text = generate(run, prompt, **asked, stream=stream)
     if given.json:
         output.document([{"input": prompt, "prediction": text, "probability": None}])
@@ -171,11 +171,11 @@ def export(given: Given, words: list[str]) -> None:
             "export writes a file: name it, as in `fitwell export RUN --out model.onnx`."
         )
     from fitwell.api.exporting import export as work
-    from fitwell.cli import output
+    from fitwell.cli import output, output_use
 
     with output.notes():
         result = work(run, given.out, **given.asked)
-    output.exported(result, given)
+    output_use.exported(result, given)
 
 
 def resume(given: Given, words: list[str]) -> None:
@@ -200,9 +200,9 @@ def cache(given: Given, words: list[str]) -> None:
             "again on this machine, `clean all` downloads too."
         )
     from fitwell.api.keeping import cache as work
-    from fitwell.cli import output
+    from fitwell.cli import output_names
 
-    output.cached(work("all" if words[1:] else "made" if words else ""), given)
+    output_names.cached(work("all" if words[1:] else "made" if words else ""), given)
 
 
 def list_(given: Given, words: list[str]) -> None:
@@ -211,35 +211,35 @@ def list_(given: Given, words: list[str]) -> None:
 
     if len(words) != 1:
         raise UsageError(f"list takes one kind: {', '.join(KINDS)}.")
-    from fitwell.cli import output
+    from fitwell.cli import output_names
 
-    output.listed(list_kind(words[0]), given)
+    output_names.listed(list_kind(words[0]), given)
 
 
 def explain(given: Given, words: list[str]) -> None:
     """The textbook entry: formula, use, weakness, source; curve or shapes."""
     (name,) = exactly(words, "NAME")
     from fitwell.api.naming import explain as explain_name
-    from fitwell.cli import output
+    from fitwell.cli import output_names
 
     entry = explain_name(name, given.settings)
-    output.explained(entry, given)
+    output_names.explained(entry, given)
     if not (given.settings or given.json):  # settings say which one of several kinds is meant
         for other in entry.get("also", ()):
             print()
-            output.explained({**explain_name(other), "name": other}, given)
+            output_names.explained({**explain_name(other), "name": other}, given)
 
 
 def show(given: Given, words: list[str]) -> None:
     """Layers and parameters of a model; pictures of filters, augmentation."""
     (source,) = exactly(words, "SOURCE")
     from fitwell.api.looking import show as work
-    from fitwell.cli import output
+    from fitwell.cli import output, output_names
 
     with output.notes():
         asked: dict[str, Any] = {"filters": given.filters, "augment": given.augment}
         result = work(source, settings=given.settings, **asked)
-    output.shown(result, given)
+    output_names.shown(result, given)
 
 
 def _training(given: Given) -> dict[str, Any]:
