@@ -64,13 +64,15 @@ def _fixed(fixed: Any, problems: Sequence[Any]) -> str:
 
 def described(spec: Any) -> str:
     """One line: what the data is."""
+    from fitwell.data.types import many
+
     what = spec.examples
     if spec.num_examples == 1 and spec.kind != "series":  # which is its own singular
         what = what.replace("s ", " ", 1)
     if spec.kind == "boxes":
         names = ", ".join(spec.classes[:10]) + (" ..." if len(spec.classes) > 10 else "")
-        boxes = f"{sum(spec.class_counts):,} boxes of {_counted(spec.classes)}"
-        return f"{spec.num_examples:,} images with {boxes}: {names}"
+        boxes = f"{many(sum(spec.class_counts), 'box', 'boxes')} of {_counted(spec.classes)}"
+        return f"{many(spec.num_examples, 'image')} with {boxes}: {names}"
     if spec.task == "language":
         return f"{spec.num_examples:,} {what}, to predict the {spec.target}"
     if spec.task == "forecasting":

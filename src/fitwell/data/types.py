@@ -147,13 +147,13 @@ def fingerprint(inputs: np.ndarray, targets: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def many(count: int, noun: str) -> str:
+def many(count: int, noun: str, several: str = "") -> str:
     """A count with its noun, for a sentence.
 
-    >>> many(1, "file"), many(1200, "file")
-    ('1 file', '1,200 files')
+    >>> many(1, "file"), many(1200, "file"), many(2, "box", "boxes")
+    ('1 file', '1,200 files', '2 boxes')
     """
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    return f"{count:,} {noun if count == 1 else several or noun + 's'}"
 
 
 def brief(text: str, most: int = 40) -> str:
