@@ -1,14 +1,24 @@
 """`check --fix` of pictures with boxes, and single files of COCO as sources."""
 
 import json
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from data_problems import named
-from made_boxes import IDS, WRITERS, Scene, coco_of, draw, scenes, write_coco, write_voc
+from made_boxes import (
+    IDS,
+    WRITERS,
+    Scene,
+    coco_of,
+    draw,
+    scenes,
+    write_coco,
+    write_voc,
+    yolo_of,
+)
 from PIL import Image
 
 import fitwell as fw
@@ -35,9 +45,9 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def fixed(source: Path, out: Path, **options: Any) -> Cleaned:
+def fixed(source: Path, out: Path, written: str = "", **options: Any) -> Cleaned:
     settings = {f"data.{name}": value for name, value in options.items()}
-    found = fw.check(source, settings=settings, fix=True, out=out).fixed
+    found = fw.check(source, settings=settings, fix=True, out=out, format=written).fixed
     assert found is not None and found.path == out
     return found
 
@@ -48,16 +58,19 @@ def boxes_of(data: Data) -> dict[str, Any]:
     return {key.rpartition("/")[2]: (part, t[~np.isnan(t[:, 0])]) for key, part, t in rows}
 
 
-@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
-def test_a_fixed_copy_is_what_was_read(
-    tmp_path: Path, writer: Callable[[Path, list[Scene]], Path]
-) -> None:
-    source = writer(tmp_path / "things", parted())
+@pytest.mark.parametrize(
+    ("source_is", "written"),
+    [("coco", "coco"), ("voc", "coco"), ("yolo", "coco"), ("coco", "voc"), ("voc", "yolo")],
+)
+def test_a_fixed_copy_is_what_was_read(tmp_path: Path, source_is: str, written: str) -> None:
+    source = WRITERS[source_is](tmp_path / "things", parted())
     before = bytes_of(source)
     data, problems = check(source)
     assert data is not None
-    found = fixed(source, tmp_path / "elsewhere" / "clean.json")
+    name = "clean.json" if written == "coco" else "clean"
+    found = fixed(source, tmp_path / "elsewhere" / name, written)
     assert bytes_of(source) == before
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == [name]
     assert found.kept == len(data) == 25
     whole = {p.name: p.where for p in problems}
     assert set(found.left_out) >= {"box_without_area", "box_outside", "duplicate_boxes"}
@@ -66,7 +79,13 @@ def test_a_fixed_copy_is_what_was_read(
     assert again is not None
     names = {p.name for p in after}
     assert not names & {*found.left_out, "box_clipped", "image_without_annotation"}
-    assert again.spec.classes == data.spec.classes
+    if written == "voc":  # which has no list of them
+        assert list(again.spec.classes) == sorted(data.spec.classes)
+        numbers = np.array([data.spec.classes.index(name) for name in again.spec.classes])
+        there = ~np.isnan(again.targets[..., 0])
+        again.targets[there, 0] = numbers[again.targets[there, 0].astype(int)]
+    else:
+        assert again.spec.classes == data.spec.classes
     first, second = boxes_of(data), boxes_of(again)
     assert first.keys() == second.keys()
     for key, (part, boxes) in first.items():
@@ -74,6 +93,35 @@ def test_a_fixed_copy_is_what_was_read(
         np.testing.assert_allclose(second[key][1], boxes, atol=1e-3)
     order = [list(first).index(key) for key in second]
     np.testing.assert_array_equal(again.inputs, data.inputs[order])
+
+
+@pytest.mark.parametrize("written", ["voc", "yolo"])
+def test_a_folder_has_every_picture_and_class_by_its_name(tmp_path: Path, written: str) -> None:
+    """Also where two pictures have one name, a class is written oddly, and nothing is in a picture."""
+    odd = 'owl: <snowy> & "small"'
+    made = [Scene(f"p{i}", (60, 50), ((odd, 5, 5, 20.25, 20.5),)) for i in range(6)]
+    source = tmp_path / "things"
+    for folder, labels in (("day", made), ("night", [*made[:2], Scene("empty", (60, 50), ())])):
+        for scene in labels:
+            draw(source / "images" / folder / f"{scene.name}.png", replace(scene, size=(70, 50)))
+            place = source / "labels" / folder / f"{scene.name}.txt"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(yolo_of(replace(scene, size=(70, 50)), [odd]))
+    (source / "classes.txt").write_text(odd + "\n")
+    draw(source / "images/night/p0.png", Scene("other", (70, 50), made[0].boxes))
+    draw(source / "images/night/p1.png", Scene("another", (70, 50), made[0].boxes))
+    out = tmp_path / "clean"
+    assert fixed(source, out, written).kept == 9
+    again, problems = check(out)
+    assert again is not None and again.spec.classes == (odd,) and len(again) == 9
+    assert {Path(k).stem for k in again.keys} == {
+        *(f"images_{folder}_p{i}" for folder in ("day", "night") for i in range(2)),
+        *("p2", "p3", "p4", "p5", "empty"),
+    }
+    first, _ = check(source)
+    assert first is not None and (np.isnan(first.targets[..., 0]).sum() == 1)
+    np.testing.assert_allclose(np.sort(again.targets, 0), np.sort(first.targets, 0), atol=1e-3)
+    assert {p.name for p in problems if p.severity == "error"} == set()
 
 
 def test_pictures_that_cannot_be_used_are_left_out(tmp_path: Path) -> None:
@@ -109,6 +157,17 @@ def test_where_it_is_written(
     assert "is there already" in capsys.readouterr().err
     assert run(["check", "things", "--fix", "--out", "list.csv"]) == 2
     assert "list.csv is none" in capsys.readouterr().err and not Path("list.csv").exists()
+    assert run(["check", "things", "--fix", "--format", "yolo"]) == 0
+    assert "25 examples: things-clean; left out:" in capsys.readouterr().out
+    assert Path("things-clean/data.yaml").read_text().startswith("train: images/train\n")
+    for words, said in (
+        (["things", "--fix", "--format", "yolo"], "things-clean is there already"),
+        (["things", "--fix", "--format", "yollo"], "Did you mean yolo?"),
+        (["things", "--format", "yolo"], "with --fix only"),
+        (["wine", "--fix", "--format", "voc"], "fix: a cleaned copy is written of"),
+    ):
+        assert run(["check", *words]) == 2
+        assert said in capsys.readouterr().err
     assert run(["check", "things-clean.json", "--fix"]) == 0  # what was cleaned is a source
     first, second = (read(Path(f"things-clean{more}.json")) for more in ("", "-clean"))
     np.testing.assert_array_equal(first.targets, second.targets)

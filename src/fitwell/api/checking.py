@@ -73,13 +73,15 @@ def check(
     settings: Mapping[str, Any] | None = None,
     fix: bool = False,
     out: str | Path | None = None,
+    format: str = "",
 ) -> Checked:
     """What the data is and everything wrong with it, each bad file or row with its mend.
 
     Args:
-        fix: also write a copy of the list of files, of the table, or of the boxes (COCO), without what
-            should not be trained on; the source itself is never written to.
+        fix: also write a copy of the list of files, of the table, or of the boxes, without what should not
+            be trained on; the source itself is never written to.
         out: the file of the copy; by default `<source>-clean.csv` (`.json` of boxes) in the current folder.
+        format: of a copy with boxes: "coco" (a file), "voc" or "yolo" (a folder with the pictures).
 
     Raises:
         SettingError: a setting is wrong; never for bad data, but where `fix` can keep none of it.
@@ -89,9 +91,9 @@ def check(
     values = given("", settings)
     seed = values.get("train.seed", 0)
     options = {k[5:]: v for k, v in values.items() if k.startswith("data.")} | {"seed": seed}
-    place = place_of(source, fill(options), Path(out) if out else None) if fix else None
+    place = place_of(source, fill(options), Path(out) if out else None, format) if fix else None
     data, problems = check_data(source, options)
-    fixed = clean(source, place, data, problems, fill(options)) if place else None
+    fixed = clean(source, place, data, problems, fill(options), format) if place else None
     split, more = _parted(data, options, seed)
     found = tuple(ranges(data)) if data is not None else ()
     return Checked(data, (*more, *problems), fixed, split, found)

@@ -54,6 +54,7 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
     "study": ("", "NAME", "the study in the storage: calls of one name share it"),
     "no-examples": ("", "", "no pictures or texts of the data in the report"),
     "fix": ("", "", "write a cleaned copy of the files' list, table or boxes (--out FILE)"),
+    "format": ("", "NAME", "of a copy with boxes: coco (default), voc or yolo (--out DIR)"),
     "sizes": ("", "", "also train on growing parts: what would twice the data bring?"),
     "vary": ("", "KEY=A..B", "also cross-validate other values: KEY=A,B,C or KEY=A..B"),
     "filters": ("", "", "write pictures of a run's learned filters and feature maps"),
@@ -89,6 +90,7 @@ ASKED = (
     *WRITING,
     "ahead",
     "nms",
+    "format",
 )  # of some verbs, which take what was given
 TRAINING = (*SETTING, "out", "no-examples", *SAYING)
 

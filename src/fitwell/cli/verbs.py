@@ -26,11 +26,11 @@ def check(given: Given, words: list[str]) -> None:
     from fitwell.api.checking import check as work
     from fitwell.cli import output_data
 
-    if given.out and not given.fix:
+    if (given.out or given.asked) and not given.fix:
         raise UsageError(
             "check writes a file with --fix only: `fitwell check SOURCE --fix --out FILE`."
         )
-    fixing = {"fix": given.fix, "out": given.out}
+    fixing: dict[str, Any] = {"fix": given.fix, "out": given.out, **given.asked}
     output_data.checked(work(source, settings=given.settings, **fixing), given)
 
 
@@ -264,7 +264,7 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
-    "check": Verb(check, "SOURCE", ("target", "set", "fix", "out", *SAYING)),
+    "check": Verb(check, "SOURCE", ("target", "set", "fix", "format", "out", *SAYING)),
     "fit": Verb(fit, "SOURCE", TRAINING, several=True),
     "cv": Verb(cv, "SOURCE", ("sizes", "vary", *TRIALS, *TRAINING)),
     "diagnose": Verb(diagnose, "RUN...", ("measure", *SAYING)),

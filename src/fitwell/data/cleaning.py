@@ -24,6 +24,8 @@ from fitwell.data.parquet_pictures import has_pictures, write_rows
 from fitwell.data.pattern import GROUP, fields_of
 from fitwell.data.table import table_data
 from fitwell.data.types import BadData, Data, Problem, refuse
+from fitwell.data.writing_boxes import WRITERS
+from fitwell.errors import SettingError, did_you_mean
 from fitwell.store import replacing
 
 # Problems whose places are rows that cannot be used.
@@ -70,16 +72,26 @@ def not_mended(problems: Iterable[Problem], left_out: Iterable[str]) -> list[str
     return [name for name in dict.fromkeys(serious) if name not in mended]
 
 
-def place_of(source: Any, options: dict[str, Any], out: Path | None = None) -> Path:
-    """The file that `clean` will write: `out`, or `<source>-clean.csv` in the current folder, of pictures
-    with boxes `<source>-clean.json`.
+def place_of(
+    source: Any, options: dict[str, Any], out: Path | None = None, written: str = ""
+) -> Path:
+    """What `clean` will write: `out`, or `<source>-clean.csv` in the current folder, of pictures with boxes
+    `<source>-clean.json`, or as VOC and YOLO the folder `<source>-clean`.
 
     Args:
         options: settings `data.*`, complete.
+        written: the format of pictures with boxes, one of `WRITERS`; "" is "coco".
 
     Raises:
         BadData: no folder or table of the user's, or the file is there already.
+        SettingError: no such format, or one for what has no boxes.
     """
+    if written and written not in WRITERS:
+        raise SettingError(
+            f"format = {written}: there is no such format of boxes.{did_you_mean(written, WRITERS)} "
+            f"Choose one of: {', '.join(WRITERS)}.",
+            setting="format",
+        )
     path = Path(str(source)).expanduser()
     tabular = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
     images = path.is_dir() and not (
@@ -95,13 +107,21 @@ def place_of(source: Any, options: dict[str, Any], out: Path | None = None) -> P
             "data sets by name have no list of files.",
             str(source)[:80],
         )
-    suffix = ".json" if boxes else ".parquet" if path.suffix.lower() == ".parquet" else ".csv"
+    if written and not boxes:
+        raise SettingError(
+            f"format = {written}: formats are of pictures with boxes, and {path.name} has none. Leave it "
+            "out.",
+            setting="format",
+        )
+    suffix = ".parquet" if path.suffix.lower() == ".parquet" else ".csv"
+    if boxes:
+        suffix = ".json" if written in ("", "coco") else ""
     out = out or Path(f"{path.resolve().stem}-clean{suffix}")
-    if boxes and out.suffix.lower() != suffix:
+    if boxes and suffix and out.suffix.lower() != suffix:
         raise refuse(
             "no_json",
             f"fix: pictures with boxes are written as a file of COCO, and {out} is none.",
-            f"Name a file that ends in {suffix} with --out.",
+            f"Name a file that ends in {suffix} with --out, or a folder with --format voc or yolo.",
             str(out),
         )
     if out.exists():
@@ -120,19 +140,21 @@ def clean(
     data: Data | None,
     problems: Sequence[Problem],
     options: dict[str, Any],
+    written: str = "",
 ) -> Cleaned:
     """Write a copy of the list of files, or of the table, without what should not be trained on.
 
     Of images, texts and recordings are left out files that cannot be read, blank or silent ones, all but
     one of exact and near duplicates (one in the test part stays), and all of those whose labels differ; the
     list names each file, its label and part, and is a source itself. Of pictures with boxes the copy is a
-    file of COCO, with the boxes as they are read. Of a table are left out rows without a target, and all
-    but one of rows that are equal in every cell; those with equal inputs and other targets stay, for they
-    may be honest measurements (`not_mended` says so).
+    file of COCO, or a folder of VOC or YOLO with the pictures in it, and the boxes are as they are read. Of
+    a table are left out rows without a target, and all but one of rows that are equal in every cell; those
+    with equal inputs and other targets stay, for they may be honest measurements (`not_mended` says so).
 
     Args:
         out: see `place_of`.
         data, problems: what `check` gave of the source.
+        written: as for `place_of`.
 
     Raises:
         BadData: nothing can be kept.
@@ -151,7 +173,7 @@ def clean(
         raise BadData(problems)
     if data is not None and data.spec.kind == "boxes":
         rows, more = _kept(data)
-        kept, left_out = write_boxes(path, out, data, rows, problems, options)
+        kept, left_out = write_boxes(path, out, data, rows, problems, options, written or "coco")
         return Cleaned(out, kept, left_out | more)
     if data is not None and not tabular:
         return _clean_files(path, None, out, data, problems, options)

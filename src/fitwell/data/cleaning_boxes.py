@@ -1,6 +1,5 @@
-"""`check --fix` of pictures with boxes: a file of COCO without what should not be trained on. No torch."""
+"""`check --fix` of pictures with boxes: a copy without what should not be trained on. No torch."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ import numpy as np
 from fitwell.data.box_flaws import Flaws, sound
 from fitwell.data.boxes import READERS, annotations_in
 from fitwell.data.coco import is_coco_file
-from fitwell.data.files import seen_from
 from fitwell.data.images import Header, header
 from fitwell.data.types import Data, Problem
-from fitwell.store import replacing
+from fitwell.data.writing_boxes import WRITERS, Boxed
 
 # Problems whose places are pictures or boxes that are not used.
 LEFT_OUT = (
@@ -42,6 +40,7 @@ def write_boxes(
     rows: np.ndarray,
     problems: Sequence[Problem],
     options: dict[str, Any],
+    written: str = "coco",
 ) -> tuple[int, dict[str, tuple[str, ...]]]:
     """Write these pictures with their boxes, as they are read, in pixels of the whole picture.
 
@@ -50,40 +49,25 @@ def write_boxes(
 
     Args:
         rows: of `data`, the pictures that stay.
+        written: the format, one of `WRITERS`.
 
     Returns:
         (how many stay, why -> places of what was left out).
     """
     kind = "coco" if source.is_file() else annotations_in(source, options)
     pictures = {picture.key: picture for picture in READERS[kind][1](source).pictures}
-    number = {name: i + 1 for i, name in enumerate(data.spec.classes)}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    kept: list[Boxed] = []
     bare: dict[str, list[str]] = {"box_without_class": [], "no_box_left": []}
     for row in rows.tolist():
         picture = pictures[str(data.keys[row])]
         head = header(picture.path)
         assert isinstance(head, Header), "it was read a moment ago"
-        height, width = head.size
         good, corners = sound(picture, head.size, Flaws())
         if picture.lacking or (len(picture.labels) and not len(good)):
             bare["box_without_class" if picture.lacking else "no_box_left"].append(picture.key)
             continue
-        image: dict[str, Any] = {
-            "id": len(images) + 1,
-            "file_name": seen_from(out.parent, picture.path),
-        }
-        image |= {"width": width, "height": height}
-        if data.part[row]:
-            image["split"] = str(data.part[row])
-        images.append(image)
-        for i, (x1, y1, x2, y2) in zip(good.tolist(), corners.tolist(), strict=True):
-            box = {"id": len(annotations) + 1, "image_id": image["id"], "iscrowd": 0}
-            box |= {"category_id": number[picture.labels[i]], "area": (x2 - x1) * (y2 - y1)}
-            annotations.append(box | {"bbox": [x1, y1, x2 - x1, y2 - y1]})
-    categories = [{"id": i, "name": name} for name, i in number.items()]
-    document = {"images": images, "annotations": annotations, "categories": categories}
-    with replacing(out) as temporary:
-        temporary.write_text(json.dumps(document), encoding="utf-8")
+        labels, part = tuple(picture.labels[i] for i in good), str(data.part[row])
+        kept.append(Boxed(picture.path, picture.key, head.size, labels, corners, part))
+    WRITERS[written](kept, data.spec.classes, out)
     left_out = {p.name: p.where for p in problems if p.name in LEFT_OUT}
-    return len(images), left_out | {why: tuple(keys) for why, keys in bare.items() if keys}
+    return len(kept), left_out | {why: tuple(keys) for why, keys in bare.items() if keys}
