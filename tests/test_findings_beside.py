@@ -8,7 +8,7 @@ from findings_rows import folds, reference
 from test_findings_rules import noisy_labels
 
 from fitwell.findings import RULES
-from fitwell.record import Finding, NotAssessed, Row, Run
+from fitwell.record import Finding, NotAssessed, Predictions, Row, Run
 
 
 def overfitted(scores: list[float], metric: str = "accuracy") -> list[Run]:
@@ -131,3 +131,37 @@ def test_a_hundred_held_out_labels_are_enough() -> None:
         found = RULES["label_noise"](runs)
         assert isinstance(found, NotAssessed) != assessed
         assert assessed or "at least 100 held-out" in str(found)
+
+
+def test_one_loss_that_rose_tenfold_does_not_hide_that_all_rose() -> None:
+    runs = overfitted([0.85] * 5)
+    runs[0].evidence = []
+    for run, factor in zip(runs, (1.8, 1.8, 10.0, 5.5, 1.3), strict=True):
+        half = len(run.epochs) // 2
+        for row in run.epochs:
+            row["validation"]["loss"] = 0.5 if row["epoch"] < half else 0.5 * factor
+    found = RULES["overfitting"](runs)
+    assert isinstance(found, Finding) and found.evidence["validation_loss_rise"] == 0.8
+    for run in runs[:3]:  # the others stayed as they were
+        for row in run.epochs:
+            row["validation"]["loss"] = 0.5
+    assert RULES["overfitting"](runs) is None
+
+
+@pytest.mark.parametrize(("examples", "told"), [(30, True), (6, False)])
+def test_accuracies_differ_by_as_much_as_their_examples_tell(examples: int, told: bool) -> None:
+    """Three folds spread too much to say so, 90 examples do; 18 do not."""
+    own = [0.65, 0.97, 0.88, 0.85, 0.85]
+    runs = overfitted(own)
+    runs[0].evidence = paired([0.99, 0.99, 0.99])
+    rows = np.arange(examples)
+    part = Predictions(rows.astype(str), rows, rows * 0, rows * 0, None, rows * 0.0)
+    for run in runs:
+        run.predictions["held_out"] = part
+    found = RULES["overfitting"](runs)
+    assert isinstance(found, Finding) == told
+    if isinstance(found, Finding):
+        assert "can be told better" in found.sentence
+    for run in runs:
+        run.predictions.clear()
+    assert RULES["overfitting"](runs) is None

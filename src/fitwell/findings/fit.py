@@ -49,14 +49,15 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         their noise.
     Threshold: with 95 % confidence over the runs, the gap between the score of training examples and
         of others (validation, held-out) at the end is above 0.03 (10 % for errors in the target's
-        unit); and the validation loss has risen over its smoothed minimum, by 10 % on average (with
-        fewer than 3 runs, both by more than two standard errors of the validation part, or 0.05 and
-        10 % where it is not known); or on held-out examples the best reference model does far better:
-        by 0.03 (10 %), by two standard errors (over the folds that both were scored on), and with two
-        thirds of the error (1 - score; five sixths for errors in the target's unit, their square for
-        r2). It is of low confidence where that model does about as well: what so few examples leave to
-        any model is no fault of this one; and where it does better, but the gap is less than twice as
-        large: another kind of model may suit the data better.
+        unit); and the validation loss has risen over its smoothed minimum (the mean logarithm of the
+        rises), by 10 % on average (with fewer than 3 runs, both by more than two standard errors of the
+        validation part, or 0.05 and 10 % where it is not known); or on held-out examples the best
+        reference model does far better: by 0.03 (10 %), by two standard errors (of accuracies by their
+        examples, else over the folds that both were scored on), and with two thirds of the error
+        (1 - score; five sixths for errors in the target's unit, their square for r2). It is of low
+        confidence where that model does about as well: what so few examples leave to any model is no
+        fault of this one; and where it does better, but the gap is less than twice as large: another
+        kind of model may suit the data better.
     Source: Geman, Bienenstock and Doursat 1992; Prechelt 1998; SageMaker Debugger uses a gap of
         10 % alone, which healthy runs have
     """
@@ -72,7 +73,7 @@ def overfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     gaps = [_gap(run, metric) for run in folds]
     rises = [_rise(run) for run in folds]
     limit = _GAP if is_bounded(metric) else _LOSS_GAP if metric == LOSS else _RELATIVE_GAP
-    (gap_low, _), (rise_low, _) = mean_interval(gaps), mean_interval(rises)
+    (gap_low, _), (rise_low, _) = mean_interval(gaps), mean_interval(_as_logs(rises))
     if len(folds) < 3:
         # Too few runs to show their spread: what so few examples leave open stands for it.
         gap_low = min(g - _noise(r, metric)[0] for g, r in zip(gaps, folds, strict=True))
@@ -138,7 +139,8 @@ def _beside_simple_models(
         scores = [float(_ends(run, "validation", metric)[-1]) for run in folds]
     if named is None or not (len(scores) >= 3 or watched):
         return "", {}
-    pairs = _pairs(runs, folds, named[0], metric)
+    paired = _paired(runs, folds, named[0], metric)
+    pairs = [(float(run.scores["held_out"][metric]), other) for run, other in paired]
     own, other = np.mean(pairs, axis=0) if pairs else (float(np.mean(scores)), named[1])
     facts = {
         "held_out": float(own),
@@ -146,8 +148,10 @@ def _beside_simple_models(
         "of_simple_model": float(other),
     }
     band = limit if is_bounded(metric) else limit * abs(float(other))
-    spread = [goodness(metric, a) - goodness(metric, b) for a, b in pairs] if pairs else scores
-    error = float(np.std(spread, ddof=1)) / len(spread) ** 0.5 if len(spread) >= 3 else band
+    error = _by_examples([r for r, _ in paired], own, other) if metric == "accuracy" else None
+    if error is None:
+        spread = [goodness(metric, a) - goodness(metric, b) for a, b in pairs] if pairs else scores
+        error = float(np.std(spread, ddof=1)) / len(spread) ** 0.5 if len(spread) >= 3 else band
     band = max(band, 2 * error)
     lead = float(goodness(metric, own) - goodness(metric, other))
     errors = [v if goodness(metric, 1.0) < 0 else 1 - v for v in (own, other)]
@@ -158,22 +162,39 @@ def _beside_simple_models(
     return "alike" if lead <= band else "", facts
 
 
-def _pairs(
+def _by_examples(folds: Sequence[Run], own: float, other: float) -> float | None:
+    """Standard error of the difference of two accuracies on so many held-out examples; it would be smaller
+    where both are wrong of the same ones. None where nobody knows how many."""
+    parts = [run.predictions.get("held_out") for run in folds]
+    count = sum(len(part.index) for part in parts if part is not None)
+    if not count:
+        return None
+    spread = [max(share * (1 - share), 1 / count) for share in (own, other)]
+    return float(np.sqrt(sum(spread) / count))
+
+
+def _paired(
     runs: Sequence[Run], folds: Sequence[Run], model: str, metric: str
-) -> list[tuple[float, float]]:
-    """(own, simple model's) score of the first repeat's folds that both were scored on: those of other
-    folds differ by how hard these are. Nothing where they are fewer than 3."""
+) -> list[tuple[Run, float]]:
+    """Runs of the first repeat's folds that both were scored on, with the simple model's score: those of
+    other folds differ by how hard these are. Nothing where they are fewer than 3."""
     simple = {
         row.get("fold"): float(row["held_out"])
         for row in evidence_of(runs, "reference")
         if row["model"] == model and row.get("metric", metric) == metric
     }
     found = [
-        (float(run.scores["held_out"][metric]), simple[run.fold])
+        (run, simple[run.fold])
         for run in first_repeat(folds)
         if run.fold is not None and run.fold in simple and metric in run.scores.get("held_out", {})
     ]
     return found if len(found) >= 3 else []
+
+
+def _as_logs(rises: Sequence[float]) -> list[float]:
+    """Of rises, as of all ratios, the logarithms are averaged: a loss that rose tenfold in one run must not
+    hide that it rose in all."""
+    return np.log1p(np.maximum(rises, -0.99)).tolist()
 
 
 def _ends(run: Run, part: str, key: str) -> np.ndarray:
