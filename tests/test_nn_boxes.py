@@ -146,17 +146,20 @@ def test_the_loss_is_that_of_its_formula(overlap: Any, gamma: float) -> None:
     scores = places.logits.sigmoid()
     for i, value in enumerate(loss(said, target).tolist()):
         found = slowly_aligned(places.centres, 8.0, places.corners[i], scores[i], target[i])
-        classes = placed = 0.0
+        classes, apart, sure = 0.0, [], 0.0
         for p, (b, strength) in enumerate(found):
             for k, chance in enumerate(scores[i, p].tolist()):
                 q = strength if b >= 0 and int(target[i, b, 0]) == k else 0.0
                 surprise = -q * math.log(chance) - (1 - q) * math.log(1 - chance)
                 classes += abs(q - chance) ** gamma * surprise
             if b >= 0:
-                placed += strength * (1 - float(measure(places.corners[i, p], target[i, b, 1:])))
-        sure = sum(strength for _, strength in found)
-        asked = classes / max(1.0, sure) + (3.0 * placed / sure if sure else 0.0)
-        assert value == pytest.approx(asked, rel=1e-4)
+                off = 1 - float(measure(places.corners[i, p], target[i, b, 1:]))
+                apart.append(off)
+                classes += 3.0 * strength * off
+                sure += strength
+        lost = max(0.0, 1 - sure) * np.mean(apart) if apart else 0.0
+        assert (lost > 0) == (i == 2)
+        assert value == pytest.approx((classes + 3.0 * lost) / max(1.0, sure), rel=1e-4)
 
 
 def test_a_picture_s_loss_knows_neither_the_others_nor_the_order_of_its_boxes() -> None:
@@ -255,4 +258,8 @@ def test_a_network_that_throws_its_boxes_away_has_a_loss() -> None:
     far = said.clone()
     far[..., 3:7] = 1e4
     for thrown in (said, far):
-        assert LOSSES["boxes"]()(thrown, target) > 1
+        thrown.requires_grad_()
+        loss = LOSSES["boxes"]()(thrown, target)
+        assert loss > 1
+        loss.backward()
+        assert thrown.grad is not None and thrown.grad.abs().max() < 1e-6  # as of the published one

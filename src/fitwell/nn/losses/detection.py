@@ -22,7 +22,6 @@ TOP = 10  # places that answer for a box, at most
 # Of the alignment: p^ALPHA u^BETA.
 ALPHA, BETA = 1.0, 6.0
 _TINY = 1e-30
-_FAINT = 1e-6  # added to a strength, so that places count alike where none has any
 
 
 class Assigned(NamedTuple):
@@ -105,20 +104,20 @@ def boxes(
 ) -> BoxLoss:
     """Where the boxes are and what is in them: an IoU loss, and a cross-entropy of scores that say both.
 
-    Formula: sum_places sum_k |q - p|^g H(q, p) / max(1, sum_places s) + w mean_s (1 - CIoU), with
-        p = sigmoid(z_k), q = s for the class of the box that the place answers for, else 0, s its strength
-        (see `aligned`; 0 where it does not answer), H the binary cross-entropy, mean_s the mean over the
-        places that answer, weighted by s
+    Formula: (sum_places sum_k |q - p|^g H(q, p) + w (sum_places s (1 - CIoU) + r)) / max(1, sum_places s),
+        with p = sigmoid(z_k), q = s for the class of the box that the place answers for, else 0, s its
+        strength (see `aligned`; 0 where it does not answer), H the binary cross-entropy; r = max(0, 1 - sum
+        s) times the mean of 1 - CIoU over the places that answer, without a gradient
     Use: detection
-    Weakness: early on, when no box overlaps any, all strengths are small and classes are learned slowly
+    Weakness: early on, when no box overlaps any, all strengths are small and it learns slowly
     Source: Feng et al. 2021, ICCV (TOOD, equations 3 to 6); Li et al. 2020, NeurIPS (|q - p|^g, generalised
         focal loss); Zheng et al. 2020, AAAI (CIoU)
 
     The sums are of a picture, which counts as often as it has boxes, and once without any.
 
     Ours differs: the strengths are added up over a picture, where theirs are over the batch, so that a
-    picture's loss does not depend on the others. And the overlaps are a mean however small the strengths
-    are, or a network that throws its boxes away, where no place has any strength, would have no loss.
+    picture's loss does not depend on the others. And r: a network that throws its boxes away, so that no
+    place has any strength, would have no loss. It is learned from as theirs is, and so r has no gradient.
 
     >>> said = torch.tensor([[[4.0, 4.0, 8.0, 0.5, 0.5, 0.5, 0.5, 6.0]]])  # a box of 8x8, surely
     >>> right, off = torch.tensor([[[0.0, 0, 0, 8, 8]]]), torch.tensor([[[0.0, 0, 0, 8, 4.1]]])
@@ -141,9 +140,10 @@ def boxes(
         if gamma:
             surprise = surprise * (asked - scores).abs() ** gamma
         apart = 1 - measure(places.corners[answers], own[answers][:, 1:])
-        weight = (strength + _FAINT) * answers
-        off = weight.masked_scatter(answers, apart * weight[answers])
-        placed = off.sum(1) / weight.sum(1).clamp(min=_FAINT)
-        return surprise.sum((1, 2)) / strength.sum(1).clamp(min=1) + box_weight * placed
+        off = torch.zeros_like(strength).masked_scatter(answers, apart)
+        sure = strength.sum(1)
+        usual = off.detach().sum(1) / answers.sum(1).clamp(min=1)
+        placed = (off * strength).sum(1) + (1 - sure).clamp(min=0) * usual
+        return (surprise.sum((1, 2)) + box_weight * placed) / sure.clamp(min=1)
 
     return BoxLoss(values)
