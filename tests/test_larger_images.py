@@ -13,6 +13,8 @@ from fitwell.errors import SettingError
 from fitwell.improve import flow
 from fitwell.record import Diagnosis, Finding, Verdict
 from fitwell.remedies import with_remedies
+from fitwell.resolve import complete
+from fitwell.trials import reading
 
 SMALL = {
     "data.image_size": 64,
@@ -64,6 +66,20 @@ def test_a_larger_size_is_proposed_adopted_and_kept(
     np.testing.assert_allclose(held.target, large.targets[held.index])
     assert fw.evaluate(tmp_path / "run")["scores"].keys() == again.scores["test"].keys()
     assert fw.resume(tmp_path / "run").recipe == better.recipe
+
+
+def test_trials_of_one_arm_read_their_pictures_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = str(write_voc(tmp_path / "things", scenes(6)))
+    data = read(source, {"image_size": 64})
+    count = []
+    monkeypatch.setattr(reading, "read", lambda *a: count.append(a) or read(*a))
+    recipes = [complete({"source": source, "data.image_size": n}, data.spec) for n in (64, 96, 128)]
+    assert reading.read_for(data, recipes[0]) is data
+    for recipe, side in ((recipes[1], 96), (recipes[1], 96), (recipes[2], 128)):
+        assert reading.read_for(data, recipe).inputs.shape[2:] == (side, side)
+    assert len(count) == 2
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fitwell.api.results import opened_run
-from fitwell.export import check_nms, needed, refuse_existing
+from fitwell.export import refuse_wrong
 
 
 def export(run: Any, out: str | Path, *, nms: str = "") -> dict[str, Any]:
@@ -36,7 +36,5 @@ def export(run: Any, out: str | Path, *, nms: str = "") -> dict[str, Any]:
     """
     from fitwell.export import export as export_run
 
-    needed()
-    check_nms(nms)
-    refuse_existing(Path(out))
+    refuse_wrong(Path(out), nms)
     return export_run(opened_run(run), Path(out), nms=nms)

@@ -27,17 +27,18 @@ _LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 def export(run: Run, out: Path, *, nms: str = "") -> dict[str, Any]:
     """Write the model of a run to `out`, and say what it reads and gives; see `fw.export`.
 
+    Args:
+        out, nms: as `refuse_wrong` lets them through.
+
     Raises:
-        SettingError: a model that torch cannot export, or whose export says something else; a library that
-            is missing; an `nms` that does not suit.
-        FolderError: the run has no weights; `out` is there already.
+        SettingError: a model that torch cannot export, or whose export says something else; an `nms` of
+            what is no detector.
+        FolderError: the run has no weights.
     """
-    needed()
     if run.spec is None or run.recipe is None:
         where = str(run.folder or "")
         raise FolderError("This run has no recipe and spec, so no model.", where=where)
     nms = _chosen(nms, run)
-    refuse_existing(out)
     import numpy as np
 
     from fitwell.export.checking import compared
@@ -77,11 +78,13 @@ def export(run: Run, out: Path, *, nms: str = "") -> dict[str, Any]:
     }
 
 
-def needed() -> None:
-    """Refuse where a library that writes, reads or runs ONNX is not installed.
+def refuse_wrong(out: Path, nms: str) -> None:
+    """Refuse what can be told before a run is opened, and torch imported.
 
     Raises:
-        SettingError: one is not.
+        SettingError: a library that writes, reads or runs ONNX is not installed; `nms` is not one of `NMS`
+            or empty.
+        FolderError: `out` is there already.
     """
     from importlib.util import find_spec
 
@@ -92,14 +95,12 @@ def needed() -> None:
             'not installed: pip install "fitwell[export]".',
             setting="out",
         )
-
-
-def refuse_existing(out: Path) -> None:
-    """Refuse a file or folder that is there.
-
-    Raises:
-        FolderError: it is.
-    """
+    if nms and nms not in NMS:
+        raise SettingError(
+            f"nms = {nms}: non-maximum suppression is inside the file or outside of it. Choose inside or "
+            "outside.",
+            setting="nms",
+        )
     if out.exists():
         raise FolderError(
             f"--out {out} is there already, and nothing is written over. Move it away, or name another "
@@ -119,22 +120,7 @@ def _chosen(nms: str, run: Run) -> str:
                 setting="nms",
             )
         return ""
-    return check_nms(nms) or NMS[0]
-
-
-def check_nms(nms: str) -> str:
-    """The same, if it is one of `NMS` or empty.
-
-    Raises:
-        SettingError: it is neither.
-    """
-    if nms and nms not in NMS:
-        raise SettingError(
-            f"nms = {nms}: non-maximum suppression is inside the file or outside of it. Choose inside or "
-            "outside.",
-            setting="nms",
-        )
-    return nms
+    return nms or NMS[0]
 
 
 def _notes(run: Run) -> list[str]:

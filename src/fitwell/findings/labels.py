@@ -82,9 +82,19 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"the {len(doubtful)} most doubtful are listed"
         f"{'' if held else ', by the batches of the first epoch, from 1, and their rows, from 0'}."
     )
+    return _told(folds, facts, evidence, sentence, ("loss.label_smoothing", "loss.name"))
+
+
+def _told(
+    folds: Sequence[Run],
+    facts: dict[str, Any],
+    evidence: dict[str, Any],
+    sentence: str,
+    settings: tuple[str, ...],
+) -> Finding:
     strong = facts["wrong_where_surest_low"] > 2 * _FLOOR
     level = confidence(folds, len(folds), strong=strong)
-    return Finding("label_noise", level, evidence, sentence, ("loss.label_smoothing", "loss.name"))
+    return Finding("label_noise", level, evidence, sentence, settings)
 
 
 def _of_boxes(runs: Sequence[Run]) -> Finding | NotAssessed | None:
@@ -121,9 +131,7 @@ def _of_boxes(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         f"{facts['wrong_in_the_next_quarter']:.1%}: about {facts['share']:.1%} of all may have a wrong "
         f"class; the {len(doubtful)} most doubtful are listed."
     )
-    strong = facts["wrong_where_surest_low"] > 2 * _FLOOR
-    level = confidence(folds, len(folds), strong=strong)
-    return Finding("label_noise", level, evidence, sentence, ("data.annotations",))
+    return _told(folds, facts, evidence, sentence, ("data.annotations",))
 
 
 def said_at_boxes(runs: Sequence[Run]) -> tuple[list[Run], Said, list[str]] | None:

@@ -53,7 +53,7 @@ def gather(
         runs: the trials of the recipe.
         have: experiments whose rows there are already: `OF_DATA` after the first round of an improvement.
         threads: those of a trial. With a thread a core the small steps of these experiments take
-            many times as long on a machine that does anything else (44 s against 1.5 s measured).
+            many times as long on a machine that does anything else.
 
         seconds: that a whole training, or those on one batch, may take; what would take longer is left out.
 
