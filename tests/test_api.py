@@ -319,6 +319,13 @@ def test_cross_validations_of_different_data_are_not_compared(here: Path) -> Non
         fw.compare("second", "third")
 
 
+def test_images_of_two_sizes_are_not_compared() -> None:
+    """What is cut off may differ with it; of boxes alone the scores are the same."""
+    recipe = fw.Recipe({"source": "digits", "data.image_size": 8})
+    with pytest.raises(SettingError, match=r"data\.image_size differs"):
+        fw.compare(recipe, recipe.edit({"data.image_size": 16}))
+
+
 def test_runs_of_different_recipes_are_not_diagnosed_together() -> None:
     runs = [fw.fit("wine", settings={**FAST, "lr": lr}) for lr in (0.1, 0.2)]
     with pytest.raises(SettingError, match=r"optim\.lr is 0\.1 in one run and 0\.2 in another"):
