@@ -9,8 +9,8 @@ from fitwell.data.types import Data
 from fitwell.errors import DataError
 from fitwell.recipe import Recipe
 
-# The last one, since the trials of an arm follow each other: (fingerprint of the data, side) -> as read.
-_last: dict[tuple[str, int], Data] = {}
+# The last one, since trials of an arm follow each other: fingerprint of the data and how it is read -> it.
+_last: dict[tuple[str, str], Data] = {}
 
 
 def read_for(data: Data, recipe: Recipe) -> Data:
@@ -24,11 +24,12 @@ def read_for(data: Data, recipe: Recipe) -> Data:
     side = recipe.get("data.image_size")
     if data.spec.kind != "boxes" or not side or side == data.spec.input_shape[-1]:
         return data
-    place = (data.fingerprint, int(side))  # type: ignore[arg-type]
+    source = str(recipe.get("source", ""))
+    options = {**recipe.section("data"), "seed": recipe["train.seed"]}
+    place = data.fingerprint, repr((source, sorted(options.items())))
     if place in _last:
         return _last[place]
-    source = str(recipe.get("source", ""))
-    found = read(source, {**recipe.section("data"), "seed": recipe["train.seed"]})
+    found = read(source, options)
     if not np.array_equal(found.keys, data.keys):
         raise DataError(
             f"{source} holds other pictures than it did when the trials began. Start again.",
