@@ -6,12 +6,13 @@ import tarfile
 import zipfile
 from collections import Counter
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from data_problems import named
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_boxes import (
     COLOURS,
@@ -93,14 +94,16 @@ def test_the_formats_say_the_same(tmp_path: Path) -> None:
     st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
     st.tuples(st.integers(1, 900), st.integers(1, 900)),
 )
+@example((2000, 300), (70, 11))  # half a pixel
 def test_letterbox_keeps_proportions_and_fits(
     size: tuple[int, int], shape: tuple[int, int]
 ) -> None:
     fit = letterbox(size, shape)
-    scale = min(shape[0] / size[0], shape[1] / size[1])
+    # In fractions: floats make half a pixel a little more.
+    scale = min(Fraction(shape[0], size[0]), Fraction(shape[1], size[1]))
     for whole, inner, limit, start in zip(size, fit.inner, shape, (fit.top, fit.left), strict=True):
         assert 1 <= inner <= limit
-        assert abs(inner - whole * scale) <= 0.5 or inner == 1
+        assert abs(inner - whole * scale) <= Fraction(1, 2) or inner == 1
         assert abs((limit - inner) - 2 * start) <= 1  # in the middle
     assert any(inner == limit for inner, limit in zip(fit.inner, shape, strict=True))
     full = fit.boxes(np.array([0.0, 0.0, size[1], size[0]]))
