@@ -14,11 +14,15 @@ beside.
 
 `python -m benchmarks.false_alarms`: rows are saved one by one, and what is done is not done again, nor are
 the trials of a recipe that is not healthy yet. Runs stand side by side, one on each core. Thresholds may be
-chosen by the cases of the half "fit"; the table is of the half "report".
+chosen by the cases of the half "fit", whose records are kept in the cache: `python -m
+benchmarks.false_alarms again` reads them by the rules as they are. The table is of the half "report".
 """
 
+import gzip
 import itertools
+import pickle
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -31,6 +35,7 @@ import numpy as np
 from benchmarks import common
 from benchmarks.alarm_cases import CASES, Case, sample
 from benchmarks.alarm_faults import FAULTS, Fault, made
+from fitwell.caching import cache_folder
 from fitwell.data.types import Data
 from fitwell.errors import FitwellError
 from fitwell.findings import RULES, diagnose
@@ -59,6 +64,8 @@ ALLOWED = 4  # false alarms in 200 healthy runs
 
 def main() -> None:
     result = common.load("false_alarms")
+    if sys.argv[1:] == ["again"]:
+        return again(result)
     for half in HALVES:
         cases = [case for case in CASES if case.half == half]
         for case in cases:
@@ -157,7 +164,10 @@ def folds_of(bench: Bench, variant: Variant, repeat: int) -> list[Task]:
 
 def healthy(case: Case, recipe: Recipe, seed: int) -> dict[str, Any]:
     """A fresh sample, cross-validated by the healthy recipe: what is found."""
-    return {"half": case.half, **diagnosed(sample(case, seed), recipe.edit({"train.seed": seed}))}
+    found = diagnosed(
+        sample(case, seed), recipe.edit({"train.seed": seed}), kept(case.half, case.name, seed)
+    )
+    return {"half": case.half, **found}
 
 
 def sick(cases: list[Case], recipes: dict[str, Recipe], name: str, seed: int) -> dict[str, Any]:
@@ -176,11 +186,17 @@ def sick(cases: list[Case], recipes: dict[str, Recipe], name: str, seed: int) ->
         sickness = {"sick": truth(before, data, changed)} if truth else {}
         edits = {k: new for k, (_, new) in recipe.changes(changed).items() if k != "train.seed"}
         facts = {"case": case.name, "half": case.half, "edits": edits, **sickness}
-        return {**facts, **diagnosed(data, changed)}
+        return {**facts, **diagnosed(data, changed, kept(case.half, name, seed))}
     raise ValueError(f"{name} suits no case of the half {half_of(seed)}")
 
 
-def diagnosed(data: Data, recipe: Recipe) -> dict[str, Any]:
+def kept(half: str, name: str, seed: int) -> Path | None:
+    """Where the records of a run are kept; None of the reported half, by which no rule is chosen."""
+    folder = cache_folder() / "benchmarks" / "alarms"
+    return folder / f"{slug_of(name)}-{seed}.pickle.gz" if half == "fit" else None
+
+
+def diagnosed(data: Data, recipe: Recipe, place: Path | None) -> dict[str, Any]:
     """Findings of a cross-validation and of the experiments beside it, with its mean score."""
     began = time.perf_counter()
     folder = Path(tempfile.mkdtemp())
@@ -195,9 +211,23 @@ def diagnosed(data: Data, recipe: Recipe) -> dict[str, Any]:
         rows = gather(data, recipe, runs, repeat=0, seed=seed)
     except FitwellError:
         rows = []
-    diagnosis = diagnose([replace(runs[0], evidence=[*runs[0].evidence, *rows]), *runs[1:]])
+    runs = [replace(runs[0], evidence=[*runs[0].evidence, *rows]), *runs[1:]]
+    if place is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with gzip.open(place, "wb", compresslevel=1) as file:
+            pickle.dump(runs, file)
     metric = str(recipe["score.name"])
     scores = [r.scores["held_out"][metric] for r in runs if "held_out" in r.scores]
+    return {
+        **told(runs),
+        "score": sum(scores) / len(scores) if scores else None,
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def told(runs: Sequence[Run]) -> dict[str, Any]:
+    """What the rules say of the folds of a cross-validation."""
+    diagnosis = diagnose(runs)
     return {
         "findings": [
             {
@@ -213,9 +243,23 @@ def diagnosed(data: Data, recipe: Recipe) -> dict[str, Any]:
             for finding in diagnosis
         ],
         "not_assessed": [entry.name for entry in diagnosis.not_assessed],
-        "score": sum(scores) / len(scores) if scores else None,
-        "seconds": time.perf_counter() - began,
     }
+
+
+def again(result: dict[str, Any]) -> None:
+    """Read the kept records by the rules as they are; say which runs are told otherwise than before."""
+    for row in result["rows"]:
+        name = row["case"] if row["stage"] == "healthy" else row.get("fault", "")
+        place = kept(row["half"], name, row.get("seed", -1))
+        if place is None or not place.exists():
+            continue
+        with gzip.open(place, "rb") as file:
+            now = told(pickle.load(file))
+        before, after = ({f["name"]: f["confidence"] for f in r["findings"]} for r in (row, now))
+        if before != after:
+            print(f"{name}, seed {row['seed']} ({row['case']}): {before} -> {after}")
+        row.update(now)
+    summarise(result)
 
 
 def summarise(result: dict[str, Any]) -> None:
@@ -244,8 +288,8 @@ def summarise(result: dict[str, Any]) -> None:
             for name in RULES
             if assessed[name]
         }
-    named = {name: told_of(result["rows"], name, fault) for name, fault in FAULTS.items()}
-    summary["sick, report"] = {name: text for name, text in named.items() if text}
+        named = {name: told_of(result["rows"], name, fault, half) for name, fault in FAULTS.items()}
+        summary[f"sick, {half}"] = {name: text for name, text in named.items() if text}
     result["summary"] = {case: figures for case, figures in summary.items() if figures}
     common.save(result)
 
@@ -256,15 +300,13 @@ def is_told(row: dict[str, Any], name: str, *confidences: str) -> bool:
     return any(f["name"] == name and f["confidence"] in wanted for f in row["findings"])
 
 
-def told_of(rows: list[dict[str, Any]], name: str, fault: Fault) -> str:
-    """How often the fault was named, among the runs of the reporting half that it made sick."""
+def told_of(rows: list[dict[str, Any]], name: str, fault: Fault, half: str) -> str:
+    """How often the fault was named, among the runs of a half that it made sick."""
     mine = [r for r in rows if r["stage"] == "sick" and r["fault"] == name]
     ill = [
         row
         for row in mine
-        if row["half"] == "report"
-        and row.get("sick", True)
-        and (not fault.harms or harmed(rows, row))
+        if row["half"] == half and row.get("sick", True) and (not fault.harms or harmed(rows, row))
     ]
     assessed = [row for row in ill if not set(fault.causes) <= set(row["not_assessed"])]
     found = [[f for f in row["findings"] if f["name"] in fault.causes] for row in assessed]
