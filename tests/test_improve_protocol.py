@@ -323,6 +323,22 @@ def test_both_that_help_are_tried_together(improving: Improve) -> None:
     assert gain == pytest.approx(0.08, abs=0.01)
 
 
+def test_a_lesser_value_of_what_was_adopted_is_not_tried_on_top(improving: Improve) -> None:
+    def effect(task: Task) -> float:
+        return {0.3: 0.05, 0.2: 0.03}.get(task.recipe["optim.lr"], 0.0)
+
+    def remedies(current: Recipe) -> list[Remedy]:
+        return [width(33)] if current["optim.lr"] == 0.3 else [lr(0.3), lr(0.2)]
+
+    result, _ = improving(effect, remedies)
+    assert decisions(result.verdicts)["lr 0.2"] == ("confirm", "helps")
+    assert decisions(result.verdicts, 2).keys() == {"width 33"}
+    assert any(
+        "lr 0.2 helps too, but less, and sets otherwise what this sets." in sentence
+        for sentence in result.sentences
+    )
+
+
 def test_budget_that_ends_before_the_confirm_stage(improving: Improve, tmp_path: Path) -> None:
     # The trials say they take 10 s; the screen of one remedy takes 5 x 10 / 2 = 25 s, the confirm
     # stage 150 s more, the final models 10 s.

@@ -118,11 +118,13 @@ class _Improving:
             best = (helping[0].remedy, dict(helping[0].settings))
             adopted = next(v for v in variants if (v.remedy, dict(v.settings)) == best)
             current = replace(adopted, title="the recipe so far")
+            rivals = [v for v in helping[1:] if sets_otherwise(v, helping[0])]
             carried = [
                 (Remedy(v.remedy, v.settings, why="helped in the round before"), v.finding)
                 for v in helping[1:]
+                if v not in rivals
             ]
-            self.adopted(helping[0], carried, number)
+            self.adopted(helping[0], carried, rivals, number)
             self.baselines.append(current.recipe)
             repeat, fresh = fresh, fresh + REPEATS
             runs = bench.run(self.folds(current, repeat))
@@ -277,12 +279,21 @@ class _Improving:
             self.bench.progress("verdict", verdict=verdict)
         self.state.spend(self.bench.budget)
 
-    def adopted(self, verdict: Verdict, carried: Sequence[Proposal], number: int) -> None:
-        also = ", ".join(remedy.name for remedy, _ in carried)
-        self.say(
-            f"Round {number}: {verdict.remedy} is adopted"
-            + (f"; {also} helps too and is tried on top of it." if also else ".")
-        )
+    def adopted(
+        self,
+        verdict: Verdict,
+        carried: Sequence[Proposal],
+        rivals: Sequence[Verdict],
+        number: int,
+    ) -> None:
+        text = f"Round {number}: {verdict.remedy} is adopted"
+        if carried:
+            also = ", ".join(remedy.name for remedy, _ in carried)
+            text += f"; {also} helps too and is tried on top of it"
+        if rivals:
+            less = ", ".join(rival.remedy for rival in rivals)
+            text += f"; {less} helps too, but less, and sets otherwise what this sets"
+        self.say(text + ".")
 
     def say_nothing_helps(self, verdicts: Sequence[Verdict], number: int) -> None:
         if any(v.decision == "unconfirmed" for v in verdicts):
@@ -293,6 +304,12 @@ class _Improving:
     def say(self, sentence: str) -> None:
         self.sentences.append(sentence)
         self.bench.progress("note", text=sentence)
+
+
+def sets_otherwise(verdict: Verdict, adopted: Verdict) -> bool:
+    """Whether an edit would undo a part of what was adopted: then it cannot be tried on top of it."""
+    shared = verdict.settings.keys() & adopted.settings.keys()
+    return any(verdict.settings[key] != adopted.settings[key] for key in shared)
 
 
 def sentence_of(verdict: Verdict) -> str:
