@@ -28,12 +28,12 @@ def class_imbalance(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Mechanism: the loss adds up examples, so a class with a hundredth of them has a hundredth of the
         say; where in doubt the network says the frequent one.
     Threshold: a class with less than half of an even share of the held-out examples whose recall is
-        more than 0.1 below that of the other classes together, with 95 % confidence (Wilson intervals,
-        Bonferroni over the rare classes), and which is predicted for less than 80 % as many examples
-        as have it. Of a loop that is watched the kept training examples are read, as they end, and
+        below that of the other classes together, with 95 % confidence (exact intervals, Bonferroni
+        over the rare classes) and by more than 0.1, and which is predicted for less than 80 % as many
+        examples as have it. Of a loop that is watched the kept training examples are read, as they end, and
         classes with at least 3 of them. Of a detector the held-out boxes are counted, and those found with
         a score of 0.25 and more. The ratio of the classes alone is no finding.
-    Source: He and Garcia 2009, IEEE TKDE 21; Wilson 1927, JASA 22
+    Source: He and Garcia 2009, IEEE TKDE 21; Clopper and Pearson 1934, Biometrika 26
     """
     folds = of_classes(runs, "train")
     if not folds:
@@ -94,10 +94,11 @@ def _overlooked(
     overlooked = []
     for place in rare.tolist():
         count = int(counts[place])
-        _, high = wilson(found[place], count, 0.05 / len(rare))
-        low, _ = wilson(right - found[place], total - count, 0.05 / len(rare))
-        if high < low - _SHORT and said[place] < _UNDERSAID * count:
-            overlooked.append((found[place] / count, place))
+        _, high = exact(found[place], count, 0.05 / len(rare))
+        low, _ = exact(right - found[place], total - count, 0.05 / len(rare))
+        recall, usual = found[place] / count, (right - found[place]) / (total - count)
+        if high < low and recall < usual - _SHORT and said[place] < _UNDERSAID * count:
+            overlooked.append((recall, place))
     return sorted(overlooked, key=lambda entry: entry[0])
 
 
@@ -171,6 +172,18 @@ def parts_of(folds: Sequence[Run], else_of: str) -> list[Predictions]:
 
 def _read(run: Run, else_of: str) -> Predictions | None:
     return run.studied or run.predictions.get(else_of)
+
+
+def exact(hits: int, count: int, level: float) -> tuple[float, float]:
+    """Clopper and Pearson's interval of a share, both ends at `level` together: right for few, too.
+
+    >>> [round(end, 3) for end in exact(1, 2, 0.05)]
+    [0.013, 0.987]
+    """
+    from scipy import stats
+
+    interval = stats.binomtest(hits, count).proportion_ci(1 - level, "exact")
+    return float(interval.low), float(interval.high)
 
 
 def wilson(hits: int, count: int, level: float) -> tuple[float, float]:

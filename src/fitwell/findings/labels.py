@@ -35,13 +35,13 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         are contradicted until they are known by heart.
     Threshold: among the quarter of held-out examples of which the network is surest more than 2 % have
         another label, with 95 % confidence (Wilson), and among the next quarter at most twice as many and
-        no fewer (beyond what chance explains), of both together at most 40 %; and the network has learned
-        at least half of what they and the most frequent class leave to be learned (0.7 of training
-        examples). The doubtful examples are those whose label is wrong most likely, by what the network
-        says and by which labels stand for which class (confident learning): as many as the surer half's
-        share says there are. Of a detector the annotated boxes are read at which it says something with
-        a score of 0.25 and more, each box said for the annotated one that it overlaps most, by a half;
-        and within the surer half the wrong ones are no less sure (Mann-Whitney, 1 %).
+        no fewer (beyond what chance explains), of both together at most 40 %. A network that has learned
+        less than half of what they and the most frequent class leave to be learned (0.7 of training
+        examples) cannot tell. The doubtful examples are those whose label is wrong most likely, by what
+        the network says and by which labels stand for which class (confident learning): as many as the
+        surer half's share says there are. Of a detector the annotated boxes are read at which it says
+        something with a score of 0.25 and more, each box said for the annotated one that it overlaps
+        most, by a half; and within the surer half the wrong ones are no less sure (Mann-Whitney, 1 %).
     Source: Northcutt, Jiang and Chuang 2021, JAIR 70 (confident learning); Arpit et al. 2017, ICML, and
         Pleiss et al. 2020, NeurIPS (while it learns)
     """
@@ -61,8 +61,8 @@ def label_noise(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     if len(target) < fewest:
         return NotAssessed("label_noise", f"the predictions of at least {fewest} {kind} examples")
     noise = _noise(target, probability, _LEARNED if held else _LEARNED_OF_TRAINING)
-    if noise is None:
-        return None
+    if not isinstance(noise, tuple):
+        return noise
     if not held and _worse_at_last(folds):
         return None
     facts, doubtful = noise
@@ -110,7 +110,9 @@ def _of_boxes(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         )
     target, scores = said.target[shown], said.scores[shown]
     noise = _noise(target, scores, _LEARNED)
-    if noise is None or fewer_where_sure(scores.argmax(1) != target, scores.max(1)):
+    if not isinstance(noise, tuple):
+        return noise
+    if fewer_where_sure(scores.argmax(1) != target, scores.max(1)):
         return None
     facts, doubtful = noise
     classes = folds[0].spec.classes  # type: ignore[union-attr]
@@ -184,8 +186,8 @@ def fewer_where_sure(wrong: np.ndarray, sure: np.ndarray) -> bool:
 
 def _noise(
     target: np.ndarray, probability: np.ndarray, learned: float
-) -> tuple[dict[str, Any], np.ndarray] | None:
-    """How many labels may be wrong, and the rows of the doubtful ones; None where its doubts mean nothing.
+) -> tuple[dict[str, Any], np.ndarray] | NotAssessed | None:
+    """How many labels may be wrong, and the rows of the doubtful ones; None where the errors are its own.
 
     Args:
         learned: the least share of what wrong labels and the most frequent class leave to be learned.
@@ -196,7 +198,7 @@ def _noise(
         return None  # it errs by itself
     usual = float(np.bincount(target).max() / len(target))
     if float((said == target).mean()) - usual <= learned * max(0.0, 1 - facts["share"] - usual):
-        return None  # it knows too little
+        return NotAssessed("label_noise", "a network that has learned more of these data")
     wrong = max(1, round(facts["share"] * len(target)))
     doubtful = order_of_doubt(target, probability)[:wrong]
     return {**facts, "doubtful": len(doubtful)}, doubtful
