@@ -18,6 +18,7 @@ from fitwell import store
 from fitwell.caching import cache_folder
 from fitwell.data import Data, read
 from fitwell.data.split import Rows
+from fitwell.findings import diagnose
 from fitwell.record import Run
 from fitwell.resolve import complete
 from fitwell.train import resume, train_once
@@ -39,6 +40,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     result = common.load("detection")
+    result["limits"] = {"default, test": {"map50": "mean at least 0.85"}}
     todo = [("default", "test", seed) for seed in SEEDS]
     if sys.argv[1:] == ["validate"]:
         todo = [(name, "validation", 0) for name in RECIPES]
@@ -78,6 +80,7 @@ def measured(name: str, part: str, seed: int) -> dict[str, Any]:
     return found | {
         "classes": by_class,
         "lost": boxes["lost"],
+        "findings": {f.name: f.sentence for f in diagnose([run])},
         "epochs": len(run.epochs),
         "seconds": run.seconds,
         "threads": run.environment["threads"],
