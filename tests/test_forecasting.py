@@ -401,6 +401,33 @@ def test_a_recursive_model_goes_on_from_its_own_forecasts() -> None:
     torch.testing.assert_close(model(x)[:, 4:8], model.model(longer))
 
 
+def test_a_season_longer_than_the_look_back_is_a_reference_too() -> None:
+    data = data_of(look_back=5, horizon=30)
+
+    def seasonal(rows: np.ndarray) -> list[Any]:
+        target = data.targets[rows]
+        part = Predictions(data.keys[rows], rows, target, target, None, np.zeros(len(rows)))
+        found = task_of(data.spec).measure(data, {"test": part}, lambda numbers: numbers)
+        return [row for row in found if row.get("model") == "seasonal_naive"]
+
+    rows, values = np.arange(100, 200), frame().drop("when").to_numpy()
+    first, ahead = rows[:, None] + 5, np.arange(30)
+    errors = (values[first + ahead] - values[first - 24 + ahead % 24]) ** 2
+    [row] = seasonal(rows)
+    np.testing.assert_allclose(row["by_step"]["mse"], errors.mean((0, 2)), rtol=1e-4)
+    assert seasonal(np.arange(30)) == []  # of which some have no season before them
+
+
+def test_recursion_is_clipped_and_does_not_explode(tmp_path: Path) -> None:
+    """What a first model says of its own forecasts grows step by step, and the gradient with it."""
+    settings = {"data.kind": "series", "data.look_back": 48, "data.horizon": 24, "data.at_once": 1}
+    run = fw.fit(frame(600), settings={**settings, **FAST, "train.epochs": 6}, out=tmp_path / "run")
+    assert run.recipe is not None and run.recipe["train.clip_norm"] == 1.0
+    assert run.scores["validation"]["mse"] < 1
+    direct = data_of(look_back=48, horizon=24).spec
+    assert complete({"model": "dlinear"}, direct)["train.clip_norm"] == 0
+
+
 def test_a_setting_of_forecasts_says_that_a_table_is_a_series() -> None:
     assert read(frame(), {"target": "walk"}).spec.kind == "table"
     assert read(frame(), {"target": "walk", "horizon": 3}).spec.task == "forecasting"

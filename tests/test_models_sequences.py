@@ -280,6 +280,10 @@ def test_recurrent_networks_are_clipped_by_default() -> None:
     assert own["train.clip_norm"] == 0  # which would have no meaning beside it
     words = complete({"model": "lstm"}, Spec("text", "regression", (20,), vocabulary=30))
     assert words["train.clip_norm"] == 1.0
+    ahead = Spec("series", "forecasting", (2, 30), targets=("a", "b"), horizon=3, num_examples=500)
+    for name in ("rnn", "lstm", "gru"):
+        assert complete({"model": name}, ahead)["train.clip_norm"] == 1.0
+    assert complete({"model": "dlinear"}, ahead)["train.clip_norm"] == 0
 
 
 @pytest.mark.parametrize("name", ["lstm", "fcn"])

@@ -121,9 +121,18 @@ OF_LANGUAGE: dict[str, Family] = {
 # moves, as that of the airline passengers, those of the values themselves are worse than repeating the last
 # season. Figures: `python -m benchmarks.forecast`.
 _OF_WINDOWS = Family(10, {"optim.name": "adamw", "optim.lr": 1e-3}, steps=3000)
+
+
+def _clipped(family: Family) -> Family:
+    return family._replace(settings={**family.settings, "train.clip_norm": 1.0})
+
+
 OF_FORECASTING = {
-    name: _OF_WINDOWS._replace(settings={**_OF_WINDOWS.settings, "model.subtract": "last"})
-    for name in OF_FORECASTS
+    **{
+        name: _OF_WINDOWS._replace(settings={**_OF_WINDOWS.settings, "model.subtract": "last"})
+        for name in OF_FORECASTS
+    },
+    **dict.fromkeys(RECURRENT, _clipped(_OF_WINDOWS)),
 }
 
 
@@ -158,7 +167,11 @@ def family_of(model: str, spec: Spec) -> Family:
     ('adamw', 10)
     """
     if spec.task == "forecasting":
-        return OF_FORECASTING.get(model, _OF_WINDOWS)
+        family = OF_FORECASTING.get(model, _OF_WINDOWS)
+        # Applied to its own forecasts any model is recurrent. Of ETTh1's first 2,000 hours, with
+        # data.look_back=48 data.horizon=24 data.at_once=1 train.epochs=5 train.batch_size=128, seed 0, the
+        # validation mse was 927, clipped 0.485; with data.at_once=0 it was 0.509.
+        return _clipped(family) if spec.at_once else family
     if spec.kind == "table":
         return OF_TABLES.get((model, spec.task), Family())
     if spec.kind == "series":

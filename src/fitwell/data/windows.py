@@ -69,6 +69,22 @@ def covered(data: Data, rows: np.ndarray) -> list[np.ndarray]:
     return [values[~np.isnan(values)] for values in steps.T]
 
 
+def steps_before(data: Data, rows: np.ndarray, back: int, count: int) -> np.ndarray | None:
+    """[window, channel, count] the steps that begin `back` steps before those that these windows are asked
+    for, which may lie before what they read; None where one of them has no such steps.
+
+    >>> inputs, asked = windows(np.arange(6.0)[:, None], 1, 1, [0])
+    >>> data = Data("", Spec("series", "forecasting", (1, 1), horizon=1), inputs, asked, np.arange(5))
+    >>> steps_before(data, np.array([3, 4]), 3, 2)[:, 0].tolist()
+    [[1.0, 2.0], [2.0, 3.0]]
+    """
+    first = rows + data.inputs.shape[2] - back
+    if not len(rows) or first.min() < 0:
+        return None
+    found = steps_under(data.inputs)[first[:, None] + np.arange(count)].transpose(0, 2, 1)
+    return None if np.isnan(found).any() else found
+
+
 def purged(data: Data, rows: np.ndarray, later: np.ndarray) -> np.ndarray:
     """The rows without those that are asked for a step that the `later` ones are asked for, too.
 

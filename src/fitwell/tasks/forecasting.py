@@ -18,6 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fitwell.data.types import Data
+from fitwell.data.windows import steps_before
 from fitwell.record import Predictions, Row
 from fitwell.spec import Spec
 from fitwell.tasks.kind import Standardised, Task, per_example
@@ -37,7 +38,8 @@ def naive(inputs: np.ndarray, spec: Spec, season: int) -> np.ndarray:
     """[window, horizon x target] the last season again and again; of a season of 1 the last value.
 
     Args:
-        inputs: [window, channel, look_back].
+        inputs: [window, channel, step], the last steps; of a season at least as many of its first as are
+            forecast.
 
     Source: Hyndman and Athanasopoulos 2021, Forecasting: principles and practice, section 5.2
 
@@ -60,10 +62,15 @@ def measure(
     parts = {part: predictions[part] for part in predictions if part != "train"}
     rows: list[Row] = []
     for part, found in parts.items():
-        inputs, target = data.inputs[found.index], standardised(found.target)
-        said = {"network": found.prediction, "repeat_last": naive(inputs, spec, 1)}
-        if 1 < spec.season <= inputs.shape[2]:
-            said["seasonal_naive"] = naive(inputs, spec, spec.season)
+        target, season = standardised(found.target), spec.season
+        said = {
+            "network": found.prediction,
+            "repeat_last": naive(data.inputs[found.index], spec, 1),
+        }
+        # A season may be longer than what the network reads.
+        last = steps_before(data, found.index, season, min(season, spec.horizon))
+        if season > 1 and last is not None:
+            said["seasonal_naive"] = naive(last, spec, season)
         for model, ahead in said.items():
             ahead = ahead.reshape(found.target.shape)
             error = (standardised(ahead) - target).astype(np.float64)
