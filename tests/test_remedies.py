@@ -282,6 +282,37 @@ def test_remedies_reach_the_settings_of_every_family() -> None:
     assert edits_of("leaky_units", "googlenet")[0] == {"model.activation": "leaky_relu"}
 
 
+@pytest.mark.parametrize(
+    ("spec", "model", "stronger"),
+    [
+        (SERIES, "gru", "fcn"),
+        (AHEAD, "lstm", "dlinear"),
+        (AHEAD, "tcn", "dlinear"),
+        (TEXTS, "lstm", "bag_of_words"),
+        (TEXTS, "transformer", "bag_of_words"),
+        (Spec("audio", "classification", (1, 40, 64), ("a", "b"), rate=8000), "gru", "convnet"),
+    ],
+)
+def test_a_network_that_reads_step_by_step_gives_way_to_what_is_strong_there(
+    spec: Spec, model: str, stronger: str
+) -> None:
+    recipe = complete({"model.name": model}, spec)
+    (edit,) = REMEDIES["other_family"](recipe, spec, a_finding("no_better_than_trivial"))
+    better = edited(recipe, edit, spec)
+    assert better["model.name"] == stronger
+    assert better.get("model.subtract") == ("last" if stronger == "dlinear" else None)
+    build_model(better, spec)
+    found = settings_of(remedies_for(a_finding("idle_state"), recipe, spec))
+    assert any(e.get("model.name") == stronger for e in found)
+
+
+def test_a_language_has_no_other_family_to_be_tried() -> None:
+    language = Spec("text", "language", (16,), vocabulary=30, num_examples=500, tokens="character")
+    for model in ("gru", "transformer"):
+        recipe = complete({"model.name": model}, language)
+        assert REMEDIES["other_family"](recipe, language, a_finding("underfitting")) == []
+
+
 def test_recurrent_networks_get_gates_and_the_normalisation_that_they_have() -> None:
     elman = complete({"model.name": "rnn", "train.clip_norm": 0.0, "model.width": 32}, SERIES)
     found = settings_of(remedies_for(a_finding("exploding_gradient"), elman, SERIES))

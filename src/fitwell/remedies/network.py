@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from fitwell.families import OF_SEQUENCES, RECURRENT
 from fitwell.recipe import Recipe
 from fitwell.record import Finding
 from fitwell.remedies.edits import Edit, is_count, useful
@@ -13,7 +14,7 @@ from fitwell.spec import Spec
 
 _WIDEST = {"model.width": 2048, "model.growth": 256}
 # What is put on trial in place of each; small enough for the time that a trial has.
-_CONVNET = {"model.name": "convnet"}
+_CONVNET: Edit = {"model.name": "convnet"}
 _RESNET = {"model.name": "resnet", "model.depth": 20, "model.width": 16}
 _OF_IMAGES: dict[str, Edit] = {
     "linear": _CONVNET,
@@ -23,15 +24,20 @@ _OF_IMAGES: dict[str, Edit] = {
     "alexnet": _RESNET,
     "nin": _RESNET,
 }
+# What a linear forecast of trend and rest is mostly better than (Zeng et al. 2023).
+_LESS_THAN_LINEAR = ("linear", "mlp", "autoregressive", *OF_SEQUENCES)
 _STRONGER: dict[str, dict[str, Edit]] = {
     "images": _OF_IMAGES,
-    "audio": _OF_IMAGES,  # their spectrograms
+    "audio": {**_OF_IMAGES, **dict.fromkeys(RECURRENT, _CONVNET)},  # their spectrograms
     "table": {"linear": {"model.name": "mlp"}},
-    "series": {"linear": {"model.name": "mlp"}, "mlp": {"model.name": "fcn"}},
+    "series": {
+        "linear": {"model.name": "mlp"},
+        **{name: {"model.name": "fcn"} for name in ("mlp", *RECURRENT)},
+    },
+    "text": {name: {"model.name": "bag_of_words"} for name in OF_SEQUENCES},
+    "language": {},
     "forecasting": {
-        "linear": {"model.name": "dlinear"},
-        "mlp": {"model.name": "dlinear"},
-        "autoregressive": {"model.name": "dlinear"},
+        **{name: {"model.name": "dlinear"} for name in _LESS_THAN_LINEAR},
         "dlinear": {"model.name": "mlp"},
     },
 }
@@ -203,12 +209,13 @@ def follow_level(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
 
 
 def other_family(recipe: Recipe, spec: Spec, finding: Finding) -> list[Edit]:
-    """A stronger family: a convnet, ResNet, MLP, FCN or DLinear, as suits the data.
+    """A stronger family: a convnet, ResNet, MLP, FCN, DLinear or bag of words, as suits the data.
 
-    Use: underfitting, or when nothing else is wrong
+    Use: underfitting, idle_state, no_better_than_trivial, or when nothing else is wrong
     Weakness: slower; settings found for the old family may not suit the new one
     Source: LeCun et al. 1998, Proceedings of the IEEE 86; Ioffe and Szegedy 2015, ICML; He et al.
-        2016, CVPR
+        2016, CVPR; of networks that read step by step Wang, Yan and Oates 2017, IJCNN; Zeng, Chen,
+        Zhang and Xu 2023, AAAI
     """
     model = str(recipe.get("model.name"))
     change = _STRONGER.get(spec.task, _STRONGER.get(spec.kind, {})).get(model)
