@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import fitwell as fw
 from fitwell.cli.main import run as command
-from fitwell.data import BadData, Data, Problem, check
+from fitwell.data import BadData, Data, Problem, check, read
 from fitwell.data.frames import load_frame
 from fitwell.data.long_series import long_series
 from fitwell.data.options import fill
@@ -88,6 +88,83 @@ def test_a_column_of_dates_by_equal_steps_makes_a_series() -> None:
 def test_other_tables_stay_tables(change: Any, options: Any) -> None:
     data, _ = check(change(frame(heat=np.arange(200) % 7 / 2)), options)
     assert data is not None and data.spec.kind == "table"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda f: f.sample(fraction=1, shuffle=True, seed=0), "by equal steps"),
+        (lambda f: f.sample(fraction=0.7, seed=0), "by equal steps"),
+        (lambda f: pl.concat([f, days_after(f)]), "by equal steps"),  # two frequencies
+        (lambda f: f[:8], "there are only 8 rows"),
+    ],
+)
+def test_of_a_table_that_may_be_a_series_it_is_said(change: Any, why: str) -> None:
+    data, problems = check(change(frame(heat=np.arange(200) % 7 / 2)))
+    found = named(problems, "perhaps_series")
+    assert data is not None and data.spec.kind == "table"
+    assert why in found.message and found.severity == "note" and found.where == ("when",)
+    assert found.mend == "To forecast them, set data.kind=series."
+
+
+def days_after(table: pl.DataFrame) -> pl.DataFrame:
+    last = table["when"].max()
+    when = [last + timedelta(days=i + 1) for i in range(100)]  # type: ignore[operator]
+    return table[:100].with_columns(when=pl.Series(when))
+
+
+@pytest.mark.parametrize(
+    ("change", "options"),
+    [
+        (lambda f: f, {"kind": "table"}),
+        (lambda f: f, {"target": "heat"}),
+        (lambda f: f.rename({"heat": "target"}), {}),
+        (lambda f: f.with_columns(where=pl.lit("north")), {}),
+        (lambda f: f.with_columns(ill=np.arange(200) % 2), {}),
+        (lambda f: f.with_columns(noted=pl.Series(hours())), {}),
+    ],
+)
+def test_of_other_tables_it_is_not(change: Any, options: Any) -> None:
+    shuffled = change(frame(heat=np.arange(200) % 7 / 2)).sample(fraction=1, shuffle=True, seed=0)
+    assert "perhaps_series" not in {problem.name for problem in check(shuffled, options)[1]}
+
+
+def test_a_column_that_never_changes_is_no_class() -> None:
+    data, problems = check(frame(idle=np.zeros(200)))
+    assert data is not None and data.spec.kind == "series"
+    assert named(problems, "constant_column").where == ("idle",)
+
+
+def test_one_column_beside_the_times_is_to_be_forecast(tmp_path: Path) -> None:
+    """What is proposed works: no time of its own predicts a column."""
+    shuffled = frame().drop("heat").sample(fraction=1, shuffle=True, seed=0)
+    _, problems = check(shuffled)
+    mend = "To forecast load from its own past, set data.kind=series."
+    assert named(problems, "time_across_split").mend == mend
+    with pytest.raises(BadData, match=r"2 columns, and beside data\.time only load"):
+        read(shuffled, {"time": "when"})
+    assert named(check(shuffled, {"time": "when"})[1], "no_inputs").mend == mend
+    assert read(shuffled, {"kind": "series"}).spec.task == "forecasting"
+
+
+def test_dates_that_are_not_read_are_said_to_be() -> None:
+    odd = frame().with_columns(when=pl.Series([f"{w:%d.%B.%Y/%H}" for w in hours()]))
+    for table, options, name in (
+        (odd, {}, "perhaps_series"),
+        (odd.drop("heat"), {}, "no_inputs"),
+        (odd, {"kind": "series"}, "no_times"),
+        (odd, {"kind": "series", "time": "when"}, "no_times"),
+        (odd, {"time": "when"}, "no_times"),
+    ):
+        assert "2024-12-31 or 2024-12-31 14:00" in named(check(table, options)[1], name).mend
+    codes = frame().with_columns(when=pl.Series([f"item {1000 + i}" for i in range(200)]))
+    assert not [p for p in check(codes)[1] if "dates" in p.message + p.mend]
+
+
+def test_few_windows_are_said() -> None:
+    assert "few_examples" not in problems(frame())
+    found = problems(frame(hours(48)), look_back=4, horizon=2)["few_examples"]
+    assert found.message.startswith("There are only 43 windows") and found.severity == "warning"
 
 
 @pytest.mark.parametrize(

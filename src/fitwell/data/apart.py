@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.columns import as_times, clean_text
+from fitwell.data.dates import SPELLING
 from fitwell.data.frames import Table, named_column
 from fitwell.data.types import refuse, some
 from fitwell.errors import SettingError
@@ -58,7 +59,7 @@ def times_of(table: Table, apart: dict[str, str], order: str) -> np.ndarray | No
         raise refuse(
             "no_times",
             f"data.time = {name}: its cells are neither numbers nor dates.",
-            "Name a column that says when each row was.",
+            f"Write them as {SPELLING}, or name a column that says when each row was.",
             name,
             setting="data.time",
         )

@@ -51,9 +51,16 @@ def problems_of(data: Data, options: Options, *, thorough: bool = False) -> tupl
 
 def size(data: Data, options: Options) -> Iterator[Problem]:
     n = len(data)
-    if data.spec.task == "forecasting":
-        return  # windows of one series, of which its reader says whether they are enough
-    if n < 4:
+    if data.spec.horizon:  # windows of one series, of which its reader refuses too few
+        if n < FEW_EXAMPLES:
+            yield Problem(
+                "few_examples",
+                "warning",
+                (data.name,),
+                f"There are only {n} windows; scores on parts of them say little.",
+                "Give a longer series, or set a smaller data.look_back or data.horizon.",
+            )
+    elif n < 4:
         yield Problem(
             "too_few_examples",
             "error",

@@ -10,6 +10,7 @@ from fitwell.data.types import Problem, brief, refuse, some
 from fitwell.spec import CYCLES
 
 ORIGIN = datetime(2000, 1, 1)
+SPELLING = "2024-12-31 or 2024-12-31 14:00"  # that is always read
 SECONDS = 86400.0
 YEAR = 365.2425  # days, on average
 LENGTHS = {"year": YEAR, "week": 7.0, "day": 1.0}

@@ -170,7 +170,9 @@ def time_across_split(data: Data, options: Options) -> Iterator[Problem]:
         if each:
             texts = ". ".join(text for _, text in each)
             mend = f"To predict later rows, set data.time={each[0][0]}: what is tested on is then later."
-            if own:
+            if data.spec.task == "regression" and len(data.spec.columns) == 1:
+                mend = f"To forecast {data.spec.target} from its own past, set data.kind=series."
+            elif own:
                 mend = "To predict later rows, make the latest ones the test part of the source."
             names = tuple(name for name, _ in each)
             flattered = (

@@ -11,19 +11,20 @@ from fitwell.data.columns import (
     looks_like_identifier,
     mistakes_of,
 )
-from fitwell.data.dates import read_dates
+from fitwell.data.dates import MOSTLY, SPELLING, read_dates
 from fitwell.data.frames import Table, named_column
 from fitwell.data.names import TARGET_NAMES
 from fitwell.data.options import OF_FORECASTS
 from fitwell.data.spacing import spacing_of
 from fitwell.data.targets import few_enough
-from fitwell.data.types import BadData, Problem, refuse, some
+from fitwell.data.types import BadData, Problem, many, refuse, some
 from fitwell.spec import Spec
 
 LEAST_STEPS = 12  # rows of a table that is taken for a series without being asked to
 FIRST_SHARE = 0.8  # of the first steps are the usual ones in a series
 STEADY_SHARE = 0.95  # likewise of all
 LOOKED_AT = 50  # cells that say whether a column may hold dates or numbers
+FIRST_ROWS = 1000  # in which a table must look like a series for that to be said
 
 
 def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str:
@@ -55,11 +56,7 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
                 setting="data.time",
             )
         return dated[0]
-    named = options["kind"] != "auto" or options["task"] != "auto"
-    named |= any(options[key] for key in ("target", "time", "group", "text"))
-    if named or len(dated) != 1 or table.frame.height < LEAST_STEPS:
-        return ""
-    if any(name.lower().strip() in TARGET_NAMES for name in names):
+    if _says_what(names, options) or len(dated) != 1 or table.frame.height < LEAST_STEPS:
         return ""
     dates, order = table.frame[dated[0]], options["dates"]
     # Few rows first: whole columns are parsed only where these look like a series.
@@ -73,9 +70,60 @@ def time_column(table: Table, options: dict[str, Any], like: Spec | None) -> str
     return dated[0] if _has_equal_steps(dates, table.keys, order, STEADY_SHARE) else ""
 
 
+def perhaps_series(table: Table, options: dict[str, Any], like: Spec | None) -> list[Problem]:
+    """What to set where a table that `time_column` did not take for a series may be one: it holds one
+    column of dates beside numbers, but in no order, by unequal steps, or few of them."""
+    names, dated = list(table.frame.columns), dated_columns(table)
+    if like is not None or _says_what(names, options) or len(dated) != 1:
+        return []
+    few = table.frame.head(FIRST_ROWS)
+    others = [name for name in names if name not in dated]
+    numbers = [as_numbers(few[name], table.decimal_comma)[0] for name in others]
+    if not others or any(n is None for n in numbers) or are_classes(numbers[-1]):
+        return []
+    try:
+        read = read_dates(dates_of(few[dated[0]]), table.keys[: len(few)], options["dates"])
+    except BadData:
+        return []  # who reads it as a table says it
+    count = table.frame.height
+    why = f"there {'is' if count == 1 else 'are'} only {many(count, 'row')}"
+    if read is None and not seems_dated(few[dated[0]]):
+        return []
+    if read is None:
+        why = "they are in a spelling that is not read"
+    elif count >= LEAST_STEPS:
+        why = "they do not follow one another by equal steps"
+    text = (
+        f"{dated[0]} holds dates and {some(others)} numbers, as in a series, but {why}: {table.where} is "
+        "read as a table of examples."
+    )
+    what = "it" if len(others) == 1 else "them"
+    do = "set data.kind=series" if read is not None else f"write the dates as {SPELLING}"
+    mend = f"To forecast {what}, {do}."
+    return [Problem("perhaps_series", "note", (dated[0],), text, mend)]
+
+
+def _says_what(names: list[str], options: dict[str, Any]) -> bool:
+    """Whether settings, or the name of a column, say what is to be predicted."""
+    named = options["kind"] != "auto" or options["task"] != "auto"
+    named |= any(options[key] for key in ("target", "time", "group", "text"))
+    return named or any(name.lower().strip() in TARGET_NAMES for name in names)
+
+
 def dated_columns(table: Table) -> list[str]:
     """The columns that may hold dates."""
     return [name for name in table.frame.columns if _may_be_dates(table.frame[name])]
+
+
+def seems_dated(series: Any) -> bool:
+    """Whether most cells hold a year, though no spelling of dates reads them.
+
+    >>> import polars as pl
+    >>> [seems_dated(pl.Series([text])) for text in ("3rd of May, 2024", "SKU 12024", "May")]
+    [True, False, False]
+    """
+    texts = clean_text(series).drop_nulls()
+    return bool(texts.str.contains(r"\b(?:19|20)\d\d\b").sum() >= MOSTLY * max(1, len(texts)))
 
 
 def _may_be_dates(series: Any) -> bool:
@@ -98,12 +146,21 @@ def _may_be_numbers(table: Table, name: str) -> bool:
 
 
 def _has_classes(table: Table, name: str) -> bool:
-    """Whether its numbers are few whole ones, as classes are."""
     numbers, _ = as_numbers(table.frame[name], table.decimal_comma)
+    return are_classes(numbers)
+
+
+def are_classes(numbers: np.ndarray | None) -> bool:
+    """Whether numbers are few whole ones, as classes are; one alone is none to tell from others.
+
+    >>> [are_classes(np.array(v)) for v in ([1.0, 0, 1, 0], [1.0, 1, 1, 1], [0.5, 0, 1, 0])]
+    [True, False, False]
+    """
     assert numbers is not None
     known = numbers[~np.isnan(numbers)]
     whole = bool((known == np.round(known)).all())
-    return whole and few_enough(len(np.unique(known)), len(known))
+    distinct = len(np.unique(known))
+    return whole and distinct > 1 and few_enough(distinct, len(known))
 
 
 def _has_equal_steps(series: Any, keys: list[str], order: str, share: float) -> bool | None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.columns import as_numbers, dates_of
-from fitwell.data.dates import read_dates
+from fitwell.data.dates import SPELLING, read_dates
 from fitwell.data.frames import Table
 from fitwell.data.long_checks import (
     dropped,
@@ -96,7 +96,7 @@ def _times(
         raise refuse(
             "no_times",
             f"{column} of {table.where}: its cells are neither numbers nor dates.",
-            "Name a column that says when each row was with data.time.",
+            f"Write them as {SPELLING}, or name a column that says when each row was with data.time.",
             column,
             setting="data.time",
         )

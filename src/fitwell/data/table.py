@@ -14,11 +14,12 @@ from fitwell.data.apart import apart_of, groups_of, times_of
 from fitwell.data.arrays import targets_array
 from fitwell.data.assemble import assemble
 from fitwell.data.columns import as_numbers, aside, convert, convert_like
+from fitwell.data.dates import SPELLING
 from fitwell.data.digits import single
 from fitwell.data.forecasting import read_long
 from fitwell.data.frames import Table, load_frame, load_table
 from fitwell.data.labelled import Labelled
-from fitwell.data.long_columns import time_column
+from fitwell.data.long_columns import dated_columns, perhaps_series, seems_dated, time_column
 from fitwell.data.options import target_and_task
 from fitwell.data.panel_table import is_panel_table, read_panel_table
 from fitwell.data.prose import read_prose, text_column
@@ -85,8 +86,10 @@ def table_data(
     frame, problems = table.frame, []
     if targets is None and is_panel_table(table, options, like):
         return read_panel_table(table, options, like, part)
-    if targets is None and (column := time_column(table, options, like)):
-        return read_long(table, column, options, like)
+    if targets is None:
+        if column := time_column(table, options, like):
+            return read_long(table, column, options, like)
+        problems = perhaps_series(table, options, like)
     beside = None if targets is None else _beside(table, targets, options, like)
     column = text_column(table, options, like, beside=beside is not None)
     if column:
@@ -197,6 +200,13 @@ def _inputs(
         mend = "Nothing to do; group rows by it with data.group, or encode it as numbers."
         problems.append(Problem("id_column", "note", tuple(n for n, _ in left_out), text, mend))
     if not columns:
+        mend = "Add columns of numbers or categories."
+        if dates := [n for n in dated_columns(table) if n in names and seems_dated(table.frame[n])]:
+            verb = "seems" if len(dates) == 1 else "seem"
+            mend = (
+                f"{some(dates)} {verb} to hold dates in a spelling that is not read: write them as "
+                f"{SPELLING}. Or add columns of numbers or categories."
+            )
         raise refuse(
             "no_inputs",
             f"{table.where} has no input column beside the target"
@@ -205,7 +215,7 @@ def _inputs(
                 if left_out
                 else "."
             ),
-            "Add columns of numbers or categories.",
+            mend,
             table.where,
         )
     if any(column.fine for column in columns):  # all in full then, read once more

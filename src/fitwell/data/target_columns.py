@@ -8,7 +8,7 @@ import numpy as np
 from fitwell.data.columns import as_numbers, clean_text
 from fitwell.data.frames import Table, named_column
 from fitwell.data.names import PART_NAMES, PARTS, TARGET_NAMES
-from fitwell.data.types import Problem, brief, many, refuse, some
+from fitwell.data.types import BadData, Problem, brief, many, refuse, some
 
 MOSTLY = (
     0.9  # of the values of a column that is called so are names of parts: the rest are mistakes
@@ -52,12 +52,7 @@ def target_columns(
             setting="data.target",
         )
     if len(columns) < 1 + inputs:
-        raise refuse(
-            "no_inputs",
-            f"{table.where} has {table.frame.width} column; inputs and a target are needed.",
-            "Check the separator: comma, semicolon, tab, | and blanks are understood.",
-            table.where,
-        )
+        raise _no_inputs(table, columns, apart, inputs)
     guess = named[0] if named else columns[-1]
     why = "by its name" if named else "because it is the last column"
     if not named and guess != table.frame.columns[-1]:
@@ -65,6 +60,21 @@ def target_columns(
     text = f"{guess} is taken as the target {why}."
     note = Problem("target_guessed", "note", (guess,), text, "Name another with data.target.")
     return [guess], [note]
+
+
+def _no_inputs(
+    table: Table, columns: Sequence[str], apart: Mapping[str, str], inputs: bool
+) -> BadData:
+    """Of a table without enough columns."""
+    said = f"{table.where} has {many(table.frame.width, 'column')}"
+    mend = "Check the separator: comma, semicolon, tab, | and blanks are understood."
+    if apart and columns:
+        settings = some(f"data.{what}" for what in apart)
+        said += f", and beside {settings} only {some(columns)}"
+        mend = "Add columns of numbers or categories."
+        if "time" in apart and inputs:
+            mend = f"To forecast {columns[0]} from its own past, set data.kind=series."
+    return refuse("no_inputs", f"{said}; inputs and a target are needed.", mend, table.where)
 
 
 def refuse_as_target(targets: Sequence[str], apart: Mapping[str, str]) -> None:
