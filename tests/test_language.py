@@ -17,7 +17,7 @@ from fitwell.cli.main import run as command
 from fitwell.data import read, split
 from fitwell.data.preprocess import Preprocess, fit
 from fitwell.data.token_batches import TokenBatches, batches_for
-from fitwell.data.tokens import How, fit_tokens, numbers_for, pieces_of
+from fitwell.data.tokens import How, Tokens, fit_tokens, numbers_for, pieces_of
 from fitwell.errors import FolderError, Interrupted, SettingError
 from fitwell.experiments.markov import Markov, _stretches, language_references
 from fitwell.models import build
@@ -316,6 +316,14 @@ def test_fit_evaluate_and_generate(
     other = tmp_path / "other.txt"
     other.write_text(prose(seed=1))
     assert 0 < fw.evaluate(run, other)["scores"]["nats"] < 4
+    other.write_text(3 * prose(seed=1) + "€")
+    if tokens == "character":
+        with pytest.warns(
+            UserWarning, match=r"1 character that the training text never had: '.u20ac'"
+        ):
+            fw.evaluate(run, other)
+    else:
+        fw.evaluate(run, other)
     page = (tmp_path / "run" / "report.html").read_text()
     for heading in ("Beside simple models", "What it writes", "What surprises it most"):
         assert heading in page
@@ -378,6 +386,20 @@ def test_tokens_are_drawn_by_their_probability() -> None:
     assert shares(top_p=0.6) == pytest.approx([0, 0, 0, 0, 1])
     assert shares(top_p=0.7) == pytest.approx([0, 0, 0, 2 / 7, 5 / 7], abs=0.03)
     assert shares(temperature=0.0)[4] == 1
+    for nearly in (1e-9, 1e-40):  # by which 9 divided is no float32
+        assert shares(temperature=nearly)[4] == 1
+
+
+def test_text_is_put_together_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not all that was written again for each token: of a million that would never end."""
+    tokens = Tokens("character", tuple("ab"))
+    seen: list[int] = []
+    text = Tokens.text
+    monkeypatch.setattr(
+        Tokens, "text", lambda self, ids: (seen.append(len(ids)), text(self, ids))[1]
+    )
+    assert "".join(pieces_of_text(tokens, iter([2, 3] * 50))) == "ab" * 50
+    assert max(seen) == 1
 
 
 def test_a_recurrent_model_writes_what_it_would_with_everything_read_again(book: Path) -> None:

@@ -721,6 +721,8 @@ def test_a_model_of_texts_predicts_from_whatever_holds_one(tmp_path: Path) -> No
     run = fw.fit(reviews(120), settings={"train.epochs": 6}, out=tmp_path / "run")
     said = fw.predict(run, ["a brilliant funny warm film", "dull wooden tired plot"])
     assert [p["prediction"] for p in said] == ["good", "bad"]
+    with pytest.warns(UserWarning, match="1 text without a word: row 0"):  # nor is it a folder
+        assert len(fw.predict(run, ["", "a dull film"])) == 2
     for cells in (["great", "brilliant"], ["a dull film", "a dull film"], ["42", "7"]):
         pl.DataFrame({"words": cells}).write_csv(tmp_path / "new.csv")
         if cells[0] == "42":

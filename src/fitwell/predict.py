@@ -1,6 +1,7 @@
 """A run's model at work: scores on a part or another source, predictions for new inputs."""
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,8 @@ from fitwell.data.ahead import pasts
 from fitwell.data.inputs import Inputs, read_inputs
 from fitwell.data.letterbox import letterbox
 from fitwell.data.looking_back import as_parted, looking_back
-from fitwell.data.types import UNUSED, Data
+from fitwell.data.tokens import Tokens
+from fitwell.data.types import UNUSED, Data, many, some
 from fitwell.errors import FolderError, SettingError
 from fitwell.record import Run, Scores
 from fitwell.spec import Spec
@@ -44,6 +46,8 @@ def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, An
 
     spec, recipe = _known(run)
     model, preprocess = load_model(run)
+    if preprocess.tokens is not None:
+        _say_unknown(preprocess.tokens, values)
     device = choose_device(str(recipe.get("train.device", "auto")))
     channels_last = suits_channels_last(model, spec)
     carried = recipe.get("train.state") == "carried"
@@ -62,6 +66,22 @@ def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, An
 
         model = model.to(memory_format=torch.channels_last)
     return model.to(device), batches, str(run.environment.get("precision", "float32"))
+
+
+def _say_unknown(tokens: Tokens, texts: np.ndarray) -> None:
+    """Warn of characters of texts that the training text never had. Of words some are always unknown, which
+    `check` says; byte pairs know all."""
+    if tokens.how != "character":
+        return
+    counts, known = Counter("".join(texts.tolist())), set(tokens.vocabulary)
+    new = {ascii(c): counts[c] for c in sorted(counts) if c not in known}
+    if new:
+        warnings.warn(
+            f"{sum(new.values()) / counts.total():.1%} of the text are {many(len(new), 'character')} that "
+            f"the training text never had: {some(new)}. Each costs what the model holds an unknown one to "
+            "be likely.",
+            stacklevel=4,
+        )
 
 
 def evaluate(run: Run, source: Any = None, options: Mapping[str, Any] | None = None) -> Scores:

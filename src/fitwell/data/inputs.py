@@ -153,9 +153,10 @@ def _of_data_set(source: Any, spec: Spec, *, before: str = "") -> Inputs:
 
 
 def _is_source(text: str | Path) -> bool:
-    """Whether it is the path of something that is there, or a source by name."""
+    """Whether it is the path of something that is there, or a source by name; nothing is neither, though it
+    is a path of the current folder."""
     try:
-        return str(text) in SOURCES or Path(text).expanduser().exists()
+        return str(text) in SOURCES or (text != "" and Path(text).expanduser().exists())
     except (OSError, ValueError):  # no name that a file could have
         return False
 

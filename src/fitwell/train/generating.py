@@ -38,7 +38,10 @@ def next_token(
     known = logits[RESERVED:].float()
     if temperature == 0:
         return RESERVED + int(known.argmax())
-    p, order = (known / temperature).softmax(0).sort(descending=True, stable=True)
+    cooled = (
+        known - known.max()
+    ) / temperature  # at most 0: divided by little it is still a number
+    p, order = cooled.softmax(0).sort(descending=True, stable=True)
     if top_k:
         p[top_k:] = 0
     p[p.cumsum(0) - p >= top_p * p.sum()] = 0  # what stands before it is enough
@@ -89,16 +92,14 @@ def tokens_of(
 
 def pieces_of_text(tokens: Tokens, ids: Iterator[int]) -> Iterator[str]:
     """Tokens as text, as they come: what is not a whole character yet waits for the next token."""
-    read: list[int] = []
-    said = ""
+    waiting: list[int] = []
     for token in ids:
-        read.append(token)
-        text = tokens.text(read)
-        if not text.endswith("\ufffd") and text != said:
-            yield text[len(said) :]
-            said = text
-    rest = tokens.text(read)[len(said) :]
-    if rest:
+        waiting.append(token)
+        text = tokens.text(waiting)
+        if text and not text.endswith("\ufffd"):
+            yield text
+            waiting.clear()
+    if rest := tokens.text(waiting):
         yield rest
 
 
