@@ -22,7 +22,12 @@ _TIMES = 3.0  # by which a scale differs, and spreads by which a mean does
 # Losses that take logits, by fitwell's names and by torch's.
 _OF_LOGITS = frozenset({"cross_entropy", "focal", "gce", "crossentropyloss"})
 _OF_NUMBERS = frozenset({"mse", "mae", "huber", "log_cosh"})
-_NEVER_NEGATIVE = _OF_LOGITS | {"nll", "binary_cross_entropy", "bce_of_probabilities"}
+_NEVER_NEGATIVE = _OF_LOGITS | {
+    "nll",
+    "nll_of_probabilities",
+    "binary_cross_entropy",
+    "bce_of_probabilities",
+}
 _EVEN = 1e-3  # spread of the forces on the outputs, over their mean
 _BOUNDED = {
     "softmax": "went through a softmax already",
