@@ -161,6 +161,11 @@ LOSSES: dict[str, tuple[nn.Module | None, Loss, LossReading]] = {
         lambda o, y: F.nll_loss((o + 1e-8).log(), y),
         LossReading(0, "nll_of_probabilities", "softmax"),
     ),
+    "shares of sigmoids": (
+        nn.Sigmoid(),
+        lambda o, y: F.nll_loss((o / o.sum(1, keepdim=True)).clamp(1e-7, 1).log(), y),
+        LossReading(0, "nll_of_probabilities", "sigmoid"),
+    ),
     "all by hand": (
         None,
         lambda o, y: F.nll_loss(o.softmax(1).clamp(min=1e-8).log(), y),

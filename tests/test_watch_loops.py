@@ -530,3 +530,15 @@ def test_an_end_that_cannot_be_looked_at_ends_no_loop(monkeypatch: pytest.Monkey
     assert not model._forward_hooks and not optimizer._optimizer_step_post_hooks
     assert watch.run.status == "done" and len(watch.run.steps) == 1
     assert len(watch.diagnose(show=False)) == 0
+
+
+def test_sigmoids_are_no_shares_of_one_whole() -> None:
+    x, y = digits()
+    model = mlp(nn.Sigmoid())
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    loss: Any = lambda o, y: F.nll_loss((o / o.sum(1, keepdim=True)).log(), y)  # noqa: E731
+    with fw.watch(model, optimizer) as watch:
+        for rows in torch.randint(len(x), (10, 64)):
+            watch.step(one_step(model, optimizer, x[rows], y[rows], loss))
+    (found,) = [f for f in watch.diagnose(show=False) if f.name == "head_loss_mismatch"]
+    assert "shares of one whole" in found.sentence

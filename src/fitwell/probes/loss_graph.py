@@ -101,7 +101,8 @@ def read_loss(
         return LossReading(place, penalty=penalty)
     name, rest = _named([*outside, *_down(outputs[place].grad_fn)], len(outside))
     pairs = any(_pairs(node, outputs[place].numel()) for node in path)
-    return LossReading(place, name, _function(rest), penalty, pairs)
+    before = _function(rest, logits=name in ("cross_entropy", "binary_cross_entropy"))
+    return LossReading(place, name, before, penalty, pairs)
 
 
 def last_function(output: Tensor) -> str:
@@ -197,10 +198,16 @@ def _by_hand(rest: list[str], outside: int) -> tuple[str, list[str]]:
     return "nll_of_probabilities", inner
 
 
-def _function(rest: list[str]) -> str:
-    """The first function among the operations that are left; none where its range is stretched."""
+def _function(rest: list[str], *, logits: bool = False) -> str:
+    """The first function among the operations that are left.
+
+    Args:
+        logits: whether logits are asked for: then not one whose range is made wider.
+    """
     at = next((at for at, name in enumerate(rest) if name in _FUNCTIONS), len(rest))
-    if at == len(rest) or (rest[at] in _STRETCHED and not _STRETCHES.isdisjoint(rest[:at])):
+    if at == len(rest) or (
+        logits and rest[at] in _STRETCHED and not _STRETCHES.isdisjoint(rest[:at])
+    ):
         return ""
     return _FUNCTIONS[rest[at]]
 
