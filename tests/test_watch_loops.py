@@ -147,6 +147,8 @@ def test_what_fails_in_looking_ends_no_loop(part: str) -> None:
                 watch.step(one_step(model, optimizer, x[:64], y[:64]))
         assert len(warned) == 1
     assert len(watch.run.steps) == 21 and watch.run.steps[-1]["loss"] < watch.run.steps[0]["loss"]
+    (row,) = [row for row in watch.run.evidence if row["experiment"] == "sample"]
+    assert row["examples"] == 512  # what was asked for is still told
 
 
 def test_layers_of_a_second_optimizer_move_too() -> None:

@@ -224,9 +224,13 @@ class Watch:
             self._guarded(self._before_update)
         self._after_update()
 
-    def _guarded(self, look: Callable[[], None]) -> None:
-        """Look at a step; where that fails no step is looked at any more, and the loop goes on."""
-        if self._blind:
+    def _guarded(self, look: Callable[[], None], *, always: bool = False) -> None:
+        """Look at a step; where that fails no step is looked at any more, and the loop goes on.
+
+        Args:
+            always: also after a look into weights and gradients failed.
+        """
+        if self._blind and not always:
             return
         try:
             look()
@@ -292,7 +296,7 @@ class Watch:
                 if self._ahead is None and own.call is not None:
                     self._ahead = not backward
                 if backward:
-                    self._guarded(self._ask)  # else it is still to come
+                    self._guarded(self._ask, always=True)  # else it is still to come
         self._passes.forget(own)
         self._settle()
         self.seen.losses += 1
