@@ -84,8 +84,8 @@ def _numbers(item: Any, metric: str) -> list[float]:
             raise DataError(f"{_named(item)}, score {place}: {value!r} is no number.")
         if METRICS[metric].bounded and number > 1:
             raise DataError(
-                f"{_named(item)}, score {place}: {number:g} is above 1, the most that {metric} can be. Divide "
-                "per cents by 100, leave out a column that counts the folds, or name the score with "
+                f"{_named(item)}, score {place}: {number:g} is above 1, the most that {metric} can be. "
+                "Divide per cents by 100, leave out a column that counts the folds, or name the score with "
                 "score.name=..."
             )
         values.append(number)
@@ -114,7 +114,7 @@ def _read(path: Path, metric: str) -> Any:
             return [fold["validation"].get(metric) for fold in document["folds"]]
         except (AttributeError, KeyError, TypeError):
             raise DataError(
-                f"{path}: its folds are not those that `cv --json` prints. A plain list of numbers will do.",
+                f"{path}: its folds are not those that `cv --json` prints. A list of numbers will do.",
                 where=str(path),
             ) from None
     return document
