@@ -310,6 +310,17 @@ def test_as_many_workers_as_have_room_in_memory(
     assert memory.available() is None and memory.fitting(16, 0) == 16
 
 
+def test_workers_of_several_threads_are_so_many_fewer(
+    wine: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fitwell.trials.executor.num_cores", lambda: 8)
+    monkeypatch.setattr("fitwell.trials.executor.fitting", lambda wanted, data_bytes: wanted)
+    monkeypatch.setattr(LocalExecutor, "_start", lambda self: None)
+    for asked, workers, threads in ((0, 8, 1), (1, 8, 1), (2, 4, 2), (3, 2, 3), (16, 1, 16)):
+        with LocalExecutor(wine, tmp_path, threads=asked) as executor:
+            assert (executor.workers, executor.threads) == (workers, threads)
+
+
 def test_a_shift_changes_weights_and_order_and_no_fold(
     wine: Data, recipe: Recipe, tmp_path: Path
 ) -> None:
