@@ -246,7 +246,9 @@ def _said(decoded: Decoded, row: int, spec: Spec) -> tuple[Any, Any]:
     """(prediction, probability) of one example, as a person reads them."""
     value, chances = decoded.prediction[row], decoded.probabilities
     if spec.task == "detection":
-        shown = value[np.nan_to_num(value[:, 5]) >= SHOWN].astype(float)
+        # What lies in the grey beside the picture alone has no area in it.
+        there = (np.nan_to_num(value[:, 5]) >= SHOWN) & (value[:, 3:5] > value[:, 1:3]).all(1)
+        shown = value[there].astype(float)
         boxes = [{"class": spec.classes[int(v[0])], "box": v[1:5].round(2).tolist()} for v in shown]
         return boxes, shown[:, 5].round(4).tolist()
     if chances is None:
