@@ -79,6 +79,25 @@ def test_evaluate_gives_the_run_s_own_test_scores(run: Any) -> None:
     assert found["scores"]["map50"] == pytest.approx(run.scores["test"]["map50"])
 
 
+def test_evaluate_tells_classes_sizes_and_mistakes(
+    run: Any, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a source of its own, too: there the classes' mean is the score."""
+    found = fw.evaluate(run.folder, str(folder))
+    assert [one["name"] for one in found["classes"]] == list(run.spec.classes)
+    assert sum(one["boxes"] for one in found["classes"]) == sum(run.spec.class_counts)
+    for name in ("map50", "map"):
+        scores = [one[name] for one in found["classes"]]
+        assert np.mean(scores) == pytest.approx(found["scores"][name])
+    assert [one["name"] for one in found["sizes"]] == ["small", "medium", "large"]
+    assert set(found["lost"]) == {"wrong class", "badly placed", "doubled", "background", "missed"}
+    assert command_line(["evaluate", str(run.folder), str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("class or size", "cat", "small, below", "mAP50 lost to"))
+    assert command_line(["evaluate", str(run.folder), str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == found["classes"]
+
+
 def test_predict_draws_and_writes_what_it_returns(run: Any, folder: Path, tmp_path: Path) -> None:
     rows = fw.predict(run.folder, [str(folder / "JPEGImages")], out=tmp_path / "said")
     assert len(rows) == 10 == len(list((tmp_path / "said").glob("*.jpg")))

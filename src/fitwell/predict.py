@@ -17,10 +17,13 @@ from fitwell.data.letterbox import letterbox
 from fitwell.data.looking_back import as_parted, looking_back
 from fitwell.data.types import UNUSED, Data
 from fitwell.errors import FolderError, SettingError
-from fitwell.record import Run, Scores
+from fitwell.record import Predictions, Run
 from fitwell.spec import Spec
 from fitwell.tasks import Decoded, task_of
+from fitwell.tasks.box_mistakes import box_rows
 from fitwell.train import load_model
+
+OF_BOXES = ("classes", "sizes", "lost")  # what is told of a detector beside its scores
 
 
 def decode(run: Run, values: np.ndarray) -> Decoded:
@@ -64,8 +67,11 @@ def _at_hand(run: Run, values: np.ndarray, targets: np.ndarray) -> tuple[Any, An
     return model.to(device), batches, str(run.environment.get("precision", "float32"))
 
 
-def evaluate(run: Run, source: Any = None, options: Mapping[str, Any] | None = None) -> Scores:
-    """Scores of the run's model on its test part, or on all of another source.
+def evaluate(
+    run: Run, source: Any = None, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """`{"scores", "test_looks"}` of the run's model on its test part, or on all of another source; of a
+    detector also `classes`, `sizes` and `lost`, as `fitwell.tasks.box_mistakes.box_rows` has them.
 
     The look at the data is counted, and `run.test_looks` says how often it was looked at.
 
@@ -89,7 +95,11 @@ def evaluate(run: Run, source: Any = None, options: Mapping[str, Any] | None = N
     run.test_looks = store.look_at_test(data.test_fingerprint(rows), f"evaluate {name}")
     if source is None and run.folder is not None:
         store.save_state(run, run.folder)
-    return found.scores
+    told = Predictions(
+        data.keys[rows], rows, found.target, found.decoded.prediction, None, found.loss
+    )
+    tables = {name: row[name] for row in box_rows(told, spec) for name in OF_BOXES}
+    return {"scores": found.scores, "test_looks": run.test_looks, **tables}
 
 
 def scored_rows(
