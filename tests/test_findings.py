@@ -344,6 +344,21 @@ def test_rows_of_others_may_lack_the_number_of_the_step() -> None:
     assert [f.name for f in diagnose(runs).findings] == expected
 
 
+def test_rows_that_lack_a_value_are_not_assessed_and_end_no_diagnosis() -> None:
+    run = replace(folds(steps=100)[0], evidence=[outputs(), targets(), scaled(1.0, 5e3)])
+    for part in ("evidence", "probes", "steps", "epochs"):
+        own = getattr(run, part)
+        for key in {key for row in own for key in row} - {"experiment"}:
+            for lost in ({}, {key: None}):
+                poor = replace(run)
+                rows = [{k: v for k, v in row.items() if k != key} | lost for row in own]
+                setattr(poor, part, rows)
+                assert diagnose(poor).rules == len(RULES)
+    unscaled = [{k: v for k, v in row.items() if k != "rms"} for row in [scaled(1.0, 2.0)]]
+    found = diagnose(replace(run, evidence=unscaled)).not_assessed
+    assert NotAssessed("unscaled_inputs", "rows with a value of 'rms'") in found
+
+
 def test_causes_come_before_what_they_explain() -> None:
     runs = folds(
         end=2.29,

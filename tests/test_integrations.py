@@ -52,7 +52,9 @@ def lightning_module(*, end: bool, manual: bool = False, own_call: bool = False)
     return Digits()
 
 
-def fit_lightning(module: Any, callbacks: list[Any], folder: Path, epochs: int = 3) -> None:
+def fit_lightning(
+    module: Any, callbacks: list[Any], folder: Path, epochs: int = 3, **settings: Any
+) -> None:
     from lightning.pytorch import Trainer
 
     x, y = digits()
@@ -67,6 +69,7 @@ def fit_lightning(module: Any, callbacks: list[Any], folder: Path, epochs: int =
         enable_model_summary=False,
         callbacks=callbacks,
         default_root_dir=folder,
+        **settings,
     )
     trainer.fit(module, train, validation)
 
@@ -118,6 +121,43 @@ def test_what_is_wrong_with_a_lightning_training(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "steps.jsonl").exists()
 
 
+def test_accumulated_gradients_of_lightning_leave_the_losses_as_they_are(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    from fitwell.integrations.lightning import WatchCallback
+
+    watching = WatchCallback()
+    module = lightning_module(end=False)
+    fit_lightning(module, [watching], tmp_path, epochs=1, accumulate_grad_batches=4)
+    assert watching.watch is not None
+    steps = watching.watch.run.steps
+    assert len(steps) == 6 and steps[0]["loss"] == pytest.approx(np.log(10), abs=0.2)
+    assert [row["examples"] for row in steps] == [200] * 6
+
+
+@pytest.mark.parametrize(
+    ("when", "validated"),
+    [
+        ({"check_val_every_n_epoch": 2}, [False, True, False]),
+        ({"val_check_interval": 0.5}, [True] * 6),
+    ],
+    ids=["every other epoch", "twice an epoch"],
+)
+def test_each_validation_of_lightning_is_told_once(
+    tmp_path: Path, when: dict[str, Any], validated: list[bool]
+) -> None:
+    pytest.importorskip("lightning")
+    from fitwell.integrations.lightning import WatchCallback
+
+    watching = WatchCallback()
+    fit_lightning(lightning_module(end=False), [watching], tmp_path, **when)
+    assert watching.watch is not None
+    epochs = watching.watch.run.epochs
+    assert [row["validation"] is not None for row in epochs] == validated
+    told = [row["validation"]["loss"] for row in epochs if row["validation"]]
+    assert len(set(told)) == len(told) == sum(validated)
+    assert sum(row["examples"] for row in epochs) == 3 * 1200
+
+
 class Words(Dataset):
     """Sentences of numbers: which of two words occurs more often."""
 
@@ -155,12 +195,12 @@ def bert() -> Any:
 def train_bert(model: Any, folder: Path, callbacks: list[Any], **settings: Any) -> None:
     from transformers import Trainer, TrainingArguments
 
+    settings = {"eval_strategy": "epoch", **settings}
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=2,
         per_device_train_batch_size=16,
         learning_rate=settings.pop("learning_rate", 3e-3),
-        eval_strategy="epoch",
         save_strategy="no",
         report_to=[],
         use_cpu=True,
@@ -210,6 +250,60 @@ def test_a_training_of_hugging_face_is_watched_and_left_as_it_is(
     assert outputs["loss"] == "cross_entropy" and outputs["units"] == 2
     assert "accuracy" in run.scores["train"]
     watching.diagnose(show=False)
+
+
+def test_evaluations_of_hugging_face_by_steps_are_told(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    from fitwell.integrations.transformers import WatchCallback
+
+    watching = WatchCallback()
+    train_bert(bert(), tmp_path, [watching], eval_strategy="steps", eval_steps=8)
+    assert watching.watch is not None
+    epochs = watching.watch.run.epochs  # 16 steps each
+    assert [row["examples"] for row in epochs] == [128] * 4
+    assert all({"loss", "accuracy"} <= set(row["validation"]) for row in epochs)
+
+
+class NextWords(Words):
+    """Sentences of which each word is to be told by those before it; of some words none is."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        words = torch.tensor(self.words[index])
+        labels = words.clone()
+        labels[: 1 + index % 5] = -100
+        return {"input_ids": words, "labels": labels}
+
+
+def test_accumulated_losses_of_a_language_model_are_means(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+
+    from fitwell.integrations.transformers import WatchCallback
+
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=20, n_positions=16, n_embd=16, n_layer=1, n_head=2)
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        num_train_epochs=1,
+        per_device_train_batch_size=16,
+        gradient_accumulation_steps=3,  # of 8 batches: two are left over
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    watching = WatchCallback()
+    Trainer(
+        GPT2LMHeadModel(config),
+        arguments,
+        train_dataset=NextWords(128, 0),
+        callbacks=[watching],
+    ).train()
+    assert watching.watch is not None
+    losses = [row["loss"] for row in watching.watch.run.steps]
+    assert len(losses) == 3 and losses == pytest.approx([np.log(20)] * 3, rel=0.15)
 
 
 class Silent(nn.Module):

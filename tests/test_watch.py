@@ -154,7 +154,37 @@ LOSSES: dict[str, tuple[nn.Module | None, Loss, LossReading]] = {
     "by hand": (
         nn.Softmax(1),
         lambda o, y: F.nll_loss(o.log(), y),
+        LossReading(0, "nll_of_probabilities", "softmax"),
+    ),
+    "guarded by hand": (
+        nn.Softmax(1),
+        lambda o, y: F.nll_loss((o + 1e-8).log(), y),
+        LossReading(0, "nll_of_probabilities", "softmax"),
+    ),
+    "shares of sigmoids": (
+        nn.Sigmoid(),
+        lambda o, y: F.nll_loss((o / o.sum(1, keepdim=True)).clamp(1e-7, 1).log(), y),
+        LossReading(0, "nll_of_probabilities", "sigmoid"),
+    ),
+    "all by hand": (
+        None,
+        lambda o, y: F.nll_loss(o.softmax(1).clamp(min=1e-8).log(), y),
         LossReading(0, "cross_entropy", ""),
+    ),
+    "head of its own": (
+        nn.ReLU(),
+        lambda o, y: F.cross_entropy(o @ torch.eye(3), y),
+        LossReading(0, "", ""),
+    ),
+    "soft cap": (
+        nn.Tanh(),
+        lambda o, y: F.cross_entropy(30 * o, y),
+        LossReading(0, "cross_entropy", ""),
+    ),
+    "tempered": (
+        nn.Softmax(1),
+        lambda o, y: F.cross_entropy(o / 0.5, y),
+        LossReading(0, "cross_entropy", "softmax"),
     ),
     "smoothed": (
         None,

@@ -147,6 +147,8 @@ def test_what_fails_in_looking_ends_no_loop(part: str) -> None:
                 watch.step(one_step(model, optimizer, x[:64], y[:64]))
         assert len(warned) == 1
     assert len(watch.run.steps) == 21 and watch.run.steps[-1]["loss"] < watch.run.steps[0]["loss"]
+    (row,) = [row for row in watch.run.evidence if row["experiment"] == "sample"]
+    assert row["examples"] == 512  # what was asked for is still told
 
 
 def test_layers_of_a_second_optimizer_move_too() -> None:
@@ -376,3 +378,169 @@ def test_dropout_that_leaves_too_little(dropped: float, told: bool) -> None:
             watch.epoch()
     found = watch.diagnose(show=False).findings
     assert bool(found and found[0].name == "over_regularised") == told
+
+
+@pytest.mark.parametrize("watched", ["discriminator", "generator"])
+def test_two_networks_against_each_other(watched: str) -> None:
+    x, _ = digits()
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.Sigmoid())
+    discriminator = nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
+    first = torch.optim.Adam(discriminator.parameters(), 2e-4)
+    second = torch.optim.Adam(generator.parameters(), 2e-4)
+    one, other = torch.ones(64, 1), torch.zeros(64, 1)
+    loss = F.binary_cross_entropy_with_logits
+    own = (discriminator, first) if watched == "discriminator" else (generator, second)
+    with fw.watch(*own) as watch:
+        for rows in torch.randint(len(x), (20, 64)):
+            first.zero_grad()
+            made = generator(torch.randn(64, 16))
+            real = loss(discriminator(x[rows]), one) + loss(discriminator(made.detach()), other)
+            real.backward()
+            first.step()
+            second.zero_grad()
+            fooled = loss(discriminator(made), one)
+            fooled.backward()
+            second.step()
+            watch.step(real if watched == "discriminator" else fooled)
+    # The gradient of the one goes through the other, and is cleared there later.
+    assert not names(watch.diagnose(show=False)) & {"lr_too_high", "head_loss_mismatch"}
+
+
+@pytest.mark.parametrize(
+    ("end", "loss", "name"),
+    [
+        (nn.Softmax(1), lambda o, y: F.nll_loss((o + 1e-8).log(), y), "nll_of_probabilities"),
+        (nn.Softmax(1), lambda o, y: F.nll_loss(o.log(), y), "nll_of_probabilities"),
+        (nn.Tanh(), lambda o, y: F.cross_entropy(10 * o, y), "cross_entropy"),
+        (nn.ReLU(), lambda o, y: F.cross_entropy(o @ torch.eye(10), y), ""),
+    ],
+    ids=["log", "bare log", "soft cap", "head outside"],
+)
+def test_what_a_loop_makes_of_the_outputs_before_its_loss(
+    end: nn.Module, loss: Any, name: str
+) -> None:
+    x, y = digits()
+    model = mlp(end)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with fw.watch(model, optimizer) as watch:
+        for rows in torch.randint(len(x), (60, 64)):
+            watch.step(one_step(model, optimizer, x[rows], y[rows], loss))
+    assert watch.seen.reading is not None and watch.seen.reading.name == name
+    assert "head_loss_mismatch" not in names(watch.diagnose(show=False))
+    if name == "nll_of_probabilities":
+        assert watch.seen.first_loss == pytest.approx(watch.run.steps[0]["loss"], rel=1e-3)
+        assert watch.run.scores["train"]["accuracy"] > 0.8
+        assert watch.run.predictions["train"].probabilities.sum(1) == pytest.approx(1, abs=1e-5)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("skipped", [True, False])
+def test_a_loss_that_is_not_a_number_once(skipped: bool) -> None:
+    x, y = digits()
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with fw.watch(model, optimizer) as watch:
+        for place, rows in enumerate(torch.randint(len(x), (60, 64))):
+            loss = F.cross_entropy(model(x[rows] / float(place != 30)), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            if loss.isfinite() or not skipped:
+                optimizer.step()
+            watch.step(loss)
+    assert watch.run.status == ("done" if skipped else "failed")
+    assert ("lr_too_high" in names(watch.diagnose(show=False))) is not skipped
+
+
+@pytest.mark.parametrize("every", [1, 2])  # batches a step
+def test_losses_told_ahead_stand_beside_their_own_steps(every: int) -> None:
+    x, y = digits()
+    told: dict[bool, Any] = {}
+    for ahead in (False, True):
+        model = mlp()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with fw.watch(model, optimizer) as watch:
+            for place, rows in enumerate(torch.arange(600).split(50)):
+                loss = F.cross_entropy(model(x[rows]), y[rows])
+                if ahead:
+                    watch.step(loss)
+                loss.backward()
+                if place % every == every - 1:
+                    optimizer.step()
+                if not ahead:
+                    watch.step(loss)
+                if place % every == every - 1:
+                    optimizer.zero_grad()
+                if place == 5:
+                    watch.epoch()
+        told[ahead] = watch.run
+    assert len(told[True].steps) == 12 // every
+    assert told[True].steps == told[False].steps  # losses, gradients, examples and epochs
+    assert [row["examples"] for row in told[True].epochs] == [300]
+    moved = [
+        [r["update_ratio"] for r in run.probes if r["kind"] == "step" and r["step"] < 5]
+        for run in told.values()
+    ]
+    assert moved[0] == pytest.approx(moved[1])
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_of_many_places_some_outputs_are_kept(joined: bool) -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(5000, 8), nn.Linear(8, 5000)
+
+        def forward(self, x: Tensor) -> Tensor:
+            said = self.head(self.embedding(x))
+            return said.flatten(0, 1) if joined else said
+
+    model = Words()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    loss: Any = lambda o, y: F.cross_entropy(o.reshape(-1, 5000), y.flatten())  # noqa: E731
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(10):
+            x = torch.randint(5000, (8, 50))
+            watch.step(one_step(model, optimizer, x, x.roll(-1, 1), loss))
+    kept = [own for own in watch.seen.outputs if own is not None]
+    assert len(kept) == 10 and sum(own.rows.size for own in kept) <= 2**22
+    (row,) = [row for row in watch.run.evidence if row["experiment"] == "sample"]
+    assert row["examples"] == sum(len(own.rows) for own in kept) and "accuracy" in row
+
+
+def test_outputs_of_passes_whose_losses_are_never_told_do_not_pile_up() -> None:
+    model = nn.Linear(4, 2**20)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with fw.watch(model, optimizer) as watch:
+        for _ in range(6):
+            model(torch.randn(20, 4)).mean().backward()  # 80 MiB
+            optimizer.step()
+            optimizer.zero_grad()
+            assert len(watch._passes._passes) <= 3
+
+
+def test_an_end_that_cannot_be_looked_at_ends_no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("an odd model")
+
+    monkeypatch.setattr("fitwell.watching.session.conclude", fail)
+    x, y = digits()
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with pytest.warns(UserWarning, match="odd model.*of the end less is told"):
+        with fw.watch(model, optimizer) as watch:
+            watch.step(one_step(model, optimizer, x[:64], y[:64]))
+    assert not model._forward_hooks and not optimizer._optimizer_step_post_hooks
+    assert watch.run.status == "done" and len(watch.run.steps) == 1
+    assert len(watch.diagnose(show=False)) == 0
+
+
+def test_sigmoids_are_no_shares_of_one_whole() -> None:
+    x, y = digits()
+    model = mlp(nn.Sigmoid())
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    loss: Any = lambda o, y: F.nll_loss((o / o.sum(1, keepdim=True)).log(), y)  # noqa: E731
+    with fw.watch(model, optimizer) as watch:
+        for rows in torch.randint(len(x), (10, 64)):
+            watch.step(one_step(model, optimizer, x[rows], y[rows], loss))
+    (found,) = [f for f in watch.diagnose(show=False) if f.name == "head_loss_mismatch"]
+    assert "shares of one whole" in found.sentence

@@ -158,8 +158,8 @@ def diagnose(runs: Run | Sequence[Run]) -> Diagnosis:
     ['leakage', 'bad_target']
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
-    results = [(name, rule(runs)) for name, rule in RULES.items()]
-    found = [result for _, result in results if isinstance(result, Finding)]
+    results = [_judged(name, rule, runs) for name, rule in RULES.items()]
+    found = [result for result in results if isinstance(result, Finding)]
     # A guess explains nothing.
     names = [finding.name for finding in found if finding.confidence != "low"]
     explained = [_with_cause(finding, names) for finding in found]
@@ -171,8 +171,19 @@ def diagnose(runs: Run | Sequence[Run]) -> Diagnosis:
             order.index(finding.name),
         )
     )
-    missing = [r for _, r in results if isinstance(r, NotAssessed)]
+    missing = [result for result in results if isinstance(result, NotAssessed)]
     return Diagnosis(explained, missing, len(results))
+
+
+def _judged(name: str, rule: Rule, runs: Sequence[Run]) -> Finding | NotAssessed | None:
+    """What a rule says; not assessed where its rows lack a value that it needs, as those of old and
+    hand-written records may."""
+    try:
+        return rule(runs)
+    except KeyError as error:
+        return NotAssessed(name, f"rows with a value of {error.args[0]!r}")
+    except TypeError as error:
+        return NotAssessed(name, f"rows with all of their values ({error})")
 
 
 def _with_cause(finding: Finding, names: Sequence[str]) -> Finding:

@@ -22,7 +22,12 @@ _TIMES = 3.0  # by which a scale differs, and spreads by which a mean does
 # Losses that take logits, by fitwell's names and by torch's.
 _OF_LOGITS = frozenset({"cross_entropy", "focal", "gce", "crossentropyloss"})
 _OF_NUMBERS = frozenset({"mse", "mae", "huber", "log_cosh"})
-_NEVER_NEGATIVE = _OF_LOGITS | {"nll", "binary_cross_entropy", "bce_of_probabilities"}
+_NEVER_NEGATIVE = _OF_LOGITS | {
+    "nll",
+    "nll_of_probabilities",
+    "binary_cross_entropy",
+    "bce_of_probabilities",
+}
 _EVEN = 1e-3  # spread of the forces on the outputs, over their mean
 _BOUNDED = {
     "softmax": "went through a softmax already",
@@ -43,7 +48,8 @@ def head_loss_mismatch(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     Threshold: on a sample of examples, with a loss of logits: all outputs lie in [0, 1], and sum to 1
         within 1e-3 (a softmax), or come within 0.1 of both ends (a sigmoid); or the only output is the
         same for all. Where the loss's graph is known: a softmax, sigmoid, tanh or ReLU before a loss of
-        logits; no log-softmax before one of log-probabilities; a softmax before binary cross-entropies; a
+        logits; no log-softmax before one of log-probabilities; a sigmoid, tanh or ReLU before one of the
+        logarithms of shares; a softmax before binary cross-entropies; a
         squared or absolute error of classes coded as 0 and 1; or a loss that pushes probabilities with the
         same force whether right or wrong (a hinge or absolute error after a softmax; the forces' spread is
         below 1e-3 of their mean); or one that compares each of N outputs with each of N targets, for their
@@ -110,6 +116,8 @@ def _mismatch(row: Row) -> str:
         return f"{bounded}, and {loss} takes them for logits" if bounded else ""
     if loss == "nll" and (before in _BOUNDED or (before == "" and row["high"] > _ENDS)):
         return f"{_BOUNDED.get(before, 'are above 0')}, and nll takes them for log-probabilities"
+    if loss == "nll_of_probabilities" and before in _BOUNDED and before != "softmax" and units > 1:
+        return f"{_BOUNDED[before]}, and the loss takes them for shares of one whole"
     if loss == "bce_of_probabilities" and before == "softmax" and units > 1:
         return "are shares of one whole (a softmax), and binary cross-entropy asks of each class by itself"
     if loss in _OF_NUMBERS and row.get("one_hot"):

@@ -46,9 +46,11 @@ def lr_too_high(runs: Sequence[Run]) -> Finding | NotAssessed | None:
         where they never fire again.
     Threshold: in at least 2/3 of the runs: not-a-number; 30 % of the gain lost again (median of
         5 % of the steps); three times the first loss; steps of more than 0.1 of the weights' norm in the
-        median layer; or a first step larger than the weights, and half the first loss more after it. Or
-        optim.lr above the rate at which the range test broke (half of it where a run broke). Or a loop
-        that does not clear its gradients between steps, each of which then repeats all before it.
+        median layer; 100 times the first loss within five steps; most units of a layer dead, and the
+        loss at its start; or a first step larger than the weights, and half the first loss more after
+        it. Or, in one run of five, such a sign and 90 % of the first loss left. Or optim.lr above the rate
+        at which the range test broke (half of it where a run broke). Or a loop that does not clear its
+        gradients between steps, each of which then repeats all before it.
     Source: Smith 2017, WACV; 0.1 as in DeepLocalize; 30 % calibrated on digits and Fashion-MNIST,
         where healthy runs lose at most 18 %
     """

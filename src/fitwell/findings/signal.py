@@ -204,7 +204,7 @@ def _slope_by_depth(run: Run) -> list[float]:
     return [
         float(np.polyfit([d for d, _ in points], [g for _, g in points], 1)[0])
         for points in steps.values()
-        if len(points) >= 3
+        if len({depth for depth, _ in points}) >= 3
     ]
 
 

@@ -57,6 +57,12 @@ class Watching:
         """Write the page; see `fitwell.Watch.report`."""
         return self._begun().report(path)
 
+    def _epoch(self, scores: Mapping[str, float]) -> None:
+        """An epoch has ended, or a part of one with a validation of its own; nothing where no step was made
+        since the last."""
+        if self.watch is not None and self.watch.updates_of_epoch:
+            self.watch.epoch(validation=scores)
+
     def _begun(self) -> Watch:
         if self.watch is None:
             raise SettingError(

@@ -10,6 +10,8 @@ from transformers import TrainerCallback
 from fitwell.integrations import Watching, validation_scores
 from fitwell.watching import watch
 
+_IGNORED = -100  # labels of places that no loss is taken of
+
 
 class WatchCallback(Watching, TrainerCallback):
     """Watches a training of Hugging Face's Trainer.
@@ -19,7 +21,8 @@ class WatchCallback(Watching, TrainerCallback):
         watching.diagnose()
 
     The loss is the one that the model gives (`outputs.loss`); of a model that gives none, those that the
-    Trainer logs. Scores of `evaluate` are those of the validation part.
+    Trainer logs. Scores of `evaluate` are those of the validation part; an evaluation within an epoch ends
+    one, too.
 
     Args:
         out: a new folder to write the record to.
@@ -35,12 +38,12 @@ class WatchCallback(Watching, TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
         model = parts["model"]
         self.watch = watch(model, parts.get("optimizer"), out=self.out)
-        self._handle = model.register_forward_hook(self._said)
+        self._handle = model.register_forward_hook(self._said, with_kwargs=True)
 
-    def _said(self, model: nn.Module, inputs: Any, outputs: Any) -> None:
+    def _said(self, model: nn.Module, inputs: Any, named: dict[str, Any], outputs: Any) -> None:
         loss = outputs.get("loss") if hasattr(outputs, "get") else getattr(outputs, "loss", None)
         if model.training and isinstance(loss, Tensor):
-            self._loss = loss
+            self._loss = _mean(loss, named)
 
     def _step(self) -> None:
         loss, self._loss = self._loss, None
@@ -59,24 +62,34 @@ class WatchCallback(Watching, TrainerCallback):
             self.watch.step(float(logs["loss"]))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
-        self._end_epoch({})
+        self._end_epoch()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
-        self._epoch_ended = True
+        self._epoch_ended = True  # its evaluation, if any, is still to come
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **parts: Any
     ) -> None:
-        self._end_epoch(validation_scores(metrics or {}))
+        self._epoch(validation_scores(metrics or {}))
 
-    def _end_epoch(self, scores: dict[str, float]) -> None:
-        if self.watch is not None and self._epoch_ended:
-            self.watch.epoch(validation=scores)
+    def _end_epoch(self) -> None:
+        if self._epoch_ended:
+            self._epoch({})
         self._epoch_ended = False
 
     def on_train_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
-        self._end_epoch({})
+        self._end_epoch()
         if self._handle is not None:
             self._handle.remove()
         if self.watch is not None:
             self.watch.close()
+
+
+def _mean(loss: Tensor, named: dict[str, Any]) -> Tensor:
+    """The loss as a mean over its own batch: models that are told how many items all batches of a step have
+    divide by these, so that their losses add up to that of the step."""
+    count, labels = named.get("num_items_in_batch"), named.get("labels")
+    divided = type(loss.grad_fn).__name__.startswith("Div")
+    if count is None or not isinstance(labels, Tensor) or not divided:
+        return loss
+    return loss * (count / (labels != _IGNORED).sum())

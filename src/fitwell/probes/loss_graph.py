@@ -36,6 +36,15 @@ _LOSSES = {
     "multimarginloss": "hinge",
 }
 _NLL = frozenset({"nllloss", "nllloss2d", "nlllossnd"})
+# Keep a logarithm finite: (p + 1e-8).log(), p.clamp(min=1e-8).log().
+_GUARDS = frozenset({"add", "clamp", "clampmin", "maximum"})
+# Layers: behind them stand other numbers than those that the model gave.
+_LAYERS = frozenset(
+    "addbmm addmm addmv baddbmm bmm convolution cudnnbatchnorm dot linear mm mv nativebatchnorm "
+    "nativegroupnorm nativelayernorm".split()
+)
+_STRETCHES = frozenset({"div", "mul"})  # a tanh times 30 is a logit
+_STRETCHED = frozenset({"tanh", "hardtanh", "sigmoid"})
 # What a penalty on weights is made of.
 _PENALTY = frozenset(
     "abs add cat div linalgvectornorm mean mul norm pow neg sqrt square stack sub sum".split()
@@ -48,8 +57,9 @@ class LossReading:
 
     Args:
         output: which of the tensors that the model gave it is computed from; None: of none.
-        name: as fitwell's table of losses has it, else `nll` (of log-probabilities) or
-            `bce_of_probabilities`; empty where it is none of the known.
+        name: as fitwell's table of losses has it, else `nll` (of log-probabilities),
+            `nll_of_probabilities` (of their logarithms, taken outside of the model) or
+            `bce_of_probabilities`; empty where it is none of the known, or a layer stands between.
         before: the last function before the loss ("softmax", "sigmoid", "relu", "tanh", ...), in the model
             or after it; empty: none.
         penalty: whether weights reach the loss beside what the model says.
@@ -86,9 +96,13 @@ def read_loss(
     penalty = _penalised(loss.grad_fn, ends, {id(p) for p in parameters})
     if place is None:
         return LossReading(penalty=penalty)
-    name, rest = _named([*map(_name, path), *_down(outputs[place].grad_fn)])
+    outside = [_name(node) for node in path]
+    if not _LAYERS.isdisjoint(outside):  # a head of the loop's own, or another network
+        return LossReading(place, penalty=penalty)
+    name, rest = _named([*outside, *_down(outputs[place].grad_fn)], len(outside))
     pairs = any(_pairs(node, outputs[place].numel()) for node in path)
-    return LossReading(place, name, _function(rest), penalty, pairs)
+    before = _function(rest, logits=name in ("cross_entropy", "binary_cross_entropy"))
+    return LossReading(place, name, before, penalty, pairs)
 
 
 def last_function(output: Tensor) -> str:
@@ -150,16 +164,20 @@ def _down(node: Any) -> list[str]:
     return names
 
 
-def _named(chain: list[str]) -> tuple[str, list[str]]:
-    """The name of the loss, and the operations that follow after its own."""
+def _named(chain: list[str], outside: int) -> tuple[str, list[str]]:
+    """The name of the loss, and the operations that follow after its own.
+
+    Args:
+        outside: how many of the operations the loop made of what the model gave.
+    """
     for at, name in enumerate(chain):
         rest = chain[at + 1 :]
         if name in _NLL:
             following = [n for n in rest if n not in _SHAPES]
             if following[:1] == ["logsoftmax"]:
                 return "cross_entropy", rest[rest.index("logsoftmax") + 1 :]
-            if following[:2] == ["log", "softmax"]:  # the same by hand
-                return "cross_entropy", rest[rest.index("softmax") + 1 :]
+            if following[:1] == ["log"]:
+                return _by_hand(rest, outside - at - 1)
             return "nll", rest
         if name == "logsoftmax":
             return "cross_entropy", rest  # of targets that are shares
@@ -170,9 +188,28 @@ def _named(chain: list[str]) -> tuple[str, list[str]]:
     return "", chain
 
 
-def _function(rest: list[str]) -> str:
-    """The first function among the operations that are left."""
-    return next((_FUNCTIONS[name] for name in rest if name in _FUNCTIONS), "")
+def _by_hand(rest: list[str], outside: int) -> tuple[str, list[str]]:
+    """The same of a loss of a logarithm that is taken outside of the model."""
+    inner = rest[rest.index("log") + 1 :]
+    softmax = next((at for at, n in enumerate(inner) if n not in _SHAPES | _GUARDS), None)
+    if softmax is not None and inner[softmax] == "softmax":
+        if len(rest) - len(inner) + softmax < outside:
+            return "cross_entropy", inner[softmax + 1 :]
+    return "nll_of_probabilities", inner
+
+
+def _function(rest: list[str], *, logits: bool = False) -> str:
+    """The first function among the operations that are left.
+
+    Args:
+        logits: whether logits are asked for: then not one whose range is made wider.
+    """
+    at = next((at for at, name in enumerate(rest) if name in _FUNCTIONS), len(rest))
+    if at == len(rest) or (
+        logits and rest[at] in _STRETCHED and not _STRETCHES.isdisjoint(rest[:at])
+    ):
+        return ""
+    return _FUNCTIONS[rest[at]]
 
 
 def _penalised(start: Any, ends: dict[Any, int], parameters: set[int]) -> bool:
@@ -212,7 +249,7 @@ def class_axis(name: str, gradient: Tensor) -> int:
     """
 
     def off(axis: int) -> float:
-        if name == "nll":
+        if name in ("nll", "nll_of_probabilities"):
             return float((gradient != 0).sum(axis).clamp(min=1).sub(1).float().mean())
         return float(gradient.sum(axis).abs().sum() / gradient.abs().sum())
 
@@ -244,7 +281,11 @@ def targets_of(name: str, output: Tensor, gradient: Tensor, loss: float) -> Tens
     gradient = gradient.to(output.dtype)
     if not torch.isfinite(gradient).all() or not gradient.any():
         return None
-    if name in ("cross_entropy", "nll") and output.dim() >= 2 and output.shape[1] > 1:
+    if (
+        name in ("cross_entropy", "nll", "nll_of_probabilities")
+        and output.dim() >= 2
+        and output.shape[1] > 1
+    ):
         return _classes(name, output, gradient, loss)
     if name in ("binary_cross_entropy", "bce_of_probabilities"):
         return (gradient < 0).to(output.dtype)

@@ -10,12 +10,18 @@ _LOOKS = 3
 
 class Carried:
     """Keeps a copy of one gradient at a step, and looks when the next backward pass begins whether it is
-    still there; three times."""
+    still there, and at further ones before the next step whether it was cleared by then; three times.
+
+    The backward pass of a generator goes through its discriminator, whose gradients are cleared later.
+    """
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         self._parameters = sorted(parameters, key=torch.numel)  # a small one is cheap to copy
         self._looks = self._there = 0
         self._kept: tuple[nn.Parameter, Tensor] | None = None
+        self._stays: bool | None = (
+            None  # whether it is still there; None: no backward pass has begun
+        )
 
     @property
     def decided(self) -> bool:
@@ -27,6 +33,10 @@ class Carried:
         return self.decided and self._there == self._looks
 
     def stepped(self) -> None:
+        if self._stays is not None:
+            self._looks += 1
+            self._there += self._stays
+        self._kept = self._stays = None
         if self.decided:
             return
         for parameter in self._parameters:
@@ -38,6 +48,8 @@ class Carried:
     def backward_begins(self) -> None:
         if self._kept is None:
             return
-        (parameter, before), self._kept = self._kept, None
-        self._looks += 1
-        self._there += parameter.grad is not None and torch.equal(parameter.grad, before)
+        parameter, before = self._kept
+        if self._stays is None:
+            self._stays = parameter.grad is not None and torch.equal(parameter.grad, before)
+        elif parameter.grad is None or not parameter.grad.any():
+            self._stays = False

@@ -1,6 +1,6 @@
 """What a watched loop shows beyond its steps: evidence rows, and the run that the findings read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,12 +25,26 @@ from fitwell.watching.fitting import (
 )
 from fitwell.watching.learning import LEARNING, TRAIN, Learning, predictions_of, probabilities_of
 from fitwell.watching.likeness import Likeness, classes_a_batch
-from fitwell.watching.sample import Sample, copied, outputs_of, untouched
+from fitwell.watching.sample import Call, Sample, copied, outputs_of, untouched
 
 _OTHER_SIZE = 1.5  # times: a dropout before all else changes less
 _FEWEST_OTHERS = 3  # batches beside the first
 _MOST_ROWS = 4096  # of outputs that have places as well as examples, over all kept calls
 _MOST_NUMBERS = 2**22  # likewise: of 50,000 words at each place 83 rows do
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the model says to a kept call, as far as its loss takes it.
+
+    Args:
+        rows: [row, output]; of outputs with places (of pixels, of words) a row a place.
+        places: which of the places these are, where some were drawn; None: all.
+    """
+
+    call: Call
+    rows: np.ndarray
+    places: np.ndarray | None = None
 
 
 @dataclass
@@ -62,14 +76,14 @@ class Seen:
     carried: bool = False
     forces: list[float] = field(default_factory=list)
     learning: Learning = field(default_factory=Learning)
-    outputs: list[Any] = field(default_factory=list)
-    outputs_training: list[Any] = field(default_factory=list)
+    outputs: list[Said | None] = field(default_factory=list)
+    outputs_training: list[Said | None] = field(default_factory=list)
 
     def epoch(self, sample: Sample, loss: float | None) -> None:
         """Note what is said of the kept examples at the end of an epoch, and its validation loss."""
         reading = self.reading or LossReading()
         if _one_each(sample):
-            said, asked = _paired(reading, sample, self.outputs)
+            said, asked = _paired(self.outputs)
             self.learning.add(probabilities_of(reading.name, said, asked), loss)
 
     def force(self, gradient: Tensor) -> None:
@@ -119,13 +133,13 @@ def conclude(
     found = [None if raw is None else describe_inputs(raw), *_of_model(sample)]
     evidence += [row for row in found if row is not None]
     reading = seen.reading or LossReading()
-    said, asked = _paired(reading, sample, seen.outputs)
+    said, asked = _paired(seen.outputs)
     scores: dict[str, float] = {}
     if said is not None:
         evidence += _outputs(seen, reading, said, asked)
         scores, fit = fit_of(reading.name, said, asked)
         if fit is not None:
-            training, _ = _paired(reading, sample, seen.outputs_training)
+            training, _ = _paired(seen.outputs_training)
             fit_training = None
             if training is not None:
                 fit_training = fit_of(reading.name, training, asked)[1]
@@ -264,30 +278,42 @@ def _of_model(sample: Sample) -> list[Row | None]:
     return found
 
 
-def _paired(
-    reading: LossReading, sample: Sample, outputs: list[Any]
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """[row, output] what is said now, and [row] or [row, output] what was asked for, of all kept calls.
+def said_to(reading: LossReading | None, sample: Sample) -> Callable[[Call, Any], Said | None]:
+    """What is kept of the outputs of a call: those that its loss takes; of many places some that are drawn.
 
-    Outputs with places (of pixels, of words) become a row a place; of many, some are drawn.
+    Returns:
+        (call, outputs) -> `Said`, or None where it is not known which of them the loss takes.
     """
-    said, asked = [], []
-    for number, (call, output) in enumerate(zip(sample.calls, outputs, strict=False)):
+    name = (reading or LossReading()).name
+
+    def keep(call: Call, output: Any) -> Said | None:
         tensors = outputs_of(output)
         if call.output is None or call.output >= len(tensors):
-            continue
-        tensor, target = tensors[call.output].detach(), call.target
+            return None
+        tensor, given = tensors[call.output].detach(), call.inputs
         places: np.ndarray | None = None
-        if tensor.dim() > 2 and reading.name in OF_CLASSES:
+        joined = given is not None and given.dim() > 0 and len(given) < len(tensor)
+        if name in OF_CLASSES and (tensor.dim() > 2 or (tensor.dim() == 2 and joined)):
             tensor = tensor.movedim(call.classes, -1).flatten(0, -2)
+            number = next(i for i, each in enumerate(sample.calls) if each is call)
             places = drawn(*tensor.shape, calls=len(sample.calls), seed=number)
             tensor = tensor[torch.from_numpy(places).to(tensor.device)]
         rows = tensor.float().cpu().reshape(len(tensor) if tensor.dim() else 1, -1).numpy()
-        said.append(rows)
+        return Said(call, rows, places)
+
+    return keep
+
+
+def _paired(outputs: Sequence[Said | None]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """[row, output] what is said now, and [row] or [row, output] what was asked for, of all kept calls."""
+    known = [own for own in outputs if own is not None]
+    said, asked = [own.rows for own in known], []
+    for own in known:
+        target = own.call.target
         if target is None:
             continue
-        target = target.reshape(-1) if target.dtype.kind == "i" else target.reshape(rows.shape)
-        asked.append(target if places is None else target[places])
+        target = target.reshape(-1) if target.dtype.kind == "i" else target.reshape(own.rows.shape)
+        asked.append(target if own.places is None else target[own.places])
     if not said or len({part.shape[1] for part in said}) > 1:
         return None, None
     return np.concatenate(said), np.concatenate(asked) if len(asked) == len(said) else None

@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from fitwell.record import Row, Scores
 
-OF_CLASSES = ("cross_entropy", "nll")
+OF_CLASSES = ("cross_entropy", "nll", "nll_of_probabilities")
 OF_ONE = ("binary_cross_entropy", "bce_of_probabilities")
 _FEWEST = 20  # examples for reference models
 _OF_A_CLASS = 5  # examples, on average
@@ -18,13 +18,16 @@ def mean_loss(name: str, said: torch.Tensor, asked: torch.Tensor) -> float | Non
     """Mean cross-entropy of what is said for the classes asked for, in nats.
 
     Args:
-        said: [example, class, ...] logits, or log-probabilities for "nll".
+        said: [example, class, ...] logits, log-probabilities for "nll", or probabilities for
+            "nll_of_probabilities".
         asked: [example, ...] class, -1 where none is.
 
     >>> round(mean_loss("cross_entropy", torch.zeros(4, 10), torch.tensor([1, 2, -1, 3])), 4)
     2.3026
     """
     log = said if name == "nll" else said.log_softmax(1)
+    if name == "nll_of_probabilities":
+        log = said.clamp(min=torch.finfo(said.dtype).tiny).log()
     known = asked >= 0
     if asked.is_floating_point() or not known.any():
         return None

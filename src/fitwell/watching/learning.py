@@ -83,6 +83,8 @@ def probabilities_of(
     if said is None or asked is None or len(asked) != len(said) or not np.isfinite(said).all():
         return None
     if name in OF_CLASSES and asked.ndim == 1:
+        if name == "nll_of_probabilities":
+            return said.astype(float)
         return softmax(said.astype(float), axis=1)
     if name in OF_ONE and asked.shape == said.shape and said.shape[1] == 1:
         one = expit(said.astype(float)) if name == "binary_cross_entropy" else said

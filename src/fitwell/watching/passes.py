@@ -20,6 +20,7 @@ from fitwell.watching.sample import Call, Sample, first_tensor, is_ours, outputs
 _OWN = 5e-4  # seconds between two steps that a loop takes for itself
 _ENOUGH = 3  # passes to count
 _MOST = 32  # passes that are waited with for a loss: LBFGS makes up to 25 a step
+_MOST_BYTES = 256 * 2**20  # of their outputs, beside those of the last
 
 
 @dataclass
@@ -145,6 +146,8 @@ class Passes:
             return
         own = self._passes[-1]
         own.outputs = outputs_of(output)
+        while len(self._passes) > 1 and sum(map(_size, self._passes)) > _MOST_BYTES:
+            self._drop(self._passes.pop(0))
         looked_at = own.call is not None or not self._carried.decided
         for place, tensor in enumerate(own.outputs if looked_at else ()):
             if tensor.requires_grad:
@@ -156,6 +159,11 @@ class Passes:
             self._carried.backward_begins()
 
         return keep
+
+
+def _size(own: Pass) -> int:
+    """Bytes of a pass's outputs."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in own.outputs)
 
 
 def _differs(module: nn.Module) -> bool:

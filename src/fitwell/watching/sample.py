@@ -1,11 +1,11 @@
 """A few of the inputs that a model was trained on, kept to look at it again later."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ _EXAMPLES = 512
 _BYTES = 64 * 2**20
 _CALLS = 128
 _OURS = ContextVar("ours", default=False)
+T = TypeVar("T")
 _OF_TORCH = frozenset(vars(nn.Module()))  # hooks, parameters, buffers, modules, the mode
 
 
@@ -65,18 +66,25 @@ class Sample:
         self.calls = [each for each in self.calls if each is not call]
         self.full = False
 
-    def run_again(self, device_type: str, *, training: bool = False) -> list[Any]:
+    def run_again(
+        self, device_type: str, keep: Callable[["Call", Any], T], *, training: bool = False
+    ) -> list[T]:
         """What the model says to each of the calls now: in evaluation mode or, with `training`, in the mode
         of the first call; without gradients, with its buffers and all random numbers put back afterwards.
-        Nothing where it cannot be run."""
-        outputs: list[Any] = []
+        Nothing where it cannot be run.
+
+        Args:
+            keep: (call, output) -> what is to be kept of it. All outputs of a language model would not fit
+                beside each other.
+        """
+        outputs: list[T] = []
         if self.model is None:
             return outputs
         model = unwrapped(self.model)
         try:
             with untouched(model, device_type, self.modes if training else {}):
                 for call in self.calls:
-                    outputs.append(model(*copied(call.args), **copied(call.kwargs)))
+                    outputs.append(keep(call, model(*copied(call.args), **copied(call.kwargs))))
         except Exception as error:  # of a model that is somebody else's
             self.failure = f"{type(error).__name__}: {error}".split("\n")[0]
             return []

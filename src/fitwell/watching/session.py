@@ -17,7 +17,7 @@ from fitwell.probes.loss_graph import LossReading, class_axis, targets_of
 from fitwell.record import Diagnosis, Row, Run
 from fitwell.watching.carried import Carried
 from fitwell.watching.checks import check_model, check_optimizer, optimizers_in, unwrapped
-from fitwell.watching.conclude import Seen, conclude
+from fitwell.watching.conclude import Seen, conclude, said_to
 from fitwell.watching.fitting import OF_CLASSES, mean_loss
 from fitwell.watching.passes import Pass, Passes
 from fitwell.watching.penalties import Penalties
@@ -25,10 +25,23 @@ from fitwell.watching.sample import Sample, untouched
 from fitwell.watching.telling import diagnosis_of, number_of, print_diagnosis, scores_of
 
 PROBE_EVERY = 50  # steps; more often at first
+_LONG = 10_000  # steps, from twice as many on ever fewer are probed
 _FIRST_NORMS = 100  # steps of which all gradients' norms are measured, then those of every fifth
 _NORM_EVERY = 5
 _READ_EVERY = 25  # steps whose losses are read together on an accelerator
 _WRITE_EVERY = 100  # steps
+
+
+def is_probed(step: int) -> bool:
+    """Whether a step is measured: one in 50, more at first, and of a long loop ever fewer, so that their
+    rows do not fill the memory.
+
+    >>> [sum(map(is_probed, range(steps))) for steps in (50, 10_000, 1_000_000)]
+    [7, 206, 1519]
+    """
+    if step < PROBE_EVERY:
+        return step & (step - 1) == 0
+    return step % (PROBE_EVERY << max(0, (step // _LONG).bit_length() - 1)) == 0
 
 
 class Watch:
@@ -60,14 +73,17 @@ class Watch:
         self._carried, self._penalties = Carried(stepped), Penalties()
         self._passes = Passes(self.sample, self._carried)
         self._probes = Probes(self.inner)
-        self._epoch = self._epoch_start = 0  # its number and its first step
+        # Its number, its first step, and the optimizer's steps before it.
+        self._epoch = self._epoch_start = self._epoch_updates = 0
         self._unasked: tuple[Pass, LossReading, float] | None = None  # before its backward
         self._pending: list[Tensor | float] = []  # losses told since the last step of the optimizer
         self._unread: list[tuple[Row, list[Tensor | float]]] = []
         self._written = dict.fromkeys(store.ROW_FILES, 0)
         self._norm: Tensor | None = None
         self._rate = math.nan
-        self._stepped = 0  # steps of the optimizer since the last loss
+        self._stepped = 0  # steps of the optimizer since the last row
+        self._ahead: bool | None = None  # whether losses are told before their backward pass
+        self._examples = 0  # of the losses that are pending
         self._probing = self._closure = self._closed = self._blind = False
         self._looked = -1  # steps when the kept examples were last looked at
         self._started = self._began = time.perf_counter()
@@ -100,7 +116,7 @@ class Watch:
         if self._closed:
             return
         self._told(loss)
-        if self.optimizers and not self._stepped:
+        if self.optimizers and not self._stepped:  # that of a loss told ahead is still to come
             self._probe_next()
             return
         if not self.optimizers:
@@ -123,6 +139,7 @@ class Watch:
         """
         if self._closed:
             return
+        self._settle()
         self._read()
         seconds = time.perf_counter() - self._began
         steps = self.run.steps[self._epoch_start :]
@@ -144,8 +161,14 @@ class Watch:
         self._guarded(lambda: self.seen.epoch(self.sample, told))
         self._write()
         self._epoch, self._epoch_start = self._epoch + 1, len(self.run.steps)
+        self._epoch_updates = self.seen.updates
         self._began, self._passes.waiting = time.perf_counter(), 0.0
         self._passes.step_ends()
+
+    @property
+    def updates_of_epoch(self) -> int:
+        """How many steps the optimizer made since the last epoch that was told."""
+        return self.seen.updates - self._epoch_updates
 
     def diagnose(self, *, measure: bool = False, show: bool = True) -> Diagnosis:
         """The findings so far, printed too; also after the block.
@@ -173,13 +196,19 @@ class Watch:
         """Stop watching: every hook is removed, and the record is complete."""
         if self._closed:
             return
-        self.run = self.concluded()
-        self._closed = True
-        for handle in self._handles:
-            handle.remove()
-        self._probes.close()
-        self._passes.forget()
-        self._unasked = None
+        try:
+            self.run = self.concluded()
+        except (
+            Exception
+        ) as error:  # of a model that is somebody else's: its training is done, and counts
+            self._warn("look at what the model says at last", "of the end less is told", error)
+        finally:
+            self._closed = True
+            for handle in self._handles:
+                handle.remove()
+            self._probes.close()
+            self._passes.forget()
+            self._unasked = None
         self.run.seconds = time.perf_counter() - self._started
         if self.run.status == "running":
             self.run.status = "done"
@@ -195,20 +224,25 @@ class Watch:
             self._guarded(self._before_update)
         self._after_update()
 
-    def _guarded(self, look: Callable[[], None]) -> None:
-        """Look at a step; where that fails no step is looked at any more, and the loop goes on."""
-        if self._blind:
+    def _guarded(self, look: Callable[[], None], *, always: bool = False) -> None:
+        """Look at a step; where that fails no step is looked at any more, and the loop goes on.
+
+        Args:
+            always: also after a look into weights and gradients failed.
+        """
+        if self._blind and not always:
             return
         try:
             look()
         except Exception as error:
             self._blind = True
             self._probes.close()
-            reason = f"{type(error).__name__}: {error}".split("\n")[0]
-            warnings.warn(
-                f"fitwell.watch cannot look into the steps of this loop ({reason}); losses are still kept.",
-                stacklevel=2,
-            )
+            self._warn("look into the steps of this loop", "losses are still kept", error)
+
+    @staticmethod
+    def _warn(what: str, still: str, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}".split("\n")[0]
+        warnings.warn(f"fitwell.watch cannot {what} ({reason}); {still}.", stacklevel=3)
 
     def _before_update(self) -> None:
         if self._closed or self._stepped:
@@ -250,22 +284,30 @@ class Watch:
 
     def _told(self, loss: Tensor | float) -> None:
         """Keep the loss, and what its graph says of the pass that it was computed from."""
-        self.seen.losses += 1
-        value = number_of(loss)
-        self._pending.append(value)
-        found = None
+        value, own = number_of(loss), None
         if isinstance(loss, Tensor) and loss.grad_fn is not None:
             found = self._passes.read(loss, self.inner.parameters())
-        if found is None:
-            self._passes.forget()
-            return
-        own, reading = found
-        self.seen.reading = self.seen.reading or reading
-        self._passes.unread = False
-        self._unasked = (own, reading, float(value))
-        if reading.output in own.gradients:
-            self._ask()  # else backward is still to come
+            if found is not None:
+                own, reading = found
+                self.seen.reading = self.seen.reading or reading
+                self._passes.unread = False
+                self._unasked = (own, reading, float(value))
+                backward = reading.output in own.gradients
+                if self._ahead is None and own.call is not None:
+                    self._ahead = not backward
+                if backward:
+                    self._guarded(self._ask, always=True)  # else it is still to come
         self._passes.forget(own)
+        self._settle()
+        self.seen.losses += 1
+        self._pending.append(value)
+        self._examples += self._passes.examples
+
+    def _settle(self) -> None:
+        """Where losses are told ahead: the row of the step that was made since the last one."""
+        if self._ahead and self._stepped and self.optimizers:
+            self._row()
+            self._expect()
 
     def _ask(self) -> None:
         """Keep what the network was asked for, as far as the gradient tells it."""
@@ -300,12 +342,12 @@ class Watch:
             "loss": None,
             "lr": self._rate if math.isfinite(self._rate) else None,
             "grad_norm": self._norm,
-            "examples": self._passes.examples,
+            "examples": self._examples,
         }
         self.run.steps.append(row)
         self._unread.append((row, self._pending))
         later = any(isinstance(v, Tensor) and v.device.type != "cpu" for v in self._pending)
-        self._pending, self._norm, self._stepped = [], None, 0
+        self._pending, self._norm, self._stepped, self._examples = [], None, 0, 0
         if not later or len(self._unread) >= _READ_EVERY:
             self._read()
         if self.run.folder and len(self.run.steps) % _WRITE_EVERY == 0:
@@ -317,9 +359,7 @@ class Watch:
         self._passes.step_ends()
 
     def _probe_next(self) -> None:
-        step = len(self.run.steps)
-        due = step % PROBE_EVERY == 0 or (step < PROBE_EVERY and step & (step - 1) == 0)
-        if due and not self._probing and not self._closed:
+        if is_probed(len(self.run.steps)) and not self._probing and not self._closed:
             self._probing = True
             self._guarded(self._probes.before_step)
 
@@ -330,6 +370,8 @@ class Watch:
             value, norm = sum(map(float, losses)) / len(losses), row["grad_norm"]
             row["loss"] = value if math.isfinite(value) else None
             row["grad_norm"] = float(norm) if norm is not None and torch.isfinite(norm) else None
+            if math.isfinite(value):
+                self.run.failure = ""  # the loop went on, as where a scaler leaves such a step out
             if not math.isfinite(value) and not self.run.failure:
                 layer = self._nonfinite()
                 self.run.failure = (
@@ -355,7 +397,8 @@ class Watch:
             return
         self._looked = steps
         with self._probes.watch_activations(self.inner) as activations:
-            self.seen.outputs = self.sample.run_again(self._device_type)
+            keep = said_to(self.seen.reading, self.sample)
+            self.seen.outputs = self.sample.run_again(self._device_type, keep)
         if self.seen.outputs:
             self.run.probes += activations.rows(max(0, steps - 1), self._epoch)
 
@@ -364,12 +407,16 @@ class Watch:
         if self._closed and not measure:
             return self.run
         if not self._closed:
+            self._settle()
             self._read()
             self._look()
             self.seen.evaluated = self._passes.evaluated
             self.seen.likeness = self._passes.likeness
             self.seen.passes = self._passes.used, self._passes.idle
-            self.seen.outputs_training = self.sample.run_again(self._device_type, training=True)
+            keep = said_to(self.seen.reading, self.sample)
+            self.seen.outputs_training = self.sample.run_again(
+                self._device_type, keep, training=True
+            )
         return conclude(
             self.run, self.seen, self.sample, self.inner, self.optimizers, measure=measure
         )
