@@ -86,6 +86,7 @@ def test_a_verdict_says_its_region() -> None:
         (FIRST, SECOND, {"optim.lr": 1}, SettingError, "optim.lr: .*have no such setting"),
         (FIRST, [0.9, 0.9, None, 0.9, 0.9], {}, DataError, "score 3: None is no number"),
         (FIRST, [0.9, 0.9, float("nan"), 0.9, 0.9], {}, DataError, "score 3: nan is no number"),
+        (FIRST, [91, 92, 93, 94, 95], {}, DataError, "score 1: 91 is above 1, .*Divide per cents"),
         (FIRST, "digits", {}, DataError, "digits is no list of scores"),
         ("runs/none", FIRST, {}, DataError, "runs/none is no list of scores"),
         (FIRST, "absent.json", {}, DataError, "There is no file absent.json"),
@@ -107,6 +108,10 @@ def test_files_that_hold_no_scores(tmp_path: Path, capsys: pytest.CaptureFixture
     bad.write_text("3")
     assert run(["compare", str(good), str(bad)]) == 2
     assert "holds no scores" in capsys.readouterr().err
+    for folds in ("[0.9, 0.8]", "3", '[{"train": {}}]'):
+        bad.write_text(f'{{"folds": {folds}}}')
+        assert run(["compare", str(good), str(bad)]) == 2
+        assert "not those that `cv --json` prints" in capsys.readouterr().err
     (tmp_path / "empty.txt").write_text("")
     assert run(["compare", str(good), str(tmp_path / "empty.txt")]) == 2
     assert "empty.txt 0: each pair" in capsys.readouterr().err

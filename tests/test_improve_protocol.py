@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from fitwell import findings, store
 from fitwell.data import read
 from fitwell.data.types import Data
 from fitwell.errors import FolderError, Interrupted
-from fitwell.improve import flow, improve
+from fitwell.improve import flow, improve, opening
 from fitwell.improve import variants as variants_module
 from fitwell.improve.final import epochs_found
 from fitwell.improve.state import read_improvement
@@ -26,7 +27,7 @@ from fitwell.record import Diagnosis, Finding, Predictions, Remedy, Run, Verdict
 from fitwell.report import terminal
 from fitwell.resolve import complete
 from fitwell.trials.budget import Budget, Limit
-from fitwell.trials.reusing import OnDone, OnStart
+from fitwell.trials.reusing import End, OnDone, OnStart
 from fitwell.trials.scoring import paired_test
 from fitwell.trials.trial import Task
 from fitwell.trials.verdicts import unequal
@@ -419,6 +420,11 @@ def test_controls_are_judged_and_change_nothing(improving: Improve, tmp_path: Pa
     read = read_improvement(tmp_path / "out")
     assert read.controls == result.controls
     assert [v["remedy"] for v in read.to_json()["controls"]] == [v.remedy for v in result.controls]
+    # The null arm has the baseline's recipe on the same folds; it is no part of the baseline.
+    assert {run.folder for run in read.baseline_folds} == {r.folder for r in result.baseline_folds}
+    assert len(read.baseline_folds) == len(read.final_folds) == 5
+    said = [s for s in result.sentences if "ontrol:" in s]
+    assert len(said) == 3 and said[0].startswith("Control: the same recipe, other seeds: ")
     page = Console(width=80, record=True, file=io.StringIO())
     page.print(terminal.improvement(read))
     assert "Controls, not chosen to help" in page.export_text()
@@ -612,6 +618,55 @@ def test_an_interrupted_improvement_goes_on(improving: Improve, tmp_path: Path, 
     assert len(executor.ran) == len(set(executor.ran)), "a finished trial ran again"
     whole, _ = improving(effect, [lr(0.3), width(33)], executor=executor)
     assert whole.verdicts == result.verdicts and whole.test_looks == result.test_looks == 1
+
+
+class Losing(Planted):
+    """The worker of a fold of the baseline dies, as often as it is tried."""
+
+    tries = 0
+
+    def run_elsewhere(
+        self, tasks: Sequence[Task], open_: deque[int], end: End, begin: OnStart
+    ) -> None:
+        for index in tuple(open_):
+            if (tasks[index].variant, tasks[index].repeat, tasks[index].fold) == ("baseline", 0, 2):
+                open_.remove(index)
+                self.tries += 1
+                end(index, self.failed(tasks[index], "Its worker ended.", lost=True))
+        super().run_elsewhere(tasks, open_, end, begin)
+
+
+def test_a_lost_fold_of_the_baseline_is_tried_once_and_costs_no_helper(
+    improving: Improve, tmp_path: Path
+) -> None:
+    def effect(task: Task) -> float:
+        return 0.05 * (task.recipe["optim.lr"] == 0.3)
+
+    executor = Losing(tmp_path / "out", effect)
+    result, _ = improving(effect, [lr(0.3)], executor=executor)
+    # The screen needs the same fold again: what an executor gave up, it does not try anew.
+    assert executor.tries == 1
+    assert "1 of 5 folds of the baseline failed" in result.sentences[1]
+    # There the gain over a trivial score is large, which is no sign of how far the others spread.
+    assert decisions(result.verdicts) == {"lr 0.3": ("confirm", "helps")}
+    again = Losing(tmp_path / "out", effect)
+    again.run([replace(executor.ran[0], fold=2)])
+    assert again.tries == 1  # by another call it is
+
+
+def test_what_was_spent_is_noted_on_the_way(
+    improving: Improve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process notes nothing at its end, and the next call must not have its time again."""
+    monkeypatch.setattr(opening, "NOTED", 0.0)
+    seen: list[float] = []
+
+    def effect(task: Task) -> float:
+        seen.append(json.loads((tmp_path / "out" / "improve.json").read_text())["seconds"])
+        return 0.0
+
+    improving(effect, [lr(0.3)])
+    assert seen[0] == 0 and 0 < seen[1] < seen[2] < seen[-1]
 
 
 def test_the_folder_of_another_improvement_is_refused(

@@ -116,6 +116,22 @@ def test_spikes_and_more_steps_change_little(steps: int) -> None:
         assert all(0.005 < row["steepest_lr"] < 0.5 for row in rows)
 
 
+def test_a_loss_below_zero_is_as_good_as_one_above() -> None:
+    """A log-likelihood of densities."""
+
+    def below(seed: int) -> StepFunction:
+        step = falling(seed, 0.5)
+        return lambda lr: step(lr) - 4.0
+
+    assert lr_range(range_test(below, steps=100)).lr == pytest.approx(0.05, rel=0.25)
+
+
+def test_a_loss_of_nought_never_fell() -> None:
+    rows = range_test(lambda seed: lambda lr: 0.0)
+    assert {row["steepest_lr"] for row in rows} == {None}
+    assert lr_range(rows).why == "The loss fell clearly with 0 of 3 seeds."
+
+
 def test_the_median_covers_one_share_of_a_decade() -> None:
     assert [window_of(np.geomspace(1e-5, 10, n)) for n in (50, 100, 300)] == [7, 7, 21]
     spiked = [1.0] * 40 + [9.0] * 10 + [1.0] * 40

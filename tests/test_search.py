@@ -9,22 +9,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from searched import SPACE, Scored, peak, searching
+from searched import FAST, SPACE, Scored, peak, searching
 
 import fitwell as fw
 from fitwell.cli.main import run
+from fitwell.data import read
 from fitwell.errors import Interrupted, SettingError, TrainingError
 from fitwell.families import OF_FORECASTS, OF_SEQUENCES
 from fitwell.models import MODELS
 from fitwell.recipe import Recipe
 from fitwell.resolve import complete
 from fitwell.search.flow import search
+from fitwell.search.proof import prove
 from fitwell.search.result import read_search
 from fitwell.search.rows import Row, importance
 from fitwell.search.space import asked_for, recipe_settings, size, space_of
 from fitwell.search.storage import nameless, place_of
+from fitwell.search.study import Study
 from fitwell.search.usual import FAMILIES, usual_space
 from fitwell.spec import Spec
+from fitwell.trials.bench import Bench, Variant
+from fitwell.trials.budget import Budget
+from fitwell.trials.crossval import silent
 from fitwell.trials.trial import Task
 
 
@@ -164,6 +170,22 @@ def test_where_nothing_is_better_the_recipe_stays(tmp_path: Path) -> None:
     assert {t.repeat for t in executor.ran} == {0}  # nothing was there to be confirmed
 
 
+def test_what_gains_less_than_half_of_what_counts_is_not_confirmed(tmp_path: Path) -> None:
+    executor, data = Scored(tmp_path), read("wine", {})
+    recipe = complete(FAST, data.spec)
+    bench = Bench(data, executor, Budget(None), silent, recipe)
+    first, winner = Variant("baseline", recipe), Variant("trial", recipe.edit({"optim.lr": 0.01}))
+    baseline = bench.run([bench.task(first, 0, fold) for fold in range(5)])
+    gains = (0.001, 0.002, 0.003, 0.002, 0.002)  # of 0.005
+    folds = tuple(
+        run.held_out["accuracy"] + gain for run, gain in zip(baseline, gains, strict=True)
+    )
+    best = Row(1, {"optim.lr": 0.01}, float(np.mean(folds)), folds)
+    (verdict,) = prove(bench, first, winner, best, baseline)
+    assert verdict.decision == "screened out" and "less than counts" in verdict.why
+    assert {task.repeat for task in executor.ran} == {0}
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
 def test_no_point_is_trained_twice_and_a_finite_space_ends(sampler: str, tmp_path: Path) -> None:
     space = {"optim.name": "sgd,adam", "optim.momentum": "0.5,0.9", "model.depth": "1..2"}
@@ -176,6 +198,30 @@ def test_no_point_is_trained_twice_and_a_finite_space_ends(sampler: str, tmp_pat
     assert (
         len({json.dumps(dict(row.settings), sort_keys=True) for row in others}) == len(others) == 6
     )
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_what_another_worker_has_under_way_is_not_asked_for(sampler: str, tmp_path: Path) -> None:
+    space = space_of({"optim.name": "sgd,adam", "model.depth": "1..2"}, {})
+    workers = [
+        Study(
+            place_of("", tmp_path),
+            "shared",
+            space,
+            sampler=sampler,
+            pruner="none",
+            folds=2,
+            seed=0,
+            owner=str(number),
+            about={},
+            greater_is_better=True,
+        )
+        for number in range(2)
+    ]
+    asked = [workers[turn % 2].ask() for turn in range(4)]
+    points = {json.dumps(one.settings, sort_keys=True) for one in asked if one}
+    assert len(points) == len(asked) == 4
+    assert [worker.ask() for worker in workers] == [None, None]
 
 
 def test_a_grid_goes_over_all_its_levels(tmp_path: Path) -> None:

@@ -299,12 +299,26 @@ def test_as_many_workers_as_have_room_in_memory(
     assert memory.available() == 2048000 * 1024
     (tmp_path / "memory.max").write_text(f"{2**30}\n")
     assert memory.available() == 2**30 - 1000
+    # Files that were read and may be dropped again take no room from a worker.
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 900\nactive_file 5\n")
+    assert memory.available() == 2**30 - 100
     monkeypatch.setattr("fitwell.trials.executor.num_cores", lambda: 8)
     with LocalExecutor(wine, tmp_path / "out") as executor:
         assert executor.workers == 1 and executor.threads == 8
     (tmp_path / "meminfo").unlink()
     (tmp_path / "memory.max").unlink()
     assert memory.available() is None and memory.fitting(16, 0) == 16
+
+
+def test_workers_of_several_threads_are_so_many_fewer(
+    wine: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fitwell.trials.executor.num_cores", lambda: 8)
+    monkeypatch.setattr("fitwell.trials.executor.fitting", lambda wanted, data_bytes: wanted)
+    monkeypatch.setattr(LocalExecutor, "_start", lambda self: None)
+    for asked, workers, threads in ((0, 8, 1), (1, 8, 1), (2, 4, 2), (3, 2, 3), (16, 1, 16)):
+        with LocalExecutor(wine, tmp_path, threads=asked) as executor:
+            assert (executor.workers, executor.threads) == (workers, threads)
 
 
 def test_a_shift_changes_weights_and_order_and_no_fold(

@@ -82,6 +82,12 @@ def _numbers(item: Any, metric: str) -> list[float]:
             number = math.nan
         if not math.isfinite(number):
             raise DataError(f"{_named(item)}, score {place}: {value!r} is no number.")
+        if METRICS[metric].bounded and number > 1:
+            raise DataError(
+                f"{_named(item)}, score {place}: {number:g} is above 1, the most that {metric} can be. "
+                "Divide per cents by 100, leave out a column that counts the folds, or name the score with "
+                "score.name=..."
+            )
         values.append(number)
     return values
 
@@ -104,7 +110,13 @@ def _read(path: Path, metric: str) -> Any:
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: is no JSON ({error}).", where=str(path)) from None
     if isinstance(document, dict) and "folds" in document:
-        return [fold.get("validation", {}).get(metric) for fold in document["folds"]]
+        try:
+            return [fold["validation"].get(metric) for fold in document["folds"]]
+        except (AttributeError, KeyError, TypeError):
+            raise DataError(
+                f"{path}: its folds are not those that `cv --json` prints. A list of numbers will do.",
+                where=str(path),
+            ) from None
     return document
 
 

@@ -84,7 +84,9 @@ def _hopeless(losses: Sequence[float], window: int) -> bool:
         return True
     lasting = round(_LASTING * window)
     late = losses[-lasting:]
-    return len(losses) > 2 * lasting and min(late) > 10 * float(np.median(losses[:lasting]))
+    first = float(np.median(losses[:lasting]))
+    # Ten times a loss that is above 0; a log-likelihood of densities may be below.
+    return len(losses) > 2 * lasting and min(late) > first + 9 * abs(first)
 
 
 def divergence(rates: Sequence[float] | np.ndarray, losses: Sequence[float]) -> float | None:
@@ -122,7 +124,7 @@ def steepest(rates: Sequence[float] | np.ndarray, losses: Sequence[float]) -> fl
     # A second, straight smoothing: the slope of a median is a staircase.
     padded = np.pad(smooth, window // 2, mode="edge")
     line = np.convolve(padded, np.ones(window) / window, mode="valid")
-    if line[0] - line.min() < max(_LEARNED * abs(line[0]), 4 * _noise(losses, window)):
+    if line[0] - line.min() <= max(_LEARNED * abs(line[0]), 4 * _noise(losses, window)):
         return None
     slope = np.gradient(line, np.log(np.asarray(rates[:end], dtype=float)))
     return float(rates[int(np.argmin(slope))])

@@ -97,7 +97,8 @@ def _closing(bench: Bench, result: Improvement, has_test: bool) -> str:
     if effect["low"] is not None:
         text += f" (effect {effect['effect']:+.4g}, 95 % interval "
         text += f"{effect['low']:+.4g} to {effect['high']:+.4g})"
-    return f"{text}; looked at {result.test_looks} times in all."
+    looks = result.test_looks
+    return f"{text}; looked at {'once' if looks == 1 else f'{looks} times'} in all."
 
 
 def publish(chosen: Run, state: State, result: Improvement) -> Run:

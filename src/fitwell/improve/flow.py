@@ -12,6 +12,7 @@ from pathlib import Path
 from fitwell import store
 from fitwell.data.types import Data
 from fitwell.errors import TrainingError
+from fitwell.improve.controls import FINDING as CONTROL
 from fitwell.improve.controls import judge_controls
 from fitwell.improve.evidence import OF_DATA, gather
 from fitwell.improve.final import epochs_found, finish
@@ -315,7 +316,12 @@ def sets_otherwise(verdict: Verdict, adopted: Verdict) -> bool:
 def sentence_of(verdict: Verdict) -> str:
     """A verdict as one sentence of the decision log."""
     effect = "no score" if verdict.effect != verdict.effect else _signed(verdict.effect)
-    text = f"Round {verdict.round}, {verdict.remedy}: {verdict.decision} ({verdict.metric} {effect}"
+    # Controls are of no round.
+    name = "" if verdict.finding == CONTROL else f"Round {verdict.round}, "
+    name = (
+        f"{name}{verdict.remedy}" if name else f"{verdict.remedy[:1].upper()}{verdict.remedy[1:]}"
+    )
+    text = f"{name}: {verdict.decision} ({verdict.metric} {effect}"
     if verdict.low is not None and verdict.high is not None and verdict.level is not None:
         sure = 100 * (1 - verdict.level)
         text += f", {sure:.4g} % interval {_signed(verdict.low)} to {_signed(verdict.high)}"

@@ -13,6 +13,8 @@ from fitwell.trials.choosing import open_executor
 from fitwell.trials.crossval import Progress, silent, write_folds
 from fitwell.trials.reusing import Executor
 
+NOTED = 5.0  # seconds: a killed run has spent at most so many, and a trial, more than it noted
+
 
 def examples_of_fold(data: Data, recipe: Recipe) -> int:
     """Examples that a fold trains on.
@@ -53,9 +55,14 @@ def opened(
         rows=len(final.train) / examples,
         done=counted(state.folder),
     )
+
+    def note() -> None:
+        if spending.seconds - state.seconds >= NOTED:
+            state.spend(spending)
+
     given = nullcontext(executor) if executor else open_executor(data, recipe, state.folder)
     try:
         with given as runner:
-            yield Bench(data, runner, spending, progress or silent, recipe)
+            yield Bench(data, runner, spending, progress or silent, recipe, ended=note)
     finally:
         state.spend(spending)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fitwell import store
 from fitwell.errors import FolderError
+from fitwell.improve.controls import FINDING as CONTROL
 from fitwell.improve.evidence import OF_DATA
 from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Row, Run, Scores, Verdict, json_ready
@@ -211,7 +212,12 @@ def read_improvement(folder: Path, file: str = STATE) -> Improvement:
     findings = store.read_json(folder / "findings.json")
     with store.reading(path):
         before, repeat = Recipe(known["baseline_recipe"]), known.get("repeat", 0)
-        places = sorted(folder.glob(f"trials/*-r{repeat}-f*/run.json"))
+        # Controls may have the recipe of the baseline, or of the final model, on the same folds.
+        places = sorted(
+            place
+            for place in folder.glob(f"trials/*-r{repeat}-f*/run.json")
+            if not place.parent.name.startswith(CONTROL)
+        )
         trials = [store.open_run(place.parent, trials=False) for place in places]
         trials.sort(key=lambda trial: trial.fold or 0)
         final = [trial for trial in trials if trial.recipe == run.recipe]

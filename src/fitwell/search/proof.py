@@ -10,7 +10,7 @@ import numpy as np
 from fitwell.record import Run, Verdict
 from fitwell.search.rows import Row
 from fitwell.trials.bench import Bench, Variant
-from fitwell.trials.confirming import NEGLIGIBLE, REPEATS
+from fitwell.trials.confirming import REPEATS
 from fitwell.trials.protocol import Screening, judge
 from fitwell.trials.scoring import score_of, smallest_effect
 
@@ -30,8 +30,10 @@ def prove(
     base = bench.baseline_scores([bench.task(first, 0, f) for f in range(bench.folds)], baseline)
     pairs = zip(base, best.folds, strict=True)
     gains = np.array([bench.function.gain(float(before), after) for before, after in pairs])
-    negligible = NEGLIGIBLE * smallest_effect(bench.recipe, float(base.mean()))
-    screening = Screening({winner.name: (winner, gains)}, [], [], {}, negligible)
+    smallest = smallest_effect(bench.recipe, float(base.mean()))
+    trained = np.array([math.isfinite(score_of(run, bench.metric)) for run in baseline])
+    effects = {winner.name: (winner, gains)}
+    screening = Screening(effects, [], [], {}, smallest=smallest, trained=trained)
     verdicts = judge(bench, first, screening, first_repeat=FRESH[0], round_number=1)
     return [_explained(verdict) for verdict in verdicts]
 

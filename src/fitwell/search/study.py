@@ -118,7 +118,12 @@ class Study:
                 if self.place.shared:
                     optuna.storages.fail_stale_trials(self.study)
                 trials = self.study.get_trials(deepcopy=False)
-                tried = {_key(self._settings(t)) for t in trials if _counts(t)}
+                # Also what others have under way, which would be trained twice and counted once.
+                tried = {
+                    _key(self._settings(t))
+                    for t in trials
+                    if _counts(t) or (t.state.name == "RUNNING" and self._whole(t))
+                }
                 if len(tried) >= size(self.space):
                     return None
                 if self.sampler == "grid" and not self._queue_level(trials):
@@ -245,6 +250,10 @@ class Study:
 
     def _settings(self, trial: Any) -> dict[str, Any]:
         return recipe_settings(self.space, trial.params)
+
+    def _whole(self, trial: Any) -> bool:
+        """Whether each of its settings has been sampled."""
+        return all(d.name in trial.params for d in self.space)
 
     def _queue_level(self, trials: Sequence[Any]) -> bool:
         """Queue the next point of the grid that nobody has; whether there was one."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,7 @@ class Bench:
     progress: Progress
     recipe: Recipe  # any of the recipes: metric and folds are the same in all
     race: bool = True  # stop variants that can no longer get anywhere
+    ended: Callable[[], object] = lambda: None  # called after each new trial
     precision: str = ""  # of every trial, once the baseline has shown which; empty: the recipe's
 
     def __post_init__(self) -> None:
@@ -88,6 +89,7 @@ class Bench:
         def done(task: Task, run: Run) -> None:
             if task in missing:
                 report_trial(self.progress, task, run, self.metric)
+                self.ended()
 
         def started(task: Task) -> None:
             report_start(self.progress, task)

@@ -34,7 +34,8 @@ class LocalExecutor(Reusing):
         folder: the run folder; trials stand in `folder/trials/`, and finished ones are reused.
         workers: processes; 0 chooses, see `num_workers`, as many as have room in memory. With 1 worker
             there is still a process of its own, so that a crash costs a trial and not the session.
-        threads: threads a worker; 0 shares the cores out evenly.
+        threads: threads a worker; 0 shares the cores out evenly. Where each asks for several, so many
+            fewer workers are started.
         trials: how many trials are expected, if that is known: no worker is started for nothing, no
             core idle early.
         in_process: run everything here, without workers and without a warning.
@@ -51,9 +52,8 @@ class LocalExecutor(Reusing):
         in_process: bool = False,
     ) -> None:
         cores = num_cores()
-        wanted = (
-            1 if in_process else workers or fitting(num_workers(cores, trials), data_bytes(data))
-        )
+        wanted = workers or fitting(num_workers(cores, trials, threads), data_bytes(data))
+        wanted = 1 if in_process else wanted
         self.workers = min(wanted, trials) if trials else wanted
         super().__init__(data, folder, threads or max(1, cores // self.workers))
         self.in_process = in_process
@@ -180,15 +180,19 @@ class LocalExecutor(Reusing):
             )
 
 
-def num_workers(cores: int, trials: int) -> int:
+def num_workers(cores: int, trials: int, threads: int = 0) -> int:
     """One a core; a few more where the last round of so many trials would leave cores idle.
 
-    Five trials on two cores are 2.5 rounds of work, but two workers need three: the third trial of
-    one worker runs while the other waits. Three workers share the cores until all is done.
+    A trial of several threads takes as many cores. Five trials on two cores are 2.5 rounds of work, but
+    two workers need three: the third trial of one worker runs while the other waits. Three workers
+    share the cores until all is done.
 
     >>> num_workers(2, 5), num_workers(2, 4), num_workers(4, 5), num_workers(8, 5), num_workers(6, 0)
     (3, 2, 5, 5, 6)
+    >>> num_workers(16, 0, threads=4), num_workers(8, 12, threads=2), num_workers(2, 5, threads=64)
+    (4, 4, 1)
     """
+    cores = max(1, cores // (threads or 1))
     if not trials:
         return cores
     for workers in range(cores, 2 * cores):

@@ -29,5 +29,15 @@ def available() -> int | None:
                 found.append(int(line.split()[1]) * 1024)
     limit, used = _CGROUP / "memory.max", _CGROUP / "memory.current"
     if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
-        found.append(max(0, int(text) - int(used.read_text())))
+        found.append(max(0, int(text) - int(used.read_text()) + _given_back()))
     return min(found, default=None)
+
+
+def _given_back() -> int:
+    """Bytes of files that were read, which count as used until somebody needs the room."""
+    place = _CGROUP / "memory.stat"
+    if place.is_file():
+        for line in place.read_text().splitlines():
+            if line.startswith("inactive_file "):
+                return int(line.split()[1])
+    return 0

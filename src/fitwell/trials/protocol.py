@@ -5,6 +5,7 @@ the screen only orders, and never gives a verdict; the confirm stage has fresh s
 partitions, and what the screen saw is never pooled with it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from fitwell.record import Decision, Run, Verdict
 from fitwell.trials.bench import Bench, Variant
 from fitwell.trials.confirming import NEGLIGIBLE, REPEATS, confirm, tasks_of_all
 from fitwell.trials.racing import behind, floor_of, unlikely
-from fitwell.trials.scoring import smallest_effect
+from fitwell.trials.scoring import score_of, smallest_effect
 from fitwell.trials.trial import Task
 from fitwell.trials.verdicts import because, failure_of, verdict_of
 
@@ -35,6 +36,9 @@ class Screening:
     untried: list[Variant]
     runs: dict[str, list[Run]]
     smallest: float = 0.0  # the least effect that counts
+    trained: np.ndarray | None = (
+        None  # [fold] whether the baseline was: a trivial score stands elsewhere
+    )
 
 
 def screen(
@@ -67,6 +71,7 @@ def screen(
     bench.phase("screen", announced, round=round_number)
     base_runs = bench.run(base_tasks)
     base = bench.baseline_scores(base_tasks, base_runs)
+    result.trained = np.array([math.isfinite(score_of(run, bench.metric)) for run in base_runs])
     smallest = smallest_effect(bench.recipe, float(base.mean()))
     hopeless, result.smallest = HOPELESS * smallest, smallest
     if bench.race:
@@ -177,7 +182,9 @@ def judge(
     )
     verdicts = []
     if finalists:
-        screened = {name: row.tolist() for name, (_, row) in screening.effects.items()}
+        # Where the baseline failed, a difference is no sign of how far differences spread.
+        told = slice(None) if screening.trained is None else screening.trained
+        screened = {name: row[told].tolist() for name, (_, row) in screening.effects.items()}
         verdicts = confirm(
             bench, baseline, finalists, repeats, round_number=round_number, screened=screened
         )

@@ -44,6 +44,7 @@ class Reusing:
         self.data = data
         self.folder = Path(folder)
         self.threads = threads
+        self._lost: dict[tuple[object, ...], Run] = {}  # trials that this executor gave up
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +83,7 @@ class Reusing:
                 done(tasks[index], run)
 
         for index, task in enumerate(tasks):
-            run = finished(task, self.place(task))
+            run = finished(task, self.place(task)) or self._lost.get(_key(task))
             if run is None:
                 open_.append(index)
             else:
@@ -114,12 +115,20 @@ class Reusing:
         """A trial that gave nothing, written with the reason.
 
         Args:
-            lost: by its worker: taken up again, it is tried again.
+            lost: by its worker: taken up again by another call, it is tried again.
         """
         run = Run(spec=self.data.spec, status="failed", failure=why)
         if lost:
             run.environment["worker_lost"] = True
-        return save(run, task, self.place(task))
+        run = save(run, task, self.place(task))
+        if lost:
+            self._lost[_key(task)] = run
+        return run
 
     def _run_here(self, task: Task) -> Run:
         return run_trial(self.data, task, self.place(task), threads=self.threads)
+
+
+def _key(task: Task) -> tuple[object, ...]:
+    """Its place, and what must be the same for its run to be reused."""
+    return task.folder_name, task.recipe, task.seed
