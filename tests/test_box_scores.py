@@ -200,6 +200,17 @@ def test_the_curve_is_at_an_overlap_of_a_half() -> None:
     assert row["map"] == pytest.approx(0.6)  # 0.5 to 0.75 of ten
 
 
+def test_the_row_of_a_part_has_the_part_s_score() -> None:
+    """A hundred boxes of each class are looked at, however sure those of another are."""
+    wrong = [[0.0, 80, 80, 90 + i, 99, 0.9] for i in range(120)]
+    said = np.array([[*wrong, [1.0, *BOX[1:], 0.1]]])
+    target = np.array([[[0.0, 1, 1, 9, 9], [1.0, *BOX[1:]]]])
+    part = Predictions(np.array(["a"]), np.arange(1), target, said, None, np.zeros(1))
+    (row,) = box_rows(part, Spec("boxes", "detection", (3, 320, 320), ("a", "b")))
+    assert [one["map50"] for one in row["classes"]] == pytest.approx([0, 1])
+    assert row["map50"] == METRICS["map50"](target, said) == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(("better", "found"), [(99, 0.01), (100, 0.0)])
 def test_a_hundred_boxes_of_a_picture_are_looked_at(better: int, found: float) -> None:
     wrong = [[0.0, 80, 80, 90 + i, 99, 0.9] for i in range(better)]

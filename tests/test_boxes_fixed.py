@@ -146,6 +146,29 @@ def test_pictures_that_cannot_be_used_are_left_out(tmp_path: Path) -> None:
     assert "things/JPEGImages/copy.png" in again.keys.tolist()
 
 
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_is_told_to_be_background_is_so_in_the_copy(tmp_path: Path, kind: str) -> None:
+    source = write_voc(tmp_path / "things", scenes(12))
+    Image.new("RGB", (60, 60), "grey").save(source / "JPEGImages" / "lonely.png")
+    out = tmp_path / ("clean.json" if kind == "coco" else "clean")
+    found = fixed(source, out, "" if kind == "coco" else kind, unannotated="background")
+    again, _ = check(found.path)
+    assert again is not None and len(again) == found.kept == 13
+    (row,) = (i for i, key in enumerate(again.keys) if "lonely" in key)
+    assert np.isnan(again.targets[row]).all()
+
+
+def test_a_box_of_no_category_takes_its_picture_out_of_the_copy(tmp_path: Path) -> None:
+    """In the copy it would be taught to be background."""
+    source = write_coco(tmp_path / "things", scenes(8))
+    path = source / "annotations" / "instances_all.json"
+    document = json.loads(path.read_text())
+    document["annotations"][0]["category_id"] = 99
+    path.write_text(json.dumps(document))
+    found = fixed(source, tmp_path / "clean.json")
+    assert found.left_out["box_without_class"] == ("images/p0.png",) and found.kept == 7
+
+
 def test_where_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

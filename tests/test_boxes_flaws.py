@@ -32,6 +32,7 @@ from fitwell.data import BadData, Data, Problem, check, read
 from fitwell.data.annotated import MOST_TEXT_BYTES, Picture
 from fitwell.data.box_flaws import Flaws, sound
 from fitwell.data.near import near_duplicates
+from fitwell.errors import SettingError
 
 
 def checked(folder: Path, **options: Any) -> tuple[Data, tuple[Problem, ...]]:
@@ -152,6 +153,47 @@ def test_without_annotation_without_image_and_without_boxes(tmp_path: Path, kind
     assert "lost" in named(problems, "annotation_without_image").message
     empty = named(problems, "images_without_boxes")
     assert empty.severity == "note" and "empty.png" in empty.where[0]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_pictures_without_annotation_are_background_where_that_is_told(
+    tmp_path: Path, kind: str
+) -> None:
+    made = scenes(12)
+    WRITERS[kind](tmp_path, made)
+    places = {"voc": "JPEGImages", "coco": "images", "yolo": "images"}
+    bare = f"{places[kind]}/bare.png"
+    draw(tmp_path / bare, Scene("bare", (80, 60), ()))
+    data, problems = checked(tmp_path)
+    left = named(problems, "image_without_annotation")
+    assert left.where == (bare,) and bare not in data.keys
+    assert "data.unannotated=background" in left.mend
+    told, problems = checked(tmp_path, unannotated="background")
+    assert named(problems, "background_images").where == (bare,)
+    assert not {p.name for p in problems} & {"image_without_annotation", "images_without_boxes"}
+    assert set(told.keys) == {*data.keys, bare} and not len(boxes_in(told, "bare"))
+    rows = [told.keys.tolist().index(key) for key in data.keys]
+    np.testing.assert_array_equal(told.targets[rows], data.targets)
+    with pytest.raises(SettingError, match=r"data\.unannotated = background: is for"):
+        read("digits", {"unannotated": "background"})
+
+
+def test_a_picture_that_may_be_annotated_is_no_background(tmp_path: Path) -> None:
+    """An annotation that two pictures may be meant by is of one of them."""
+    voc = write_voc(tmp_path / "voc", scenes(8))
+    text = (voc / "Annotations" / "p0.xml").read_text().replace("p0.png", "")
+    (voc / "Annotations" / "p0.xml").write_text(text)
+    shutil.copy(voc / "JPEGImages" / "p0.png", voc / "JPEGImages" / "p0.bmp")
+    coco = write_coco(tmp_path / "coco", scenes(8))
+    for place in ("a", "b"):
+        (coco / place).mkdir()
+        shutil.copy(coco / "images" / "p0.png", coco / place)
+    (coco / "images" / "p0.png").unlink()
+    wanted = {voc: ["JPEGImages/p0.bmp", "JPEGImages/p0.png"], coco: ["a/p0.png", "b/p0.png"]}
+    for folder, places in wanted.items():
+        data, problems = checked(folder, unannotated="background")
+        assert len(data) == 7
+        assert sorted(named(problems, "image_without_annotation").where) == places
 
 
 @pytest.mark.parametrize("kind", WRITERS)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_boxes import scenes, write_voc
+from PIL import Image
 from rich.console import Console
 
 import fitwell as fw
@@ -15,9 +16,12 @@ from fitwell.cli.main import run as command_line
 from fitwell.data import read
 from fitwell.errors import FolderError, SettingError
 from fitwell.metrics import METRICS
+from fitwell.pictures.found import draw_found
+from fitwell.predict import _said
 from fitwell.report import terminal
 from fitwell.resolve import complete
 from fitwell.spec import Spec
+from fitwell.tasks import Decoded
 from fitwell.trials.reading import read_for
 from fitwell.trials.trial import Task, run_trial
 
@@ -75,12 +79,64 @@ def test_evaluate_gives_the_run_s_own_test_scores(run: Any) -> None:
     assert found["scores"]["map50"] == pytest.approx(run.scores["test"]["map50"])
 
 
+def test_evaluate_tells_classes_sizes_and_mistakes(
+    run: Any, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a source of its own, too: there the classes' mean is the score."""
+    found = fw.evaluate(run.folder, str(folder))
+    assert [one["name"] for one in found["classes"]] == list(run.spec.classes)
+    assert sum(one["boxes"] for one in found["classes"]) == sum(run.spec.class_counts)
+    for name in ("map50", "map"):
+        scores = [one[name] for one in found["classes"]]
+        assert np.mean(scores) == pytest.approx(found["scores"][name])
+    assert [one["name"] for one in found["sizes"]] == ["small", "medium", "large"]
+    assert set(found["lost"]) == {"wrong class", "badly placed", "doubled", "background", "missed"}
+    assert command_line(["evaluate", str(run.folder), str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("class or size", "cat", "small, below", "mAP50 lost to"))
+    assert command_line(["evaluate", str(run.folder), str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == found["classes"]
+
+
 def test_predict_draws_and_writes_what_it_returns(run: Any, folder: Path, tmp_path: Path) -> None:
     rows = fw.predict(run.folder, [str(folder / "JPEGImages")], out=tmp_path / "said")
     assert len(rows) == 10 == len(list((tmp_path / "said").glob("*.jpg")))
     assert json.loads((tmp_path / "said" / "predictions.json").read_text()) == rows
     with pytest.raises(FolderError, match="holds something"):
         fw.predict(run.folder, [str(folder / "JPEGImages")], out=tmp_path / "said")
+
+
+def test_pictures_are_drawn_as_the_model_sees_them(tmp_path: Path) -> None:
+    """Of 16 bits, of which 8 are left, or with parts that are see-through, before white."""
+    grey = np.full((40, 60), 20_000, np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    clear = np.zeros((40, 60, 4), np.uint8)
+    Image.fromarray(clear, "RGBA").save(tmp_path / "clear.png")
+    names = ("deep.png", "clear.png")
+    rows = [{"input": str(tmp_path / n), "prediction": [], "probability": []} for n in names]
+    draw_found(rows, ("cat",), tmp_path / "said")
+    for name, want in (("deep", 20_000 / 257), ("clear", 255)):
+        drawn = np.asarray(Image.open(tmp_path / "said" / f"{name}.jpg"))
+        assert drawn.shape == (40, 60, 3) and abs(drawn.mean() - want) < 2
+
+
+def test_no_drawn_picture_takes_the_name_of_another(tmp_path: Path) -> None:
+    names = ("a/x.png", "b/x.png", "a/x-2.png", "b/X.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (20, 20)).save(tmp_path / name)
+    rows = [{"input": str(tmp_path / n), "prediction": [], "probability": []} for n in names]
+    draw_found(rows, ("cat",), tmp_path / "said")
+    drawn = [path.name.lower() for path in (tmp_path / "said").glob("*.jpg")]
+    assert sorted(drawn) == ["x-2-2.jpg", "x-2.jpg", "x-3.jpg", "x.jpg"]
+
+
+def test_no_box_is_told_of_the_grey_beside_a_picture() -> None:
+    """A picture of 10:1 is a strip: what is found above it alone has no area in it."""
+    inside, above = [0.0, 1, 2, 9, 8, 0.9], [0.0, 1, 0, 9, 0, 0.8]
+    said = np.array([[inside, above, [np.nan] * 6]], np.float32)
+    boxes, scores = _said(Decoded(said, None), 0, BOXES)
+    assert boxes == [{"class": "cat", "box": [1, 2, 9, 8]}] and scores == [0.9]
 
 
 def test_diagnose_and_resume_are_at_home_with_boxes(run: Any) -> None:

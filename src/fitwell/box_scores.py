@@ -15,7 +15,7 @@ from fitwell.errors import SettingError
 
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 SHOWN = 0.25  # score from which on a box is shown to people
-MOST = 100  # boxes of a picture that are looked at, those with the highest scores
+MOST = 100  # boxes of a class in a picture that are looked at, those with the highest scores
 
 
 def needed() -> ModuleType:

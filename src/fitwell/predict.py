@@ -19,10 +19,13 @@ from fitwell.data.looking_back import as_parted, looking_back
 from fitwell.data.tokens import Tokens
 from fitwell.data.types import UNUSED, Data, many, some
 from fitwell.errors import FolderError, SettingError
-from fitwell.record import Run, Scores
+from fitwell.record import Predictions, Run
 from fitwell.spec import Spec
 from fitwell.tasks import Decoded, task_of
+from fitwell.tasks.box_mistakes import box_rows
 from fitwell.train import load_model
+
+OF_BOXES = ("classes", "sizes", "lost")  # what is told of a detector beside its scores
 
 
 def decode(run: Run, values: np.ndarray) -> Decoded:
@@ -84,8 +87,11 @@ def _say_unknown(tokens: Tokens, texts: np.ndarray) -> None:
         )
 
 
-def evaluate(run: Run, source: Any = None, options: Mapping[str, Any] | None = None) -> Scores:
-    """Scores of the run's model on its test part, or on all of another source.
+def evaluate(
+    run: Run, source: Any = None, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """`{"scores", "test_looks"}` of the run's model on its test part, or on all of another source; of a
+    detector also `classes`, `sizes` and `lost`, as `fitwell.tasks.box_mistakes.box_rows` has them.
 
     The look at the data is counted, and `run.test_looks` says how often it was looked at.
 
@@ -109,7 +115,11 @@ def evaluate(run: Run, source: Any = None, options: Mapping[str, Any] | None = N
     run.test_looks = store.look_at_test(data.test_fingerprint(rows), f"evaluate {name}")
     if source is None and run.folder is not None:
         store.save_state(run, run.folder)
-    return found.scores
+    told = Predictions(
+        data.keys[rows], rows, found.target, found.decoded.prediction, None, found.loss
+    )
+    tables = {name: row[name] for row in box_rows(told, spec) for name in OF_BOXES}
+    return {"scores": found.scores, "test_looks": run.test_looks, **tables}
 
 
 def scored_rows(
@@ -266,7 +276,9 @@ def _said(decoded: Decoded, row: int, spec: Spec) -> tuple[Any, Any]:
     """(prediction, probability) of one example, as a person reads them."""
     value, chances = decoded.prediction[row], decoded.probabilities
     if spec.task == "detection":
-        shown = value[np.nan_to_num(value[:, 5]) >= SHOWN].astype(float)
+        # What lies in the grey beside the picture alone has no area in it.
+        there = (np.nan_to_num(value[:, 5]) >= SHOWN) & (value[:, 3:5] > value[:, 1:3]).all(1)
+        shown = value[there].astype(float)
         boxes = [{"class": spec.classes[int(v[0])], "box": v[1:5].round(2).tolist()} for v in shown]
         return boxes, shown[:, 5].round(4).tolist()
     if chances is None:

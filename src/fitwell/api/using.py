@@ -10,13 +10,16 @@ from fitwell.api.results import opened_run
 from fitwell.api.start import given
 from fitwell.data import Data
 from fitwell.errors import SettingError
-from fitwell.record import Scores
 
 
 def evaluate(
     run: Any, source: Any = None, *, settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """`{"scores", "test_looks"}` of a run's model on its test part, or on all of another source."""
+    """`{"scores", "test_looks"}` of a run's model on its test part, or on all of another source.
+
+    Of a detector also `classes` (a row each of `name`, `boxes`, `map50`, `map`, `curve`, `said`, `found`),
+    `sizes` and `lost` (what map50 would gain if all mistakes of a kind were mended).
+    """
     from fitwell.predict import evaluate as evaluate_run
 
     opened = opened_run(run)
@@ -28,8 +31,7 @@ def evaluate(
 
         rows = split.fit_rows(data, opened.recipe.section("data"), opened.seed).held_out
         source = _part_of(data, rows)
-    scores: Scores = evaluate_run(opened, source, options)
-    return {"scores": scores, "test_looks": opened.test_looks}
+    return evaluate_run(opened, source, options)
 
 
 def _part_of(data: Data, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

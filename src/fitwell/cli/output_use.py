@@ -19,6 +19,9 @@ def evaluated(result: Mapping[str, Any], given: Given) -> None:
         from fitwell.report.wording import looked
 
         printed(terminal.scores({"": {"score": result["scores"]}}))
+        if "classes" in result:
+            for part in terminal.boxes(result, "class or size"):
+                printed(part)
         print(looked(result["test_looks"]))
 
 

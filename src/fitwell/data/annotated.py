@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fitwell.data.files import files_below
+from fitwell.data.files import files_below, key_of
 from fitwell.data.names import IMAGE_SUFFIXES, PARTS
 from fitwell.data.types import Problem, listed
 
@@ -33,6 +33,7 @@ class Picture:
         size: (height, width) as the annotation says; None: it does not say.
         fractions: the corners are fractions of width and height instead.
         lacking: a box of it is not here, since its class has no name.
+        annotated: an annotation says what is in it; else it is taken as background.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Picture:
     size: tuple[int, int] | None = None
     fractions: bool = False
     lacking: bool = False
+    annotated: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,29 @@ def unreadable(found: Mapping[str, str]) -> list[Problem]:
 def without_annotation(keys: Iterable[str], mend: str) -> list[Problem]:
     """The problem of pictures of which nothing says what is in them."""
     what = ("picture without annotation left out", "pictures without annotation left out")
+    mend += " Where nothing is in any of them, set data.unannotated=background."
     return listed("image_without_annotation", "warning", what, mend, keys)
+
+
+def background_of(images: Iterable[Path], folder: Path) -> tuple[list[Picture], list[Problem]]:
+    """(pictures without annotation, as ones with nothing in them, the problem that says so).
+
+    Args:
+        folder: what their keys are seen from.
+    """
+    pictures = [
+        Picture(path, key, part=part_of_folders(key), annotated=False)
+        for path, key in ((path, key_of(path, folder)) for path in images)
+    ]
+    what = (
+        "picture without annotation taken as background",
+        "pictures without annotation taken as background",
+    )
+    mend = (
+        "Nothing to do where nothing is in them; else annotate them, or leave data.unannotated out."
+    )
+    keys = [picture.key for picture in pictures]
+    return pictures, listed("background_images", "note", what, mend, keys)
 
 
 def without_image(found: Iterable[str]) -> list[Problem]:

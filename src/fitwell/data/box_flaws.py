@@ -35,7 +35,7 @@ class Flaws:
         for i, (width, height) in zip(good.tolist(), sides.tolist(), strict=True):
             if min(width, height) < TINY:
                 self.tiny[picture.rows[i]] = f"{width:.1f}x{height:.1f}"
-        if not len(picture.labels) and not picture.lacking:
+        if not len(picture.labels) and not picture.lacking and picture.annotated:
             self.empty.append(picture.key)
 
     def problems(self) -> list[Problem]:

@@ -4,7 +4,7 @@ Targets are float32 [example, most boxes, 5]: class index and corners x1, y1, x2
 resized picture; rows that a picture does not need are NaN.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ LAYOUTS = {
     "coco": "annotations/instances_train.json beside images/1.jpg",
     "yolo": "labels/1.txt beside images/1.jpg",
 }
-Reader = tuple[Callable[[Path], bool], Callable[[Path], Annotated]]
+Reader = tuple[Callable[[Path], bool], Callable[..., Annotated]]
 READERS: dict[str, Reader] = {
     "voc": (is_voc, read_voc),
     "coco": (is_coco, read_coco),
@@ -69,6 +69,11 @@ def annotations_in(folder: Path, options: dict[str, Any]) -> str:
     return there[0] if there else ""
 
 
+def annotated_in(source: Path, kind: str, options: Mapping[str, Any]) -> Annotated:
+    """What the reader of a kind finds; pictures without annotation as `data.unannotated` says."""
+    return READERS[kind][1](source, background=options["unannotated"] == "background")
+
+
 def read_boxes(
     folder: Path,
     kind: str,
@@ -89,7 +94,7 @@ def read_boxes(
         SettingError: a setting that does not go with boxes.
     """
     _suits(options)
-    annotated = READERS[kind][1](folder)
+    annotated = annotated_in(folder, kind, options)
     classes = like.classes if like else annotated.classes
     _refuse_unknown(annotated.pictures, classes, like)
     pictures, heads, problems = _with_pictures(annotated)

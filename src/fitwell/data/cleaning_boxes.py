@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fitwell.data.box_flaws import Flaws, sound
-from fitwell.data.boxes import READERS, annotations_in
+from fitwell.data.boxes import annotated_in, annotations_in
 from fitwell.data.coco import is_coco_file
 from fitwell.data.images import Header, header
 from fitwell.data.types import Data, Problem
@@ -55,7 +55,8 @@ def write_boxes(
         (how many stay, why -> places of what was left out).
     """
     kind = "coco" if source.is_file() else annotations_in(source, options)
-    pictures = {picture.key: picture for picture in READERS[kind][1](source).pictures}
+    annotated = annotated_in(source, kind, options)
+    pictures = {picture.key: picture for picture in annotated.pictures}
     kept: list[Boxed] = []
     bare: dict[str, list[str]] = {"box_without_class": [], "no_box_left": []}
     for row in rows.tolist():

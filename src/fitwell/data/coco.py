@@ -14,6 +14,7 @@ from fitwell.data.annotated import (
     Annotated,
     Picture,
     Unclear,
+    background_of,
     corners_of,
     part_in,
     part_of_folders,
@@ -101,12 +102,15 @@ def is_coco_file(path: Path) -> bool:
     return named and (_has_keys(path) or _is_broken(path))
 
 
-def read_coco(source: Path) -> Annotated:
+def read_coco(source: Path, *, background: bool = False) -> Annotated:
     """The pictures of a folder with annotations of COCO, or of one file of it; a file is of the part that
     its name or its folder says, if its pictures do not (`split`).
 
     Classes are the names of the categories in the order of their ids. Of a single file the pictures stand
     beside it, or beside the folder `annotations` that it is in, or where their names say.
+
+    Args:
+        background: pictures of a folder that no file names are taken as ones with nothing in them.
     """
     folder, files = source, list(coco_files(source)) if source.is_dir() else [source]
     if source.is_file():
@@ -140,8 +144,13 @@ def read_coco(source: Path) -> Annotated:
     # One file need not name what lies around it.
     keys = list(found) if source.is_file() else [key_of(image, folder) for image in around.images]
     unlisted = [key for key in keys if key not in found] if not flaws.broken else []
+    # What a name may mean, and what of it is not known, is not taken for nothing.
+    clear = [key for key in unlisted if background and key.rpartition("/")[2] not in flaws.sought]
+    empty, more = background_of((folder / key for key in clear), folder)
+    found |= {picture.key: picture for picture in empty}
     pictures = [found[key] for key in keys if key in found and key not in bad]
-    return Annotated(pictures, tuple(classes), problems_of(flaws, unlisted))
+    unlisted = [key for key in unlisted if key not in found]
+    return Annotated(pictures, tuple(classes), more + problems_of(flaws, unlisted))
 
 
 def _has_keys(path: Path) -> bool:
@@ -238,6 +247,7 @@ def _pictures(
             rows[number] = row
     boxes: dict[Any, list[tuple[str, list[float], str]]] = defaultdict(list)
     unread: set[Any] = set()
+    lacking: set[Any] = set()
     seen: set[Any] = set()
     for i, row in enumerate(document["annotations"]):
         place = f"{where} annotation {row.get('id', f'number {i}')}"
@@ -260,12 +270,14 @@ def _pictures(
         category = row.get("category_id")
         if not isinstance(category, int | str) or category not in names:
             flaws.unknown[place] = f"category_id {category}"
+            lacking.add(number)
             continue
         boxes[number].append((names[category], corners, place))
     for number, row in rows.items():
         path = around.image_of(str(row["file_name"]), where, part)
         if path is None:
             flaws.absent.append(f"{where} image {row['id']} ({row['file_name']})")
+            flaws.sought.add(str(row["file_name"]).replace("\\", "/").rpartition("/")[2])
             continue
         found = boxes[number]
         size = [row.get("height"), row.get("width")]
@@ -278,6 +290,7 @@ def _pictures(
             tuple(place for _, _, place in found),
             PARTS.get(str(row.get("split", "")).lower(), part),
             (round(float(size[0])), round(float(size[1]))) if known else None,  # type: ignore[arg-type]
+            lacking=number in lacking,
         )
         yield picture, number not in unread and number not in confused
 

@@ -22,6 +22,7 @@ class Flaws:
     broken: dict[str, str] = field(default_factory=dict)  # files
     bad: dict[str, str] = field(default_factory=dict)  # annotations
     absent: list[str] = field(default_factory=list)
+    sought: set[str] = field(default_factory=set)  # names of files of these
     orphans: list[str] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
@@ -51,6 +52,7 @@ def together(before: Picture, after: Picture, flaws: Flaws) -> Picture:
         corners=np.concatenate([before.corners, after.corners]),
         rows=before.rows + after.rows,
         size=before.size or after.size,
+        lacking=before.lacking or after.lacking,
     )
 
 

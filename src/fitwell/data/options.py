@@ -207,6 +207,13 @@ def data_settings(
             "text files of YOLO"
         ),
     ] = "auto",
+    unannotated: Annotated[
+        Literal["left_out", "background"],
+        Field(
+            description="what becomes of pictures, among those with boxes, of which no annotation says "
+            "anything; background: they are taken as ones with nothing in them"
+        ),
+    ] = "left_out",
     look_back: Annotated[
         int,
         Field(
@@ -290,6 +297,7 @@ READING = (
     "seconds",
     "mels",
     "annotations",
+    "unannotated",
     "root",
     "limit",
     "look_back",
@@ -311,6 +319,7 @@ OF_KIND: dict[str, tuple[str, ...]] = {
     "resize": ("images", "boxes"),
     "crop_size": ("images",),
     "annotations": ("boxes",),
+    "unannotated": ("boxes",),
 }
 
 # Settings of one long series alone, which say that a table is one.

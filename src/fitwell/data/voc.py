@@ -18,6 +18,7 @@ from fitwell.data.annotated import (
     Annotated,
     Picture,
     Unclear,
+    background_of,
     corners_of,
     listed_parts,
     lists_of,
@@ -50,10 +51,13 @@ def is_voc(folder: Path) -> bool:
     return any(_beside(place) for place in places)
 
 
-def read_voc(folder: Path) -> Annotated:
+def read_voc(folder: Path, *, background: bool = False) -> Annotated:
     """The pictures of a folder with annotations of VOC, those of ImageSets/Main in their parts.
 
     Classes are the names that occur, sorted.
+
+    Args:
+        background: pictures without annotation are taken as ones with nothing in them.
     """
     place = _child(folder, ("annotations",))
     inside = [p for p in files_below(place or folder) if p.suffix.lower() == ".xml"]
@@ -68,6 +72,7 @@ def read_voc(folder: Path) -> Annotated:
     found: dict[Path, Picture] = {}
     bad, unsafe, lost = {}, {}, {}
     spoken_for: set[Path] = set()
+    either: set[str] = set()  # names of pictures of which an annotation may mean one
     for xml, parsed in zip(inside, read, strict=True):
         where = key_of(xml, folder)
         image = _image_of(xml, parsed, by_stem[xml.stem], place, root)
@@ -83,6 +88,7 @@ def read_voc(folder: Path) -> Annotated:
             bad[where] = str(parsed)
         elif isinstance(image, Unclear):
             bad[where] = str(image)
+            either.add(xml.stem)
         elif image is None:
             lost[where] = ""
         else:
@@ -101,10 +107,14 @@ def read_voc(folder: Path) -> Annotated:
         unsafe,
     )
     problems += unreadable(bad) + without_image(lost)
-    bare = [key_of(p, folder) for p in images if p not in spoken_for]
-    problems += without_annotation(
-        bare, "Annotate them; for a picture with nothing in it, write an XML file without <object>."
+    bare = [p for p in images if p not in spoken_for]
+    empty, more = background_of((p for p in bare if background and p.stem not in either), folder)
+    left = {key_of(p, folder) for p in bare} - {picture.key for picture in empty}
+    problems += more + without_annotation(
+        sorted(left),
+        "Annotate them; for a picture with nothing in it, write an XML file without <object>.",
     )
+    found |= {picture.path: picture for picture in empty}
     pictures = [found[image] for image in sorted(found)]
     sets = folder / "ImageSets" / "Main"
     pictures, more = by_lists(pictures, lists_of(sets), folder, sets)

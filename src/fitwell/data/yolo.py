@@ -8,6 +8,7 @@ from fitwell.data.annotated import (
     Annotated,
     Picture,
     Unclear,
+    background_of,
     corners_of,
     lists_of,
     part_of_folders,
@@ -39,10 +40,13 @@ def is_yolo(folder: Path) -> bool:
     return any(_beside(place) for place in (folder, *below))
 
 
-def read_yolo(folder: Path) -> Annotated:
+def read_yolo(folder: Path, *, background: bool = False) -> Annotated:
     """The pictures of a folder with labels of YOLO, in the parts that folders or lists of files say.
 
     Classes are those of data.yaml, classes.txt or obj.names, in the order of their ids.
+
+    Args:
+        background: pictures without a file of rows are taken as ones with nothing in them.
 
     Raises:
         BadData: names of classes that cannot be read.
@@ -94,10 +98,16 @@ def read_yolo(folder: Path) -> Annotated:
     used = {labels[image] for image in images}
     left = [p for p in _label_files(folder) if p not in used]
     problems += unreadable(bad) + without_image(key_of(p, folder) for p in left)
-    bare = [key_of(image, folder) for image in images if not labels[image].is_file()]
-    problems += without_annotation(
-        bare, "Annotate them; for a picture with nothing in it, write an empty text file."
-    )
+    bare = [image for image in images if not labels[image].is_file()]
+    if background:
+        empty, more = background_of(bare, folder)
+        pictures = sorted(pictures + empty, key=lambda picture: picture.path)
+        problems += more
+    else:
+        problems += without_annotation(
+            (key_of(image, folder) for image in bare),
+            "Annotate them; for a picture with nothing in it, write an empty text file.",
+        )
     lists = {k: v for k, v in lists_of(folder).items() if k != "trainval"}
     pictures, more = by_lists(pictures, lists, folder, folder)
     return Annotated(pictures, tuple(dict.fromkeys(names.values())), problems + more)

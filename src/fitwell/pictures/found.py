@@ -1,12 +1,15 @@
 """Pictures with the boxes that a detector found drawn into them, and what it said beside them as JSON."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fitwell import store
+from fitwell.data.images import pixels
 from fitwell.errors import FolderError
 from fitwell.report.pixels import EDGES
 
@@ -25,7 +28,7 @@ def draw_found(rows: Sequence[dict[str, Any]], classes: tuple[str, ...], out: Pa
     Raises:
         FolderError: it holds something already, or cannot be written to.
     """
-    used: Counter[str] = Counter()
+    used: set[str] = set()
     colours = {name: EDGES[i % len(EDGES)] for i, name in enumerate(classes)}
     with store.saying_no_space(out, "name another folder"):
         out.mkdir(parents=True, exist_ok=True)
@@ -33,11 +36,8 @@ def draw_found(rows: Sequence[dict[str, Any]], classes: tuple[str, ...], out: Pa
             path = Path(row["input"])
             if not path.is_file():
                 continue
-            used[path.stem] += 1
-            again = f"-{used[path.stem]}" if used[path.stem] > 1 else ""
-            _drawn(path, row["prediction"], row["probability"], colours).save(
-                out / f"{path.stem}{again}.jpg", quality=90
-            )
+            drawn = _drawn(path, row["prediction"], row["probability"], colours)
+            drawn.save(out / f"{_free(path.stem, used)}.jpg", quality=90)
     store.write_text(out / SAID, json.dumps(list(rows), indent=1) + "\n")
 
 
@@ -55,12 +55,23 @@ def refuse_full(out: Path) -> None:
         )
 
 
+def _free(stem: str, used: set[str]) -> str:
+    """A name that no other picture has, whatever the case of its letters."""
+    names = (stem if i == 1 else f"{stem}-{i}" for i in count(1))
+    name = next(name for name in names if name.lower() not in used)
+    used.add(name.lower())
+    return name
+
+
 def _drawn(path: Path, boxes: Sequence[Any], scores: Sequence[float], colours: Any) -> Any:
     """The picture of a file, upright, with its boxes, their classes and scores."""
     from PIL import Image, ImageDraw, ImageFont, ImageOps
 
     with Image.open(path) as image:
-        drawn = ImageOps.exif_transpose(image).convert("RGB")
+        upright = ImageOps.exif_transpose(image)
+        # As the model sees it: of 16 bits, or with parts that are see-through.
+        seen = pixels(upright, (upright.height, upright.width), grey=False)
+    drawn = Image.fromarray(np.ascontiguousarray(seen.transpose(1, 2, 0)))
     pen = ImageDraw.Draw(drawn)
     width = max(1, round(max(drawn.size) / _PIXELS_A_LINE))
     font = ImageFont.load_default(max(10, round(max(drawn.size) / _LETTERS)))

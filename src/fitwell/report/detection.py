@@ -1,5 +1,6 @@
 """What a detector finds: scores by class and size, curves, what it loses by, and the worst mistakes."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def section(
     }
 
 
-def by_size(row: Row) -> list[Row]:
+def by_size(row: Mapping[str, Any]) -> list[Row]:
     """The scores of the sizes that occur, with the areas that each stands for.
 
     >>> [one["name"] for one in by_size({"sizes": [{"name": "medium", "boxes": 3}]})]

@@ -118,10 +118,13 @@ def beside(facts: Facts) -> list[RenderableType]:
 def by_class(facts: Facts) -> list[RenderableType]:
     """What a detector scores on each class, and what it loses most by."""
     row = row_of(facts)
-    if not row:
-        return []
+    return boxes(row, "class or size, held out") if row else []
+
+
+def boxes(row: Mapping[str, Any], called: str) -> list[RenderableType]:
+    """A row a class and size of a row of evidence "boxes", and what each kind of mistake costs."""
     table = plain_table()
-    table.add_column("class or size, held out")
+    table.add_column(called)
     for name in ("boxes", "map50", "map"):
         table.add_column(metric_word(name), justify="right")
     for one in row["classes"]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fitwell.box_matching import KINDS, SURE, Matched, match
-from fitwell.box_scores import MOST, SHOWN, mean, precisions, table
+from fitwell.box_scores import SHOWN, mean, precisions, table
 from fitwell.record import Predictions, Row
 from fitwell.spec import Spec
 
@@ -32,7 +32,7 @@ def box_rows(predictions: Predictions | None, spec: Spec) -> list[Row]:
     """
     if predictions is None or spec.task != "detection" or not len(predictions.target):
         return []
-    target, said = predictions.target, predictions.prediction[:, :MOST]
+    target, said = predictions.target, predictions.prediction
     found = table(target, said, spec.classes)
     matches = [match(one, other) for one, other in zip(target, said, strict=True)]
     for row, counts in zip(found["classes"], _found(target, said, matches, spec), strict=True):
