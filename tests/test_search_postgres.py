@@ -48,6 +48,16 @@ def folds_in(folder: Path) -> set[str]:
     return {path.parent.name for path in paths}
 
 
+def in_the_middle(server: Server, folder: Path, owner: str) -> bool:
+    """Whether a worker has ended a trial, and has begun another."""
+    if len(folds_in(folder)) < 8:
+        return False  # before it enters the study there is none to be read
+    states = {
+        t.state.name for t in trials_of(server, "shared") if t.user_attrs.get("owner") == owner
+    }
+    return "RUNNING" in states and bool(states & {"COMPLETE", "PRUNED"})
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
 def test_two_workers_share_a_study_and_one_is_killed(server: Server, tmp_path: Path) -> None:
@@ -59,7 +69,7 @@ def test_two_workers_share_a_study_and_one_is_killed(server: Server, tmp_path: P
         command += [f"{number + 1:x}", str(trials)]
         workers.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
     deadline = time.monotonic() + 120
-    while len(folds_in(folders[0])) < 8 and time.monotonic() < deadline:
+    while not in_the_middle(server, folders[0], "1") and time.monotonic() < deadline:
         time.sleep(0.02)
     workers[0].send_signal(signal.SIGKILL)
     workers[0].wait(timeout=30)
