@@ -70,7 +70,8 @@ def speed() -> list[dict[str, Any]]:
         "found": lambda: found_seconds(job, x),
     }
     rows = common.alternated(arms, ROUNDS)
-    return [{"case": "speed", "round": i, **row} for i, row in enumerate(rows)]
+    facts = {"case": "speed", "precision": job.precision}
+    return [{**facts, "round": i, **row} for i, row in enumerate(rows)]
 
 
 def bare(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
