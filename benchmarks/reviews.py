@@ -40,7 +40,7 @@ def main() -> None:
         scores = [row["accuracy"] for row in result["rows"] if row["model"] == model]
         result["summary"][model] = {"accuracy": common.spread(scores)}
         if model in ASKED:
-            result.setdefault("limits", {})[model] = {"accuracy": f"≥ {ASKED[model]}"}
+            result.setdefault("limits", {})[model] = {"accuracy": f"mean at least {ASKED[model]}"}
     common.save(result)
 
 

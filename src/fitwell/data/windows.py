@@ -73,6 +73,7 @@ def steps_before(data: Data, rows: np.ndarray, back: int, count: int) -> np.ndar
     """[window, channel, count] the steps that begin `back` steps before those that these windows are asked
     for, which may lie before what they read; None where one of them has no such steps.
 
+    >>> from fitwell.spec import Spec
     >>> inputs, asked = windows(np.arange(6.0)[:, None], 1, 1, [0])
     >>> data = Data("", Spec("series", "forecasting", (1, 1), horizon=1), inputs, asked, np.arange(5))
     >>> steps_before(data, np.array([3, 4]), 3, 2)[:, 0].tolist()
