@@ -75,7 +75,8 @@ def steps_before(data: Data, rows: np.ndarray, back: int, count: int) -> np.ndar
 
     >>> from fitwell.spec import Spec
     >>> inputs, asked = windows(np.arange(6.0)[:, None], 1, 1, [0])
-    >>> data = Data("", Spec("series", "forecasting", (1, 1), horizon=1), inputs, asked, np.arange(5))
+    >>> spec, keys = Spec("series", "forecasting", (1, 1), horizon=1), np.arange(5)
+    >>> data = Data("", spec, inputs, asked, keys, np.full(5, ""), (), "")
     >>> steps_before(data, np.array([3, 4]), 3, 2)[:, 0].tolist()
     [[1.0, 2.0], [2.0, 3.0]]
     """
