@@ -49,6 +49,7 @@ from findings_rows import (
 from fitwell import findings
 from fitwell.catalog import entry_of
 from fitwell.findings import RULES, diagnose
+from fitwell.recipe import Recipe
 from fitwell.record import Finding, NotAssessed, Run
 
 SICK: dict[str, list[Callable[[], list[Run]]]] = {
@@ -379,6 +380,14 @@ def test_causes_come_before_what_they_explain() -> None:
     assert "explained_by" not in found[0].evidence
     assert all(f.evidence["explained_by"][0] == "vanishing_gradient" for f in found[1:])
     assert "may follow from vanishing_gradient" in found[1].sentence
+
+
+def test_a_finding_points_at_settings_that_the_network_has() -> None:
+    runs = folds(train=0.1, validation=0.1, right=0.0)
+    for run in runs:
+        run.recipe = Recipe({**(run.recipe or {}), "model.name": "yolo", "model.size": "nano"})
+    underfitting = next(f for f in diagnose(runs).findings if f.name == "underfitting")
+    assert underfitting.settings == ("model.size", "model.name", "train.epochs", "optim.lr")
 
 
 def test_a_network_without_activations_does_not_ask_for_longer_training_first() -> None:

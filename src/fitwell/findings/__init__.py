@@ -32,6 +32,7 @@ from fitwell.findings.steadiness import exploding_gradient, oscillating, slow_pi
 from fitwell.findings.through_time import idle_state
 from fitwell.findings.trivial import no_better_than_trivial
 from fitwell.findings.trust import cannot_tell, leakage
+from fitwell.recipe import Recipe
 from fitwell.record import Diagnosis, Finding, NotAssessed, Run
 
 Rule: TypeAlias = Callable[[Sequence[Run]], Finding | NotAssessed | None]
@@ -162,7 +163,8 @@ def diagnose(runs: Run | Sequence[Run]) -> Diagnosis:
     found = [result for result in results if isinstance(result, Finding)]
     # A guess explains nothing.
     names = [finding.name for finding in found if finding.confidence != "low"]
-    explained = [_with_cause(finding, names) for finding in found]
+    recipe = next((run.recipe for run in runs if run.recipe), None)
+    explained = [_with_cause(_pointed(finding, recipe), names) for finding in found]
     order = list(RULES)
     explained.sort(
         key=lambda finding: (
@@ -184,6 +186,14 @@ def _judged(name: str, rule: Rule, runs: Sequence[Run]) -> Finding | NotAssessed
         return NotAssessed(name, f"rows with a value of {error.args[0]!r}")
     except TypeError as error:
         return NotAssessed(name, f"rows with all of their values ({error})")
+
+
+def _pointed(finding: Finding, recipe: Recipe | None) -> Finding:
+    """The finding, without settings that the recipe's network does not have."""
+    if recipe is None or "model.name" not in recipe:
+        return finding
+    own = (name for name in finding.settings if name in recipe or not name.startswith("model."))
+    return replace(finding, settings=tuple(own))
 
 
 def _with_cause(finding: Finding, names: Sequence[str]) -> Finding:

@@ -52,7 +52,8 @@ def underfitting(runs: Sequence[Run]) -> Finding | NotAssessed | None:
     if not short.clear:
         return None
     evidence = rounded({"runs_underfitted": sum(short.flags), **short.facts})
-    settings = ("model.width", "model.depth", "model.name", "train.epochs", "optim.lr")
+    of_model = ("model.width", "model.depth", "model.size", "model.name")
+    settings = (*of_model, "train.epochs", "optim.lr")
     level = confidence(short.folds, sum(short.flags), strong=short.strong)
     return Finding("underfitting", level, evidence, short.sentence, settings)
 
