@@ -187,5 +187,5 @@ def test_a_sick_start_on_digits_is_named_and_cured(
     healthy = json.loads(capsys.readouterr().out)["mean"]["validation"]["accuracy"]
     assert sick["final"]["validation"]["accuracy"] >= healthy - 0.01
     page = Path(sick["report"]).read_text()
-    shown = page.count('src="data:image/png')  # each mistake beside where the network looked
-    assert page.count('alt="Grad-CAM for ') * 2 == shown > 0
+    # Each mistake beside where the network looked.
+    assert page.count('alt="row ') == page.count('alt="Grad-CAM for ') > 0
