@@ -316,11 +316,9 @@ def sets_otherwise(verdict: Verdict, adopted: Verdict) -> bool:
 def sentence_of(verdict: Verdict) -> str:
     """A verdict as one sentence of the decision log."""
     effect = "no score" if verdict.effect != verdict.effect else _signed(verdict.effect)
-    # Controls are of no round.
-    name = "" if verdict.finding == CONTROL else f"Round {verdict.round}, "
-    name = (
-        f"{name}{verdict.remedy}" if name else f"{verdict.remedy[:1].upper()}{verdict.remedy[1:]}"
-    )
+    name = f"Round {verdict.round}, {verdict.remedy}"
+    if verdict.finding == CONTROL:  # of no round
+        name = f"{verdict.remedy[:1].upper()}{verdict.remedy[1:]}"
     text = f"{name}: {verdict.decision} ({verdict.metric} {effect}"
     if verdict.low is not None and verdict.high is not None and verdict.level is not None:
         sure = 100 * (1 - verdict.level)

@@ -38,9 +38,8 @@ def next_token(
     known = logits[RESERVED:].float()
     if temperature == 0:
         return RESERVED + int(known.argmax())
-    cooled = (
-        known - known.max()
-    ) / temperature  # at most 0: divided by little it is still a number
+    # At most 0: divided by little it is still a number.
+    cooled = (known - known.max()) / temperature
     p, order = cooled.softmax(0).sort(descending=True, stable=True)
     if top_k:
         p[top_k:] = 0

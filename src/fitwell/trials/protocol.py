@@ -36,9 +36,8 @@ class Screening:
     untried: list[Variant]
     runs: dict[str, list[Run]]
     smallest: float = 0.0  # the least effect that counts
-    trained: np.ndarray | None = (
-        None  # [fold] whether the baseline was: a trivial score stands elsewhere
-    )
+    # [fold] whether the baseline was trained: elsewhere a trivial score stands.
+    trained: np.ndarray | None = None
 
 
 def screen(

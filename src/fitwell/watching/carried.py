@@ -19,9 +19,8 @@ class Carried:
         self._parameters = sorted(parameters, key=torch.numel)  # a small one is cheap to copy
         self._looks = self._there = 0
         self._kept: tuple[nn.Parameter, Tensor] | None = None
-        self._stays: bool | None = (
-            None  # whether it is still there; None: no backward pass has begun
-        )
+        # Whether it is still there; None: no backward pass has begun.
+        self._stays: bool | None = None
 
     @property
     def decided(self) -> bool:

@@ -198,9 +198,8 @@ class Watch:
             return
         try:
             self.run = self.concluded()
-        except (
-            Exception
-        ) as error:  # of a model that is somebody else's: its training is done, and counts
+        # Of a model that is somebody else's: its training is done, and counts.
+        except Exception as error:
             self._warn("look at what the model says at last", "of the end less is told", error)
         finally:
             self._closed = True
